@@ -1,0 +1,92 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Every exception of the package.
+
+MemcacheError
+    PoolTimeout
+    ServerDown
+    ServerBusy
+    ServerError
+    ProtocolError
+    ConnectError
+        ConnectTimeout
+    SendError
+        SendTimeout
+    ReceiveError
+        ReceiveTimeout
+    NotInvalidated
+    UnreadableValue
+SerializationError (a ValueError)
+
+Trouble with a cache is a ``MemcacheError``. Only ``NotInvalidated`` ever
+reaches a caller of the clients, the others become a miss. A wrong argument
+is a ``ValueError`` or ``TypeError``.
+"""
+
+
+class MemcacheError(Exception):
+    """Something about a memcached server went wrong."""
+
+
+class PoolTimeout(MemcacheError):
+    """All connections stayed in use until the operation's time was over."""
+
+
+class ServerDown(MemcacheError):
+    """The server showed too many failures and is left alone for a while."""
+
+
+class ServerBusy(MemcacheError):
+    """The server answers, but has no room for one more connection."""
+
+
+class ServerError(MemcacheError):
+    """The server understood the request and could not fulfil it."""
+
+
+class ProtocolError(MemcacheError):
+    """The reply is not the one that the request asks for."""
+
+
+class ConnectError(MemcacheError):
+    """No connection to the server could be made."""
+
+
+class ConnectTimeout(ConnectError):
+    """The server did not accept the connection in time."""
+
+
+class SendError(MemcacheError):
+    """The connection broke while the request was sent."""
+
+
+class SendTimeout(SendError):
+    """The server did not take the whole request in time."""
+
+
+class ReceiveError(MemcacheError):
+    """The connection broke before the end of the reply."""
+
+
+class ReceiveTimeout(ReceiveError):
+    """The reply did not come to its end in time."""
+
+
+class NotInvalidated(MemcacheError):
+    """Some servers could not be flushed and may still hold old values.
+
+    ``errors`` maps the address of each of them to its error.
+    """
+
+    def __init__(self, errors):
+        self.errors = errors
+        super().__init__('not invalidated: ' + ', '.join(
+            f'{address} ({error})' for address, error in errors.items()))
+
+
+class UnreadableValue(MemcacheError):
+    """What is stored cannot be turned into an object."""
+
+
+class SerializationError(ValueError):
+    """An object cannot be turned into bytes."""

@@ -1,0 +1,40 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Events and their handlers."""
+
+import zope.component
+from zope.interface import implementer
+
+from p01.memcache.interfaces import IInvalidateCacheEvent
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IUnreadableValueEvent
+
+
+@implementer(IInvalidateCacheEvent)
+class InvalidateCacheEvent:
+    """See `IInvalidateCacheEvent`."""
+
+    def __init__(self, key, cacheName=None):
+        self.key = key
+        self.cacheName = cacheName
+
+
+@zope.component.adapter(IInvalidateCacheEvent)
+def invalidateCache(event):
+    """Invalidate the event's key in the named utility, or in all of them."""
+    if event.cacheName is not None:
+        clients = [zope.component.getUtility(IMemcacheClient, event.cacheName)]
+    else:
+        clients = zope.component.getAllUtilitiesRegisteredFor(IMemcacheClient)
+    for client in clients:
+        client.invalidate(event.key)
+
+
+@implementer(IUnreadableValueEvent)
+class UnreadableValueEvent:
+    """See `IUnreadableValueEvent`."""
+
+    def __init__(self, client, key, error):
+        self.client = client
+        self.key = key
+        self.error = error

@@ -1,0 +1,27 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Objects that start afresh in a forked child.
+
+A child that used its parent's sockets would read replies meant for the
+parent, and a lock that another thread held at the fork stays taken for ever.
+"""
+
+import os
+import weakref
+
+
+_known = weakref.WeakSet()
+
+
+def register(obj):
+    """Have ``obj.after_fork()`` called in every forked child."""
+    _known.add(obj)
+
+
+def _after_in_child():
+    for obj in list(_known):
+        obj.after_fork()
+
+
+if hasattr(os, 'register_at_fork'):
+    os.register_at_fork(after_in_child=_after_in_child)

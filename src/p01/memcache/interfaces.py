@@ -1,0 +1,240 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Every contract of the package."""
+
+import math
+import pickle
+
+from zope import schema
+from zope.interface import Attribute
+from zope.interface import Interface
+
+
+class IMemcacheClient(Interface):
+    """Caches Python objects in memcached servers.
+
+    A client is shared by all threads of a process. Trouble with a cache is
+    never trouble of its user: a server that is down, slow, or talks nonsense
+    is a miss for `query` and None for `set` and `invalidate`, and a line in
+    the log ``p01.memcache``. A wrong argument is a ``ValueError`` or
+    ``TypeError`` at once, before anything is sent.
+
+    An attribute can be set at any time, under the same rules as the argument
+    of that name of the constructor; the operations after that follow it.
+    """
+
+    servers = schema.List(
+        title='Servers',
+        description=(
+            'Addresses of the servers: host, host:port or [ip6]:port, each '
+            'of them once; the port is 11211 by default. Every process that '
+            'shares the cache must name the same servers in the same order.'),
+        value_type=schema.TextLine(),
+        min_length=1,
+        default=['127.0.0.1:11211'])
+
+    debug = schema.Int(
+        title='Debug',
+        description=(
+            'Other than 0: log every operation that went wrong, with its '
+            'traceback, instead of once a minute or once per change of a '
+            "server's state."),
+        min=0,
+        default=0)
+
+    pickleProtocol = schema.Int(
+        title='Pickle protocol',
+        description=(
+            'Pickle protocol of values, and of keys that are pickled; -1 is '
+            'the highest that the interpreter has.'),
+        min=-1,
+        max=pickle.HIGHEST_PROTOCOL,
+        default=-1)
+
+    lifetime = schema.Int(
+        title='Lifetime',
+        description=(
+            'Seconds until a value expires, where `set` is not told. '
+            '0 never expires.'),
+        min=0,
+        default=3600)
+
+    namespace = schema.TextLine(
+        title='Namespace',
+        description=(
+            'Text in front of every key, to keep applications on the same '
+            'servers apart. Nothing separates it from the key: namespace '
+            '"a" with key "bc" is namespace "ab" with key "c".'),
+        required=False,
+        default=None)
+
+    def buildKey(key):
+        """Return the memcached key for `key`: 32 hexadecimal digits, a str.
+
+        They are the MD5 of the namespace and then of
+
+        - a str's UTF-8,
+        - bytes as they are,
+        - an int's decimal digits (True is 1),
+        - the ``_p_oid`` of a persistent object that has got one,
+        - the pickle of anything else.
+
+        So ``1``, ``'1'`` and ``b'1'`` are the same key. A pickle is only good
+        as a key where equal objects have equal pickles: a dict's depends on
+        the order of its items, a set's on the process.
+
+        A key that cannot be pickled, or a str that has no UTF-8, is a
+        ``ValueError``.
+        """
+
+    def set(key, data, lifetime=None, raw=False):
+        """Store `data` and return the built key, or None if it isn't stored.
+
+        `lifetime` is a number of seconds, not negative, and is rounded up to
+        whole seconds; None means the client's, 0 never expires. memcached
+        counts to the 19th of January 2038: a value must expire before, or
+        never. Anything else is a ``ValueError``.
+
+        `data` is pickled; what cannot be is a ``SerializationError`` (a
+        ``ValueError``). With `raw`, it is bytes, stored as they are; anything
+        else is a ``ValueError``.
+
+        None says that no server acknowledged the value: `query` may give an
+        older one, or none. Where the server refused it (as it does if it is
+        larger than the server's item size, 1 MiB by default), an older value
+        is removed.
+        """
+
+    def query(key, raw=False, default=None):
+        """Return the value stored for `key`, or `default` if there is none.
+
+        A value that was stored as None is returned as None; only a miss is
+        `default`. With `raw`, the stored bytes are returned: those of a raw
+        value, or the pickle.
+
+        A value that cannot be read (a broken pickle, a class that is gone,
+        flags of another client) is a miss that is told as an
+        `IUnreadableValueEvent`.
+        """
+
+    def invalidate(key):
+        """Remove the value of `key`.
+
+        Returns True if it is gone or wasn't there, None if its server could
+        not be told: then the old value may be seen until it expires.
+        """
+
+    def invalidateAll():
+        """Remove all values from all servers, those of other namespaces too.
+
+        A server that could not be told may still have old values: that is a
+        `p01.memcache.errors.NotInvalidated`, raised when all have been asked,
+        whose ``errors`` maps those servers' addresses to their errors.
+        """
+
+    def getStatistics():
+        """Return a list of ``(server, {name: value})``, both of them str.
+
+        The names are those of memcached's command ``stats``. A server that
+        does not answer has the single name ``error``.
+        """
+
+    def close():
+        """Close the connections that are not in use.
+
+        The client can be used on, it connects anew.
+        """
+
+
+class IUltraMemcacheClient(IMemcacheClient):
+    """Keeps a bounded pool of connections to each server.
+
+    No operation takes longer than `timeout`. In a forked child it makes
+    connections of its own.
+    """
+
+    timeout = schema.Real(
+        title='Time-out',
+        description=(
+            'Seconds that an operation may take in all: to wait for a free '
+            'connection, to connect, to send and to receive.'),
+        min=0.001,
+        max=86400,
+        constraint=math.isfinite,
+        default=3)
+
+    delay = schema.Real(
+        title='Delay',
+        description=(
+            'Seconds between a failed connect and the next try. Meanwhile '
+            'operations that would have to connect fail at once.'),
+        min=0,
+        max=86400,
+        constraint=math.isfinite,
+        default=3)
+
+    retries = schema.Int(
+        title='Retries',
+        description=(
+            'Failures in a row after which a server is marked down.'),
+        min=1,
+        default=3)
+
+    pooltime = schema.Real(
+        title='Pool time',
+        description=(
+            'Seconds for which a connection may be idle. It is not used '
+            'after that, and closed with the next operation.'),
+        min=0,
+        max=86400,
+        constraint=math.isfinite,
+        default=60)
+
+    blacktime = schema.Real(
+        title='Black-list time',
+        description=(
+            'Seconds for which a server that is marked down is left alone. '
+            'Then one operation is let through, and decides whether it is '
+            'up again.'),
+        min=0,
+        max=86400,
+        constraint=math.isfinite,
+        default=60)
+
+    maxPoolSize = schema.Int(
+        title='Pool size',
+        description=(
+            'The most connections to one server. Who needs one more waits, '
+            'first come, first served.'),
+        min=1,
+        default=50)
+
+    def getPools():
+        """Return a list of ``(server, {name: number})``: its connections.
+
+        The names are ``active`` (in use), ``idle`` and ``opened`` (so far).
+        """
+
+
+class IInvalidateCacheEvent(Interface):
+    """Something that is cached has changed.
+
+    Notify it with ``zope.event.notify``, the package's handler does the rest.
+    """
+
+    key = Attribute('The key to invalidate, see `IMemcacheClient.buildKey`.')
+
+    cacheName = Attribute(
+        'The name of the utility to invalidate it in, or None for every '
+        '`IMemcacheClient` there is. A name that is not registered is a '
+        '``zope.interface.interfaces.ComponentLookupError``.')
+
+
+class IUnreadableValueEvent(Interface):
+    """A stored value could not be read. It was a miss."""
+
+    client = Attribute('The client.')
+
+    key = Attribute('The key, as it was given to the client.')
+
+    error = Attribute('The `p01.memcache.errors.UnreadableValue`.')

@@ -1,0 +1,154 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""memcached's text protocol: requests as bytes, replies as Python values.
+
+A function named like a command makes its request. A ``read_`` function reads
+one reply from anything with ``readline`` and ``read`` (a buffered socket, or
+``io.BytesIO`` in a test), and is done exactly at its end. No reply is
+believed: whatever differs from what was asked for is a ``ProtocolError``.
+The commands are those of memcached's ``doc/protocol.txt``.
+"""
+
+import re
+
+from p01.memcache.errors import ProtocolError
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ServerBusy
+from p01.memcache.errors import ServerError
+
+
+# The longest line that any reply needs is far shorter.
+MAX_LINE = 2048
+
+# The largest item that memcached can be configured for (-I 1024m).
+MAX_VALUE = 1 << 30
+
+# What is allocated ahead for a value that is announced and not here yet.
+_PIECE = 1 << 20
+
+_is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
+_parse_value = re.compile(rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
+
+
+def _check(key):
+    if not _is_key(key):
+        raise ValueError(
+            f'key {key!r}: must be 1 to 250 bytes, without blanks and'
+            ' control characters')
+
+
+def get(keys):
+    for key in keys:
+        _check(key)
+    return b'get %b\r\n' % b' '.join(keys)
+
+
+def set(key, data, flags, expires):
+    _check(key)
+    return b'set %b %d %d %d\r\n%b\r\n' % (
+        key, flags, expires, len(data), data)
+
+
+def delete(key):
+    _check(key)
+    return b'delete %b\r\n' % key
+
+
+def flush_all():
+    return b'flush_all\r\n'
+
+
+def stats():
+    return b'stats\r\n'
+
+
+def _read_line(reader):
+    line = reader.readline(MAX_LINE)
+    if line.endswith(b'\r\n'):
+        return line
+    if len(line) == MAX_LINE or line.endswith(b'\n'):
+        raise ProtocolError(f'not a line of the protocol: {line[:80]!r}...')
+    raise ReceiveError('the server closed the connection')
+
+
+def _unexpected(line):
+    text = line[:200].rstrip().decode('ascii', 'backslashreplace')
+    if line.startswith(b'SERVER_ERROR '):
+        return ServerError(text)
+    if line.startswith(b'ERROR Too many open connections'):
+        return ServerBusy(text)
+    return ProtocolError(f'unexpected reply: {text!r}')
+
+
+def _read_data(reader, size):
+    if size <= _PIECE:
+        data = reader.read(size)
+    else:
+        data = bytearray()
+        while len(data) < size:
+            piece = reader.read(min(size - len(data), _PIECE))
+            if not piece:
+                break
+            data += piece
+        data = bytes(data)
+    end = reader.read(2)
+    if end == b'\r\n':
+        return data
+    if len(end) < 2:
+        raise ReceiveError('the server closed the connection within a value')
+    raise ProtocolError(f'a value of {size} bytes does not end there')
+
+
+def read_values(reader, keys, found):
+    """Put what the server has of `keys` into the dict `found`.
+
+    A key's value is ``(data, flags)``. Where the reply is cut, `found` holds
+    what arrived whole before.
+    """
+    while (line := _read_line(reader)) != b'END\r\n':
+        match = _parse_value(line)
+        if match is None:
+            raise _unexpected(line)
+        key, flags, size = match.groups()
+        size = int(size)
+        if key not in keys or key in found:
+            raise ProtocolError(f'a value that was not asked for: {key!r}')
+        if size > MAX_VALUE:
+            raise ProtocolError(f'a value of {size} bytes')
+        found[key] = _read_data(reader, size), int(flags)
+    return found
+
+
+def read_stored(reader):
+    """Return None, the value is stored."""
+    line = _read_line(reader)
+    if line != b'STORED\r\n':
+        raise _unexpected(line)
+
+
+def read_deleted(reader):
+    """Return whether there was something to delete."""
+    line = _read_line(reader)
+    if line == b'DELETED\r\n':
+        return True
+    if line == b'NOT_FOUND\r\n':
+        return False
+    raise _unexpected(line)
+
+
+def read_ok(reader):
+    """Return None, the command was carried out."""
+    line = _read_line(reader)
+    if line != b'OK\r\n':
+        raise _unexpected(line)
+
+
+def read_stats(reader):
+    """Return a dict of names and values, both of them text."""
+    result = {}
+    while (line := _read_line(reader)) != b'END\r\n':
+        if not line.startswith(b'STAT '):
+            raise _unexpected(line)
+        name, _, value = line[5:-2].decode('utf-8', 'replace').partition(' ')
+        result[name] = value
+    return result

@@ -1,0 +1,154 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""One server: its address, its pool of connections and its health.
+
+A server is up, failing (it showed failures, but fewer than `retries` in a
+row) or down. While it is down nobody asks it, and nobody waits for it: after
+`blacktime` seconds one request is let through and decides.
+"""
+
+import logging
+import re
+import threading
+from time import monotonic
+
+from p01.memcache import fork
+from p01.memcache.connection import Connection
+from p01.memcache.errors import ConnectError
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ServerBusy
+from p01.memcache.errors import ServerDown
+from p01.memcache.errors import ServerError
+from p01.memcache.pool import Pool
+from p01.memcache.stream import LockKeeping
+
+
+logger = logging.getLogger('p01.memcache')
+
+PORT = 11211
+
+_parse = re.compile(
+    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@?#]+))'
+    r'(?::(?P<port>[0-9]{1,5}))?', re.ASCII).fullmatch
+
+
+def parse_address(address):
+    """Return the host and the port of ``host``, ``host:port``, ``[ip6]:port``.
+    """
+    if not isinstance(address, str):
+        raise TypeError(f'server {address!r}: must be a str')
+    match = _parse(address)
+    if match is None:
+        raise ValueError(
+            f'server {address!r}: must be host, host:port or [ip6]:port')
+    port = int(match['port'] or PORT)
+    if not 0 < port < 65536:
+        raise ValueError(
+            f'server {address!r}: the port must be between 1 and 65535')
+    return match['ip6'] or match['host'], port
+
+
+class Server:
+    """Requests to one server. All times are seconds."""
+
+    def __init__(self, address, retries, delay, blacktime, size, idle_time):
+        self.address = address
+        self.opened = 0  # connections so far
+        self._retries = retries
+        self._delay = delay
+        self._blacktime = blacktime
+        self._lock = threading.Lock()
+        self._failures = 0      # in a row
+        self._down_until = 0.0  # then one request may look; 0: not down
+        self._connect_at = 0.0  # then one may try to connect; 0: all may
+        host, port = parse_address(address)
+        keeping = LockKeeping()
+        self.pool = Pool(
+            lambda: Connection(host, port, keeping), size, idle_time)
+        fork.register(self)
+
+    def __repr__(self):
+        return f'<Server {self.address} {self.state}, {self.pool!r}>'
+
+    @property
+    def state(self):
+        if self._down_until:
+            return 'down'
+        return 'failing' if self._failures else 'up'
+
+    def request(self, data, read, deadline, *args):
+        """Send `data` and return what ``read(reader, *args)`` makes of it."""
+        if self._down_until:
+            self._probe(deadline)
+        connection = self.pool.take(deadline)
+        try:
+            if not connection.is_ready():
+                self._connect(connection, deadline)
+            reply = connection.request(data, read, deadline, *args)
+        except (ServerError, ServerBusy, ServerDown):
+            raise
+        except MemcacheError as error:
+            self._failed(error)
+            raise
+        finally:
+            if connection.dirty:
+                self.pool.drop(connection)
+            else:
+                self.pool.give(connection)
+        if self._failures:
+            self._recovered()
+        return reply
+
+    def statistics(self):
+        return {**self.pool.statistics(), 'opened': self.opened}
+
+    def close(self):
+        self.pool.close()
+
+    def after_fork(self):
+        self._lock = threading.Lock()
+        self.pool.after_fork()
+
+    def _probe(self, deadline):
+        with self._lock:
+            now = monotonic()
+            if now < self._down_until:
+                raise ServerDown(f'{self.address} is down')
+            # Nobody else, as long as this request goes on.
+            self._down_until = max(now + self._blacktime, deadline)
+
+    def _connect(self, connection, deadline):
+        connection.close()
+        if self._connect_at:
+            with self._lock:
+                now = monotonic()
+                if now < self._connect_at:
+                    raise ServerDown(f'{self.address} did not accept')
+                self._connect_at = max(now + self._delay, deadline)
+        try:
+            connection.connect(deadline)
+        except ConnectError:
+            self._connect_at = monotonic() + self._delay
+            raise
+        with self._lock:
+            self._connect_at = 0.0
+            self.opened += 1
+
+    def _failed(self, error):
+        with self._lock:
+            before = self.state
+            self._failures += 1
+            if self._failures >= self._retries:
+                self._down_until = monotonic() + self._blacktime
+            after = self.state
+        if after != before:
+            logger.warning(
+                'memcached %s is %s: %s', self.address, after, error)
+
+    def _recovered(self):
+        with self._lock:
+            before = self.state
+            self._failures = 0
+            self._down_until = 0.0
+        if before != 'up':
+            logger.warning('memcached %s is up again', self.address)
