@@ -7,16 +7,9 @@ first byte of a request until its reply was read to the end, whatever ends an
 operation in between. So nobody ever reads the reply to another's request.
 """
 
-import io
-
 from p01.memcache import stream
-from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerError
-
-
-# Together with the longest line less than 8 kB, which is all that a server
-# can make us read without ever sending the end of a line.
-BUFFER = 6144
+from p01.memcache.reader import Reader
 
 
 class Connection:
@@ -30,7 +23,7 @@ class Connection:
 
     def connect(self, deadline):
         self._stream = stream.connect(*self._address, deadline)
-        self._reader = io.BufferedReader(self._stream, BUFFER)
+        self._reader = Reader(self._stream.receive)
 
     def close(self):
         if self._stream is not None:
@@ -43,14 +36,9 @@ class Connection:
 
         The end of the stream may have come meanwhile, or a reply too many.
         """
-        if self._reader is None:
-            return False
-        self._stream.deadline = 0
-        try:
-            # Without bytes in the buffer this reads what is there, at once.
-            return not self._reader.peek(1)
-        except MemcacheError:
-            return False
+        return (self._reader is not None
+                and self._reader.is_empty()
+                and self._stream.is_quiet())
 
     def request(self, data, read, deadline, *args):
         """Send `data` and return what ``read(reader, *args)`` makes of it."""

@@ -3,7 +3,7 @@
 """memcached's text protocol: requests as bytes, replies as Python values.
 
 A function named like a command makes its request. A ``read_`` function reads
-one reply from anything with ``readline`` and ``read`` (a buffered socket, or
+one reply from anything with ``readline`` and ``read`` (a ``Reader``, or an
 ``io.BytesIO`` in a test), and is done exactly at its end. No reply is
 believed: whatever differs from what was asked for is a ``ProtocolError``.
 The commands are those of memcached's ``doc/protocol.txt``.
@@ -22,9 +22,6 @@ MAX_LINE = 2048
 
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
-
-# What is allocated ahead for a value that is announced and not here yet.
-_PIECE = 1 << 20
 
 _is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
 _parse_value = re.compile(rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
@@ -81,16 +78,7 @@ def _unexpected(line):
 
 
 def _read_data(reader, size):
-    if size <= _PIECE:
-        data = reader.read(size)
-    else:
-        data = bytearray()
-        while len(data) < size:
-            piece = reader.read(min(size - len(data), _PIECE))
-            if not piece:
-                break
-            data += piece
-        data = bytes(data)
+    data = reader.read(size)
     end = reader.read(2)
     if end == b'\r\n':
         return data

@@ -62,7 +62,7 @@ class Server:
         self._down_until = 0.0  # then one request may look; 0: not down
         self._connect_at = 0.0  # then one may try to connect; 0: all may
         host, port = parse_address(address)
-        keeping = LockKeeping()
+        self._keeping = keeping = LockKeeping()
         self.pool = Pool(
             lambda: Connection(host, port, keeping), size, idle_time)
         fork.register(self)
@@ -97,6 +97,8 @@ class Server:
                 self.pool.give(connection)
         if self._failures:
             self._recovered()
+        if self._keeping.active:
+            self._keeping.give_way()
         return reply
 
     def statistics(self):

@@ -15,7 +15,6 @@ nothing, so `LockKeeping` decides by what it sees.
 
 import ctypes
 import errno
-import io
 import os
 import queue
 import select
@@ -23,6 +22,7 @@ import socket
 import sys
 import threading
 from time import monotonic
+from time import sleep
 
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
@@ -94,7 +94,7 @@ def connect(host, port, keeping, deadline):
 _CLOSED = 'the server closed the connection'
 
 
-class Stream(io.RawIOBase):
+class Stream:
     """Sends and receives in the ordinary way, on any kind of socket.
 
     `deadline` (of the ``monotonic`` clock) ends every wait.
@@ -103,16 +103,21 @@ class Stream(io.RawIOBase):
     deadline = 0.0
 
     def __init__(self, connection):
-        super().__init__()
         self._socket = connection
 
-    def readable(self):
-        return True
-
     def close(self):
-        if not self.closed:
-            self._socket.close()
-        super().close()
+        self._socket.close()
+
+    def is_quiet(self):
+        """Return whether there is nothing to receive, not even the end."""
+        try:
+            self._socket.settimeout(0)
+            self._socket.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     def send(self, data):
         """Send all of `data`."""
@@ -124,27 +129,18 @@ class Stream(io.RawIOBase):
         except OSError as error:
             raise SendError(f'cannot send: {error}') from error
 
-    def readinto(self, buffer):
-        """Wait for bytes and put them into `buffer`.
-
-        With a deadline of 0 it takes what is there and else returns None, as
-        raw streams do that do not block. The end of the stream is an error.
-        """
+    def receive(self, size):
+        """Wait for bytes and return them, in general at most `size`."""
         try:
-            if self.deadline:
-                self._limit(ReceiveTimeout)
-            else:
-                self._socket.settimeout(0)
-            size = self._socket.recv_into(buffer)
-        except BlockingIOError:
-            return None
+            self._limit(ReceiveTimeout)
+            data = self._socket.recv(size)
         except TimeoutError as error:
             raise ReceiveTimeout('no reply in time') from error
         except OSError as error:
             raise ReceiveError(f'cannot receive: {error}') from error
-        if not size:
+        if not data:
             raise ReceiveError(_CLOSED)
-        return size
+        return data
 
     def _limit(self, timeout):
         remaining = self.deadline - monotonic()
@@ -160,15 +156,18 @@ _MOMENT = 100e-6
 # Who waited longer than this for a reply has mostly waited for the lock.
 _CONTENDED = 2e-3
 
+# A bit less than the interpreter's switch interval, which ends a turn.
+_TURN = 4e-3
+
 # How many waits pass until the other way is tried again, at first and at most.
 _FIRST, _LAST = 32, 4096
 
-# A larger request takes the kernel too long for keeping the lock.
-_SMALL = 16384
+# More bytes take the kernel too long for keeping the lock.
+_SMALL = 6144
 
 
 class LockKeeping:
-    """Whether waiting for a server's replies should keep the lock.
+    """Whether requests to a server should keep the lock.
 
     One object is shared by the connections to a server. It is not locked:
     an update that gets lost makes it decide a little later.
@@ -176,38 +175,63 @@ class LockKeeping:
 
     def __init__(self):
         self.active = False
-        self._spell = _FIRST  # so many waits keep the lock the next time
-        self._kept = 0        # so many of this spell have done so
-        self._late = 0        # so many of them in vain
+        self._spell = _FIRST  # so many requests keep the lock at a stretch
+        self._left = 0        # so many of them are to come
+        self._late = 0        # so many waited for a moment in vain
         self._rest = _FIRST   # so many long waits pass after a vain spell
-        self._resting = 0     # so many of them are left
+        self._resting = 0     # so many of them are to come
+        self._turn = 0.0      # when a thread gave way
+
+    def choose(self):
+        """Return whether the next request keeps the lock."""
+        if not self.active:
+            return False
+        self._left -= 1
+        if self._left > 0:
+            return True
+        # This one releases it, to see whether that still takes so long.
+        self._left = self._spell
+        self._late = 0
+        return False
 
     def released(self, seconds):
         """A wait that released the lock took so long."""
         if seconds < _CONTENDED:
-            self._spell = _FIRST
+            # The lock may have come free by chance: believe it by and by.
+            self._spell = max(self._spell // 4, _FIRST)
+            self.active = self.active and self._spell > _FIRST
         elif self._resting:
             self._resting -= 1
-        else:
-            self._kept = self._late = 0
-            self.active = True
-
-    def kept(self, answered):
-        """A wait that kept the lock has ended, with the reply or without."""
-        self._kept += 1
-        if not answered:
-            self._late += 1
-            if self._late > _FIRST // 4 and self._late * 2 > self._kept:
-                # The server is too far away to be waited for in this way.
-                self.active = False
-                self._spell = _FIRST
-                self._resting = self._rest
-                self._rest = min(self._rest * 2, _LAST)
-        if self._kept >= self._spell:
-            # One wait releases the lock, to see whether that is still slow.
-            self.active = False
+        elif self.active:
             self._spell = min(self._spell * 2, _LAST)
             self._rest = _FIRST
+        else:
+            self._left = self._spell
+            self._late = 0
+            self.active = True
+
+    def give_way(self):
+        """Let other threads run, where the turn of this one is nearly over.
+
+        This is called between two requests. Who loses the lock within one
+        takes a connection out of use until it is his turn again; with many
+        threads soon all of them, and each request has to wait for one.
+        """
+        now = monotonic()
+        if now - self._turn > _TURN:
+            self._turn = now
+            sleep(1e-6)
+
+    def waited(self):
+        """A wait that kept the lock was in vain."""
+        self._late += 1
+        if self._late > _FIRST // 4 and (
+                self._late * 2 > self._spell - self._left):
+            # The server is too far away to be waited for in this way.
+            self.active = False
+            self._spell = _FIRST
+            self._resting = self._rest
+            self._rest = min(self._rest * 2, _LAST)
 
 
 class _PollFd(ctypes.Structure):
@@ -220,8 +244,12 @@ class _Timespec(ctypes.Structure):
     _fields_ = [('seconds', ctypes.c_long), ('nanoseconds', ctypes.c_long)]
 
 
+# Arguments that are made once: converting them would take half of a call.
 _moment = _Timespec(0, int(_MOMENT * 1e9))
-_MOMENT_ADDRESS = ctypes.addressof(_moment)
+_A_MOMENT = ctypes.byref(_moment)
+_AT_ONCE = ctypes.byref(_Timespec(0, 0))
+_ONE = ctypes.c_ulong(1)
+_CAPACITY = ctypes.c_size_t(_SMALL)
 
 try:
     # PyDLL is the one that keeps the lock.
@@ -233,12 +261,6 @@ except (OSError, TypeError, AttributeError):
 else:
     _send.argtypes = (
         ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
-    _send.restype = ctypes.c_ssize_t
-    _recv.argtypes = (
-        ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
-    _recv.restype = ctypes.c_ssize_t
-    _ppoll.argtypes = (
-        ctypes.c_void_p, ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p)
 
 
 def can_keep_lock(connection):
@@ -258,23 +280,32 @@ class LockKeepingStream(Stream):
         super().__init__(connection)
         connection.settimeout(None)
         self._keeping = keeping
+        self._keeps = False  # this request
         self._fd = connection.fileno()
-        self._pollfd = _PollFd(self._fd, select.POLLIN, 0)
-        self._poll = ctypes.addressof(self._pollfd)
+        self._pollfd = ctypes.byref(_PollFd(self._fd, select.POLLIN, 0))
         self._poller = select.poll()
         self._poller.register(self._fd, select.POLLIN)
+        buffer = ctypes.create_string_buffer(_SMALL)
+        self._buffer = ctypes.byref(buffer)
+        self._received = memoryview(buffer)
 
     def close(self):
         # The number may belong to another file from now on.
-        self._fd = self._pollfd.fd = -1
+        self._fd = self._pollfd._obj.fd = -1
         super().close()
+
+    def is_quiet(self):
+        return _ppoll(self._pollfd, _ONE, _AT_ONCE, None) == 0
 
     def send(self, data):
         size = len(data)
-        if self._keeping.active and size <= _SMALL:
+        keeping = self._keeping
+        self._keeps = keeping.active and size <= _SMALL and keeping.choose()
+        if self._keeps:
             sent = _send(self._fd, data, size, _FLAGS)
             if sent < 0:
-                sent = self._would_block(SendError)
+                self._would_block(SendError)
+                sent = 0
         else:
             try:
                 sent = self._socket.send(data, _FLAGS)
@@ -286,35 +317,42 @@ class LockKeepingStream(Stream):
             super().send(memoryview(data)[sent:])
             self._socket.settimeout(None)
 
-    def readinto(self, buffer):
-        start = ctypes.addressof(ctypes.c_char.from_buffer(buffer))
+    def receive(self, size):
         while True:
-            if self.deadline:
-                self._wait()
-            size = _recv(self._fd, start, len(buffer), _FLAGS)
-            if size > 0:
-                return size
-            if size == 0:
+            self._wait()
+            if size > _SMALL:
+                try:
+                    data = self._socket.recv(size, _FLAGS)
+                except BlockingIOError:
+                    continue
+                except OSError as error:
+                    raise ReceiveError(f'cannot receive: {error}') from error
+            else:
+                size = _recv(self._fd, self._buffer, _CAPACITY, _FLAGS)
+                if size < 0:
+                    self._would_block(ReceiveError)
+                    continue
+                data = self._received[:size].tobytes()
+            if not data:
                 raise ReceiveError(_CLOSED)
-            self._would_block(ReceiveError)
-            if not self.deadline:
-                return None
+            return data
 
     def _wait(self):
-        keeping = self._keeping
-        if keeping.active:
-            answered = _ppoll(self._poll, 1, _MOMENT_ADDRESS, None) == 1
-            keeping.kept(answered)
-            if answered:
+        if self._keeps:
+            if _ppoll(self._pollfd, _ONE, _A_MOMENT, None) == 1:
                 return
+            self._keeping.waited()
         start = monotonic()
         remaining = self.deadline - start
         if remaining <= 0 or not self._poller.poll(remaining * 1000):
             raise ReceiveTimeout('no reply in time')
-        keeping.released(monotonic() - start)
+        if not self._keeps:
+            seconds = monotonic() - start
+            if seconds > _CONTENDED or self._keeping.active:
+                self._keeping.released(seconds)
 
     def _would_block(self, trouble):
+        """Raise `trouble`, unless the call only had nothing to do."""
         number = ctypes.get_errno()
-        if number in (errno.EAGAIN, errno.EINTR):
-            return 0
-        raise trouble(os.strerror(number))
+        if number not in (errno.EAGAIN, errno.EINTR):
+            raise trouble(os.strerror(number))
