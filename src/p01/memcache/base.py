@@ -56,7 +56,7 @@ def expiry(lifetime):
     return moment
 
 
-def _check(field, value):
+def check_attribute(field, value):
     """Raise a ValueError or TypeError if `value` is not one of the field."""
     name = field.__name__
     try:
@@ -65,16 +65,19 @@ def _check(field, value):
         field.validate(value)
     except (WrongType, RequiredMissing) as error:
         raise TypeError(f'{name} {value!r}: {error.doc()}') from error
-    except ValidationError as error:
-        bounds = ', '.join(
-            f'{word} {bound}' for word, bound in (
-                ('at least', getattr(field, 'min', None)),
-                ('at most', getattr(field, 'max', None)))
-            if bound is not None)
+    except (ValidationError, OverflowError) as error:
+        bounds = [
+            f'{word} {getattr(field, bound)}'
+            for word, bound in (('at least', 'min'), ('at least', 'min_length'),
+                                ('at most', 'max'))
+            if getattr(field, bound, None) is not None]
+        rule = error.doc() if isinstance(error, ValidationError) else error
         raise ValueError(
-            f'{name} {value!r}: {error.doc()}'
-            + (f' ({bounds})' if bounds else '')) from error
-    if name == 'servers':
+            f'{name} {value!r}: {rule}'
+            + (f' ({", ".join(bounds)})' if bounds else '')) from error
+    if name == 'lifetime':
+        expiry(value)
+    elif name == 'servers':
         seen = set()
         for address in value:
             server = parse_address(address)
@@ -106,7 +109,7 @@ class BaseClient:
         if IField.providedBy(field):
             if name == 'servers' and isinstance(value, tuple):
                 value = list(value)
-            _check(field, value)
+            check_attribute(field, value)
         super().__setattr__(name, value)
 
     def __repr__(self):

@@ -3,6 +3,7 @@
 """Events and their handlers."""
 
 import zope.component
+import zope.component.event  # it dispatches what `notify` is given
 from zope.interface import implementer
 
 from p01.memcache.interfaces import IInvalidateCacheEvent

@@ -58,20 +58,14 @@ class Pool:
 
     def take(self, deadline):
         """Return an item; wait for one until the deadline."""
-        mailbox = None
         expired = ()
         with self._lock:
             if self._idle:
                 expired = self._expired()
-            if self._idle:
-                item = self._idle.pop()[0]
-            else:
-                mailbox = queue.SimpleQueue()
-                self._waiting.append(mailbox)
-                self._serve()
+            item = self._idle.pop()[0] if self._idle else None
         for old in expired:
             old.close()
-        return item if mailbox is None else self._wait(mailbox, deadline)
+        return self._wait(deadline) if item is None else item
 
     def give(self, item):
         """Take back an item that can be used again."""
@@ -137,8 +131,12 @@ class Pool:
 
     # The rest is called without it.
 
-    def _wait(self, mailbox, deadline):
+    def _wait(self, deadline):
+        mailbox = queue.SimpleQueue()
         try:
+            with self._lock:
+                self._waiting.append(mailbox)
+                self._serve()
             while True:
                 remaining = deadline - monotonic()
                 try:

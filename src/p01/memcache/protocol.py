@@ -24,7 +24,8 @@ MAX_LINE = 2048
 MAX_VALUE = 1 << 30
 
 _is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
-_parse_value = re.compile(rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
+_parse_value = re.compile(
+    rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
 
 
 def _check(key):

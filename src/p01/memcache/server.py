@@ -28,7 +28,7 @@ logger = logging.getLogger('p01.memcache')
 PORT = 11211
 
 _parse = re.compile(
-    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@?#]+))'
+    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@?#,;]+))'
     r'(?::(?P<port>[0-9]{1,5}))?', re.ASCII).fullmatch
 
 

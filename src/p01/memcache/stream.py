@@ -76,16 +76,15 @@ def connect(host, port, keeping, deadline):
             connection.settimeout(remaining)
             connection.connect(address)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if can_keep_lock(connection):
+                return LockKeepingStream(connection, keeping)
+            return Stream(connection)
         except OSError as error:
             connection.close()
             trouble = error
-            continue
         except BaseException:
             connection.close()
             raise
-        if can_keep_lock(connection):
-            return LockKeepingStream(connection, keeping)
-        return Stream(connection)
     if trouble is None or isinstance(trouble, TimeoutError):
         raise ConnectTimeout('connection not accepted in time') from trouble
     raise ConnectError(f'cannot connect: {trouble}') from trouble
@@ -106,6 +105,10 @@ class Stream:
         self._socket = connection
 
     def close(self):
+        self._socket.close()
+
+    def __del__(self):
+        # Who had it in use was interrupted, and dropped it.
         self._socket.close()
 
     def is_quiet(self):

@@ -1,0 +1,173 @@
+# Copyright (c) 2026 p01.memcache contributors.
+# ZPL 2.1, see LICENSE.txt
+"""Build this checkout: python3 bootstrap.py [arguments for buildout]
+
+Makes a private virtual environment in .venv, puts the tool chain there in
+the versions that versions.cfg pins, and runs buildout with it. The Python
+that runs this script is left as it is.
+
+Pip alone uses the network, the way the user configured it: buildout knows
+nothing of pip's indexes, proxies and certificates, so pip fetches a wheel of
+everything pinned, and buildout works from these wheels.
+
+This file must parse on Python 2.7 too, to tell its user that it is too old.
+"""
+import os
+import signal
+import subprocess
+import sys
+
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+VENV = os.path.join(HERE, '.venv')
+PYTHON = os.path.join(VENV, 'bin', 'python')
+# Buildout looks for wheels in the folder "dist" of its download cache.
+CACHE = os.path.join(VENV, 'cache')
+WHEELS = os.path.join(CACHE, 'dist')
+STAMP = os.path.join(VENV, 'bootstrap.stamp')
+
+TOOLS = ('packaging', 'pip', 'platformdirs', 'setuptools', 'wheel',
+         'zc.buildout')
+
+# The root logger only says, per package, that a folder of wheels is no index.
+BUILDOUT = '''\
+import logging
+import zc.buildout.buildout
+logging.getLogger().addFilter(lambda record: False)
+zc.buildout.buildout.main()
+'''
+
+
+def fail(message):
+    """End with one sentence on stderr and exit status 1."""
+    sys.exit('bootstrap.py: ' + message)
+
+
+def say(message):
+    """Tell it now, before what the next command has to tell."""
+    sys.stdout.write(message + '\n')
+    sys.stdout.flush()
+
+
+def environment(**settings):
+    """Our environment, without what leads Python or pip out of the venv."""
+    env = dict(os.environ, PIP_USER='0', PIP_NO_INPUT='1',
+               PIP_DISABLE_PIP_VERSION_CHECK='1')
+    for name in ('PYTHONHOME', 'PYTHONPATH', 'PIP_PREFIX', 'PIP_TARGET'):
+        env.pop(name, None)
+    # Who has no network should not wait long to hear it.
+    env.setdefault('PIP_RETRIES', '1')
+    env.update(settings)
+    return env
+
+
+def ignore_interrupts():
+    """Ctrl-C is ours to answer, a child would print a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def run(command, problem):
+    """Run a command silently; if it fails, tell its last error."""
+    done = subprocess.run(
+        command, cwd=HERE, env=environment(), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace',
+        text=True)
+    if done.returncode:
+        lines = done.stdout.split('\n')
+        errors = [line.strip() for line in lines if 'error' in line.lower()]
+        fail('%s (%s).' % (problem, (errors or ['no reason given'])[-1]))
+
+
+def pinned():
+    """The requirements that versions.cfg pins, each as "name==version"."""
+    import configparser
+    config = configparser.ConfigParser(interpolation=None)
+    with open(os.path.join(HERE, 'versions.cfg')) as stream:
+        config.read_file(stream)
+    return ['%s==%s' % item for item in config.items('versions')]
+
+
+def is_ready(stamp):
+    """Is the environment finished, made for this stamp, and working?"""
+    try:
+        with open(STAMP) as stream:
+            if stream.read() != stamp:
+                return False
+        return not subprocess.call(
+            [PYTHON, '-c', 'import zc.buildout.buildout, pip'],
+            env=environment(), stderr=subprocess.DEVNULL)
+    except EnvironmentError:
+        return False
+
+
+def make_environment(requirements, stamp):
+    """Make .venv anew. The stamp comes last: without it all is made anew."""
+    say('Making the virtual environment %s' % VENV)
+    run([sys.executable, '-m', 'venv', '--clear', VENV],
+        'a virtual environment could not be made')
+    say('Fetching the packages that versions.cfg pins')
+    pip = [PYTHON, '-m', 'pip']
+    run(pip + ['wheel', '--no-deps', '--wheel-dir', WHEELS] + requirements,
+        'the packages could not be fetched, is there a network?')
+    tools = [requirement for requirement in requirements
+             if requirement.split('==')[0] in TOOLS]
+    run(pip + ['install', '--no-index', '--find-links', WHEELS] + tools,
+        'the tool chain could not be installed')
+    with open(STAMP, 'w') as stream:
+        stream.write(stamp)
+
+
+def allow_spaces():
+    """Let sh start the scripts in bin: "#!" does not know spaces."""
+    import pathlib
+    old = ('#!%s\n' % PYTHON).encode()
+    # To sh the second line is an exec, to Python it begins a string.
+    new = ('#!/bin/sh\n\'\'\'exec\' "%s" "$0" "$@"\n\' \'\'\'\n'
+           % PYTHON).encode()
+    for script in pathlib.Path(HERE, 'bin').glob('*'):
+        text = script.read_bytes()
+        if text.startswith(old):
+            script.write_bytes(new + text[len(old):])
+
+
+def main(arguments):
+    if sys.version_info < (3, 11):
+        fail('Python 3.11 or newer is needed, this is %s.'
+             % sys.version.split()[0])
+    import pathlib
+    try:
+        import venv  # noqa: F401
+        from ensurepip import version  # noqa: F401
+    except ImportError:
+        fail('this Python cannot make virtual environments; on Debian:'
+             ' apt-get install python3-venv (or python%s.%s-venv).'
+             % sys.version_info[:2])
+    if not os.access(HERE, os.W_OK):
+        fail('the folder %s is not writable.' % HERE)
+
+    requirements = pinned()
+    # Anything told here makes the environment unfit once it has changed.
+    stamp = '\n'.join([HERE, sys.base_prefix, sys.version] + requirements)
+    if not is_ready(stamp):
+        make_environment(requirements, stamp)
+
+    status = subprocess.call(
+        [PYTHON, '-Wignore:Module zc was already', '-c', BUILDOUT, '-U',
+         'buildout:download-cache=' + CACHE,
+         'buildout:install-from-cache=true'] + arguments,
+        cwd=HERE, preexec_fn=ignore_interrupts,
+        env=environment(PIP_NO_INDEX='1',
+                        PIP_FIND_LINKS=pathlib.Path(WHEELS).as_uri()))
+    if status:
+        fail('buildout failed (exit status %s), see above.' % status)
+    if ' ' in PYTHON:
+        allow_spaces()
+
+
+if __name__ == '__main__':
+    try:
+        main(sys.argv[1:])
+    except KeyboardInterrupt:
+        fail('interrupted, run it again to go on.')
+    except EnvironmentError as error:
+        fail('%s.' % error)

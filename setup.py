@@ -1,0 +1,70 @@
+# Copyright (c) 2026 p01.memcache contributors.
+# ZPL 2.1, see LICENSE.txt
+"""Setup for the p01.memcache package."""
+from pathlib import Path
+
+from setuptools import find_namespace_packages
+from setuptools import setup
+
+
+def read(name):
+    return (Path(__file__).parent / name).read_text(encoding='utf-8')
+
+
+setup(
+    name='p01.memcache',
+    version='1.0.0.dev0',
+    description='Memcached client utilities for Zope and the Zope'
+                ' Component Architecture',
+    long_description=read('README.txt') + '\n\n' + read('CHANGES.txt'),
+    long_description_content_type='text/x-rst',
+    author='p01.memcache contributors',
+    license_expression='ZPL-2.1',
+    license_files=['LICENSE.txt', 'COPYRIGHT.txt'],
+    keywords='zope zcml memcache memcached cache client pool',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Environment :: Web Environment',
+        'Framework :: Zope :: 3',
+        'Intended Audience :: Developers',
+        'Natural Language :: English',
+        'Operating System :: OS Independent',
+        'Programming Language :: Python',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3 :: Only',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: Implementation :: CPython',
+        'Topic :: Internet :: WWW/HTTP',
+    ],
+    packages=find_namespace_packages('src', include=['p01.memcache*']),
+    package_dir={'': 'src'},
+    include_package_data=True,
+    zip_safe=False,
+    python_requires='>=3.11',
+    install_requires=[
+        # Older releases depend on six, ours are tested with this one.
+        'python-memcached >= 1.62',
+        'zope.component',
+        'zope.configuration',
+        'zope.event',
+        'zope.interface',
+        'zope.schema',
+    ],
+    extras_require={
+        'demo': [
+            'tqdm',
+        ],
+        'security': [
+            'zope.component[security]',
+            'zope.security',
+        ],
+        'test': [
+            'gevent',
+            'zope.security',
+            'zope.testing',
+            'zope.testrunner',
+        ],
+    },
+)

@@ -1,0 +1,296 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The classic memcache client, one connection per thread and server.
+
+python-memcached makes the requests, takes the values from the replies and
+keeps the threads apart (its client is a ``threading.local``). What it leaves
+open is closed here: a reply is checked against what was asked, nothing is
+unpickled on the way, and a connection is used again only if its last reply
+was read to the end.
+"""
+
+import socket
+from time import monotonic
+
+import memcache
+from zope.interface import implementer
+
+from p01.memcache import fork
+from p01.memcache import protocol
+from p01.memcache.base import BaseClient
+from p01.memcache.errors import ConnectError
+from p01.memcache.errors import ConnectTimeout
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ProtocolError
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
+from p01.memcache.errors import SendError
+from p01.memcache.errors import SendTimeout
+from p01.memcache.errors import ServerDown
+from p01.memcache.errors import ServerError
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.server import parse_address
+
+
+# What is asked of the socket at a time. Together with the longest line the
+# one is less than 8 kB; the other bounds what a false length allocates.
+_LEAST = 4096
+_MOST = 1 << 20
+
+
+class _Host(memcache._Host):
+    """One thread's connection to a server; ``with host:`` is an operation.
+
+    It is dirty from before the request until the reply was read to its end,
+    whatever ends the operation in between.
+    """
+
+    dirty = True
+    socket = None
+
+    def __init__(self, name, timeout, retry):
+        host, port = parse_address(name)
+        super().__init__(
+            f'inet6:[{host}]:{port}' if ':' in host else f'{host}:{port}',
+            socket_timeout=timeout, dead_retry=retry)
+        self.name = name
+
+    def __enter__(self):
+        self._deadline = monotonic() + self.socket_timeout
+        if not self._is_ready():
+            self.close_socket()
+            self._connect()
+        self.dirty = True
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        if error is None or isinstance(error, ServerError):
+            self.dirty = False
+            return
+        self.close_socket()
+        if isinstance(error, (SendTimeout, ReceiveTimeout)):
+            self._leave_alone()
+
+    def __del__(self):
+        # Its thread has ended, or its client was replaced.
+        self.close_socket()
+
+    def close_socket(self):
+        # Kept although it is closed: an operation that a signal's handler
+        # interrupts, and closes the connection of, finds an OSError.
+        if self.socket is not None:
+            self.socket.close()
+
+    def _leave_alone(self):
+        self.deaduntil = monotonic() + self.dead_retry
+
+    def _is_ready(self):
+        """Whether it is connected, and nothing came since the last reply."""
+        if self.dirty or self.buffer:
+            return False
+        try:
+            self.socket.settimeout(0)
+            self.socket.recv(1)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
+    def _connect(self):
+        if monotonic() < self.deaduntil:
+            raise ServerDown(f'{self.name} failed a moment ago')
+        try:
+            self.socket = socket.create_connection(
+                (self.ip, self.port), self.socket_timeout)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except (OSError, UnicodeError) as error:
+            self._leave_alone()
+            trouble = (ConnectTimeout if isinstance(error, TimeoutError)
+                       else ConnectError)
+            raise trouble(f'{self.name}: cannot connect: {error}') from error
+        self.buffer = bytearray()
+
+    def _wait(self, method, argument, trouble, timeout):
+        """Call a method of the socket, for what is left of the time."""
+        try:
+            remaining = self._deadline - monotonic()
+            if remaining <= 0:
+                raise TimeoutError('timed out')
+            self.socket.settimeout(remaining)
+            return method(argument)
+        except TimeoutError as error:
+            raise timeout(f'{self.name}: {error}') from error
+        except OSError as error:
+            raise trouble(f'{self.name}: {error}') from error
+
+    def _receive(self, size):
+        data = self._wait(
+            self.socket.recv, size, ReceiveError, ReceiveTimeout)
+        if not data:
+            raise ReceiveError(f'{self.name}: closed the connection')
+        self.buffer += data
+
+    # What python-memcached calls.
+
+    def send_cmd(self, cmd):
+        self._wait(super().send_cmd, cmd, SendError, SendTimeout)
+
+    def recv(self, rlen):
+        while (missing := rlen - len(self.buffer)) > 0:
+            self._receive(max(_LEAST, min(missing, _MOST)))
+        data = bytes(memoryview(self.buffer)[:rlen])
+        del self.buffer[:rlen]
+        return data
+
+    def readline(self, raise_exception=False):
+        while (end := self.buffer.find(b'\r\n')) < 0:
+            if len(self.buffer) > protocol.MAX_LINE:
+                raise ProtocolError(
+                    f'a line without an end: {self.buffer[:80]!r}...')
+            self._receive(_LEAST)
+        if not end:
+            # To python-memcached it would be the end of the reply.
+            raise ProtocolError('an empty line')
+        return self.recv(end + 2)[:-2]
+
+    def expect(self, *texts, raise_exception=False):
+        line = self.readline()
+        if line not in texts:
+            raise protocol._unexpected(line)
+        return line
+
+    # What it has no use for, or gets wrong.
+
+    def delete(self, key):
+        self.send_cmd(b'delete ' + key)
+        self.expect(b'DELETED', b'NOT_FOUND')
+
+    def statistics(self):
+        self.send_cmd(b'stats')
+        result = {}
+        while (line := self.readline()) != b'END':
+            if not line.startswith(b'STAT '):
+                raise protocol._unexpected(line)
+            name, _, value = line[5:].decode('utf-8', 'replace').partition(' ')
+            result[name] = value
+        return result
+
+
+class _Client(memcache.Client):
+    """python-memcached's client; each thread sees hosts of its own.
+
+    A value is ``(data, flags)`` for it, in both directions.
+    """
+
+    def set_servers(self, servers):
+        self.servers = [
+            _Host(name, self.socket_timeout, self.dead_retry)
+            for name in servers]
+        self._init_buckets()
+
+    def host(self, key):
+        """Return the host that has the key, up or not."""
+        protocol._check(key)
+        return self.buckets[memcache.cmemcache_hash(key) % len(self.buckets)]
+
+    def _get_server(self, key):
+        # python-memcached would move the keys of a dead server to another,
+        # and read old values from the first one when it returns.
+        self._wanted = key
+        return self.host(key), key
+
+    def _val_to_store_info(self, val, min_compress_len):
+        # The server knows better than python-memcached what is too large.
+        data, flags = val
+        return flags, len(data), data
+
+    def _expectvalue(self, server, line=None, raise_exception=False):
+        match = protocol._parse_value(line + b'\r\n')
+        if match is None:
+            raise protocol._unexpected(line)
+        key, flags, size = match.groups()
+        if key != self._wanted:
+            raise ProtocolError(f'a value that was not asked for: {key!r}')
+        if int(size) > protocol.MAX_VALUE:
+            raise ProtocolError(f'a value of {int(size)} bytes')
+        self._wanted = None  # a second one would be too many
+        return key, int(flags), int(size)
+
+    def _recv_value(self, server, flags, rlen):
+        data = server.recv(rlen + 2)
+        if not data.endswith(b'\r\n'):
+            raise ProtocolError(f'a value of {rlen} bytes does not end there')
+        return data[:-2], flags
+
+
+@implementer(IMemcacheClient)
+class MemcacheClient(BaseClient):
+    """See `IMemcacheClient`.
+
+    Every thread that uses it has a connection to every server, until the
+    thread ends. An operation takes 3 seconds at most, plus the time to find
+    the address of a host's name, or to try several; `invalidateAll` and
+    `getStatistics` ask one server after the other. What a server did not
+    accept or answer in time is left alone by that thread for 3 seconds.
+    """
+
+    _timeout = 3
+    _retry = 3
+    _client = None
+
+    def __init__(self, servers=('127.0.0.1:11211',), debug=0,
+                 pickleProtocol=-1, lifetime=3600, namespace=None):
+        super().__init__(servers, debug, pickleProtocol, lifetime, namespace)
+        fork.register(self)
+
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        if name == 'servers':
+            self.close()
+
+    def close(self):
+        if self._client is not None:
+            self._client.disconnect_all()
+        # The other threads' connections end with the former client: at once,
+        # or after the operation that they are used for.
+        self._client = _Client(
+            list(self.servers), socket_timeout=self._timeout,
+            dead_retry=self._retry)
+
+    after_fork = close
+
+    def _store(self, key, data, flags, expires):
+        client = self._client
+        with client.host(key) as host:
+            try:
+                client.set(key, (data, flags), expires)
+            except ServerError:
+                # The old value must not stand as if it had been replaced.
+                host.delete(key)
+                raise
+
+    def _retrieve(self, key):
+        client = self._client
+        with client.host(key):
+            return client.get_multi([key]).get(key)
+
+    def _remove(self, key):
+        with self._client.host(key) as host:
+            host.delete(key)
+
+    def _flush(self):
+        return self._ask_all(_Host.flush)
+
+    def _statistics(self):
+        return self._ask_all(_Host.statistics)
+
+    def _ask_all(self, ask):
+        replies = []
+        for host in self._client.servers:
+            try:
+                with host:
+                    replies.append((host.name, ask(host)))
+            except MemcacheError as error:
+                replies.append((host.name, error))
+        return replies

@@ -1,0 +1,547 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A memcached server inside the process, for demo, development and tests.
+
+It speaks memcached's text protocol over a real socket and answers as
+memcached 1.6.18 does, to the byte, also where that is odd: one scenario in
+`tests/test_embedded.py` runs on both. It shares no code with the client side,
+so neither can hide a mistake of the other.
+
+What it is not: there is no bound on memory and no LRU eviction, no meta
+commands (`mg`, `ms` ... are an `ERROR`, as to an older server), no binary
+protocol, no TLS, no SASL, no UDP, and `stats` knows the common names only.
+Lifetimes end to the moment, and what `flush_all` or time took away is not
+counted any more, whereas memcached's clock ticks once a second, and its
+counts include what is gone until it comes across it.
+"""
+
+import asyncio
+import collections
+import math
+import os
+import re
+import socket
+import struct
+import threading
+import time
+from time import monotonic
+
+#: The release whose behaviour this is.
+VERSION = '1.6.18'
+
+KEY_LENGTH = 250
+THIRTY_DAYS = 60 * 60 * 24 * 30
+#: What `stats` tells; clients compute with it, but nothing is evicted here.
+LIMIT_MAXBYTES = 64 * 1024 * 1024
+#: What memcached's bookkeeping adds to an item counts for the size limit.
+ITEM_OVERHEAD = 48 + 8 + len('\0') + len('\r\n')
+
+#: Seconds between two looks for expired items that nobody asks for.
+SWEEP_INTERVAL = 60
+#: Bytes of replies that are collected before they are written.
+BATCH = 64 * 1024
+
+#: A line may fill memcached's read buffer; one that arrives in pieces may
+#: not even get near it. A get of many keys is free to do both.
+READ_BUFFER = 16 * 1024
+PARTIAL_LINE = 2048
+LONG_GET = re.compile(rb' {0,100}gets? ')
+
+#: What strtol() and strtoull() of C read, without more digits than 64 bits
+#: could hold: white space ends a number, and so does a NUL.
+NUMBER = re.compile(rb'\s*([+-]?)0*([0-9]{1,20})(?![^\s\0])')
+
+#: The counters of `stats`, in memcached's order.
+COUNTERS = (
+    'cmd_get cmd_set cmd_flush cmd_touch get_hits get_misses delete_misses '
+    'delete_hits incr_misses incr_hits decr_misses decr_hits cas_misses '
+    'cas_hits cas_badval touch_hits touch_misses store_too_large bytes_read '
+    'bytes_written').split()
+
+END = b'END\r\n'
+ERROR = b'ERROR\r\n'
+NOT_FOUND = b'NOT_FOUND\r\n'
+NOT_STORED = b'NOT_STORED\r\n'
+OK = b'OK\r\n'
+BAD_FORMAT = b'CLIENT_ERROR bad command line format\r\n'
+BAD_EXPTIME = b'CLIENT_ERROR invalid exptime argument\r\n'
+
+
+class Refused(Exception):
+    """A request that cannot be followed; the argument is the reply."""
+
+
+def number(text, low, high, refusal):
+    match = NUMBER.match(text)
+    value = int(match[1] + match[2]) if match else high
+    if not low <= value < high:
+        raise Refused(refusal)
+    return value
+
+
+def signed(text, refusal=BAD_FORMAT):
+    """A number as C reads it into 64 bits and then puts it into an int."""
+    return (number(text, -2**63, 2**63, refusal) + 2**31) % 2**32 - 2**31
+
+
+def unsigned(text, refusal=BAD_FORMAT):
+    return number(text, 0, 2**64, refusal)
+
+
+def check_key(key):
+    if len(key) > KEY_LENGTH:
+        raise Refused(BAD_FORMAT)
+
+
+def deadline(exptime):
+    """The monotonic time at which a lifetime ends.
+
+    The wall clock is asked here and never again, so that it may jump.
+    """
+    if exptime == 0:
+        return math.inf
+    if exptime > THIRTY_DAYS:
+        exptime -= time.time()
+    return monotonic() + exptime
+
+
+def item_size(key, flags, length):
+    """The bytes which an item takes in memcached, by its own arithmetic."""
+    return ITEM_OVERHEAD + len(key) + length + (4 if flags else 0)
+
+
+class Item:
+
+    __slots__ = ('value', 'flags', 'expires', 'cas')
+
+    def __init__(self, value, flags, expires):
+        self.value = value
+        self.flags = flags
+        self.expires = expires
+
+
+class Storage:
+    """The items, and all else that the connections of one run share."""
+
+    def __init__(self, max_item_size):
+        self.max_item_size = max_item_size
+        self.items = {}
+        self.connections = set()
+        self.counters = collections.Counter()
+        self.started = monotonic()
+        self.flush_at = math.inf
+        self.last_cas = 0
+
+    def find(self, key):
+        """The living item of a key, or None: every access begins here."""
+        now = monotonic()
+        if self.flush_at <= now:
+            self.flush()
+        item = self.items.get(key)
+        if item is not None and item.expires <= now:
+            del self.items[key]
+            item = None
+        return item
+
+    def put(self, key, item):
+        self.items[key] = item
+        self.counters['total_items'] += 1
+        self.renew(item)
+
+    def renew(self, item):
+        """Let no `cas` take an item for what it was before."""
+        self.last_cas += 1
+        item.cas = self.last_cas
+
+    def fits(self, key, flags, length):
+        return item_size(key, flags, length) <= self.max_item_size
+
+    def count(self, command, found):
+        self.counters[f'{command}_{"hits" if found else "misses"}'] += 1
+
+    def flush(self):
+        self.items.clear()
+        self.flush_at = math.inf
+
+    def sweep(self):
+        for key in list(self.items):
+            self.find(key)
+
+    def statistics(self):
+        self.sweep()
+        return {
+            'pid': os.getpid(),
+            'uptime': int(monotonic() - self.started),
+            'time': int(time.time()),
+            'version': VERSION,
+            'pointer_size': 8 * struct.calcsize('P'),
+            'curr_connections': len(self.connections),
+            'total_connections': self.counters['total_connections'],
+            **{name: self.counters[name] for name in COUNTERS},
+            'limit_maxbytes': LIMIT_MAXBYTES,
+            'threads': 1,
+            'bytes': sum(item_size(key, item.flags, len(item.value))
+                         for key, item in self.items.items()),
+            'curr_items': len(self.items),
+            'total_items': self.counters['total_items'],
+            'evictions': 0,
+        }
+
+
+class Connection(asyncio.Protocol):
+    """One client: a dialogue over a buffer.
+
+    The dialogue is a generator. It yields the pieces of its replies, and None
+    where it can go on with more input only. So a command is written down from
+    its line to its reply, and rests wherever the client is slow: to send, or
+    to read what it asked for.
+    """
+
+    def __init__(self, storage):
+        self.storage = storage
+        self.buffer = bytearray()
+        self.dialogue = self.converse()
+        self.paused = False
+        self.call_soon = asyncio.get_running_loop().call_soon
+
+    def connection_made(self, transport):
+        self.transport = transport
+        self.storage.connections.add(self)
+        self.storage.counters['total_connections'] += 1
+
+    def connection_lost(self, exc):
+        self.storage.connections.discard(self)
+
+    def data_received(self, data):
+        self.storage.counters['bytes_read'] += len(data)
+        self.buffer += data
+        self.answer()
+
+    def pause_writing(self):
+        self.paused = True
+        self.transport.pause_reading()
+
+    def resume_writing(self):
+        self.paused = False
+        self.transport.resume_reading()
+        self.answer()
+
+    def answer(self):
+        """Reply until input is missing or the client lags behind."""
+        if self.paused or self.transport.is_closing():
+            return
+        batch = bytearray()
+        for piece in self.dialogue:
+            if piece is None:
+                break
+            batch += piece
+            if len(batch) >= BATCH:
+                # It is the turn of others.
+                self.call_soon(self.answer)
+                break
+        else:
+            # Not before the batch, nor while it calls resume_writing().
+            self.call_soon(self.transport.close)
+        self.write(batch)
+
+    def write(self, data):
+        if data:
+            self.storage.counters['bytes_written'] += len(data)
+            self.transport.write(data)
+
+    def converse(self):
+        while (line := (yield from self.read_line())) is not None:
+            command, *args = list(filter(None, line.split(b' '))) or [b'']
+            if command == b'quit':
+                return
+            handler, fewest, most = COMMANDS.get(command, UNKNOWN)
+            if not fewest <= len(args) <= most:
+                yield ERROR
+                continue
+            silent = most != ANY and args[-1:] == [b'noreply']
+            try:
+                for piece in handler(self, command.decode(), *args):
+                    if piece is None or not silent:
+                        yield piece
+            except Refused as refusal:
+                if not silent:
+                    yield refusal.args[0]
+
+    def read_line(self):
+        """A line without its end, or None where it is too long."""
+        searched = 0
+        while True:
+            end = self.buffer.find(b'\n', searched)
+            searched = len(self.buffer)
+            too_long = (searched > PARTIAL_LINE if end < 0
+                        else end > READ_BUFFER)
+            if too_long and not LONG_GET.match(self.buffer):
+                return None
+            if end >= 0:
+                break
+            yield None
+        line = self.take(end + 1)[:-1].removesuffix(b'\r')
+        # Text ends at a NUL, as it does in C.
+        return line.partition(b'\0')[0]
+
+    def read_block(self, length):
+        while len(self.buffer) < length:
+            yield None
+        return self.take(length)
+
+    def skip_block(self, length):
+        while (length := length - len(self.take(length))):
+            yield None
+
+    def take(self, length):
+        data = bytes(self.buffer[:length])
+        del self.buffer[:length]
+        return data
+
+    # The commands: generators of replies, called with the words of a line.
+
+    def retrieve(self, command, *keys):
+        storage = self.storage
+        touch = command.startswith('gat')
+        unique = command.endswith('s')
+        if touch:
+            expires = deadline(signed(keys[0], BAD_EXPTIME))
+            keys = keys[1:]
+        # No value may be on its way when a key turns out to be too long.
+        for key in keys:
+            check_key(key)
+        for key in keys:
+            item = storage.find(key)
+            storage.counters['cmd_touch' if touch else 'cmd_get'] += 1
+            storage.count('touch' if touch else 'get', item)
+            if item is None:
+                continue
+            if touch:
+                item.expires = expires
+            yield b'VALUE %b %d %d%b\r\n%b\r\n' % (
+                key, item.flags, len(item.value),
+                b' %d' % item.cas if unique else b'', item.value)
+        yield END
+
+    def store(self, command, key, flags, exptime, length, *more):
+        storage = self.storage
+        check_key(key)
+        flags = unsigned(flags) % 2**32
+        expires = deadline(signed(exptime))
+        length = signed(length)
+        cas = unsigned(more[0]) if command == 'cas' else None
+        if not 0 <= length < 2**31 - len('\r\n'):
+            raise Refused(BAD_FORMAT)
+        if not storage.fits(key, flags, length):
+            storage.counters['store_too_large'] += 1
+            # Whoever sets a value does not want to see the old one again.
+            if command == 'set':
+                storage.items.pop(key, None)
+            yield from self.skip_block(length + len('\r\n'))
+            yield b'SERVER_ERROR object too large for cache\r\n'
+            return
+        value = yield from self.read_block(length + len('\r\n'))
+        storage.counters['cmd_set'] += 1
+        if not value.endswith(b'\r\n'):
+            raise Refused(b'CLIENT_ERROR bad data chunk\r\n')
+        value = value[:-len('\r\n')]
+
+        old = storage.find(key)
+        if command == 'cas' and old is not None and old.cas != cas:
+            storage.counters['cas_badval'] += 1
+            raise Refused(b'EXISTS\r\n')
+        if command == 'cas':
+            storage.count('cas', old)
+        if command == 'add' and old is not None:
+            raise Refused(NOT_STORED)
+        if command not in ('set', 'add') and old is None:
+            raise Refused(NOT_FOUND if command == 'cas' else NOT_STORED)
+        if command in ('append', 'prepend'):
+            flags, expires = old.flags, old.expires
+            value = (old.value + value if command == 'append'
+                     else value + old.value)
+            if not storage.fits(key, flags, len(value)):
+                raise Refused(NOT_STORED)
+        storage.put(key, Item(value, flags, expires))
+        yield b'STORED\r\n'
+
+    def delete(self, command, key, *more):
+        if more not in ((), (b'0',), (b'noreply',), (b'0', b'noreply')):
+            raise Refused(b'CLIENT_ERROR bad command line format.  '
+                          b'Usage: delete <key> [noreply]\r\n')
+        check_key(key)
+        item = self.storage.find(key)
+        self.storage.count(command, item)
+        if item is None:
+            raise Refused(NOT_FOUND)
+        del self.storage.items[key]
+        yield b'DELETED\r\n'
+
+    def touch(self, command, key, exptime, *more):
+        check_key(key)
+        expires = deadline(signed(exptime, BAD_EXPTIME))
+        item = self.storage.find(key)
+        self.storage.counters['cmd_touch'] += 1
+        self.storage.count(command, item)
+        if item is None:
+            raise Refused(NOT_FOUND)
+        item.expires = expires
+        yield b'TOUCHED\r\n'
+
+    def calculate(self, command, key, delta, *more):
+        storage = self.storage
+        check_key(key)
+        delta = unsigned(
+            delta, b'CLIENT_ERROR invalid numeric delta argument\r\n')
+        item = storage.find(key)
+        if item is None:
+            storage.count(command, None)
+            raise Refused(NOT_FOUND)
+        value = unsigned(
+            item.value, b'CLIENT_ERROR cannot increment or decrement '
+                        b'non-numeric value\r\n')
+        storage.count(command, item)
+        value = ((value + delta) % 2**64 if command == 'incr'
+                 else max(value - delta, 0))
+        digits = b'%d' % value
+        if len(digits) > len(item.value):
+            storage.put(key, Item(digits, item.flags, item.expires))
+        else:
+            # memcached writes the digits over the old ones.
+            item.value = digits.ljust(len(item.value))
+            storage.renew(item)
+        yield digits + b'\r\n'
+
+    def flush_all(self, command, *args):
+        storage = self.storage
+        storage.counters['cmd_flush'] += 1
+        delay = 0
+        if args and args[0] != b'noreply':
+            delay = signed(args[0], BAD_EXPTIME)
+        # memcached counts from the second before: 1 is at once as well.
+        if delay > 1:
+            storage.flush_at = deadline(delay) - 1
+        else:
+            storage.flush()
+            storage.last_cas += 1
+        yield OK
+
+    def verbosity(self, command, level, *more):
+        unsigned(level)
+        yield OK
+
+    def version(self, command, *args):
+        yield b'VERSION %b\r\n' % VERSION.encode()
+
+    def stats(self, command, topic=b'', *more):
+        if topic == b'reset':
+            self.storage.counters.clear()
+            yield b'RESET\r\n'
+            return
+        if topic == b'':
+            lines = self.storage.statistics()
+        elif topic == b'settings':
+            lines = {'maxbytes': LIMIT_MAXBYTES, 'evictions': 'off',
+                     'item_size_max': self.storage.max_item_size}
+        elif topic == b'sizes':
+            lines = {'sizes_status': 'disabled'}
+        elif topic in (b'items', b'slabs', b'conns'):
+            lines = {}
+        else:
+            raise Refused(ERROR)
+        for name, value in lines.items():
+            yield f'STAT {name} {value}\r\n'.encode()
+        yield END
+
+
+#: The handler, and how few and how many arguments it takes. The commands that
+#: take any number of them do not know `noreply`.
+ANY = math.inf
+UNKNOWN = (None, ANY, 0)
+COMMANDS = {
+    b'get': (Connection.retrieve, 1, ANY),
+    b'gets': (Connection.retrieve, 1, ANY),
+    b'gat': (Connection.retrieve, 1, ANY),
+    b'gats': (Connection.retrieve, 1, ANY),
+    b'set': (Connection.store, 4, 5),
+    b'add': (Connection.store, 4, 5),
+    b'replace': (Connection.store, 4, 5),
+    b'append': (Connection.store, 4, 5),
+    b'prepend': (Connection.store, 4, 5),
+    b'cas': (Connection.store, 5, 6),
+    b'delete': (Connection.delete, 1, 3),
+    b'touch': (Connection.touch, 2, 3),
+    b'incr': (Connection.calculate, 2, 3),
+    b'decr': (Connection.calculate, 2, 3),
+    b'flush_all': (Connection.flush_all, 0, 2),
+    b'verbosity': (Connection.verbosity, 1, 2),
+    b'version': (Connection.version, 0, ANY),
+    b'stats': (Connection.stats, 0, ANY),
+}
+
+
+class EmbeddedServer:
+    """A server in a thread of its own: `with EmbeddedServer() as server: ...`
+
+    Port 0 takes a free port; it is known, and kept, from the first start on.
+    Each start begins with an empty storage, as a restarted memcached does.
+    """
+
+    def __init__(self, host='127.0.0.1', port=0, maxItemSize=1024 * 1024):
+        self.host = host
+        self.port = port
+        self.maxItemSize = maxItemSize
+        self._thread = None
+
+    @property
+    def address(self):
+        return f'{self.host}:{self.port}'
+
+    def start(self):
+        """Accept connections; an OSError tells that the port is in use."""
+        listener = socket.create_server((self.host, self.port))
+        self.port = listener.getsockname()[1]
+        self._loop = asyncio.new_event_loop()
+        self._stopping = self._loop.create_future()
+        self._thread = threading.Thread(
+            target=self._run, args=(listener,), daemon=True,
+            name=f'{type(self).__name__} {self.address}')
+        self._thread.start()
+
+    def stop(self):
+        """Close every socket and end the thread."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._loop.call_soon_threadsafe(self._stopping.set_result, None)
+            thread.join()
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.stop()
+
+    def _run(self, listener):
+        try:
+            self._loop.run_until_complete(self._serve(listener))
+        finally:
+            self._loop.close()
+
+    async def _serve(self, listener):
+        storage = Storage(self.maxItemSize)
+        server = await self._loop.create_server(
+            lambda: Connection(storage), sock=listener)
+        while not self._stopping.done():
+            await asyncio.wait([self._stopping], timeout=SWEEP_INTERVAL)
+            storage.sweep()
+        # A connection that is being accepted is a task. It would be forgotten
+        # if the server were closed under it.
+        self._loop.remove_reader(listener)
+        accepting = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*accepting, return_exceptions=True)
+        server.close()
+        for connection in storage.connections:
+            connection.transport.abort()
+        while storage.connections:
+            await asyncio.sleep(0)

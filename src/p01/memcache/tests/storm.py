@@ -1,0 +1,84 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Asynchronous exceptions that strike threads in the middle of their work."""
+
+import ctypes
+import random
+import threading
+import traceback
+from time import monotonic
+
+
+class Struck(BaseException):
+    """What strikes; as KeyboardInterrupt it is no ``Exception``."""
+
+
+class Storm:
+    """Threads that repeat an operation, and exceptions that end it anywhere.
+
+    ``errors`` has the tracebacks of whatever else ended an operation.
+    """
+
+    def __init__(self, operation, threads, kind=Struck):
+        self.stopping = False
+        self.errors = []
+        self.operations = 0
+        self._operation = operation
+        self._kind = kind
+        self._ready = {}  # thread -> may be struck
+        self._threads = [
+            threading.Thread(target=self._run, daemon=True)
+            for _ in range(threads)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            self._ready[thread] = False
+            thread.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.stopping = True
+        for thread in self._threads:
+            thread.join(10)
+            if thread.is_alive():
+                self.errors.append('a thread does not end')
+
+    def strike(self, times):
+        """Let so many exceptions strike."""
+        end = monotonic() + 60
+        pause = threading.Event()
+        chance = random.Random(0)
+        while times:
+            thread = chance.choice(self._threads)
+            if self._ready[thread]:
+                self._ready[thread] = False
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(thread.ident),
+                    ctypes.py_object(self._kind))
+                times -= 1
+            elif monotonic() > end or not thread.is_alive():
+                self.errors.append('a thread does not go on')
+                return
+            pause.wait(chance.random() * 0.001)
+
+    def _run(self):
+        this = threading.current_thread()
+        while not self.stopping:
+            try:
+                self._ready[this] = True
+                while not self.stopping:
+                    self._operation()
+                    self.operations += 1
+            except self._kind:
+                # It is not struck again before it is ready again.
+                pass
+            except BaseException:
+                self.errors.append(traceback.format_exc())
+                return
+        # The last one may not have struck yet.
+        try:
+            end = monotonic() + 0.1
+            while not self._ready[this] and monotonic() < end:
+                pass
+        except self._kind:
+            pass

@@ -1,0 +1,530 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The ZCML directive, the package's ZCML files and their permissions."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import zope.component
+import zope.component.testing
+from zope import schema
+from zope.component import getUtility
+from zope.component import queryUtility
+from zope.configuration import xmlconfig
+from zope.configuration.config import ConfigurationConflictError
+from zope.configuration.exceptions import ConfigurationError
+from zope.interface import implementer
+from zope.security import management
+from zope.security.checker import ProxyFactory
+from zope.security.checker import getCheckerForInstancesOf
+from zope.security.checker import undefineChecker
+from zope.security.interfaces import ForbiddenAttribute
+from zope.security.interfaces import IPermission
+from zope.security.interfaces import NoInteraction
+from zope.security.interfaces import Unauthorized
+
+from p01.memcache.client import MemcacheClient
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.zcml import IMemcacheDirective
+
+
+CLASSIC = 'factory="p01.memcache.client.MemcacheClient"'
+
+SITE = """\
+<configure
+    xmlns="http://namespaces.zope.org/zope"
+    xmlns:p01="http://namespaces.zope.org/p01"
+    i18n_domain="p01">
+%s
+</configure>
+"""
+
+PACKAGE = """\
+<include package="p01.memcache" file="meta.zcml" />
+<include package="p01.memcache" />
+"""
+
+# The latter where zope.security is compiled.
+NO_INTERACTION = NoInteraction, AttributeError
+
+# The line of the first directive behind SITE and PACKAGE.
+LINE = 7
+
+# In an interpreter of its own: zope.component.testing switches the dispatch
+# of events on, and zope.security is already imported.
+THREE_LINES = """
+import sys
+from zope.component import getUtility
+from zope.configuration import xmlconfig
+from zope.event import notify
+
+if '--no-security' in sys.argv:
+    sys.modules['zope.security'] = None
+
+xmlconfig.string(sys.argv[1])
+
+from p01.memcache.event import InvalidateCacheEvent
+from p01.memcache.interfaces import IMemcacheClient
+
+client = getUtility(IMemcacheClient)
+keys = []
+client.invalidate = keys.append
+notify(InvalidateCacheEvent('key'))
+print(type(client).__name__, client.namespace, keys)
+"""
+
+
+def load(directives, package=PACKAGE):
+    xmlconfig.string(SITE % (package + directives), name='site.zcml')
+
+
+_policy = management.getSecurityPolicy()
+
+
+def setUpZCML(test):
+    """Nothing is registered, defined or granted."""
+    zope.component.testing.setUp(test)
+
+
+def setUpDocument(test):
+    """For zcml.txt: each load() there is an application of its own."""
+    def loadAfresh(directives):
+        tearDownZCML(test)
+        load(directives)
+
+    setUpZCML(test)
+    test.globs.update(load=loadAfresh, logIn=logIn)
+
+
+def tearDownZCML(test=None):
+    management.endInteraction()
+    management.setSecurityPolicy(_policy)
+    for client in MemcacheClient, UltraMemcacheClient:
+        if getCheckerForInstancesOf(client) is not None:
+            undefineChecker(client)
+    zope.component.testing.tearDown(test)
+
+
+class Interaction:
+    """Grants the permissions it is given."""
+
+    def __init__(self, permissions):
+        self.permissions = permissions
+
+    def checkPermission(self, permission, object):
+        return permission in self.permissions
+
+
+def logIn(*permissions):
+    """What is not trusted has these permissions from now on."""
+    management.endInteraction()
+    management.setSecurityPolicy(lambda: Interaction(permissions))
+    management.newInteraction()
+
+
+@implementer(IMemcacheClient)
+class Recorder:
+    """A factory, and a client that is none of ours."""
+
+    made = []
+
+    def __init__(self, **attributes):
+        self.attributes = attributes
+        self.made.append(attributes)
+
+
+def makeClient(lifetime, servers=('127.0.0.1:11211',)):
+    return UltraMemcacheClient(servers=servers, lifetime=lifetime)
+
+
+def fail(**attributes):
+    raise ValueError('cannot be made')
+
+
+def ours(factory):
+    return f'factory="{__name__}.{factory}"'
+
+
+class ZCMLTestCase(unittest.TestCase):
+
+    def setUp(self):
+        setUpZCML(self)
+        self.addCleanup(tearDownZCML, self)
+        Recorder.made.clear()
+
+
+class DirectiveTests(ZCMLTestCase):
+
+    def test_nothing_but_the_directive(self):
+        load('<p01:memcache />')
+        client = getUtility(IMemcacheClient)
+        self.assertIs(type(client), UltraMemcacheClient)
+        for name, field in schema.getFields(IUltraMemcacheClient).items():
+            self.assertEqual(getattr(client, name), field.default, name)
+
+    def test_registered_once_as_IMemcacheClient(self):
+        load('<p01:memcache />')
+        registered = [
+            (registration.provided, registration.name, registration.component)
+            for registration
+            in zope.component.getGlobalSiteManager().registeredUtilities()
+            if IMemcacheClient.providedBy(registration.component)]
+        client = getUtility(IMemcacheClient)
+        self.assertEqual(registered, [(IMemcacheClient, '', client)])
+
+    def test_every_attribute_of_the_client(self):
+        self.assertEqual(
+            set(IMemcacheDirective.names(all=True)),
+            {'factory', 'name', 'permission',
+             *schema.getFields(IUltraMemcacheClient)})
+        load('''<p01:memcache
+            name="all" servers=" a:1  [::1]:2
+                                 c " debug="1" pickleProtocol="2"
+            lifetime="4" namespace="shop 1" timeout="0.5" delay="6"
+            retries="7" pooltime="8.5" blacktime="1e1" maxPoolSize="11" />''')
+        client = getUtility(IMemcacheClient, 'all')
+        values = {
+            'servers': ['a:1', '[::1]:2', 'c'],
+            'debug': 1,
+            'pickleProtocol': 2,
+            'lifetime': 4,
+            'namespace': 'shop 1',
+            'timeout': 0.5,
+            'delay': 6.0,
+            'retries': 7,
+            'pooltime': 8.5,
+            'blacktime': 10.0,
+            'maxPoolSize': 11,
+        }
+        # As text, since 6 equals 6.0 and Fraction(6).
+        self.assertEqual(
+            {name: repr(getattr(client, name))
+             for name in schema.getFields(IUltraMemcacheClient)},
+            {name: repr(value) for name, value in values.items()})
+
+    def test_directive_tells_what_the_interface_tells(self):
+        for name, field in schema.getFields(IUltraMemcacheClient).items():
+            attribute = IMemcacheDirective[name]
+            self.assertEqual(attribute.title, field.title)
+            self.assertEqual(attribute.description, field.description)
+            self.assertFalse(attribute.required, name)
+            # The interface's own field is left as it is.
+            self.assertIs(field.interface.get(name), field)
+
+    def test_only_given_attributes_reach_the_factory(self):
+        load(f'<p01:memcache {ours("Recorder")} />')
+        load(f'<p01:memcache {ours("Recorder")} name="some" delay="1"'
+             ' servers="a b" permission="zope.View" />')
+        self.assertEqual(
+            Recorder.made, [{}, {'delay': 1, 'servers': ['a', 'b']}])
+        self.assertIs(type(getUtility(IMemcacheClient)), Recorder)
+
+    def test_classic_client(self):
+        load(f'<p01:memcache {CLASSIC} namespace="shop" lifetime="5" />')
+        client = getUtility(IMemcacheClient)
+        self.assertIs(type(client), MemcacheClient)
+        self.assertEqual((client.namespace, client.lifetime), ('shop', 5))
+
+    def test_callable_as_factory(self):
+        load(f'<p01:memcache {ours("makeClient")} lifetime="5"'
+             ' permission="zope.View" />')
+        self.assertEqual(getUtility(IMemcacheClient).lifetime, 5)
+
+    def test_no_connection_is_made(self):
+        with socket.create_server(('127.0.0.1', 0)) as listener:
+            listener.setblocking(False)
+            port = listener.getsockname()[1]
+            load(f'<p01:memcache servers="127.0.0.1:{port}" />'
+                 f'<p01:memcache servers="127.0.0.1:{port}" name="classic"'
+                 f' {CLASSIC} />')
+            with self.assertRaises(BlockingIOError):
+                listener.accept()
+
+    def test_names(self):
+        load('<p01:memcache lifetime="1" />'
+             '<p01:memcache lifetime="2" name="pages" />'
+             f'<p01:memcache lifetime="3" name="images" {CLASSIC} />')
+        self.assertEqual(
+            {name: client.lifetime for name, client
+             in zope.component.getUtilitiesFor(IMemcacheClient)},
+            {'': 1, 'pages': 2, 'images': 3})
+
+    def test_same_name_twice(self):
+        for name in '', 'name="pages"':
+            with self.assertRaises(ConfigurationConflictError) as caught:
+                load(f'<p01:memcache {name} />\n<p01:memcache {name} />')
+            for line in LINE, LINE + 1:
+                self.assertIn(
+                    f'File "site.zcml", line {line}.0', str(caught.exception))
+            self.assertIsNone(queryUtility(IMemcacheClient))
+
+    def test_overridden_client_is_not_made(self):
+        with tempfile.TemporaryDirectory() as folder:
+            product = os.path.join(folder, 'product.zcml')
+            with open(product, 'w') as f:
+                f.write(SITE % f'<p01:memcache {ours("Recorder")} />')
+            load(f'<include file="{product}" />'
+                 f'<p01:memcache {ours("Recorder")} lifetime="5" />')
+        self.assertEqual(Recorder.made, [{'lifetime': 5}])
+
+
+class ErrorTests(ZCMLTestCase):
+
+    def assertRefused(self, attributes, *words):
+        with self.assertRaises(ConfigurationError) as caught:
+            load(f'<p01:memcache {attributes} />')
+        text = str(caught.exception)
+        for word in (f'File "site.zcml", line {LINE}.0', *words):
+            self.assertIn(word, text)
+        self.assertIsNone(queryUtility(IMemcacheClient))
+        return text
+
+    def test_values(self):
+        for name, value, *words in (
+                ('servers', '', 'servers []', 'short'),
+                ('servers', 'a:70000', "'a:70000'", 'between 1 and 65535'),
+                ('servers', 'b a:0', "'a:0'", 'between 1 and 65535'),
+                ('servers', 'a:x', "'a:x'", 'must be host, host:port'),
+                ('servers', 'a b a:11211', "'a:11211'", 'named twice'),
+                ('debug', 'yes', "debug 'yes'", 'a whole number'),
+                ('debug', '-1', 'debug -1', 'at least 0'),
+                ('pickleProtocol', '99', 'pickleProtocol 99', 'at most'),
+                ('pickleProtocol', '-2', 'pickleProtocol -2', 'at least -1'),
+                ('lifetime', 'x', "lifetime 'x'", 'a whole number'),
+                ('lifetime', '', "lifetime ''", 'a whole number'),
+                ('lifetime', '1.5', "lifetime '1.5'", 'a whole number'),
+                ('lifetime', '-1', 'lifetime -1', 'at least 0'),
+                ('namespace', 'a&#10;b', r"namespace 'a\nb'", 'Constraint'),
+                ('timeout', 'nan', 'timeout nan', 'at least 0.001'),
+                ('timeout', 'inf', 'timeout inf', 'at most 86400'),
+                ('timeout', '9' * 400, 'timeout inf', 'at most 86400'),
+                ('timeout', '0', 'timeout 0', 'at least 0.001'),
+                ('timeout', '1/2', "timeout '1/2'", 'must be a number'),
+                ('timeout', '1/0', "timeout '1/0'", 'must be a number'),
+                ('delay', '-0.1', 'delay -0.1', 'at least 0'),
+                ('retries', '0', 'retries 0', 'at least 1'),
+                ('pooltime', '86401', 'pooltime 86401', 'at most 86400'),
+                ('blacktime', '1,5', "blacktime '1,5'", 'must be a number'),
+                ('maxPoolSize', '-1', 'maxPoolSize -1', 'at least 1')):
+            with self.subTest(name=name, value=value[:10]):
+                self.assertRefused(
+                    f'{name}="{value}"', f"Invalid value for '{name}'",
+                    *words)
+
+    def test_unknown_attribute(self):
+        self.assertRefused('maxPoolSzie="5"', 'maxPoolSzie')
+
+    def test_attribute_that_the_factory_does_not_take(self):
+        self.assertRefused(
+            f'{CLASSIC} lifetime="5" maxPoolSize="5"',
+            'p01.memcache.client.MemcacheClient', "'maxPoolSize'")
+
+    def test_attribute_that_the_factory_needs(self):
+        self.assertRefused(ours('makeClient'), 'makeClient', "'lifetime'")
+
+    def test_values_are_checked_for_every_factory(self):
+        self.assertRefused(
+            f'{ours("Recorder")} lifetime="-1"', 'lifetime -1', 'at least 0')
+        self.assertEqual(Recorder.made, [])
+
+    def test_factories(self):
+        for factory in '*', 'p01.memcache.client', 'p01.memcache.nope':
+            with self.subTest(factory=factory):
+                self.assertRefused(f'factory="{factory}"', 'factory')
+
+    def test_factory_that_fails(self):
+        self.assertRefused(ours('fail'), 'ValueError: cannot be made')
+
+    def test_permissions(self):
+        self.assertRefused('permission="nope"', "'permission'", 'nope')
+        # Whether there is one of that id is only known in the end.
+        with self.assertRaises(ConfigurationError) as caught:
+            load('<p01:memcache permission="zope.Nope" />')
+        self.assertIn(f'line {LINE}.0', str(caught.exception))
+        self.assertIn(
+            "'Undefined permission ID', 'zope.Nope'", str(caught.exception))
+
+
+class SecurityTests(ZCMLTestCase):
+
+    def client(self, attributes=''):
+        load('<include package="zope.security" />'
+             f'<p01:memcache {attributes} />')
+        client = getUtility(IMemcacheClient)
+        client.query = lambda key: key.upper()
+        return ProxyFactory(client)
+
+    def test_trusted_code_needs_nothing(self):
+        load('<p01:memcache permission="zope.View" />')
+        client = getUtility(IMemcacheClient)
+        self.assertEqual(len(client.buildKey('key')), 32)
+        client.lifetime = 5
+        logIn()
+        self.assertEqual(client.lifetime, 5)
+
+    def test_declarations(self):
+        for attributes in '', CLASSIC:
+            with self.subTest(attributes=attributes):
+                client = self.client(attributes)
+                logIn('zope.ManageServices')
+                self.assertRaises(Unauthorized, lambda c=client: c.query)
+                self.assertRaises(Unauthorized, lambda c=client: c.lifetime)
+                logIn('zope.View')
+                self.assertEqual(client.query('key'), 'KEY')
+                self.assertEqual(client.lifetime, 3600)
+                with self.assertRaises(Unauthorized):
+                    client.lifetime = 5
+                logIn('zope.ManageServices')
+                client.lifetime = 5
+                logIn('zope.View', 'zope.ManageServices')
+                self.assertEqual(client.lifetime, 5)
+                self.assertRaises(
+                    ForbiddenAttribute, lambda c=client: c._store)
+                with self.assertRaises(ForbiddenAttribute):
+                    client.query = None
+                tearDownZCML()
+
+    def test_declarations_cover_the_interfaces(self):
+        load('')
+        for factory, interface in (
+                (MemcacheClient, IMemcacheClient),
+                (UltraMemcacheClient, IUltraMemcacheClient)):
+            checker = getCheckerForInstancesOf(factory)
+            self.assertEqual(
+                checker.get_permissions,
+                dict.fromkeys(interface.names(all=True), 'zope.View'))
+            self.assertEqual(
+                checker.set_permissions,
+                dict.fromkeys(
+                    schema.getFieldNames(interface), 'zope.ManageServices'))
+
+    def test_permission_of_the_directive(self):
+        for attributes in '', CLASSIC, f'{ours("makeClient")} lifetime="5"':
+            with self.subTest(attributes=attributes):
+                client = self.client(
+                    attributes + ' permission="zope.Security"')
+                logIn('zope.View', 'zope.ManageServices')
+                self.assertRaises(Unauthorized, lambda c=client: c.query)
+                logIn('zope.Security')
+                self.assertEqual(client.query('key'), 'KEY')
+                self.assertRaises(
+                    ForbiddenAttribute, lambda c=client: c._store)
+                # As everywhere, where a permission protects a utility.
+                with self.assertRaises(ForbiddenAttribute):
+                    client.lifetime = 5
+                tearDownZCML()
+
+    def test_permission_covers_the_pooled_clients_own_names(self):
+        client = self.client('permission="zope.View"')
+        logIn()
+        self.assertRaises(Unauthorized, lambda: client.getPools)
+        logIn('zope.View')
+        self.assertEqual(len(client.getPools()), 1)
+        self.assertEqual(client.timeout, 3)
+
+    def test_public(self):
+        client = self.client('permission="zope.Public"')
+        self.assertEqual(client.query('key'), 'KEY')
+
+    def test_thread_without_interaction(self):
+        for attributes in '', 'permission="zope.View"':
+            client = self.client(attributes)
+            with self.assertRaises(NO_INTERACTION) as caught:
+                client.query('key')
+            self.assertNotIsInstance(caught.exception, ForbiddenAttribute)
+
+
+class PermissionDefinitionTests(ZCMLTestCase):
+    """The package loads, whoever defines its permissions, and when."""
+
+    ids = 'zope.View', 'zope.ManageServices'
+
+    def titles(self):
+        return [getUtility(IPermission, id).title for id in self.ids]
+
+    def test_nobody(self):
+        load('')
+        self.assertEqual(self.titles(), ['View', 'Manage Services'])
+
+    def test_zope_security(self):
+        security = '<include package="zope.security" />'
+        for before, after in (security, ''), ('', security):
+            load(after, before + PACKAGE)
+            self.assertEqual(
+                self.titles(),
+                ['view-permission', 'manage-services-permission'])
+            tearDownZCML()
+
+    def test_zope_security_earlier(self):
+        load('', '<include package="zope.security" />')
+        titles = self.titles()
+        load('')
+        self.assertEqual(self.titles(), titles)
+
+    def test_application(self):
+        # In a file of its own, so that no definition has precedence.
+        own = '<include package="zope.security" file="meta.zcml" />'
+        for id in self.ids:
+            own += f'<permission id="{id}" title="Own" />'
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'own.zcml')
+            with open(path, 'w') as f:
+                f.write(SITE % own)
+            include = f'<include file="{path}" />'
+            for before, after in (include, ''), ('', include):
+                load(after, before + PACKAGE)
+                self.assertEqual(self.titles(), ['Own', 'Own'])
+                tearDownZCML()
+
+
+class FileTests(ZCMLTestCase):
+
+    def test_each_file_alone(self):
+        for name, defined in (
+                ('meta.zcml', []),
+                ('subscriber.zcml', []),
+                ('permissions.zcml', []),
+                ('memcache.zcml', [MemcacheClient]),
+                ('ultramemcache.zcml', [UltraMemcacheClient]),
+                ('configure.zcml', [MemcacheClient, UltraMemcacheClient])):
+            with self.subTest(name=name):
+                load('', f'<include package="p01.memcache" file="{name}" />')
+                self.assertEqual(
+                    [factory for factory
+                     in (MemcacheClient, UltraMemcacheClient)
+                     if getCheckerForInstancesOf(factory) is not None],
+                    defined)
+                tearDownZCML()
+
+    def run_three_lines(self, *arguments, permission=''):
+        zcml = SITE % (
+            PACKAGE + f'<p01:memcache namespace="shop" {permission} />')
+        return subprocess.run(
+            [sys.executable, '-c', THREE_LINES, zcml, *arguments],
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+            capture_output=True, text=True, timeout=60)
+
+    def test_three_lines(self):
+        done = self.run_three_lines()
+        self.assertEqual(
+            (done.stdout, done.stderr),
+            ("UltraMemcacheClient shop ['key']\n", ''))
+
+    def test_three_lines_without_zope_security(self):
+        done = self.run_three_lines('--no-security')
+        self.assertEqual(
+            (done.stdout, done.stderr),
+            ("UltraMemcacheClient shop ['key']\n", ''))
+
+    def test_permission_without_zope_security(self):
+        done = self.run_three_lines(
+            '--no-security', permission='permission="zope.View"')
+        self.assertEqual(done.returncode, 1)
+        self.assertIn('zope.security is not available', done.stderr)
+        self.assertIn(f'line {LINE}.0', done.stderr)

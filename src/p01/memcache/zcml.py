@@ -1,0 +1,145 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The ZCML directives of the package."""
+
+import functools
+import inspect
+
+# Once it is imported, events are handed to their handlers.
+import zope.component.event
+from zope import schema
+from zope.component.zcml import Permission
+from zope.component.zcml import handler
+from zope.component.zcml import protectedFactory
+from zope.component.zcml import utility
+from zope.configuration.exceptions import ConfigurationError
+from zope.configuration.fields import GlobalObject
+from zope.interface import Interface
+from zope.interface import implementer
+from zope.interface.interface import InterfaceClass
+from zope.schema.interfaces import IFromUnicode
+
+from p01.memcache import base
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+# How a field's value is read from text, and what it is then; an Int is a
+# Real, too. schema.Real would also read '1/3', as a Fraction.
+_READERS = (
+    (schema.Int, int, 'a whole number'),
+    (schema.Real, float, 'a number'),
+    (schema.List, str.split, 'addresses separated by blanks'),
+    (schema.TextLine, str, 'text'),
+)
+
+
+class InvalidAttribute(schema.ValidationError):
+    """The text of an attribute is not what its rule asks for."""
+
+
+@implementer(IFromUnicode)
+class ClientAttribute(schema.Field):
+    """An attribute of the clients, as text.
+
+    What it may be is said by its field in the clients' interface, and the
+    errors are those of the clients' constructors.
+    """
+
+    def __init__(self, field):
+        super().__init__(
+            title=field.title, description=field.description, required=False)
+        self._field = field
+        self._read, self._kind = next(
+            (read, kind) for type_, read, kind in _READERS
+            if isinstance(field, type_))
+
+    def fromUnicode(self, value):
+        try:
+            read = self._read(value)
+        except ValueError:
+            raise InvalidAttribute(
+                f'{self.__name__} {value!r}: must be {self._kind}') from None
+        try:
+            base.check_attribute(self._field, read)
+        except (TypeError, ValueError) as error:
+            raise InvalidAttribute(str(error)) from error
+        return read
+
+
+class IRegistration(Interface):
+    """How a client is made and registered."""
+
+    factory = GlobalObject(
+        title='Factory',
+        description=(
+            'Dotted name of a class or callable that makes the client. It '
+            'is called with the attributes that are given, as keyword '
+            'arguments. The default is the pooled client, '
+            'p01.memcache.uclient.UltraMemcacheClient.'),
+        required=False)
+
+    name = schema.TextLine(
+        title='Name',
+        description='The name to look the client up with.',
+        required=False)
+
+    permission = Permission(
+        title='Permission',
+        description=(
+            'The permission that code which is not trusted needs to use the '
+            'client, instead of those that are declared for its class.'),
+        required=False)
+
+
+IMemcacheDirective = InterfaceClass(
+    'IMemcacheDirective', (IRegistration,),
+    {name: ClientAttribute(field)
+     for name, field in schema.getFieldsInOrder(IUltraMemcacheClient)},
+    'Register a memcache client as a utility, an `IMemcacheClient`.',
+    __name__)
+
+
+def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
+             **attributes):
+    """See `IMemcacheDirective`. The client is made by the action."""
+    try:
+        inspect.signature(factory).bind(**attributes)
+    except (TypeError, ValueError) as error:
+        raise ConfigurationError(f'factory {factory!r}: {error}') from error
+    create = functools.partial(factory, **attributes)
+    if permission is not None:
+        # utility() would only protect the names of IMemcacheClient.
+        protected = (
+            IUltraMemcacheClient
+            if IUltraMemcacheClient.implementedBy(factory)
+            else IMemcacheClient)
+        create = protectedFactory(create, protected, permission)
+    utility(_context, IMemcacheClient, factory=create, name=name)
+
+
+class IDefaultPermissionDirective(Interface):
+    """Define a permission, unless there is one of that id."""
+
+    id = schema.Id(title='Id')
+    title = schema.TextLine(title='Title')
+
+
+def defaultPermission(_context, id, title):
+    """See `IDefaultPermissionDirective`.
+
+    Without a discriminator it is in nobody's way: an application's own
+    definition may come before, after, or from zope.security.
+    """
+    _context.action(
+        discriminator=None, callable=_definePermission,
+        args=(id, title, _context.info))
+
+
+def _definePermission(id, title, info):
+    from zope.security.interfaces import IPermission
+    from zope.security.permission import Permission
+    if zope.component.queryUtility(IPermission, id) is None:
+        handler('registerUtility', Permission(id, title), IPermission, id,
+                info)
