@@ -66,15 +66,15 @@ def check_attribute(field, value):
     except (WrongType, RequiredMissing) as error:
         raise TypeError(f'{name} {value!r}: {error.doc()}') from error
     except (ValidationError, OverflowError) as error:
-        bounds = [
-            f'{word} {getattr(field, bound)}'
-            for word, bound in (('at least', 'min'), ('at least', 'min_length'),
-                                ('at most', 'max'))
-            if getattr(field, bound, None) is not None]
+        bounds = ', '.join(
+            f'{word} {getattr(field, bound)}' for word, bound in (
+                ('at least', 'min'), ('at most', 'max'),
+                ('at least', 'min_length'))
+            if getattr(field, bound, None) is not None)
         rule = error.doc() if isinstance(error, ValidationError) else error
         raise ValueError(
             f'{name} {value!r}: {rule}'
-            + (f' ({", ".join(bounds)})' if bounds else '')) from error
+            + (f' ({bounds})' if bounds else '')) from error
     if name == 'lifetime':
         expiry(value)
     elif name == 'servers':

@@ -157,7 +157,7 @@ class _Host(memcache._Host):
     def expect(self, *texts, raise_exception=False):
         line = self.readline()
         if line not in texts:
-            raise protocol._unexpected(line)
+            raise protocol.unexpected(line)
         return line
 
     # What it has no use for, or gets wrong.
@@ -171,7 +171,7 @@ class _Host(memcache._Host):
         result = {}
         while (line := self.readline()) != b'END':
             if not line.startswith(b'STAT '):
-                raise protocol._unexpected(line)
+                raise protocol.unexpected(line)
             name, _, value = line[5:].decode('utf-8', 'replace').partition(' ')
             result[name] = value
         return result
@@ -191,7 +191,7 @@ class _Client(memcache.Client):
 
     def host(self, key):
         """Return the host that has the key, up or not."""
-        protocol._check(key)
+        protocol.check_key(key)
         return self.buckets[memcache.cmemcache_hash(key) % len(self.buckets)]
 
     def _get_server(self, key):
@@ -206,9 +206,9 @@ class _Client(memcache.Client):
         return flags, len(data), data
 
     def _expectvalue(self, server, line=None, raise_exception=False):
-        match = protocol._parse_value(line + b'\r\n')
+        match = protocol.parse_value(line + b'\r\n')
         if match is None:
-            raise protocol._unexpected(line)
+            raise protocol.unexpected(line)
         key, flags, size = match.groups()
         if key != self._wanted:
             raise ProtocolError(f'a value that was not asked for: {key!r}')

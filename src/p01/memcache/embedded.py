@@ -26,6 +26,7 @@ import threading
 import time
 from time import monotonic
 
+
 #: The release whose behaviour this is.
 VERSION = '1.6.18'
 

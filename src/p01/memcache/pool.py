@@ -59,9 +59,10 @@ class Pool:
     def take(self, deadline):
         """Return an item; wait for one until the deadline."""
         expired = ()
+        limit = monotonic() - self._idle_time
         with self._lock:
-            if self._idle:
-                expired = self._expired()
+            if self._idle and self._idle[0][1] < limit:
+                expired = self._expired(limit)
             item = self._idle.pop()[0] if self._idle else None
         for old in expired:
             old.close()
@@ -101,8 +102,7 @@ class Pool:
 
     # The rest is called under the lock.
 
-    def _expired(self):
-        limit = monotonic() - self._idle_time
+    def _expired(self, limit):
         expired = []
         while self._idle and self._idle[0][1] < limit:
             item = self._idle.popleft()[0]

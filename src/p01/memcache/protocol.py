@@ -24,11 +24,12 @@ MAX_LINE = 2048
 MAX_VALUE = 1 << 30
 
 _is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
-_parse_value = re.compile(
+parse_value = re.compile(
     rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
 
 
-def _check(key):
+def check_key(key):
+    """Raise a ValueError if memcached would not take `key` for one key."""
     if not _is_key(key):
         raise ValueError(
             f'key {key!r}: must be 1 to 250 bytes, without blanks and'
@@ -37,18 +38,18 @@ def _check(key):
 
 def get(keys):
     for key in keys:
-        _check(key)
+        check_key(key)
     return b'get %b\r\n' % b' '.join(keys)
 
 
 def set(key, data, flags, expires):
-    _check(key)
+    check_key(key)
     return b'set %b %d %d %d\r\n%b\r\n' % (
         key, flags, expires, len(data), data)
 
 
 def delete(key):
-    _check(key)
+    check_key(key)
     return b'delete %b\r\n' % key
 
 
@@ -69,8 +70,11 @@ def _read_line(reader):
     raise ReceiveError('the server closed the connection')
 
 
-def _unexpected(line):
+def unexpected(line):
+    """Return the error that the line is, which is no reply to the request."""
     text = line[:200].rstrip().decode('ascii', 'backslashreplace')
+    if not text.isprintable():
+        text = repr(text)
     if line.startswith(b'SERVER_ERROR '):
         return ServerError(text)
     if line.startswith(b'ERROR Too many open connections'):
@@ -95,9 +99,9 @@ def read_values(reader, keys, found):
     what arrived whole before.
     """
     while (line := _read_line(reader)) != b'END\r\n':
-        match = _parse_value(line)
+        match = parse_value(line)
         if match is None:
-            raise _unexpected(line)
+            raise unexpected(line)
         key, flags, size = match.groups()
         size = int(size)
         if key not in keys or key in found:
@@ -112,7 +116,7 @@ def read_stored(reader):
     """Return None, the value is stored."""
     line = _read_line(reader)
     if line != b'STORED\r\n':
-        raise _unexpected(line)
+        raise unexpected(line)
 
 
 def read_deleted(reader):
@@ -122,14 +126,14 @@ def read_deleted(reader):
         return True
     if line == b'NOT_FOUND\r\n':
         return False
-    raise _unexpected(line)
+    raise unexpected(line)
 
 
 def read_ok(reader):
     """Return None, the command was carried out."""
     line = _read_line(reader)
     if line != b'OK\r\n':
-        raise _unexpected(line)
+        raise unexpected(line)
 
 
 def read_stats(reader):
@@ -137,7 +141,7 @@ def read_stats(reader):
     result = {}
     while (line := _read_line(reader)) != b'END\r\n':
         if not line.startswith(b'STAT '):
-            raise _unexpected(line)
+            raise unexpected(line)
         name, _, value = line[5:-2].decode('utf-8', 'replace').partition(' ')
         result[name] = value
     return result

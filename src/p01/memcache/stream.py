@@ -37,7 +37,7 @@ def _resolve(host, port, deadline):
     try:
         return socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except socket.gaierror:
+    except (OSError, UnicodeError):
         pass
     # It is a name, and asking for its addresses knows no time-out.
     answers = queue.SimpleQueue()

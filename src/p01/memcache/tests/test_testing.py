@@ -1,0 +1,336 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What applications' tests get: the fakes, the servers and the layers.
+
+What the fakes do as clients is in `test_contract`.
+"""
+
+import functools
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import textwrap
+import unittest
+from unittest import mock
+
+import zope.component
+from zope.component import testing as placeless
+
+from p01.memcache.client import MemcacheClient
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.testing import EmbeddedLayer
+from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.testing import FakeMemcached
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import Memcached
+from p01.memcache.testing import MemcachedLayer
+from p01.memcache.testing import Pickable
+from p01.memcache.testing import StandardPortLayer
+from p01.memcache.testing import getFakeBackend
+from p01.memcache.testing import setUpFakeMemcached
+from p01.memcache.testing import setUpFakeUltraMemcached
+from p01.memcache.testing import storage
+from p01.memcache.testing import tearDownFakeMemcached
+from p01.memcache.testing import tearDownFakeUltraMemcached
+
+
+class FakeTest(unittest.TestCase):
+
+    factory = FakeMemcacheClient
+
+    def setUp(self):
+        self.client = self.factory()
+
+    def counts(self):
+        client = self.client
+        return client.gets, client.hits, client.misses, client.sets
+
+    def test_counts(self):
+        self.assertEqual(self.counts(), (0, 0, 0, 0))
+        self.client.query('key')
+        self.assertEqual(self.counts(), (1, 0, 1, 0))
+        self.client.set('key', None)
+        self.assertEqual(self.counts(), (1, 0, 1, 1))
+        self.client.query('key')
+        self.client.query('key')
+        self.assertEqual(self.counts(), (3, 2, 1, 1))
+        self.client.set('key', b'', raw=True)
+        self.client.query('key', raw=True)
+        self.assertEqual(self.counts(), (4, 3, 1, 2))
+        self.client.resetCounts()
+        self.assertEqual(self.counts(), (0, 0, 0, 0))
+
+    def test_cache(self):
+        backend = getFakeBackend(self.client)
+        self.assertIsInstance(backend, FakeMemcached)
+        self.assertIs(backend, storage[self.client])
+        built = self.client.set('key', 'value')
+        item = (pickle.dumps('value', -1), 0)
+        self.assertEqual(backend.cache, {built.encode(): item})
+        self.assertIsInstance(backend.cache, dict)
+        for key in built, built.encode():
+            self.assertEqual(backend.cache[key], item)
+            self.assertEqual(backend.cache.get(key), item)
+            self.assertIn(key, backend.cache)
+        for key in 'missing', b'missing':
+            self.assertNotIn(key, backend.cache)
+            self.assertIsNone(backend.cache.get(key))
+            self.assertEqual(backend.cache.get(key, 1), 1)
+            self.assertEqual(backend.cache.pop(key, 2), 2)
+            with self.assertRaises(KeyError):
+                backend.cache[key]
+
+    def test_the_cache_can_be_changed(self):
+        cache = getFakeBackend(self.client).cache
+        built = self.client.buildKey('key')
+        for key in built, built.encode():
+            cache[key] = (pickle.dumps('planted'), 0)
+            self.assertEqual(list(cache), [built.encode()])
+            self.assertEqual(self.client.query('key'), 'planted')
+            del cache[key]
+            self.assertIsNone(self.client.query('key'))
+
+    def test_each_has_a_cache_of_its_own(self):
+        self.client.set('key', 'value')
+        other = self.factory()
+        self.assertIsNone(other.query('key'))
+        before = len(storage)
+        del other
+        self.assertEqual(len(storage), before - 1)
+
+    def test_lifetimes_end(self):
+        with (mock.patch('p01.memcache.testing.monotonic') as now,
+              mock.patch('p01.memcache.embedded.monotonic', now)):
+            now.return_value = 1000
+            self.client.set('short', 'value', 1)
+            self.client.set('default', 'value')
+            self.client.set('month', 'value', 31 * 24 * 3600)
+            self.client.set('ever', 'value', 0)
+            for moment, keys in [
+                    (1000.9, ['short', 'default', 'month', 'ever']),
+                    (1001, ['default', 'month', 'ever']),
+                    (4599, ['default', 'month', 'ever']),
+                    (4600, ['month', 'ever']),
+                    (1000 + 30 * 24 * 3600, ['month', 'ever']),
+                    (1010 + 31 * 24 * 3600, ['ever']),
+                    (10 ** 12, ['ever'])]:
+                now.return_value = moment
+                self.assertEqual(
+                    [key for key in ('short', 'default', 'month', 'ever')
+                     if self.client.query(key)], keys)
+            self.assertEqual(
+                list(getFakeBackend(self.client).cache),
+                [self.client.buildKey('ever').encode()])
+
+    def test_getStatistics(self):
+        self.assertEqual(self.client.getStatistics(), 'Testing Stats')
+
+    def test_no_socket(self):
+        with mock.patch('socket.socket', side_effect=AssertionError):
+            self.client.servers = ['no.such.server']
+            self.client.set('key', 'value')
+            self.client.query('key')
+            self.client.invalidate('key')
+            self.client.invalidateAll()
+            self.client.getStatistics()
+            self.client.close()
+
+
+class FakeUltraTest(FakeTest):
+
+    factory = FakeUltraMemcacheClient
+
+    def test_getPools(self):
+        self.assertEqual(self.client.getPools(), [
+            ('127.0.0.1:11211', {'active': 0, 'idle': 0, 'opened': 0})])
+
+
+class UtilityTest(unittest.TestCase):
+
+    def setUp(self):
+        placeless.setUp()
+        self.addCleanup(placeless.tearDown)
+
+    def test_set_up_and_tear_down(self):
+        for factory, setUp, tearDown in [
+                (FakeMemcacheClient, setUpFakeMemcached,
+                 tearDownFakeMemcached),
+                (FakeUltraMemcacheClient, setUpFakeUltraMemcached,
+                 tearDownFakeUltraMemcached)]:
+            for args in (), (self,):
+                setUp(*args)
+                first = zope.component.getUtility(IMemcacheClient)
+                self.assertIs(type(first), factory)
+                setUp(*args)
+                second = zope.component.getUtility(IMemcacheClient)
+                self.assertIsNot(first, second)
+                tearDown(*args)
+                self.assertIsNone(
+                    zope.component.queryUtility(IMemcacheClient))
+                tearDown(*args)
+
+    def test_named_ones_stay(self):
+        named = FakeMemcacheClient()
+        zope.component.provideUtility(named, IMemcacheClient, 'named')
+        setUpFakeMemcached()
+        tearDownFakeMemcached()
+        self.assertIs(
+            zope.component.getUtility(IMemcacheClient, 'named'), named)
+
+
+class PickableTest(unittest.TestCase):
+
+    def test_it_is(self):
+        for obj in Pickable(), Pickable('a title'), Pickable('a', [1, 2]):
+            copy = pickle.loads(pickle.dumps(obj))
+            self.assertEqual((copy.title, copy.value), (obj.title, obj.value))
+        self.assertEqual(repr(Pickable('a title')), "<Pickable 'a title'>")
+
+
+class MemcachedTest(unittest.TestCase):
+
+    level = 2
+
+    def version(self, server):
+        client = MemcacheClient([server.address])
+        self.addCleanup(client.close)
+        [(address, values)] = client.getStatistics()
+        self.assertEqual(address, server.address)
+        return values
+
+    def test_start_and_stop(self):
+        server = Memcached()
+        server.stop()
+        self.addCleanup(server.stop)
+        server.start()
+        address, first = server.address, server.process
+        self.assertEqual(self.version(server)['pid'], str(first.pid))
+        server.stop()
+        self.assertEqual(list(self.version(server)), ['error'])
+        self.assertIsNotNone(first.returncode)
+        server.start()
+        self.assertEqual(server.address, address)
+        self.assertEqual(
+            self.version(server)['pid'], str(server.process.pid))
+        server.stop()
+        server.stop()
+
+    def test_context_manager(self):
+        with Memcached() as one, Memcached() as two:
+            self.assertNotEqual(one.address, two.address)
+            for server in one, two:
+                self.assertIn('version', self.version(server))
+        for server in one, two:
+            self.assertIsNotNone(server.process.returncode)
+
+    def test_options(self):
+        with Memcached('-m', '7') as server:
+            self.assertEqual(
+                self.version(server)['limit_maxbytes'], str(7 * 2 ** 20))
+
+    def test_a_frozen_one_can_be_stopped(self):
+        server = Memcached()
+        with server:
+            server.process.send_signal(signal.SIGSTOP)
+        self.assertEqual(server.process.returncode, -signal.SIGKILL)
+
+    def test_one_that_does_not_start(self):
+        server = Memcached('--no-such-option')
+        # It complains to the same file as we do.
+        quiet = functools.partial(
+            subprocess.Popen, stderr=subprocess.DEVNULL)
+        with (mock.patch('subprocess.Popen', quiet),
+              self.assertRaisesRegex(RuntimeError, 'ended with status')):
+            server.start()
+        self.assertIsNotNone(server.process.returncode)
+
+
+class LayersTest(unittest.TestCase):
+
+    def test_what_zope_testrunner_needs(self):
+        for name, layer in [
+                ('EmbeddedLayer', EmbeddedLayer),
+                ('MemcachedLayer', MemcachedLayer),
+                ('StandardPortLayer', StandardPortLayer)]:
+            self.assertEqual(layer.__name__, name)
+            self.assertEqual(layer.__module__, 'p01.memcache.testing')
+            self.assertEqual(layer.__bases__, ())
+
+    def test_embedded(self):
+        layer = type(EmbeddedLayer)('Mine', EmbeddedLayer._factory)
+        layer.setUp()
+        self.addCleanup(layer.tearDown)
+        client = MemcacheClient([layer.address])
+        self.addCleanup(client.close)
+        client.set('key', 'value')
+        self.assertEqual(client.query('key'), 'value')
+
+    def test_without_memcached(self):
+        # The tests fail, and say what is missing.
+        with tempfile.TemporaryDirectory() as folder:
+            with open(os.path.join(folder, 'test_it.py'), 'w') as file:
+                file.write(textwrap.dedent('''\
+                    import unittest
+
+                    from p01.memcache.testing import MemcachedLayer
+
+                    class Test(unittest.TestCase):
+                        layer = MemcachedLayer
+                        def test(self):
+                            pass
+                    '''))
+            done = subprocess.run(
+                [sys.executable, '-m', 'zope.testrunner', '--path', folder,
+                 '--tests-pattern', 'test_it'],
+                env={**os.environ, 'PATH': folder,
+                     'PYTHONPATH': os.pathsep.join(sys.path)},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.assertIn('apt-get install memcached', done.stdout)
+        self.assertEqual(done.returncode, 1, done.stdout)
+
+
+class StandardPortTest(unittest.TestCase):
+    """Whether memcached was there before or not, it is used with care."""
+
+    layer = StandardPortLayer
+    level = 2
+
+    def test_it_listens(self):
+        self.assertEqual(self.layer.address, '127.0.0.1:11211')
+        client = MemcacheClient()
+        self.addCleanup(client.close)
+        key = f'p01.memcache test {os.getpid()}'
+        self.assertEqual(client.set(key, key, 10), client.buildKey(key))
+        self.assertEqual(client.query(key), key)
+        self.assertIs(client.invalidate(key), True)
+
+
+class StandardPortAbsentTest(unittest.TestCase):
+    """On another port, which takes part as if it were the standard one."""
+
+    level = 2
+
+    def layer_on(self, port):
+        class Server(StandardPortLayer._factory):
+            def __init__(self):
+                super().__init__()
+                self.port = port
+        layer = type(StandardPortLayer)('Mine', Server)
+        layer.setUp()
+        self.addCleanup(layer.tearDown)
+        return layer
+
+    def test_used_or_started_and_stopped(self):
+        with Memcached() as server:
+            layer = self.layer_on(server.port)
+            self.assertIsNone(layer._server.process)
+            layer.tearDown()
+            self.assertIsNone(server.process.poll())
+        layer = self.layer_on(server.port)
+        process = layer._server.process
+        self.assertIsNone(process.poll())
+        layer.tearDown()
+        self.assertIsNotNone(process.poll())
