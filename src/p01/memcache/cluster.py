@@ -6,11 +6,12 @@ A key's server is the one that python-memcached chooses, so that both clients
 of this package find each other's keys.
 """
 
+import threading
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ReceiveTimeout
 
 
 class Cluster:
@@ -32,15 +33,25 @@ class Cluster:
         Returns a list of each server's address and its reply or error.
         """
         deadline = monotonic() + timeout
+        replies = {server.address: ReceiveTimeout('no reply in time')
+                   for server in self.servers}
 
         def ask(server):
             try:
-                return server.address, server.request(data, read, deadline)
+                reply = server.request(data, read, deadline)
             except MemcacheError as error:
-                return server.address, error
+                reply = error
+            replies[server.address] = reply
 
-        with ThreadPoolExecutor(len(self.servers)) as executor:
-            return list(executor.map(ask, self.servers))
+        # Daemons, so that a server that hangs does not hold up the exit.
+        threads = [threading.Thread(target=ask, args=(server,), daemon=True)
+                   for server in self.servers[1:]]
+        for thread in threads:
+            thread.start()
+        ask(self.servers[0])
+        for thread in threads:
+            thread.join(max(deadline - monotonic(), 0))
+        return list(replies.items())
 
     def close(self):
         for server in self.servers:

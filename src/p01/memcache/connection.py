@@ -45,6 +45,7 @@ class Connection:
         self.dirty = True
         self._stream.deadline = deadline
         self._stream.send(data)
+        self._reader.fill()
         try:
             reply = read(self._reader, *args)
         except ServerError:

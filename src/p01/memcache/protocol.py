@@ -61,17 +61,10 @@ def stats():
     return b'stats\r\n'
 
 
-def _read_line(reader):
-    line = reader.readline(MAX_LINE)
-    if line.endswith(b'\r\n'):
-        return line
-    if len(line) == MAX_LINE or line.endswith(b'\n'):
-        raise ProtocolError(f'not a line of the protocol: {line[:80]!r}...')
-    raise ReceiveError('the server closed the connection')
-
-
 def unexpected(line):
     """Return the error that the line is, which is no reply to the request."""
+    if not line.endswith(b'\n') and len(line) < MAX_LINE:
+        return ReceiveError('the server closed the connection within a line')
     text = line[:200].rstrip().decode('ascii', 'backslashreplace')
     if not text.isprintable():
         text = repr(text)
@@ -82,23 +75,13 @@ def unexpected(line):
     return ProtocolError(f'unexpected reply: {text!r}')
 
 
-def _read_data(reader, size):
-    data = reader.read(size)
-    end = reader.read(2)
-    if end == b'\r\n':
-        return data
-    if len(end) < 2:
-        raise ReceiveError('the server closed the connection within a value')
-    raise ProtocolError(f'a value of {size} bytes does not end there')
-
-
 def read_values(reader, keys, found):
     """Put what the server has of `keys` into the dict `found`.
 
     A key's value is ``(data, flags)``. Where the reply is cut, `found` holds
     what arrived whole before.
     """
-    while (line := _read_line(reader)) != b'END\r\n':
+    while (line := reader.readline(MAX_LINE)) != b'END\r\n':
         match = parse_value(line)
         if match is None:
             raise unexpected(line)
@@ -108,20 +91,27 @@ def read_values(reader, keys, found):
             raise ProtocolError(f'a value that was not asked for: {key!r}')
         if size > MAX_VALUE:
             raise ProtocolError(f'a value of {size} bytes')
-        found[key] = _read_data(reader, size), int(flags)
+        data = reader.read(size)
+        end = reader.read(2)
+        if end != b'\r\n':
+            if len(end) < 2:
+                raise ReceiveError(
+                    'the server closed the connection within a value')
+            raise ProtocolError(f'a value of {size} bytes does not end there')
+        found[key] = data, int(flags)
     return found
 
 
 def read_stored(reader):
     """Return None, the value is stored."""
-    line = _read_line(reader)
+    line = reader.readline(MAX_LINE)
     if line != b'STORED\r\n':
         raise unexpected(line)
 
 
 def read_deleted(reader):
     """Return whether there was something to delete."""
-    line = _read_line(reader)
+    line = reader.readline(MAX_LINE)
     if line == b'DELETED\r\n':
         return True
     if line == b'NOT_FOUND\r\n':
@@ -131,7 +121,7 @@ def read_deleted(reader):
 
 def read_ok(reader):
     """Return None, the command was carried out."""
-    line = _read_line(reader)
+    line = reader.readline(MAX_LINE)
     if line != b'OK\r\n':
         raise unexpected(line)
 
@@ -139,7 +129,7 @@ def read_ok(reader):
 def read_stats(reader):
     """Return a dict of names and values, both of them text."""
     result = {}
-    while (line := _read_line(reader)) != b'END\r\n':
+    while (line := reader.readline(MAX_LINE)) != b'END\r\n':
         if not line.startswith(b'STAT '):
             raise unexpected(line)
         name, _, value = line[5:-2].decode('utf-8', 'replace').partition(' ')

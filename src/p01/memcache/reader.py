@@ -22,6 +22,11 @@ class Reader:
         """Return whether all that was received has been read."""
         return self._start == len(self._data)
 
+    def fill(self):
+        """Wait for the first bytes, when all others have been read."""
+        self._data = self._receive(SIZE)
+        self._start = 0
+
     def readline(self, limit):
         """Return a line with its end, or without one after `limit` bytes."""
         end = self._data.find(b'\n', self._start) + 1

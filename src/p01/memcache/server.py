@@ -80,15 +80,20 @@ class Server:
         """Send `data` and return what ``read(reader, *args)`` makes of it."""
         if self._down_until:
             self._probe(deadline)
+        start = monotonic()
         connection = self.pool.take(deadline)
         try:
+            asked = monotonic()
             if not connection.is_ready():
                 self._connect(connection, deadline)
             reply = connection.request(data, read, deadline, *args)
         except (ServerError, ServerBusy, ServerDown):
             raise
         except MemcacheError as error:
-            self._failed(error)
+            # Who had more time to wait for a connection than for the server
+            # does not blame the server.
+            if deadline - asked >= asked - start:
+                self._failed(error)
             raise
         finally:
             if connection.dirty:

@@ -19,6 +19,7 @@ import os
 import queue
 import select
 import socket
+import struct
 import sys
 import threading
 from time import monotonic
@@ -91,6 +92,7 @@ def connect(host, port, keeping, deadline):
 
 
 _CLOSED = 'the server closed the connection'
+_LATE = 'no reply in time'
 
 
 class Stream:
@@ -138,7 +140,7 @@ class Stream:
             self._limit(ReceiveTimeout)
             data = self._socket.recv(size)
         except TimeoutError as error:
-            raise ReceiveTimeout('no reply in time') from error
+            raise ReceiveTimeout(_LATE) from error
         except OSError as error:
             raise ReceiveError(f'cannot receive: {error}') from error
         if not data:
@@ -158,6 +160,9 @@ _MOMENT = 100e-6
 
 # Who waited longer than this for a reply has mostly waited for the lock.
 _CONTENDED = 2e-3
+
+# How often a wait that releases the lock looks whether its time is over.
+_TICK = struct.pack('ll', 0, 20_000)
 
 # A bit less than the interpreter's switch interval, which ends a turn.
 _TURN = 4e-3
@@ -250,14 +255,17 @@ class _Timespec(ctypes.Structure):
 # Arguments that are made once: converting them would take half of a call.
 _moment = _Timespec(0, int(_MOMENT * 1e9))
 _A_MOMENT = ctypes.byref(_moment)
-_AT_ONCE = ctypes.byref(_Timespec(0, 0))
 _ONE = ctypes.c_ulong(1)
 _CAPACITY = ctypes.c_size_t(_SMALL)
 
 try:
     # PyDLL is the one that keeps the lock.
     _libc = ctypes.PyDLL(None, use_errno=True)
-    _send, _recv, _ppoll = _libc.send, _libc.recv, _libc.ppoll
+    _send, _recv = _libc.send, _libc.recv
+    _poll, _ppoll = _libc.poll, _libc.ppoll
+    # The lock is released here, as socket.recv does, but that would begin
+    # anew after a signal, with the kernel's whole time-out.
+    _recv_releasing = ctypes.CDLL(None, use_errno=True).recv
     _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 except (OSError, TypeError, AttributeError):
     _libc = None
@@ -286,8 +294,9 @@ class LockKeepingStream(Stream):
         self._keeps = False  # this request
         self._fd = connection.fileno()
         self._pollfd = ctypes.byref(_PollFd(self._fd, select.POLLIN, 0))
-        self._poller = select.poll()
-        self._poller.register(self._fd, select.POLLIN)
+        # The kernel's own time-out: it saves a call to wait, before each one
+        # to receive.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
         buffer = ctypes.create_string_buffer(_SMALL)
         self._buffer = ctypes.byref(buffer)
         self._received = memoryview(buffer)
@@ -298,7 +307,7 @@ class LockKeepingStream(Stream):
         super().close()
 
     def is_quiet(self):
-        return _ppoll(self._pollfd, _ONE, _AT_ONCE, None) == 0
+        return _poll(self._pollfd, _ONE, 0) == 0
 
     def send(self, data):
         size = len(data)
@@ -321,38 +330,34 @@ class LockKeepingStream(Stream):
             self._socket.settimeout(None)
 
     def receive(self, size):
-        while True:
-            self._wait()
-            if size > _SMALL:
-                try:
-                    data = self._socket.recv(size, _FLAGS)
-                except BlockingIOError:
-                    continue
-                except OSError as error:
-                    raise ReceiveError(f'cannot receive: {error}') from error
-            else:
-                size = _recv(self._fd, self._buffer, _CAPACITY, _FLAGS)
-                if size < 0:
-                    self._would_block(ReceiveError)
-                    continue
-                data = self._received[:size].tobytes()
-            if not data:
-                raise ReceiveError(_CLOSED)
-            return data
-
-    def _wait(self):
+        if size > _SMALL:
+            return self._receive_block(size)
         if self._keeps:
             if _ppoll(self._pollfd, _ONE, _A_MOMENT, None) == 1:
-                return
-            self._keeping.waited()
-        start = monotonic()
-        remaining = self.deadline - start
-        if remaining <= 0 or not self._poller.poll(remaining * 1000):
-            raise ReceiveTimeout('no reply in time')
-        if not self._keeps:
-            seconds = monotonic() - start
-            if seconds > _CONTENDED or self._keeping.active:
-                self._keeping.released(seconds)
+                size = _recv(self._fd, self._buffer, _CAPACITY, _FLAGS)
+                if size > 0:
+                    return self._received[:size].tobytes()
+            else:
+                self._keeping.waited()
+        start = now = monotonic()
+        while now < self.deadline:
+            size = _recv_releasing(self._fd, self._buffer, _CAPACITY, 0)
+            now = monotonic()
+            if size > 0:
+                if not self._keeps and (
+                        now - start > _CONTENDED or self._keeping.active):
+                    self._keeping.released(now - start)
+                return self._received[:size].tobytes()
+            if size == 0:
+                raise ReceiveError(_CLOSED)
+            self._would_block(ReceiveError)
+        raise ReceiveTimeout(_LATE)
+
+    def _receive_block(self, size):
+        # No copy: the kernel writes into what is returned.
+        data = super().receive(size)
+        self._socket.settimeout(None)
+        return data
 
     def _would_block(self, trouble):
         """Raise `trouble`, unless the call only had nothing to do."""

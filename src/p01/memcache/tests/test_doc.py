@@ -1,0 +1,172 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The documents, and what their examples find set up."""
+
+import contextlib
+import doctest
+import logging
+import os
+import pickle
+import signal
+import sys
+import threading
+import unittest
+import warnings
+from time import monotonic
+from unittest import mock
+
+import zope.component.testing
+from zope.testing.wait import wait
+
+from p01.memcache import testing
+from p01.memcache.base import BaseClient
+from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.tests import test_zcml
+
+
+FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+# Seconds for what takes milliseconds.
+PATIENCE = 10
+
+# Nobody listens there.
+REFUSING = '127.0.0.1:1'
+
+logger = logging.getLogger('p01.memcache')
+
+
+class Console(logging.Handler):
+    """Shows the log as the console of an application would."""
+
+    def __init__(self):
+        super().__init__()
+        self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
+
+    def emit(self, record):
+        # Not the sys.stdout of when the handler was made.
+        print(self.format(record), file=sys.stdout)
+
+
+def inChild(function):
+    """Return what `function` returns in a forked child of this process."""
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        # There are other threads, but the child needs none of them.
+        warnings.simplefilter('ignore', DeprecationWarning)
+        pid = os.fork()
+    if not pid:
+        try:
+            signal.alarm(PATIENCE)
+            os.write(writer, pickle.dumps(function()))
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with open(reader, 'rb') as file:
+        result = file.read()
+    os.waitpid(pid, 0)
+    return pickle.loads(result)
+
+
+class Clock:
+    """The monotonic clock, which can be put forward."""
+
+    def __init__(self):
+        self._ahead = 0
+
+    def __call__(self):
+        return monotonic() + self._ahead
+
+    def forward(self, seconds):
+        self._ahead += seconds
+
+
+class Customer(threading.Thread):
+    """Takes an item out of a pool; the next one comes when it is waiting."""
+
+    def __init__(self, name, pool, deadline):
+        super().__init__(name=name, daemon=True)
+        self._pool = pool
+        self._deadline = deadline
+        waiting = len(pool._waiting)
+        self.start()
+        wait(lambda: len(pool._waiting) > waiting)
+
+    def run(self):
+        self._item = self._pool.take(self._deadline)
+
+    def item(self):
+        self.join(PATIENCE)
+        return self._item
+
+
+def setUp(test):
+    """For a document that needs nothing; the others begin with it."""
+    zope.component.testing.setUp(test)
+    test.cleanUp = contextlib.ExitStack()
+    test.cleanUp.callback(zope.component.testing.tearDown, test)
+    test.cleanUp.callback(close, test.globs)
+    test.globs['wait'] = wait
+
+
+def tearDown(test):
+    test.cleanUp.close()
+
+
+def close(names):
+    for value in names.values():
+        if isinstance(value, BaseClient):
+            value.close()
+        elif isinstance(value, EmbeddedServer):
+            value.stop()
+
+
+def setUpServer(test):
+    setUp(test)
+    test.globs.update(address=testing.EmbeddedLayer.address, refusing=REFUSING)
+
+
+def setUpConsole(test):
+    setUpServer(test)
+    console = Console()
+    logger.addHandler(console)
+    test.cleanUp.callback(logger.removeHandler, console)
+    test.globs['inChild'] = inChild
+
+
+def setUpZCML(test):
+    setUpConsole(test)
+    test_zcml.setUpZCML(test)
+    test.cleanUp.callback(test_zcml.tearDownZCML, test)
+
+
+def setUpPool(test):
+    setUp(test)
+    clock = test.cleanUp.enter_context(
+        mock.patch('p01.memcache.pool.monotonic', Clock()))
+    test.globs.update(clock=clock, Customer=Customer)
+
+
+def document(name, setUp=setUp, tearDown=tearDown, layer=None, level=1):
+    suite = doctest.DocFileSuite(
+        name, package='p01.memcache', setUp=setUp, tearDown=tearDown,
+        optionflags=FLAGS, encoding='utf-8')
+    suite.level = level
+    if layer is not None:
+        suite.layer = layer
+    return suite
+
+
+def test_suite():
+    embedded = testing.EmbeddedLayer
+    return unittest.TestSuite((
+        document('README.txt', setUpZCML, layer=embedded),
+        document('ultramemcache.txt', setUpConsole, layer=embedded),
+        document('client.txt', setUpServer, layer=embedded),
+        document('zcml.txt', test_zcml.setUpDocument, test_zcml.tearDownZCML),
+        # It sets the layers up itself.
+        document('testing.txt'),
+        document('pool.txt', setUpPool),
+        document('protocol.txt'),
+        document('load-testing.txt', layer=testing.StandardPortLayer,
+                 level=2),
+    ))
