@@ -13,30 +13,35 @@ from p01.memcache.reader import Reader
 
 
 class Connection:
-    """A connection to `host` and `port`, not made before `connect`."""
+    """A connection to `host` and `port`, not made before `connect`.
+
+    ``dirty`` tells that it cannot be used: it is not connected, or its last
+    reply was not read to the end.
+    """
 
     def __init__(self, host, port, keeping):
         self._address = host, port, keeping
         self._stream = None
         self._reader = None
-        self.dirty = False
+        self.dirty = True
 
     def connect(self, deadline):
+        self.close()
         self._stream = stream.connect(*self._address, deadline)
         self._reader = Reader(self._stream.receive)
-
-    def close(self):
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = self._reader = None
         self.dirty = False
 
-    def is_ready(self):
-        """Whether it is connected, and nothing came since the last reply.
+    def close(self):
+        self.dirty = True
+        if self._stream is not None:
+            self._stream.close()
 
-        The end of the stream may have come meanwhile, or a reply too many.
+    def is_ready(self):
+        """Return whether it can be used, and nothing came meanwhile.
+
+        That may be the end of the stream, or a reply too many.
         """
-        return (self._reader is not None
+        return (not self.dirty
                 and self._reader.is_empty()
                 and self._stream.is_quiet())
 

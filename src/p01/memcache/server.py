@@ -125,6 +125,7 @@ class Server:
             self._down_until = max(now + self._blacktime, deadline)
 
     def _connect(self, connection, deadline):
+        # Whatever it is that came meanwhile, it is not used again.
         connection.close()
         if self._connect_at:
             with self._lock:
@@ -132,11 +133,7 @@ class Server:
                 if now < self._connect_at:
                     raise ServerDown(f'{self.address} did not accept')
                 self._connect_at = max(now + self._delay, deadline)
-        try:
-            connection.connect(deadline)
-        except ConnectError:
-            self._connect_at = monotonic() + self._delay
-            raise
+        connection.connect(deadline)
         with self._lock:
             self._connect_at = 0.0
             self.opened += 1
@@ -145,6 +142,8 @@ class Server:
         with self._lock:
             before = self.state
             self._failures += 1
+            if isinstance(error, ConnectError):
+                self._connect_at = monotonic() + self._delay
             if self._failures >= self._retries:
                 self._down_until = monotonic() + self._blacktime
             after = self.state

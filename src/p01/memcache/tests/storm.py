@@ -6,6 +6,7 @@ import ctypes
 import random
 import threading
 import traceback
+import warnings
 from time import monotonic
 
 
@@ -31,6 +32,10 @@ class Storm:
             for _ in range(threads)]
 
     def __enter__(self):
+        # A socket that is struck while it is made cannot be closed by us.
+        self._warnings = warnings.catch_warnings()
+        self._warnings.__enter__()
+        warnings.simplefilter('ignore', ResourceWarning)
         for thread in self._threads:
             self._ready[thread] = False
             thread.start()
@@ -42,6 +47,7 @@ class Storm:
             thread.join(10)
             if thread.is_alive():
                 self.errors.append('a thread does not end')
+        self._warnings.__exit__(*exc_info)
 
     def strike(self, times):
         """Let so many exceptions strike."""

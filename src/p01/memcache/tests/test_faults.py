@@ -524,6 +524,15 @@ class Case6Test(FaultCase):
 
         self.assertInTime(operations)
 
+    def test_a_reply_without_an_end(self):
+        # There is always something to read, so nobody ever waits.
+        lines = b'STAT name value\r\n' * 10_000
+        server = self.enterContext(
+            ScriptedServer(default=[(lines, 0)] * 100))
+        client = self.client(server.address)
+        self.assertInTime(lambda: self.assertEqual(
+            list(self.timed(client.getStatistics)[0][1]), ['error']))
+
 
 class Case7Test(FaultCase):
     """The server stops reading while a large value is being set."""
@@ -948,7 +957,7 @@ class Case16Test(ScriptedCase):
 class Case17Test(ScriptedCase):
     """A line without an end."""
 
-    timeout = 2
+    timeout = 1
 
     def test_8_kB_are_enough(self):
         # More does not come. Who waits for it takes until the time-out.
@@ -959,11 +968,19 @@ class Case17Test(ScriptedCase):
             lambda client: client.getStatistics()[0][1].get('pid'),
         )
         for operation in operations:
-            for start in b'', b'VALUE ', b'STAT ', b'SERVER_ERROR ':
-                with self.subTest(start):
+            for start in (b'', b'VALUE ', b'STAT ', b'SERVER_ERROR ',
+                          b'STAT '.ljust(protocol.MAX_LINE, b'x') * 4):
+                with self.subTest(start[:20], size=len(start)):
                     self.check(
                         operation, start.ljust(8192, b'x'), opened=2)
                     self.assertLess(self.spent[-1], self.timeout / 2)
+
+    def test_the_end_is_still_to_come(self):
+        # It would be read as the beginning of the next reply.
+        for size in protocol.MAX_LINE, 8192:
+            with self.subTest(size=size):
+                self.check_read(
+                    b'SERVER_ERROR '.ljust(size, b'x'), opened=2)
 
     def test_a_flood(self):
         self.check_read(bytes(20 << 20), opened=2)
