@@ -63,8 +63,11 @@ def stats():
 
 def unexpected(line):
     """Return the error that the line is, which is no reply to the request."""
-    if not line.endswith(b'\n') and len(line) < MAX_LINE:
-        return ReceiveError('the server closed the connection within a line')
+    if not line.endswith(b'\r\n'):
+        if len(line) < MAX_LINE and not line.endswith(b'\n'):
+            return ReceiveError(
+                'the server closed the connection within a line')
+        return ProtocolError(f'not a line of the protocol: {line[:80]!r}...')
     text = line[:200].rstrip().decode('ascii', 'backslashreplace')
     if not text.isprintable():
         text = repr(text)
@@ -130,7 +133,7 @@ def read_stats(reader):
     """Return a dict of names and values, both of them text."""
     result = {}
     while (line := reader.readline(MAX_LINE)) != b'END\r\n':
-        if not line.startswith(b'STAT '):
+        if not (line.startswith(b'STAT ') and line.endswith(b'\r\n')):
             raise unexpected(line)
         name, _, value = line[5:-2].decode('utf-8', 'replace').partition(' ')
         result[name] = value

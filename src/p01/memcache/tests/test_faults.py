@@ -1364,11 +1364,11 @@ class Case26Test(FaultCase):
             connection.request(
                 protocol.get(self.keys), protocol.read_values, deadline,
                 self.keys, found)
+            return found, None, connection.dirty
         except MemcacheError as error:
             return found, error, connection.dirty
         finally:
             connection.close()
-        return found, None, connection.dirty
 
     def expected(self, after):
         """What arrived whole with so many bytes of the reply."""
