@@ -10,6 +10,7 @@ A client inherits `BaseClient` and implements five methods on bytes: `_store`,
 import logging
 import math
 import time
+from numbers import Real
 
 from zope.event import notify
 from zope.interface import implementer
@@ -64,7 +65,8 @@ def check_attribute(field, value):
             raise WrongType(value, field._type, name)
         field.validate(value)
     except (WrongType, RequiredMissing) as error:
-        raise TypeError(f'{name} {value!r}: {error.doc()}') from error
+        kind = 'a number' if field._type is Real else field._type.__name__
+        raise TypeError(f'{name} {value!r}: must be {kind}') from error
     except (ValidationError, OverflowError) as error:
         bounds = ', '.join(
             f'{word} {getattr(field, bound)}' for word, bound in (
@@ -179,5 +181,5 @@ class BaseClient:
             if now < self._logged.get(kind, 0):
                 return
             self._logged[kind] = now + _QUIET
-        logger.warning('memcache ' + message + ': %s', *args, error,
+        logger.warning('memcache key ' + message + ': %s', *args, error,
                        exc_info=error if self.debug else None)

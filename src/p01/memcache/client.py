@@ -157,7 +157,7 @@ class _Host(memcache._Host):
     def expect(self, *texts, raise_exception=False):
         line = self.readline()
         if line not in texts:
-            raise protocol.unexpected(line)
+            raise protocol.unexpected(line + b'\r\n')
         return line
 
     # What it has no use for, or gets wrong.
@@ -171,7 +171,7 @@ class _Host(memcache._Host):
         result = {}
         while (line := self.readline()) != b'END':
             if not line.startswith(b'STAT '):
-                raise protocol.unexpected(line)
+                raise protocol.unexpected(line + b'\r\n')
             name, _, value = line[5:].decode('utf-8', 'replace').partition(' ')
             result[name] = value
         return result
@@ -208,7 +208,7 @@ class _Client(memcache.Client):
     def _expectvalue(self, server, line=None, raise_exception=False):
         match = protocol.parse_value(line + b'\r\n')
         if match is None:
-            raise protocol.unexpected(line)
+            raise protocol.unexpected(line + b'\r\n')
         key, flags, size = match.groups()
         if key != self._wanted:
             raise ProtocolError(f'a value that was not asked for: {key!r}')

@@ -9,8 +9,13 @@ An asynchronous exception (a signal's, a greenlet's time-out) may end a caller
 between any two steps, and a count of what is lent would be wrong for ever
 then. So nothing is counted: the pool refers weakly to all that it made, and
 what is lent belongs to its user alone. Whatever way the user comes to drop
-it, it is gone, and that is what makes room. All that must not be interrupted
-half way is a single call of a container written in C.
+it, it is gone, and that is what makes room.
+
+On the usual path there is no lock either. Who is about to get one may have to
+wait for the interpreter lock as well, and many threads then queue up for both
+and hardly go on. Each step is one call of a container written in C, which
+cannot be interrupted; who adds an item looks for somebody to wait for it
+afterwards, and who begins to wait looks for an item afterwards.
 """
 
 import collections
@@ -40,10 +45,10 @@ class Pool:
         self._reset()
 
     def _reset(self):
-        self._lock = threading.Lock()
-        self._members = set()               # a weak reference to each item
-        self._gone = collections.deque()    # those whose item is no more
-        self._idle = collections.deque()    # (item, since when)
+        self._lock = threading.Lock()        # for making an item
+        self._members = set()                # a weak reference to each item
+        self._gone = collections.deque()     # those whose item is no more
+        self._idle = collections.deque()     # (item, since when)
         self._waiting = collections.deque()  # a queue for one item each
 
     def __repr__(self):
@@ -51,46 +56,43 @@ class Pool:
             self.statistics())
 
     def statistics(self):
-        with self._lock:
-            idle = len(self._idle)
-            alive = sum(item() is not None for item in self._members)
+        idle = len(self._idle)
+        alive = sum(item() is not None for item in list(self._members))
         return {'active': alive - idle, 'idle': idle}
 
     def take(self, deadline):
         """Return an item; wait for one until the deadline."""
-        expired = ()
         limit = monotonic() - self._idle_time
-        with self._lock:
-            if self._idle and self._idle[0][1] < limit:
-                expired = self._expired(limit)
-            item = self._idle.pop()[0] if self._idle else None
-        for old in expired:
-            old.close()
-        return self._wait(deadline) if item is None else item
+        try:
+            if self._idle[0][1] < limit:
+                self._expire(limit)
+            return self._idle.pop()[0]
+        except IndexError:
+            pass
+        return self._wait(deadline)
 
     def give(self, item):
         """Take back an item that can be used again."""
-        now = monotonic()
-        with self._lock:
-            self._idle.append((item, now))
+        try:
+            self._waiting.popleft().put(item)
+        except IndexError:
+            self._idle.append((item, monotonic()))
             if self._waiting:
                 self._serve()
 
     def drop(self, item):
         """Take back an item that cannot be used again, and close it."""
-        with self._lock:
-            self._members.discard(weakref.ref(item))
-            self._serve()
+        self._members.discard(weakref.ref(item))
+        self._serve()
         item.close()
 
     def close(self):
         """Close all that is idle."""
-        with self._lock:
-            idle = [item for item, since in self._idle]
-            self._idle.clear()
-            self._members.difference_update(map(weakref.ref, idle))
-        for item in idle:
-            item.close()
+        try:
+            while True:
+                self._discard(self._idle.pop()[0])
+        except IndexError:
+            self._serve()
 
     def after_fork(self):
         """Forget the items, which belong to the parent process."""
@@ -100,43 +102,48 @@ class Pool:
             if item is not None:
                 item.close()
 
-    # The rest is called under the lock.
+    def _discard(self, item):
+        self._members.discard(weakref.ref(item))
+        item.close()
 
-    def _expired(self, limit):
-        expired = []
-        while self._idle and self._idle[0][1] < limit:
-            item = self._idle.popleft()[0]
-            self._members.discard(weakref.ref(item))
-            expired.append(item)
-        return expired
+    def _expire(self, limit):
+        while True:
+            item, since = self._idle.popleft()
+            if since >= limit:
+                self._idle.appendleft((item, since))
+                break
+            self._discard(item)
 
     def _serve(self):
-        while self._waiting and (self._idle or self._has_room()):
-            item = self._idle.pop()[0] if self._idle else self._make()
-            # Interrupted between the two, it is given a second item, which
-            # is gone together with the queue.
-            self._waiting[0].put(item)
-            self._waiting.popleft()
-
-    def _has_room(self):
-        while self._gone:
-            self._members.discard(self._gone[0])
-            self._gone.popleft()
-        return len(self._members) < self._size
+        """Give those who wait what there is."""
+        while self._waiting:
+            try:
+                item = self._idle.pop()[0]
+            except IndexError:
+                item = self._make()
+                if item is None:
+                    break
+            self.give(item)
 
     def _make(self):
-        item = self._factory()
-        self._members.add(weakref.ref(item, self._gone.append))
-        return item
-
-    # The rest is called without it.
+        """Return a new item, or None if there is no room."""
+        if not self._gone and len(self._members) >= self._size:
+            return None
+        with self._lock:
+            while self._gone:
+                self._members.discard(self._gone[0])
+                self._gone.popleft()
+            if len(self._members) >= self._size:
+                return None
+            item = self._factory()
+            self._members.add(weakref.ref(item, self._gone.append))
+            return item
 
     def _wait(self, deadline):
         mailbox = queue.SimpleQueue()
         try:
-            with self._lock:
-                self._waiting.append(mailbox)
-                self._serve()
+            self._waiting.append(mailbox)
+            self._serve()
             while True:
                 remaining = deadline - monotonic()
                 try:
@@ -144,20 +151,18 @@ class Pool:
                 except queue.Empty:
                     if remaining <= 0:
                         raise PoolTimeout(
-                            f'all {self._size} connections are in use'
-                        ) from None
-                with self._lock:
-                    if mailbox not in self._waiting and mailbox.empty():
-                        # Who was about to serve it was interrupted.
-                        self._waiting.appendleft(mailbox)
-                    self._serve()
+                            f'all {self._size} are in use') from None
+                if mailbox not in self._waiting and mailbox.empty():
+                    # Who was about to serve it was interrupted.
+                    self._waiting.appendleft(mailbox)
+                self._serve()
         except BaseException:
             self._leave(mailbox)
             raise
 
     def _leave(self, mailbox):
-        with self._lock:
-            if mailbox in self._waiting:
-                self._waiting.remove(mailbox)
-        if not mailbox.empty():
-            self.give(mailbox.get_nowait())
+        try:
+            self._waiting.remove(mailbox)
+        except ValueError:
+            if not mailbox.empty():
+                self.give(mailbox.get_nowait())

@@ -67,7 +67,7 @@ def unexpected(line):
         if len(line) < MAX_LINE and not line.endswith(b'\n'):
             return ReceiveError(
                 'the server closed the connection within a line')
-        return ProtocolError(f'not a line of the protocol: {line[:80]!r}...')
+        return ProtocolError(f'not a line of the protocol: {line[:80]!r}')
     text = line[:200].rstrip().decode('ascii', 'backslashreplace')
     if not text.isprintable():
         text = repr(text)

@@ -117,22 +117,29 @@ class Server:
         self.pool.after_fork()
 
     def _probe(self, deadline):
-        with self._lock:
-            now = monotonic()
-            if now < self._down_until:
-                raise ServerDown(f'{self.address} is down')
-            # Nobody else, as long as this request goes on.
-            self._down_until = max(now + self._blacktime, deadline)
+        now = monotonic()
+        if now >= self._down_until:
+            with self._lock:
+                if now >= self._down_until:
+                    # Nobody else, as long as this request goes on.
+                    self._down_until = max(now + self._blacktime, deadline)
+                    return
+        raise ServerDown(f'{self.address} is down')
+
+    def _try_again(self, deadline):
+        now = monotonic()
+        if now >= self._connect_at:
+            with self._lock:
+                if now >= self._connect_at:
+                    self._connect_at = max(now + self._delay, deadline)
+                    return
+        raise ServerDown(f'{self.address} did not accept a connection')
 
     def _connect(self, connection, deadline):
         # Whatever it is that came meanwhile, it is not used again.
         connection.close()
         if self._connect_at:
-            with self._lock:
-                now = monotonic()
-                if now < self._connect_at:
-                    raise ServerDown(f'{self.address} did not accept')
-                self._connect_at = max(now + self._delay, deadline)
+            self._try_again(deadline)
         connection.connect(deadline)
         with self._lock:
             self._connect_at = 0.0

@@ -1486,6 +1486,8 @@ import sys
 import threading
 from p01.memcache.uclient import UltraMemcacheClient
 
+# A shell's background job inherits that this signal is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 client = UltraMemcacheClient([sys.argv[1]], timeout=60)
 {operation}
 '''
