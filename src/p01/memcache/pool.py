@@ -73,12 +73,15 @@ class Pool:
 
     def give(self, item):
         """Take back an item that can be used again."""
-        try:
-            self._waiting.popleft().put(item)
-        except IndexError:
-            self._idle.append((item, monotonic()))
-            if self._waiting:
-                self._serve()
+        if self._waiting:
+            try:
+                self._waiting.popleft().put(item)
+                return
+            except IndexError:
+                pass
+        self._idle.append((item, monotonic()))
+        if self._waiting:
+            self._serve()
 
     def drop(self, item):
         """Take back an item that cannot be used again, and close it."""

@@ -37,8 +37,9 @@ def check_key(key):
 
 
 def get(keys):
-    for key in keys:
-        check_key(key)
+    if not all(map(_is_key, keys)):
+        for key in keys:
+            check_key(key)
     return b'get %b\r\n' % b' '.join(keys)
 
 

@@ -104,7 +104,7 @@ class Listener:
                 sock.close()
                 raise
             self._socket = sock
-            self.address = address_of(sock)
+            self.address = '{}:{}'.format(*sock.getsockname())
         self._loop.add_reader(self._socket, self._accept_one)
 
     async def _ignore(self):
@@ -159,11 +159,6 @@ class Listener:
             self._changed.notify_all()
 
 
-def address_of(listener):
-    host, port = listener.getsockname()
-    return f'{host}:{port}'
-
-
 async def ended(*tasks, message=None):
     """Cancel the tasks and wait until they are over, whatever they say."""
     for task in tasks:
@@ -199,4 +194,4 @@ def full_backlog():
             sock.connect_ex(listener.getsockname())
             if not select.select([], [sock], [], 0.1)[1]:
                 break
-        yield address_of(listener)
+        yield '{}:{}'.format(*listener.getsockname())

@@ -235,8 +235,10 @@ class KeptLock:
     level = 2
 
     def setUp(self):
-        self.enterContext(mock.patch.object(
-            stream.LockKeeping, 'choose', lambda keeping: True))
+        self.enterContext(mock.patch.multiple(
+            stream.LockKeeping, choose=lambda keeping: True,
+            active=property(lambda keeping: True, lambda keeping, value: 0),
+            create=True))
         super().setUp()
 
 
