@@ -20,6 +20,9 @@ from p01.memcache.errors import ServerError
 # The longest line that any reply needs is far shorter.
 MAX_LINE = 2048
 
+# Of memcached's statistics there are some hundred.
+MAX_STATISTICS = 10_000
+
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
 
@@ -138,4 +141,6 @@ def read_stats(reader):
             raise unexpected(line)
         name, _, value = line[5:-2].decode('utf-8', 'replace').partition(' ')
         result[name] = value
+        if len(result) > MAX_STATISTICS:
+            raise ProtocolError(f'more than {MAX_STATISTICS} statistics')
     return result

@@ -332,14 +332,14 @@ class LockKeepingStream(Stream):
     def receive(self, size):
         if size > _SMALL:
             return self._receive_block(size)
-        if self._keeps:
+        start = now = monotonic()
+        if self._keeps and now < self.deadline:
             if _ppoll(self._pollfd, _ONE, _A_MOMENT, None) == 1:
                 size = _recv(self._fd, self._buffer, _CAPACITY, _FLAGS)
                 if size > 0:
                     return self._received[:size].tobytes()
             else:
                 self._keeping.waited()
-        start = now = monotonic()
         while now < self.deadline:
             size = _recv_releasing(self._fd, self._buffer, _CAPACITY, 0)
             now = monotonic()
