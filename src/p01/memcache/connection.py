@@ -7,9 +7,76 @@ first byte of a request until its reply was read to the end, whatever ends an
 operation in between. So nobody ever reads the reply to another's request.
 """
 
-from p01.memcache import stream
+import queue
+import socket
+import threading
+from time import monotonic
+
+from p01.memcache.errors import ConnectError
+from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import ServerError
+from p01.memcache.keeping import LockKeepingStream
+from p01.memcache.keeping import can_keep_lock
 from p01.memcache.reader import Reader
+from p01.memcache.stream import Stream
+
+
+def _resolve(host, port, deadline):
+    """Return the addresses of `host`, by the deadline."""
+    try:
+        return socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (OSError, UnicodeError):
+        pass
+    # It is a name, and asking for its addresses knows no time-out.
+    answers = queue.SimpleQueue()
+
+    def ask():
+        try:
+            answers.put(
+                socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except Exception as error:
+            answers.put(error)
+
+    threading.Thread(
+        target=ask, name=f'p01.memcache resolves {host}', daemon=True).start()
+    try:
+        answer = answers.get(timeout=max(deadline - monotonic(), 0))
+    except queue.Empty:
+        raise ConnectTimeout(f'no address of {host} in time') from None
+    if isinstance(answer, Exception):
+        raise ConnectError(f'no address of {host}: {answer}')
+    return answer
+
+
+def _connect(host, port, keeping, deadline):
+    """Return a stream to the first address of `host` that accepts."""
+    trouble = None
+    for family, kind, protocol, _, address in _resolve(host, port, deadline):
+        remaining = deadline - monotonic()
+        if remaining <= 0:
+            break
+        try:
+            connection = socket.socket(family, kind, protocol)
+        except OSError as error:
+            trouble = error
+            continue
+        try:
+            connection.settimeout(remaining)
+            connection.connect(address)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if can_keep_lock(connection):
+                return LockKeepingStream(connection, keeping)
+            return Stream(connection)
+        except OSError as error:
+            connection.close()
+            trouble = error
+        except BaseException:
+            connection.close()
+            raise
+    if trouble is None or isinstance(trouble, TimeoutError):
+        raise ConnectTimeout('connection not accepted in time') from trouble
+    raise ConnectError(f'cannot connect: {trouble}') from trouble
 
 
 class Connection:
@@ -27,7 +94,7 @@ class Connection:
 
     def connect(self, deadline):
         self.close()
-        self._stream = stream.connect(*self._address, deadline)
+        self._stream = _connect(*self._address, deadline)
         self._reader = Reader(self._stream.receive)
         self.dirty = False
 

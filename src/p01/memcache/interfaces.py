@@ -151,6 +151,10 @@ class IUltraMemcacheClient(IMemcacheClient):
 
     No operation takes longer than `timeout`. In a forked child it makes
     connections of its own.
+
+    Setting `servers`, or an attribute of the connections (all below, other
+    than `timeout`), makes new pools, and forgets what was known about the
+    servers. Operations under way end on the former connections.
     """
 
     timeout = schema.Real(

@@ -154,7 +154,8 @@ class Pool:
                 except queue.Empty:
                     if remaining <= 0:
                         raise PoolTimeout(
-                            f'all {self._size} are in use') from None
+                            f'all {self._size} of the pool are in use'
+                        ) from None
                 if mailbox not in self._waiting and mailbox.empty():
                     # Who was about to serve it was interrupted.
                     self._waiting.appendleft(mailbox)

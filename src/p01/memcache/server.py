@@ -19,8 +19,8 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.keeping import LockKeeping
 from p01.memcache.pool import Pool
-from p01.memcache.stream import LockKeeping
 
 
 logger = logging.getLogger('p01.memcache')

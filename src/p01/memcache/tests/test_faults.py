@@ -28,8 +28,9 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
+from p01.memcache import connection
+from p01.memcache import keeping
 from p01.memcache import protocol
-from p01.memcache import stream
 from p01.memcache import uclient
 from p01.memcache.connection import Connection
 from p01.memcache.embedded import EmbeddedServer
@@ -225,7 +226,8 @@ class PlainStream:
 
     def setUp(self):
         self.enterContext(
-            mock.patch.object(stream, 'can_keep_lock', lambda sock: False))
+            mock.patch.object(
+                connection, 'can_keep_lock', lambda sock: False))
         super().setUp()
 
 
@@ -236,7 +238,7 @@ class KeptLock:
 
     def setUp(self):
         self.enterContext(mock.patch.multiple(
-            stream.LockKeeping, choose=lambda keeping: True,
+            keeping.LockKeeping, choose=lambda keeping: True,
             active=property(lambda keeping: True, lambda keeping, value: 0),
             create=True))
         super().setUp()
@@ -1357,7 +1359,7 @@ class Case26Test(FaultCase):
     def read(self, fault):
         """What was found, and whether it came to its end."""
         host, port = self.proxy.address.split(':')
-        connection = Connection(host, int(port), stream.LockKeeping())
+        connection = Connection(host, int(port), keeping.LockKeeping())
         self.proxy.once(fault)
         found = {}
         deadline = time.monotonic() + self.timeout
