@@ -15,7 +15,6 @@ import logging
 import os
 import pickle
 import random
-import shutil
 import signal
 import socket
 import subprocess
@@ -37,6 +36,7 @@ from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import ReceiveTimeout
+from p01.memcache.testing import Memcached
 from p01.memcache.tests.listener import full_backlog
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import HOLD
@@ -51,49 +51,6 @@ SLACK = 0.05  # what an operation may take more than its time-out
 READS = 20  # that must be right after a fault
 PATIENCE = 5.0  # for what has nothing to do with a fault
 DAY = 60 * 60 * 24
-
-
-class Memcached:
-    """A private memcached on a free port; it keeps the port when it stops."""
-
-    def __init__(self, *options):
-        if not shutil.which('memcached'):
-            raise AssertionError(
-                'There is no memcached: install it, with "apt-get install'
-                ' memcached" for example, and put it on PATH.')
-        with socket.create_server(('127.0.0.1', 0)) as probe:
-            port = probe.getsockname()[1]
-        self.address = f'127.0.0.1:{port}'
-        self.command = [
-            'memcached', '-l', '127.0.0.1', '-p', str(port), *options]
-        if os.getuid() == 0:
-            self.command += ['-u', 'nobody']
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        self.stop()
-
-    def start(self):
-        self.process = subprocess.Popen(self.command)
-        end = time.monotonic() + PATIENCE
-        while True:
-            try:
-                return connect(self.address).close()
-            except ConnectionRefusedError:
-                if time.monotonic() > end:
-                    self.stop()
-                    raise
-            # Nothing tells that it listens, so look again, unless it ended.
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                raise AssertionError(
-                    f'{self.command} ended with {self.process.wait(0.005)}.')
-
-    def stop(self):
-        self.process.kill()
-        self.process.wait()
 
 
 def connect(address):
