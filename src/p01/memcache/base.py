@@ -69,20 +69,24 @@ def check_attribute(field, value):
         raise TypeError(f'{name} {value!r}: must be {kind}') from error
     except (ValidationError, OverflowError) as error:
         bounds = ', '.join(
-            f'{word} {getattr(field, bound)}' for word, bound in (
-                ('at least', 'min'), ('at most', 'max'),
-                ('at least', 'min_length'))
-            if getattr(field, bound, None) is not None)
+            f'{word} {bound}' for word, bound in (
+                ('at least', getattr(field, 'min', None)),
+                ('at most', getattr(field, 'max', None)),
+                ('at least', getattr(field, 'min_length', None) or None))
+            if bound is not None)
         rule = error.doc() if isinstance(error, ValidationError) else error
         raise ValueError(
             f'{name} {value!r}: {rule}'
             + (f' ({bounds})' if bounds else '')) from error
     if name == 'lifetime':
         expiry(value)
+    elif name == 'namespace' and value is not None:
+        value.encode()
     elif name == 'servers':
         seen = set()
         for address in value:
-            server = parse_address(address)
+            host, port = parse_address(address)
+            server = host.lower(), port
             if server in seen:
                 raise ValueError(f'server {address!r}: is named twice')
             seen.add(server)
@@ -109,7 +113,7 @@ class BaseClient:
     def __setattr__(self, name, value):
         field = self._interface.get(name)
         if IField.providedBy(field):
-            if name == 'servers' and isinstance(value, tuple):
+            if name == 'servers' and isinstance(value, (list, tuple)):
                 value = list(value)
             check_attribute(field, value)
         super().__setattr__(name, value)

@@ -11,6 +11,7 @@ import contextlib
 import random
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import time
 
 import zope.component
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 from zope.configuration import xmlconfig
 
 from p01.memcache.embedded import EmbeddedServer
@@ -138,15 +140,18 @@ def visit(threads, operations):
     def total(name):
         return sum(visitor.counts[name] for visitor in visitors)
 
-    with tqdm(total=operations, unit='op', unit_scale=True,
-              desc=f'{threads} threads') as bar:
+    with logging_redirect_tqdm(), tqdm(
+            total=operations, unit='op', unit_scale=True,
+            desc=f'{threads} threads') as bar:
         start = time.perf_counter()
         for visitor in visitors:
             visitor.start()
         for visitor in visitors:
-            while visitor.is_alive():
+            while True:
                 visitor.join(0.1)
                 bar.update(min(total('operations'), operations) - bar.n)
+                if not visitor.is_alive():
+                    break
         seconds = time.perf_counter() - start
     return {name: total(name) for name in visitors[0].counts}, seconds
 
@@ -160,7 +165,9 @@ def show(counts, seconds, client):
         for name in ('error', 'version', 'uptime', 'curr_connections',
                      'curr_items', 'get_hits', 'get_misses', 'cmd_set'):
             if name in statistics:
-                rows.append((f'{server} says {name}', statistics[name]))
+                value = statistics[name]
+                rows.append((f'{server} says {name}',
+                             int(value) if value.isdigit() else value))
     width = max(len(name) for name, value in rows)
     for name, value in rows:
         if isinstance(value, int):
@@ -169,10 +176,9 @@ def show(counts, seconds, client):
 
 
 def positive(text):
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f'{number} is not 1 or more')
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 on')
+    return int(text)
 
 
 def address(text):
@@ -194,8 +200,10 @@ def main():
         '--threads', type=positive, default=20, help='default: %(default)s')
     parser.add_argument(
         '--operations', type=positive, default=100_000,
-        help='in all; default: %(default)s')
+        help='about so many in all; default: %(default)s')
     options = parser.parse_args()
+    # A server that was started here ends with the demo, also by `kill`.
+    signal.signal(signal.SIGTERM, lambda *args: sys.exit('demo: terminated.'))
     with find_server(options.server) as (server, remark):
         print(f'The server is {server}, {remark}.')
         print('The application is configured by this ZCML:\n')

@@ -9,10 +9,10 @@ so neither can hide a mistake of the other.
 
 What it is not: there is no bound on memory and no LRU eviction, no meta
 commands (`mg`, `ms` ... are an `ERROR`, as to an older server), no binary
-protocol, no TLS, no SASL, no UDP, and `stats` knows the common names only.
-Lifetimes end to the moment, and what `flush_all` or time took away is not
-counted any more, whereas memcached's clock ticks once a second, and its
-counts include what is gone until it comes across it.
+protocol, no TLS, no SASL, no UDP, no IPv6, and `stats` knows the common
+names only. Lifetimes end to the moment, and what `flush_all` or time took
+away is not counted any more, whereas memcached's clock ticks once a second,
+and its counts include what is gone until it comes across it.
 """
 
 import asyncio

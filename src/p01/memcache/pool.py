@@ -92,10 +92,11 @@ class Pool:
     def close(self):
         """Close all that is idle."""
         try:
-            while True:
-                self._discard(self._idle.pop()[0])
+            for _ in range(len(self._idle)):
+                self._discard(self._idle.popleft()[0])
         except IndexError:
-            self._serve()
+            pass
+        self._serve()
 
     def after_fork(self):
         """Forget the items, which belong to the parent process."""

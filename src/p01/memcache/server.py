@@ -7,6 +7,7 @@ row) or down. While it is down nobody asks it, and nobody waits for it: after
 `blacktime` seconds one request is let through and decides.
 """
 
+import ipaddress
 import logging
 import re
 import threading
@@ -45,7 +46,10 @@ def parse_address(address):
     if not 0 < port < 65536:
         raise ValueError(
             f'server {address!r}: the port must be between 1 and 65535')
-    return match['ip6'] or match['host'], port
+    if match['ip6']:
+        # Its errors name the value and the rule.
+        return str(ipaddress.IPv6Address(match['ip6'])), port
+    return match['host'], port
 
 
 class Server:

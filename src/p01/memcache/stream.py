@@ -21,6 +21,7 @@ class Stream:
     """
 
     deadline = 0.0
+    _socket = None
 
     def __init__(self, connection):
         self._socket = connection
@@ -30,7 +31,8 @@ class Stream:
 
     def __del__(self):
         # Who had it in use was interrupted, and dropped it.
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def is_quiet(self):
         """Return whether there is nothing to receive, not even the end."""

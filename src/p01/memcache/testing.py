@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import subprocess
+import threading
 import weakref
 from time import monotonic
 
@@ -96,7 +97,7 @@ class FakeMemcached:
         item = self.cache.get(key)
         # What a test has put there itself does not expire.
         if isinstance(item, _Item) and item.expires <= monotonic():
-            del self.cache[key]
+            self.cache.pop(key, None)
             return None
         return item
 
@@ -126,6 +127,7 @@ class _Fake:
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
         storage[self] = FakeMemcached()
+        self._lock = threading.Lock()
         self.resetCounts()
 
     def resetCounts(self):
@@ -135,16 +137,18 @@ class _Fake:
         return 'Testing Stats'
 
     def _store(self, key, data, flags, expires):
-        self.sets += 1
+        with self._lock:
+            self.sets += 1
         storage[self].set(key, data, flags, expires)
 
     def _retrieve(self, key):
-        self.gets += 1
         found = storage[self].get(key)
-        if found is None:
-            self.misses += 1
-        else:
-            self.hits += 1
+        with self._lock:
+            self.gets += 1
+            if found is None:
+                self.misses += 1
+            else:
+                self.hits += 1
         return found
 
     def _remove(self, key):
