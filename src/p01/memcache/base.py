@@ -128,7 +128,7 @@ class BaseClient:
         builtKey = self.buildKey(key)
         expires = expiry(self.lifetime if lifetime is None else lifetime)
         if raw:
-            serializer.check_raw(data)
+            data = serializer.raw_bytes(data)
         else:
             data = serializer.dumps(data, self.pickleProtocol)
         try:
@@ -179,7 +179,7 @@ class BaseClient:
     def _degraded(self, error, message, *args):
         """Log why an operation became a miss, each kind once a minute."""
         if not self.debug:
-            if isinstance(error, self._told):
+            if type(error) in self._told:
                 return
             kind, now = (message, type(error)), time.monotonic()
             if now < self._logged.get(kind, 0):

@@ -44,13 +44,18 @@ class Cluster:
             replies[server.address] = reply
 
         # Daemons, so that a server that hangs does not hold up the exit.
-        threads = [threading.Thread(target=ask, args=(server,), daemon=True)
+        threads = [threading.Thread(
+            target=ask, args=(server,), name=server.address, daemon=True)
                    for server in self.servers[1:]]
         for thread in threads:
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                replies[thread.name] = MemcacheError(str(error))
         ask(self.servers[0])
         for thread in threads:
-            thread.join(max(deadline - monotonic(), 0))
+            if thread.ident:
+                thread.join(max(deadline - monotonic(), 0))
         return list(replies.items())
 
     def close(self):

@@ -14,9 +14,14 @@ from time import monotonic
 
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import SendError
+from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.keeping import LockKeepingStream
 from p01.memcache.keeping import can_keep_lock
+from p01.memcache.protocol import MAX_LINE
+from p01.memcache.protocol import unexpected
 from p01.memcache.reader import Reader
 from p01.memcache.stream import Stream
 
@@ -26,7 +31,7 @@ def _resolve(host, port, deadline):
     try:
         return socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError):
+    except (OSError, UnicodeError, LookupError):
         pass
     # It is a name, and asking for its addresses knows no time-out.
     answers = queue.SimpleQueue()
@@ -38,12 +43,15 @@ def _resolve(host, port, deadline):
         except Exception as error:
             answers.put(error)
 
-    threading.Thread(
-        target=ask, name=f'p01.memcache resolves {host}', daemon=True).start()
     try:
+        threading.Thread(
+            target=ask, name=f'p01.memcache resolves {host}', daemon=True
+        ).start()
         answer = answers.get(timeout=max(deadline - monotonic(), 0))
     except queue.Empty:
         raise ConnectTimeout(f'no address of {host} in time') from None
+    except RuntimeError as error:
+        raise ConnectError(f'no address of {host}: {error}') from error
     if isinstance(answer, Exception):
         raise ConnectError(f'no address of {host}: {answer}')
     return answer
@@ -52,8 +60,10 @@ def _resolve(host, port, deadline):
 def _connect(host, port, keeping, deadline):
     """Return a stream to the first address of `host` that accepts."""
     trouble = None
-    for family, kind, protocol, _, address in _resolve(host, port, deadline):
-        remaining = deadline - monotonic()
+    addresses = _resolve(host, port, deadline)
+    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+        # A silent one leaves time for the others.
+        remaining = (deadline - monotonic()) / (len(addresses) - number)
         if remaining <= 0:
             break
         try:
@@ -116,7 +126,11 @@ class Connection:
         """Send `data` and return what ``read(reader, *args)`` makes of it."""
         self.dirty = True
         self._stream.deadline = deadline
-        self._stream.send(data)
+        try:
+            self._stream.send(data)
+        except SendError as error:
+            self._explain(error)
+            raise
         self._reader.fill()
         try:
             reply = read(self._reader, *args)
@@ -125,3 +139,13 @@ class Connection:
             raise
         self.dirty = False
         return reply
+
+    def _explain(self, error):
+        """Raise what the server said before it closed, if it was busy."""
+        try:
+            self._reader.fill()
+            said = unexpected(self._reader.readline(MAX_LINE))
+        except MemcacheError:
+            return
+        if isinstance(said, ServerBusy):
+            raise said from error

@@ -8,6 +8,7 @@ MemcacheError
     ServerBusy
     ServerError
     ProtocolError
+        ClientError
     ConnectError
         ConnectTimeout
     SendError
@@ -46,6 +47,10 @@ class ServerError(MemcacheError):
 
 class ProtocolError(MemcacheError):
     """The reply is not the one that the request asks for."""
+
+
+class ClientError(ProtocolError):
+    """The server does not take the request for one that it knows."""
 
 
 class ConnectError(MemcacheError):

@@ -97,7 +97,7 @@ class IMemcacheClient(Interface):
 
         `data` is pickled; what cannot be is a ``SerializationError`` (a
         ``ValueError``). With `raw`, it is bytes, stored as they are; anything
-        else is a ``ValueError``.
+        else is a ``ValueError``, and so is a value of more than 1 GiB.
 
         None says that no server acknowledged the value: `query` may give an
         older one, or none. Where the server refused it (as it does if it is

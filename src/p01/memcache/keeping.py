@@ -11,7 +11,6 @@ Where the lock is not contended, keeping it would hold up other threads for
 nothing, so `LockKeeping` decides by what it sees.
 """
 
-import ctypes
 import errno
 import os
 import select
@@ -117,23 +116,9 @@ class LockKeeping:
             self._rest = min(self._rest * 2, _LAST)
 
 
-class _PollFd(ctypes.Structure):
-    _fields_ = [('fd', ctypes.c_int),
-                ('events', ctypes.c_short),
-                ('revents', ctypes.c_short)]
-
-
-class _Timespec(ctypes.Structure):
-    _fields_ = [('seconds', ctypes.c_long), ('nanoseconds', ctypes.c_long)]
-
-
-# Arguments that are made once: converting them would take half of a call.
-_moment = _Timespec(0, int(_MOMENT * 1e9))
-_A_MOMENT = ctypes.byref(_moment)
-_ONE = ctypes.c_ulong(1)
-_CAPACITY = ctypes.c_size_t(_SMALL)
-
 try:
+    import ctypes
+
     # PyDLL is the one that keeps the lock.
     _libc = ctypes.PyDLL(None, use_errno=True)
     _send, _recv = _libc.send, _libc.recv
@@ -142,19 +127,36 @@ try:
     # anew after a signal, with the kernel's whole time-out.
     _recv_releasing = ctypes.CDLL(None, use_errno=True).recv
     _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
-except (OSError, TypeError, AttributeError):
+except (ImportError, OSError, TypeError, AttributeError):
     _libc = None
 else:
     _send.argtypes = (
         ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
 
+    class _PollFd(ctypes.Structure):
+        _fields_ = [('fd', ctypes.c_int),
+                    ('events', ctypes.c_short),
+                    ('revents', ctypes.c_short)]
+
+    class _Timespec(ctypes.Structure):
+        _fields_ = [('seconds', ctypes.c_long),
+                    ('nanoseconds', ctypes.c_long)]
+
+    # Arguments that are made once: converting them would take half of a call.
+    _moment = _Timespec(0, int(_MOMENT * 1e9))
+    _A_MOMENT = ctypes.byref(_moment)
+    _ONE = ctypes.c_ulong(1)
+    _CAPACITY = ctypes.c_size_t(_SMALL)
+
 
 def can_keep_lock(connection):
     """Whether there is a lock to be kept, and a plain socket to do it with.
 
-    TLS needs its own calls; the sockets of gevent must let others run.
+    TLS needs its own calls; the sockets of gevent must let others run. Times
+    have other sizes where a long has 32 bits.
     """
     return (_libc is not None
+            and sys.maxsize > 2 ** 32
             and getattr(sys, '_is_gil_enabled', lambda: True)()
             and type(connection).__module__ == 'socket')
 

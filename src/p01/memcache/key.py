@@ -9,7 +9,7 @@ from p01.memcache import serializer
 
 def build(key, namespace, protocol):
     if isinstance(key, str):
-        base = key.encode()
+        base = str.encode(key)
     elif isinstance(key, bytes):
         base = key
     elif isinstance(key, int):

@@ -45,7 +45,8 @@ class Pool:
         self._reset()
 
     def _reset(self):
-        self._lock = threading.Lock()        # for making an item
+        # For making an item; a signal's handler may come back.
+        self._lock = threading.RLock()
         self._members = set()                # a weak reference to each item
         self._gone = collections.deque()     # those whose item is no more
         self._idle = collections.deque()     # (item, since when)
@@ -85,9 +86,10 @@ class Pool:
 
     def drop(self, item):
         """Take back an item that cannot be used again, and close it."""
-        self._members.discard(weakref.ref(item))
-        self._serve()
-        item.close()
+        try:
+            self._discard(item)
+        finally:
+            self._serve()
 
     def close(self):
         """Close all that is idle."""
@@ -107,8 +109,11 @@ class Pool:
                 item.close()
 
     def _discard(self, item):
-        self._members.discard(weakref.ref(item))
-        item.close()
+        # There is room for another one when this one is closed.
+        try:
+            item.close()
+        finally:
+            self._members.discard(weakref.ref(item))
 
     def _expire(self, limit):
         while True:
@@ -137,10 +142,12 @@ class Pool:
             while self._gone:
                 self._members.discard(self._gone[0])
                 self._gone.popleft()
-            if len(self._members) >= self._size:
-                return None
             item = self._factory()
-            self._members.add(weakref.ref(item, self._gone.append))
+            member = weakref.ref(item, self._gone.append)
+            self._members.add(member)
+            if len(self._members) > self._size:
+                self._members.discard(member)
+                return None
             return item
 
     def _wait(self, deadline):

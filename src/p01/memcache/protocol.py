@@ -11,6 +11,7 @@ The commands are those of memcached's ``doc/protocol.txt``.
 
 import re
 
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
@@ -48,6 +49,11 @@ def get(keys):
 
 def set(key, data, flags, expires):
     check_key(key)
+    if len(data) > MAX_VALUE:
+        # A server that does not understand so large a number would take the
+        # value for commands.
+        raise ValueError(
+            f'a value of {len(data)} bytes: must be {MAX_VALUE} at most')
     return b'set %b %d %d %d\r\n%b\r\n' % (
         key, flags, expires, len(data), data)
 
@@ -79,6 +85,8 @@ def unexpected(line):
         return ServerError(text)
     if line.startswith(b'ERROR Too many open connections'):
         return ServerBusy(text)
+    if line.startswith(b'CLIENT_ERROR ') or line == b'ERROR\r\n':
+        return ClientError(text)
     return ProtocolError(f'unexpected reply: {text!r}')
 
 

@@ -16,7 +16,8 @@ FLAGS = 0
 
 def _describe(error):
     # Of any exception, even of one that cannot be turned into a str.
-    return traceback.format_exception_only(error)[-1].strip()
+    told = str(traceback.TracebackException.from_exception(error))
+    return f'{type(error).__name__}: {" ".join(told.split())}'
 
 
 def dumps(obj, protocol):
@@ -28,10 +29,13 @@ def dumps(obj, protocol):
             f' {_describe(error)}') from error
 
 
-def check_raw(data):
+def raw_bytes(data):
+    """Return raw data as it is, if it is bytes."""
     if not isinstance(data, bytes):
         raise ValueError(
             f'a raw value must be bytes, not {type(data).__name__}')
+    # A subclass may tell lies about its length.
+    return data if type(data) is bytes else bytes(memoryview(data))
 
 
 def loads(data, flags, raw):

@@ -15,6 +15,7 @@ from time import monotonic
 
 from p01.memcache import fork
 from p01.memcache.connection import Connection
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerBusy
@@ -29,8 +30,8 @@ logger = logging.getLogger('p01.memcache')
 PORT = 11211
 
 _parse = re.compile(
-    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[^\s:/\[\]@?#,;]+))'
-    r'(?::(?P<port>[0-9]{1,5}))?', re.ASCII).fullmatch
+    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+))'
+    r'(?::(?P<port>[0-9]{1,5}))?').fullmatch
 
 
 def parse_address(address):
@@ -61,7 +62,8 @@ class Server:
         self._retries = retries
         self._delay = delay
         self._blacktime = blacktime
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal's handler may come back
+        self._heard = 0.0       # when the last one asked that got a reply
         self._failures = 0      # in a row
         self._down_until = 0.0  # then one request may look; 0: not down
         self._connect_at = 0.0  # then one may try to connect; 0: all may
@@ -91,12 +93,16 @@ class Server:
             if not connection.is_ready():
                 self._connect(connection, deadline)
             reply = connection.request(data, read, deadline, *args)
-        except (ServerError, ServerBusy, ServerDown):
+        except ServerError:
+            self._answered(asked)
+            raise
+        except (ClientError, ServerBusy, ServerDown):
             raise
         except MemcacheError as error:
-            # Who had more time to wait for a connection than for the server
-            # does not blame the server.
-            if deadline - asked >= asked - start:
+            # Who spent more time waiting for a connection than was left for
+            # the server does not blame it, if it answered others meanwhile.
+            left = deadline - asked
+            if left > 0 and (left >= asked - start or self._heard < start):
                 self._failed(error)
             raise
         finally:
@@ -104,8 +110,7 @@ class Server:
                 self.pool.drop(connection)
             else:
                 self.pool.give(connection)
-        if self._failures:
-            self._recovered()
+        self._answered(asked)
         if self._keeping.active:
             self._keeping.give_way()
         return reply
@@ -117,13 +122,15 @@ class Server:
         self.pool.close()
 
     def after_fork(self):
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.pool.after_fork()
 
     def _probe(self, deadline):
         now = monotonic()
         if now >= self._down_until:
             with self._lock:
+                if not self._down_until:
+                    return  # the probe came back meanwhile
                 if now >= self._down_until:
                     # Nobody else, as long as this request goes on.
                     self._down_until = max(now + self._blacktime, deadline)
@@ -134,6 +141,8 @@ class Server:
         now = monotonic()
         if now >= self._connect_at:
             with self._lock:
+                if not self._connect_at:
+                    return
                 if now >= self._connect_at:
                     self._connect_at = max(now + self._delay, deadline)
                     return
@@ -162,7 +171,10 @@ class Server:
             logger.warning(
                 'memcached %s is %s: %s', self.address, after, error)
 
-    def _recovered(self):
+    def _answered(self, asked):
+        self._heard = asked
+        if not (self._failures or self._down_until):
+            return
         with self._lock:
             before = self.state
             self._failures = 0

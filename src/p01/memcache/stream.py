@@ -2,6 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """A connected socket as a stream of bytes on which no wait is unbounded."""
 
+import contextlib
+import socket
 from time import monotonic
 
 from p01.memcache.errors import ReceiveError
@@ -27,7 +29,9 @@ class Stream:
         self._socket = connection
 
     def close(self):
-        self._socket.close()
+        # There is nothing to be done about an error.
+        with contextlib.suppress(OSError):
+            self._socket.close()
 
     def __del__(self):
         # Who had it in use was interrupted, and dropped it.
@@ -38,7 +42,7 @@ class Stream:
         """Return whether there is nothing to receive, not even the end."""
         try:
             self._socket.settimeout(0)
-            self._socket.recv(1)
+            self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
             return True
         except OSError:

@@ -10,9 +10,12 @@ from p01.memcache import protocol
 from p01.memcache.base import BaseClient
 from p01.memcache.cluster import Cluster
 from p01.memcache.errors import ConnectError
+from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
+from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IUltraMemcacheClient
@@ -24,7 +27,8 @@ class UltraMemcacheClient(BaseClient):
     """See `IUltraMemcacheClient`."""
 
     _interface = IUltraMemcacheClient
-    _told = ServerDown, ConnectError, SendError, ReceiveError, ProtocolError
+    _told = (ServerDown, ConnectError, ConnectTimeout, SendError, SendTimeout,
+             ReceiveError, ReceiveTimeout, ProtocolError)
 
     # What the connections depend on.
     _connecting = frozenset((

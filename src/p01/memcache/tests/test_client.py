@@ -23,6 +23,7 @@ from p01.memcache import fork
 from p01.memcache.client import MemcacheClient
 from p01.memcache.cluster import Cluster
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import MemcacheError
@@ -637,7 +638,7 @@ class RepliesTest(ClientCase):
     def test_invalidateAll(self):
         server, cache = self.answers()
         for reply, error in [
-                (b'ERROR\r\n', ProtocolError), (b'END\r\n', ProtocolError),
+                (b'ERROR\r\n', ClientError), (b'END\r\n', ProtocolError),
                 (b'\r\n', ProtocolError), (None, ReceiveError),
                 (b'SERVER_ERROR no\r\n', ServerError)]:
             server.answers.append(reply)
@@ -656,7 +657,7 @@ class RepliesTest(ClientCase):
             '\ufffd': '\ufffd'})])
         self.assertEqual(cache.getStatistics(), [(server.address, {})])
         for reply, error in [
-                (b'ERROR\r\n', ProtocolError), (b'\r\n', ProtocolError),
+                (b'ERROR\r\n', ClientError), (b'\r\n', ProtocolError),
                 (b'STAT a 1\r\nOK\r\n', ProtocolError),
                 (b'SERVER_ERROR no\r\n', ServerError),
                 (b'STAT a 1\r\n', ReceiveTimeout), (None, ReceiveError)]:

@@ -168,6 +168,34 @@ class TestPool(unittest.TestCase):
         for _ in range(3):
             self.assertFalse(self.pool.take(at_once()).closed)
 
+    def test_room_after_closing(self):
+        # A connection counts as long as it is open.
+        seen = []
+
+        class Slow(Item):
+            def close(item):
+                seen.append(self.pool.statistics()['active'])
+
+        self.pool = Pool(Slow, 1, 60)
+        self.pool.drop(self.pool.take(soon()))
+        self.assertEqual(seen, [1])
+
+    def test_the_factory_comes_back(self):
+        # As the collector, or a signal's handler, may do.
+        again = [True]
+
+        def make():
+            if again:
+                again.clear()
+                inner.append(self.pool.take(soon()))
+            return Item()
+
+        inner = []
+        self.pool = Pool(make, 2, 60)
+        outer = self.pool.take(soon())
+        self.assertIsNot(outer, inner[0])
+        self.assertEqual(repr(self.pool), '<Pool 2 active, 0 idle>')
+
     def test_many_threads(self):
         lent = set()
         most = []
@@ -205,7 +233,8 @@ class TestPool(unittest.TestCase):
             storm.strike(1000)
         self.assertEqual(storm.errors, [])
         gc.collect()
-        self.assertFalse(self.pool._lock.locked())
+        self.assertTrue(self.pool._lock.acquire(timeout=1))
+        self.pool._lock.release()
         self.assertEqual(len(self.pool._waiting), 0)
         items = [self.pool.take(monotonic() + 1) for _ in range(3)]
         self.assertEqual(repr(self.pool), '<Pool 3 active, 0 idle>')
