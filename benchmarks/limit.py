@@ -20,9 +20,9 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 class RawPool:
-    """As little as it takes: 50 sockets in a queue."""
+    """As little as it takes: some sockets in a queue."""
 
-    def __init__(self, address, size=50):
+    def __init__(self, address, size):
         host, port = address.split(':')
         self.sockets = queue.SimpleQueue()
         for _ in range(size):
@@ -83,13 +83,15 @@ def main():
     parser.add_argument('--rounds', type=int, default=5)
     options = parser.parse_args()
     client = UltraMemcacheClient([options.server])
-    raw = RawPool(options.server)
+    # One thread has one socket: which one it is decides on which core the
+    # server works. The client also stays with the socket that it used last.
+    one, many = RawPool(options.server, 1), RawPool(options.server, 50)
     works = {
         'set': [one_thread(lambda c=c: c.set('key_1', 'value 1'))
-                for c in (raw, client)],
+                for c in (one, client)],
         'get': [one_thread(lambda c=c: c.query('key_1'))
-                for c in (raw, client)],
-        'load': [load(c) for c in (raw, client)],
+                for c in (one, client)],
+        'load': [load(c) for c in (many, client)],
     }
     for name, contenders in works.items():
         rounds = [[measure(*contender) for contender in contenders]
