@@ -103,7 +103,7 @@ class BaseClient:
     _told = ()
 
     def __init__(self, servers, debug, pickleProtocol, lifetime, namespace):
-        self._logged = {}  # message -> when it may be logged again
+        self._logged = {}  # kind of trouble -> when it may be logged again
         self.servers = servers
         self.debug = debug
         self.pickleProtocol = pickleProtocol

@@ -7,7 +7,6 @@ A value carries its key, so that a wrong one shows itself.
 
 import contextlib
 import io
-import logging
 import os
 import pickle
 import signal
@@ -42,6 +41,7 @@ from p01.memcache.tests.proxy import HOLD
 from p01.memcache.tests.proxy import TWICE
 from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
+from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
 
 
@@ -83,11 +83,7 @@ class ClientCase(unittest.TestCase):
     factory = QuickClient
 
     def setUp(self):
-        # What is tested here is logged, and nobody wants to read it.
-        logger = logging.getLogger('p01.memcache')
-        handler = logging.NullHandler()
-        logger.addHandler(handler)
-        self.addCleanup(logger.removeHandler, handler)
+        keep_quiet(self)
 
     def client(self, *addresses, factory=None):
         client = (factory or self.factory)(addresses)

@@ -9,7 +9,6 @@ a server misbehaves is tested elsewhere.
 
 import contextlib
 import hashlib
-import logging
 import math
 import pickle
 import socket
@@ -39,6 +38,7 @@ from p01.memcache.testing import Memcached
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import Pickable
 from p01.memcache.testing import getFakeBackend
+from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -161,11 +161,7 @@ class ClientContract:
     interface = IMemcacheClient
 
     def setUp(self):
-        # What is tested here is logged, and nobody wants to read it.
-        logger = logging.getLogger('p01.memcache')
-        handler = logging.NullHandler()
-        logger.addHandler(handler)
-        self.addCleanup(logger.removeHandler, handler)
+        keep_quiet(self)
         self.events = []
         zope.event.subscribers.append(self.events.append)
         self.addCleanup(zope.event.subscribers.remove, self.events.append)

@@ -11,7 +11,6 @@ Level 1 runs on the embedded and the scripted server, level 2 on memcached.
 """
 
 import contextlib
-import logging
 import os
 import pickle
 import random
@@ -43,6 +42,7 @@ from p01.memcache.tests.proxy import HOLD
 from p01.memcache.tests.proxy import TWICE
 from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
+from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -82,11 +82,7 @@ class FaultCase(unittest.TestCase):
     timeout = 0.1
 
     def setUp(self):
-        # Nobody wants to read of the trouble that is made on purpose.
-        logger = logging.getLogger('p01.memcache')
-        handler = logging.NullHandler()
-        logger.addHandler(handler)
-        self.addCleanup(logger.removeHandler, handler)
+        keep_quiet(self)
         self.spent = []
         self.server = self.start_server()
         self.proxy = self.enterContext(FaultProxy(self.server.address))

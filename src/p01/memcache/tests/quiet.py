@@ -1,0 +1,13 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A log that nobody has to read: the trouble in it is made on purpose."""
+
+import logging
+
+
+def keep_quiet(test):
+    """Swallow, until the test ends, what logging would print by default."""
+    logger = logging.getLogger('p01.memcache')
+    handler = logging.NullHandler()
+    logger.addHandler(handler)
+    test.addCleanup(logger.removeHandler, handler)
