@@ -14,19 +14,23 @@ from numbers import Real
 
 from zope.event import notify
 from zope.interface import implementer
+from zope.schema import Bool
+from zope.schema import Choice
+from zope.schema import Password
 from zope.schema.interfaces import IField
 from zope.schema.interfaces import RequiredMissing
 from zope.schema.interfaces import ValidationError
 from zope.schema.interfaces import WrongType
 
+from p01.memcache import address
 from p01.memcache import key as keys
 from p01.memcache import serializer
+from p01.memcache.credentials import Secret
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.server import parse_address
 
 
 logger = logging.getLogger('p01.memcache')
@@ -60,36 +64,37 @@ def expiry(lifetime):
 def check_attribute(field, value):
     """Raise a ValueError or TypeError if `value` is not one of the field."""
     name = field.__name__
+    # Nobody is to find a secret in a traceback.
+    shown = name if isinstance(field, Password) else f'{name} {value!r}'
     try:
-        if isinstance(value, bool):
+        if isinstance(value, bool) != isinstance(field, Bool):
             raise WrongType(value, field._type, name)
         field.validate(value)
-    except (WrongType, RequiredMissing) as error:
+    except (WrongType, RequiredMissing):
         kind = 'a number' if field._type is Real else field._type.__name__
-        raise TypeError(f'{name} {value!r}: must be {kind}') from error
+        raise TypeError(f'{shown}: must be {kind}') from None
     except (ValidationError, OverflowError) as error:
-        bounds = ', '.join(
-            f'{word} {bound}' for word, bound in (
-                ('at least', getattr(field, 'min', None)),
-                ('at most', getattr(field, 'max', None)),
-                ('at least', getattr(field, 'min_length', None) or None))
-            if bound is not None)
-        rule = error.doc() if isinstance(error, ValidationError) else error
-        raise ValueError(
-            f'{name} {value!r}: {rule}'
-            + (f' ({bounds})' if bounds else '')) from error
+        raise ValueError(f'{shown}: {_rule(field, error)}') from None
     if name == 'lifetime':
         expiry(value)
     elif name == 'namespace' and value is not None:
         value.encode()
     elif name == 'servers':
-        seen = set()
-        for address in value:
-            host, port = parse_address(address)
-            server = host.lower(), port
-            if server in seen:
-                raise ValueError(f'server {address!r}: is named twice')
-            seen.add(server)
+        address.parse_all(value)
+
+
+def _rule(field, error):
+    if isinstance(field, Choice):
+        return 'must be one of ' + ', '.join(
+            term.value for term in field.vocabulary)
+    bounds = ', '.join(
+        f'{word} {bound}' for word, bound in (
+            ('at least', getattr(field, 'min', None)),
+            ('at most', getattr(field, 'max', None)),
+            ('at least', getattr(field, 'min_length', None) or None))
+        if bound is not None)
+    rule = error.doc() if isinstance(error, ValidationError) else error
+    return f'{rule} ({bounds})' if bounds else rule
 
 
 @implementer(IMemcacheClient)
@@ -115,7 +120,11 @@ class BaseClient:
         if IField.providedBy(field):
             if name == 'servers' and isinstance(value, (list, tuple)):
                 value = list(value)
+            if isinstance(value, Secret):
+                value = value.reveal()
             check_attribute(field, value)
+            if isinstance(field, Password) and value is not None:
+                value = Secret(value)
         super().__setattr__(name, value)
 
     def __repr__(self):

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from p01.memcache import fork
 from p01.memcache import protocol
+from p01.memcache.address import parse
 from p01.memcache.base import BaseClient
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
@@ -29,7 +30,6 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.server import parse_address
 
 
 # What is asked of the socket at a time. Together with the longest line the
@@ -49,10 +49,15 @@ class _Host(memcache._Host):
     socket = None
 
     def __init__(self, name, timeout, retry):
-        host, port = parse_address(name)
+        self._address = address = parse(name)
+        if address.is_unix:
+            host = f'unix:{address.host}'
+        elif ':' in address.host:
+            host = f'inet6:[{address.host}]:{address.port}'
+        else:
+            host = f'{address.host}:{address.port}'
         super().__init__(
-            f'inet6:[{host}]:{port}' if ':' in host else f'{host}:{port}',
-            socket_timeout=timeout, dead_retry=retry)
+            (host, address.weight), socket_timeout=timeout, dead_retry=retry)
         self.name = name
 
     def __enter__(self):
@@ -101,9 +106,16 @@ class _Host(memcache._Host):
         if monotonic() < self.deaduntil:
             raise ServerDown(f'{self.name} failed a moment ago')
         try:
-            self.socket = socket.create_connection(
-                (self.ip, self.port), self.socket_timeout)
-            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._address.is_unix:
+                self.socket = socket.socket(socket.AF_UNIX)
+                self.socket.settimeout(self.socket_timeout)
+                self.socket.connect(self._address.host)
+            else:
+                self.socket = socket.create_connection(
+                    (self._address.host, self._address.port),
+                    self.socket_timeout)
+                self.socket.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
             self._leave_alone()
             trouble = (ConnectTimeout if isinstance(error, TimeoutError)
@@ -245,6 +257,11 @@ class MemcacheClient(BaseClient):
         fork.register(self)
 
     def __setattr__(self, name, value):
+        if name == 'servers' and isinstance(value, (list, tuple)):
+            for server in value:
+                if isinstance(server, str) and server.startswith('tls://'):
+                    raise ValueError(
+                        f'server {server!r}: python-memcached has no TLS')
         super().__setattr__(name, value)
         if name == 'servers':
             self.close()

@@ -1,39 +1,93 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The servers of a client: which of them has a key, and what goes to all.
+"""The servers of a client: which of them is asked, and what goes to all."""
 
-A key's server is the one that python-memcached chooses, so that both clients
-of this package find each other's keys.
-"""
-
+import math
 import threading
-import zlib
 from time import monotonic
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ReceiveTimeout
+from p01.memcache.errors import ServerDown
 
 
 class Cluster:
-    """Some servers, in the configured order."""
+    """Some servers, among which a ring spreads the keys.
 
-    def __init__(self, servers):
+    The keys of a server that is down are misses. With `failover`, or where
+    all servers have all keys, others stand in for it.
+    """
+
+    def __init__(self, servers, ring, failover):
         self.servers = servers
+        self._ring = ring
+        self._moves = failover or ring.alike
+        self._single = servers[0] if len(servers) == 1 else None
 
-    def server(self, key):
-        """Return the server that has the key."""
-        if len(self.servers) == 1:
-            return self.servers[0]
-        return self.servers[
-            (zlib.crc32(key) >> 16 & 0x7fff) % len(self.servers)]
+    def server(self, key, deadline):
+        """Return the server to be asked for the key.
+
+        It has been told by then of what it should have forgotten.
+        """
+        server = self._single or self._find(key)[0]
+        if server.backlog.keys:
+            server.backlog.deliver(server.request, key, deadline)
+        return server
+
+    def change(self, key, request, expires, read, deadline):
+        """Change the key's value by what ``request(expires)`` returns.
+
+        Where it is not certain that this was done, the server will have to
+        forget the key before it is asked for it again. Without `expires` it
+        is done only if it was done where the key belongs.
+        """
+        server, absent = self._find(key)
+        for other in absent:
+            other.backlog.add(key)
+        if absent and expires is not None:
+            seconds = max(1, math.ceil(min(
+                other.health.absence for other in absent)))
+            expires = min(expires or seconds, seconds)
+        data = request(expires)
+        try:
+            if server.backlog.keys:
+                server.backlog.deliver(server.request, key, deadline)
+            reply = server.request(data, read, deadline)
+        except BaseException:
+            server.backlog.add(key)
+            raise
+        if absent and expires is None:
+            raise ServerDown(f'{absent[0].address} is down')
+        return reply
+
+    def _find(self, key):
+        """Return the server to be asked, and those for which it stands in."""
+        if self._single:
+            return self._single, ()
+        place = self._ring.find(key)
+        server = self.servers[place]
+        if self._moves and server.health.is_down:
+            return self._find_other(key, place)
+        return server, ()
+
+    def _find_other(self, key, place):
+        absent = []
+        for other in (place, *self._ring.after(key, place)):
+            server = self.servers[other]
+            if not server.health.absence:
+                return server, () if self._ring.alike else absent
+            absent.append(server)
+            if not (self._ring.alike or server.health.is_settled):
+                break
+        return absent[0], absent
 
     def request_all(self, data, read, timeout):
         """Ask all servers at the same time, each for `timeout` seconds.
 
-        Returns a list of each server's address and its reply or error.
+        Returns a list of each server and its reply or error.
         """
         deadline = monotonic() + timeout
-        replies = {server.address: ReceiveTimeout('no reply in time')
+        replies = {server: ReceiveTimeout('no reply in time')
                    for server in self.servers}
 
         def ask(server):
@@ -41,19 +95,19 @@ class Cluster:
                 reply = server.request(data, read, deadline)
             except MemcacheError as error:
                 reply = error
-            replies[server.address] = reply
+            replies[server] = reply
 
         # Daemons, so that a server that hangs does not hold up the exit.
-        threads = [threading.Thread(
+        threads = {server: threading.Thread(
             target=ask, args=(server,), name=server.address, daemon=True)
-                   for server in self.servers[1:]]
-        for thread in threads:
+                   for server in self.servers[1:]}
+        for server, thread in threads.items():
             try:
                 thread.start()
             except RuntimeError as error:
-                replies[thread.name] = MemcacheError(str(error))
+                replies[server] = MemcacheError(str(error))
         ask(self.servers[0])
-        for thread in threads:
+        for thread in threads.values():
             if thread.ident:
                 thread.join(max(deadline - monotonic(), 0))
         return list(replies.items())

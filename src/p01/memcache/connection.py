@@ -7,11 +7,16 @@ first byte of a request until its reply was read to the end, whatever ends an
 operation in between. So nobody ever reads the reply to another's request.
 """
 
+import functools
 import queue
 import socket
+import ssl
 import threading
 from time import monotonic
 
+from p01.memcache import protocol
+from p01.memcache.errors import AuthenticationError
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import MemcacheError
@@ -20,10 +25,9 @@ from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.keeping import LockKeepingStream
 from p01.memcache.keeping import can_keep_lock
-from p01.memcache.protocol import MAX_LINE
-from p01.memcache.protocol import unexpected
 from p01.memcache.reader import Reader
 from p01.memcache.stream import Stream
+from p01.memcache.tls import TLSStream
 
 
 def _resolve(host, port, deadline):
@@ -57,28 +61,35 @@ def _resolve(host, port, deadline):
     return answer
 
 
-def _connect(host, port, keeping, deadline):
-    """Return a stream to the first address of `host` that accepts."""
+def _open(address, tls, keeping, deadline):
+    """Return a stream to the first place of `address` that accepts."""
     trouble = None
-    addresses = _resolve(host, port, deadline)
-    for number, (family, kind, protocol, _, address) in enumerate(addresses):
+    if address.is_unix:
+        places = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, '', address.host)]
+    else:
+        places = _resolve(address.host, address.port, deadline)
+    for tried, (family, *kind, _, place) in enumerate(places):
         # A silent one leaves time for the others.
-        remaining = (deadline - monotonic()) / (len(addresses) - number)
+        remaining = (deadline - monotonic()) / (len(places) - tried)
         if remaining <= 0:
             break
         try:
-            connection = socket.socket(family, kind, protocol)
+            connection = socket.socket(family, *kind)
         except OSError as error:
             trouble = error
             continue
         try:
             connection.settimeout(remaining)
-            connection.connect(address)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect(place)
+            if not address.is_unix:
+                connection.setsockopt(
+                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if address.tls:
+                return TLSStream(connection, tls, address.host)
             if can_keep_lock(connection):
                 return LockKeepingStream(connection, keeping)
             return Stream(connection)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             connection.close()
             trouble = error
         except BaseException:
@@ -86,27 +97,48 @@ def _connect(host, port, keeping, deadline):
             raise
     if trouble is None or isinstance(trouble, TimeoutError):
         raise ConnectTimeout('connection not accepted in time') from trouble
+    if isinstance(trouble, ssl.SSLError):
+        raise ConnectError(f'no TLS connection: {trouble}') from trouble
     raise ConnectError(f'cannot connect: {trouble}') from trouble
 
 
 class Connection:
-    """A connection to `host` and `port`, not made before `connect`.
+    """A connection to an `Address`, not made before `connect`.
+
+    `tls` is an ``ssl.SSLContext``, for an address that needs it;
+    `credentials` may be None.
 
     ``dirty`` tells that it cannot be used: it is not connected, or its last
     reply was not read to the end.
     """
 
-    def __init__(self, host, port, keeping):
-        self._address = host, port, keeping
+    def __init__(self, address, keeping, tls=None, credentials=None):
+        self._open = functools.partial(_open, address, tls, keeping)
+        self._credentials = credentials
         self._stream = None
         self._reader = None
         self.dirty = True
 
     def connect(self, deadline):
         self.close()
-        self._stream = _connect(*self._address, deadline)
+        self._stream = self._open(deadline)
         self._reader = Reader(self._stream.receive)
+        if self._credentials is not None:
+            self._authenticate(deadline)
         self.dirty = False
+
+    def _authenticate(self, deadline):
+        try:
+            self.request(
+                protocol.authenticate(
+                    self._credentials.username,
+                    self._credentials.password.reveal()),
+                protocol.read_stored, deadline)
+        except (ClientError, ServerError) as error:
+            self.dirty = True
+            raise AuthenticationError(
+                f'not authenticated as {self._credentials.username}:'
+                f' {error}') from None
 
     def close(self):
         self.dirty = True
@@ -144,7 +176,8 @@ class Connection:
         """Raise what the server said before it closed, if it was busy."""
         try:
             self._reader.fill()
-            said = unexpected(self._reader.readline(MAX_LINE))
+            said = protocol.unexpected(
+                self._reader.readline(protocol.MAX_LINE))
         except MemcacheError:
             return
         if isinstance(said, ServerBusy):

@@ -23,9 +23,9 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from zope.configuration import xmlconfig
 
+from p01.memcache.address import parse
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.server import parse_address
 from p01.memcache.testing import Memcached
 
 
@@ -55,8 +55,13 @@ PAGES = 2000
 
 
 def listens(address):
+    server = parse(address)
     try:
-        socket.create_connection(parse_address(address), 1).close()
+        if server.is_unix:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.connect(server.host)
+        else:
+            socket.create_connection((server.host, server.port), 1).close()
     except OSError:
         return False
     return True
@@ -183,7 +188,7 @@ def positive(text):
 
 def address(text):
     try:
-        parse_address(text)
+        parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
     return text

@@ -11,6 +11,7 @@ MemcacheError
         ClientError
     ConnectError
         ConnectTimeout
+        AuthenticationError
     SendError
         SendTimeout
     ReceiveError
@@ -59,6 +60,10 @@ class ConnectError(MemcacheError):
 
 class ConnectTimeout(ConnectError):
     """The server did not accept the connection in time."""
+
+
+class AuthenticationError(ConnectError):
+    """The server does not accept the user name and the password."""
 
 
 class SendError(MemcacheError):

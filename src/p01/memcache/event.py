@@ -8,6 +8,8 @@ from zope.interface import implementer
 
 from p01.memcache.interfaces import IInvalidateCacheEvent
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IServerDownEvent
+from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.interfaces import IUnreadableValueEvent
 
 
@@ -39,3 +41,20 @@ class UnreadableValueEvent:
         self.client = client
         self.key = key
         self.error = error
+
+
+class _ServerEvent:
+
+    def __init__(self, server, reason):
+        self.server = server
+        self.reason = reason
+
+
+@implementer(IServerDownEvent)
+class ServerDownEvent(_ServerEvent):
+    """See `IServerDownEvent`."""
+
+
+@implementer(IServerUpEvent)
+class ServerUpEvent(_ServerEvent):
+    """See `IServerUpEvent`."""

@@ -10,6 +10,10 @@ from zope.interface import Attribute
 from zope.interface import Interface
 
 
+class File(schema.TextLine):
+    """The path of a file. In ZCML it may be relative to that file's folder."""
+
+
 class IMemcacheClient(Interface):
     """Caches Python objects in memcached servers.
 
@@ -26,9 +30,13 @@ class IMemcacheClient(Interface):
     servers = schema.List(
         title='Servers',
         description=(
-            'Addresses of the servers: host, host:port or [ip6]:port, each '
-            'of them once; the port is 11211 by default. Every process that '
-            'shares the cache must name the same servers in the same order.'),
+            'Addresses of the servers, each of them once: host, host:port, '
+            '[ip6]:port or unix:/path, and for the pooled client also '
+            'tls://host:port. The port is 11211 by default. A server that '
+            'is to have more of the keys than others has a weight at its '
+            'end: host:port/?2 is twice the 1 that is the default. Every '
+            'process that shares the cache must name the same servers in '
+            'the same order, and in the same words.'),
         value_type=schema.TextLine(),
         min_length=1,
         default=['127.0.0.1:11211'])
@@ -213,11 +221,99 @@ class IUltraMemcacheClient(IMemcacheClient):
         min=1,
         default=50)
 
+    distribution = schema.Choice(
+        title='Distribution',
+        description=(
+            'Which server has a key. "ketama" is what libmemcached does with '
+            'weighted ketama: when a server is added, few keys move. '
+            '"modulo" is what python-memcached does, and so '
+            '`p01.memcache.client.MemcacheClient`. "roundrobin" sends each '
+            'operation to the next server, which is right for proxies that '
+            'have the same servers behind them, and for nothing else.'),
+        values=('ketama', 'modulo', 'roundrobin'),
+        default='ketama')
+
+    failover = schema.Bool(
+        title='Fail-over',
+        description=(
+            'Whether the keys of a server that is down go to the next one, '
+            'with a lifetime that ends when the server is asked again. '
+            'Otherwise they are misses. See cluster.txt for what that costs.'),
+        default=False)
+
+    ssl_context = Attribute(
+        'An ``ssl.SSLContext`` for the servers that are tls://, instead of '
+        'the three files. It can not be given in ZCML.')
+
+    caFile = File(
+        title='CA file',
+        description=(
+            'Certificates (PEM) of the authorities that are trusted to sign '
+            'those of servers; by default those of the system. The '
+            'certificate and the name of the host are always verified.'),
+        required=False)
+
+    certFile = File(
+        title='Certificate file',
+        description=(
+            'The certificate (PEM) that the client shows to servers which '
+            'ask for one.'),
+        required=False)
+
+    keyFile = File(
+        title='Key file',
+        description=(
+            "The certificate's private key (PEM), not encrypted, where it is "
+            'not in the same file.'),
+        required=False)
+
+    username = schema.TextLine(
+        title='User name',
+        description=(
+            "For servers that ask for it, with memcached's ASCII "
+            'authentication (-Y). 1 to 127 characters, without blanks.'),
+        required=False)
+
+    password = schema.Password(
+        title='Password',
+        description=(
+            'It is written, not read: the attribute shows as <secret>. '
+            'Without tls:// it crosses the network as it is.'),
+        required=False)
+
+    credentialsFile = File(
+        title='Credentials file',
+        description=(
+            'A file whose first line is user:password, instead of these two, '
+            'so that the secret need not stand in ZCML. It is read when the '
+            'client is made.'),
+        required=False)
+
     def getPools():
         """Return a list of ``(server, {name: number})``: its connections.
 
         The names are ``active`` (in use), ``idle`` and ``opened`` (so far).
         """
+
+
+class IServerEvent(Interface):
+    """The state of a server of a pooled client has changed.
+
+    It is notified once per change, in the thread that found out, which waits
+    for the handlers. What one of them raises is logged.
+    """
+
+    server = Attribute("The server's address, as it is configured.")
+
+    reason = Attribute('What happened, in words for a person.')
+
+
+class IServerDownEvent(IServerEvent):
+    """A server was marked down, and is not asked for `blacktime` seconds."""
+
+
+class IServerUpEvent(IServerEvent):
+    """A server that was marked down has answered."""
 
 
 class IInvalidateCacheEvent(Interface):

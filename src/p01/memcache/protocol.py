@@ -63,12 +63,25 @@ def delete(key):
     return b'delete %b\r\n' % key
 
 
+def delete_all(keys):
+    return b''.join(map(delete, keys))
+
+
 def flush_all():
     return b'flush_all\r\n'
 
 
 def stats():
     return b'stats\r\n'
+
+
+def authenticate(username, password):
+    """The first request to a server that was started with ``-Y``.
+
+    Any other server stores it, as a value that has expired already.
+    """
+    data = b'%b %b' % (username.encode(), password.encode())
+    return b'set p01.memcache 0 -1 %d\r\n%b\r\n' % (len(data), data)
 
 
 def unexpected(line):
@@ -132,6 +145,17 @@ def read_deleted(reader):
     if line == b'NOT_FOUND\r\n':
         return False
     raise unexpected(line)
+
+
+def read_all_deleted(reader, keys):
+    """Return a dict of the keys that the server refused, and the errors."""
+    refused = {}
+    for key in keys:
+        try:
+            read_deleted(reader)
+        except ServerError as error:
+            refused[key] = error
+    return refused
 
 
 def read_ok(reader):

@@ -2,15 +2,25 @@
 # ZPL 2.1, see LICENSE.txt
 """The pooled memcache client."""
 
+import functools
+import ssl
 from time import monotonic
 
+from zope.event import notify
 from zope.interface import implementer
 
+from p01.memcache import address
+from p01.memcache import credentials
 from p01.memcache import protocol
+from p01.memcache import tls
+from p01.memcache.backlog import Backlog
 from p01.memcache.base import BaseClient
 from p01.memcache.cluster import Cluster
+from p01.memcache.connection import Connection
+from p01.memcache.errors import AuthenticationError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
+from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
@@ -18,8 +28,19 @@ from p01.memcache.errors import SendError
 from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.event import ServerDownEvent
+from p01.memcache.event import ServerUpEvent
+from p01.memcache.health import Health
 from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.keeping import LockKeeping
+from p01.memcache.pool import Pool
+from p01.memcache.ring import DISTRIBUTIONS
 from p01.memcache.server import Server
+
+
+def _tell(server, state, reason):
+    event = ServerDownEvent if state == 'down' else ServerUpEvent
+    notify(event(server, reason))
 
 
 @implementer(IUltraMemcacheClient)
@@ -27,19 +48,23 @@ class UltraMemcacheClient(BaseClient):
     """See `IUltraMemcacheClient`."""
 
     _interface = IUltraMemcacheClient
-    _told = (ServerDown, ConnectError, ConnectTimeout, SendError, SendTimeout,
-             ReceiveError, ReceiveTimeout, ProtocolError)
+    _told = (ServerDown, ConnectError, ConnectTimeout, AuthenticationError,
+             SendError, SendTimeout, ReceiveError, ReceiveTimeout,
+             ProtocolError)
 
     # What the connections depend on.
     _connecting = frozenset((
         'servers', 'retries', 'delay', 'blacktime', 'maxPoolSize',
-        'pooltime'))
+        'pooltime', 'distribution', 'failover', 'ssl_context', 'caFile',
+        'certFile', 'keyFile', 'username', 'password', 'credentialsFile'))
     _cluster = None
 
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
                  delay=3, retries=3, pooltime=60, blacktime=60,
-                 maxPoolSize=50):
+                 maxPoolSize=50, *, distribution='ketama', failover=False,
+                 ssl_context=None, caFile=None, certFile=None, keyFile=None,
+                 username=None, password=None, credentialsFile=None):
         super().__init__(servers, debug, pickleProtocol, lifetime, namespace)
         self.timeout = timeout
         self.delay = delay
@@ -47,13 +72,30 @@ class UltraMemcacheClient(BaseClient):
         self.pooltime = pooltime
         self.blacktime = blacktime
         self.maxPoolSize = maxPoolSize
+        self.distribution = distribution
+        self.failover = failover
+        self.ssl_context = ssl_context
+        self.caFile = caFile
+        self.certFile = certFile
+        self.keyFile = keyFile
+        self.username = username
+        self.password = password
+        self.credentialsFile = credentialsFile
+        self._check_together()
+        self._backlogs = {}
         self._cluster = self._connect()
 
     def __setattr__(self, name, value):
+        former = getattr(self, name, None)
         super().__setattr__(name, value)
         if name in self._connecting and self._cluster is not None:
-            former, self._cluster = self._cluster, self._connect()
-            former.close()
+            try:
+                cluster = self._connect()
+            except BaseException:
+                super().__setattr__(name, former)
+                raise
+            cluster, self._cluster = self._cluster, cluster
+            cluster.close()
 
     def getPools(self):
         return [
@@ -63,41 +105,102 @@ class UltraMemcacheClient(BaseClient):
     def close(self):
         self._cluster.close()
 
+    def _check_together(self):
+        """Raise a ValueError if an argument would have no effect."""
+        def given(name):
+            return getattr(self, name) is not None
+
+        for name, other in (('password', 'username'), ('keyFile', 'certFile')):
+            if given(name) and not given(other):
+                raise ValueError(f'{name}: needs a {other}, too')
+        encrypted = any(
+            server.tls for server in address.parse_all(self.servers))
+        for name in ('ssl_context', 'caFile', 'certFile'):
+            if given(name) and not encrypted:
+                raise ValueError(f'{name}: none of the servers is tls://')
+
     def _connect(self):
-        return Cluster([
-            Server(address, self.retries, self.delay, self.blacktime,
-                   self.maxPoolSize, self.pooltime)
-            for address in self.servers])
+        addresses = address.parse_all(self.servers)
+        ring = DISTRIBUTIONS[self.distribution](addresses)
+        context = self._make_context(any(server.tls for server in addresses))
+        login = self._read_credentials()
+        servers = []
+        for server in addresses:
+            keeping = LockKeeping()
+            connection = functools.partial(
+                Connection, server, keeping, context, login)
+            # What a server has not heard of, it must hear of also if it is
+            # asked in another way now.
+            backlog = self._backlogs.setdefault(
+                ring.alike or server.place, Backlog(
+                    server.text, flush=not ring.alike))
+            servers.append(Server(
+                server.text,
+                Pool(connection, self.maxPoolSize, self.pooltime),
+                keeping,
+                Health(server.text, self.retries, self.delay, self.blacktime,
+                       _tell),
+                backlog))
+        return Cluster(servers, ring, self.failover)
+
+    def _make_context(self, is_needed):
+        files = self.caFile, self.certFile, self.keyFile
+        if self.ssl_context is None:
+            return tls.make_context(*files) if is_needed else None
+        if not isinstance(self.ssl_context, ssl.SSLContext):
+            raise TypeError(
+                f'ssl_context {self.ssl_context!r}: must be an SSLContext')
+        if any(file is not None for file in files):
+            raise ValueError('ssl_context: must not be given with files')
+        return self.ssl_context
+
+    def _read_credentials(self):
+        if self.credentialsFile is None:
+            if self.username is None:
+                return None
+            if self.password is None:
+                raise ValueError('username: needs a password, too')
+            return credentials.Credentials(self.username, self.password)
+        if self.username is not None:
+            raise ValueError(
+                'credentialsFile: must not be given with a username')
+        return credentials.read(self.credentialsFile)
 
     def _store(self, key, data, flags, expires):
         deadline = monotonic() + self.timeout
-        server = self._cluster.server(key)
+        cluster = self._cluster
         try:
-            server.request(protocol.set(key, data, flags, expires),
-                           protocol.read_stored, deadline)
+            cluster.change(
+                key, functools.partial(protocol.set, key, data, flags),
+                expires, protocol.read_stored, deadline)
         except ServerError:
-            # The old value must not stand as if it had been replaced.
-            server.request(
-                protocol.delete(key), protocol.read_deleted, deadline)
+            # The old value must not stand as if it had been replaced, not
+            # for other processes either.
+            cluster.server(key, deadline)
             raise
 
     def _retrieve(self, key):
         deadline = monotonic() + self.timeout
         wanted, found = (key,), {}
-        self._cluster.server(key).request(
+        self._cluster.server(key, deadline).request(
             protocol.get(wanted), protocol.read_values, deadline, wanted,
             found)
         return found.get(key)
 
     def _remove(self, key):
-        self._cluster.server(key).request(
-            protocol.delete(key), protocol.read_deleted,
-            monotonic() + self.timeout)
+        self._cluster.change(
+            key, lambda expires: protocol.delete(key), None,
+            protocol.read_deleted, monotonic() + self.timeout)
 
     def _flush(self):
-        return self._cluster.request_all(
+        replies = self._cluster.request_all(
             protocol.flush_all(), protocol.read_ok, self.timeout)
+        for server, reply in replies:
+            if isinstance(reply, MemcacheError):
+                server.backlog.add_all()
+        return [(server.address, reply) for server, reply in replies]
 
     def _statistics(self):
-        return self._cluster.request_all(
-            protocol.stats(), protocol.read_stats, self.timeout)
+        return [(server.address, reply)
+                for server, reply in self._cluster.request_all(
+                    protocol.stats(), protocol.read_stats, self.timeout)]

@@ -13,13 +13,16 @@ from zope.component.zcml import handler
 from zope.component.zcml import protectedFactory
 from zope.component.zcml import utility
 from zope.configuration.exceptions import ConfigurationError
+from zope.configuration.fields import Bool
 from zope.configuration.fields import GlobalObject
+from zope.configuration.fields import Path
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
 from zope.schema.interfaces import IFromUnicode
 
 from p01.memcache import base
+from p01.memcache.interfaces import File
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.uclient import UltraMemcacheClient
@@ -28,10 +31,12 @@ from p01.memcache.uclient import UltraMemcacheClient
 # How a field's value is read from text, and what it is then; an Int is a
 # Real, too. schema.Real would also read '1/3', as a Fraction.
 _READERS = (
+    (schema.Bool, Bool().fromUnicode, 'true or false'),
     (schema.Int, int, 'a whole number'),
     (schema.Real, float, 'a number'),
     (schema.List, str.split, 'addresses separated by blanks'),
     (schema.TextLine, str, 'text'),
+    (schema.Choice, str, 'text'),
 )
 
 
@@ -58,9 +63,11 @@ class ClientAttribute(schema.Field):
     def fromUnicode(self, value):
         try:
             read = self._read(value)
-        except ValueError:
+        except (ValueError, schema.ValidationError):
             raise InvalidAttribute(
                 f'{self.__name__} {value!r}: must be {self._kind}') from None
+        if isinstance(self._field, File):
+            read = Path().bind(self.context).fromUnicode(read)
         try:
             base.check_attribute(self._field, read)
         except (TypeError, ValueError) as error:

@@ -19,8 +19,8 @@ import warnings
 from unittest import mock
 
 from p01.memcache import fork
+from p01.memcache.address import parse_all
 from p01.memcache.client import MemcacheClient
-from p01.memcache.cluster import Cluster
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
@@ -35,6 +35,7 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.ring import Modulo
 from p01.memcache.tests.listener import full_backlog
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import HOLD
@@ -735,11 +736,11 @@ class ServersTest(ClientCase):
     def test_as_the_pooled_client_chooses(self):
         addresses = [f'10.0.0.{i}' for i in range(5)]
         client = self.client(*addresses)
-        cluster = Cluster(addresses)
+        ring = Modulo(parse_all(addresses))
         for number in range(1000):
             key = client.buildKey(number).encode()
             self.assertEqual(
-                client._client.host(key).name, cluster.server(key))
+                client._client.host(key).name, addresses[ring.find(key)])
 
     def test_as_python_memcached_hashes(self):
         client = self.client(*(f'10.0.0.1:{i + 1}' for i in range(1000)))

@@ -47,7 +47,7 @@ PATIENCE = 5  # seconds
 
 # In the order of the constructor, with a value that is not the default.
 ARGUMENTS = {
-    'servers': ['localhost', '[::1]:11212', '10.0.0.1:1'],
+    'servers': ['localhost', '[::1]:11212/?2', '10.0.0.1:1', 'unix:/a'],
     'debug': 1,
     'pickleProtocol': 2,
     'lifetime': 0,
@@ -59,6 +59,15 @@ ARGUMENTS = {
     'blacktime': 0.25,
     'maxPoolSize': 1,
 }
+KEYWORDS = {
+    'distribution': 'modulo',
+    'failover': True,
+}
+
+# What has to do with TLS and authentication needs files, and is tested with
+# them.
+ELSEWHERE = {'caFile', 'certFile', 'keyFile', 'username', 'password',
+             'credentialsFile'}
 
 # What is an error of use.
 WRONG_TYPE = {
@@ -73,12 +82,14 @@ WRONG_TYPE = {
     'pooltime': [None, True, '3'],
     'blacktime': [None, True, '3'],
     'maxPoolSize': [None, True, '3', 3.0],
+    'distribution': [],
+    'failover': [None, 1, 'true'],
 }
 WRONG_VALUE = {
     'servers': [
         [], [''], [' '], ['a b'], ['a:'], [':1'], ['a:b'], ['a:0'],
         ['a:65536'], ['::1'], ['a:1:2'], ['a\n'], ['a/b'], [1], [b'a'],
-        ['a', 'a'], ['a', 'a:11211']],
+        ['a', 'a'], ['a', 'a:11211'], ['a/?x'], ['a', 'a/?2'], ['unix:a']],
     'debug': [-1],
     'pickleProtocol': [-2, pickle.HIGHEST_PROTOCOL + 1],
     'lifetime': [-1],
@@ -89,6 +100,8 @@ WRONG_VALUE = {
     'pooltime': [-1, math.inf, math.nan],
     'blacktime': [-1, math.inf, math.nan],
     'maxPoolSize': [0, -1],
+    'distribution': ['', 'consistent', 'Ketama', None, 1, True, []],
+    'failover': [],
 }
 
 
@@ -200,11 +213,13 @@ class ClientContract:
     # the attributes
 
     def attributes(self):
-        return [name for name in ARGUMENTS if name in self.interface]
+        return [name for name in (*ARGUMENTS, *KEYWORDS)
+                if name in self.interface]
 
     def test_every_attribute_is_tested(self):
         self.assertEqual(
-            set(getFields(self.interface)), set(self.attributes()))
+            set(getFields(self.interface)) - ELSEWHERE,
+            set(self.attributes()))
 
     def test_defaults(self):
         client = self.factory()
@@ -217,7 +232,7 @@ class ClientContract:
         self.assertEqual(self.factory().servers, ['127.0.0.1:11211'])
 
     def test_arguments_in_order(self):
-        names = self.attributes()
+        names = [name for name in ARGUMENTS if name in self.interface]
         client = self.factory(*map(ARGUMENTS.get, names))
         for name in names:
             self.assertEqual(getattr(client, name), ARGUMENTS[name], name)
@@ -226,14 +241,16 @@ class ClientContract:
 
     def test_arguments_by_name(self):
         for name in self.attributes():
-            client = self.factory(**{name: ARGUMENTS[name]})
-            self.assertEqual(getattr(client, name), ARGUMENTS[name], name)
+            value = {**ARGUMENTS, **KEYWORDS}[name]
+            client = self.factory(**{name: value})
+            self.assertEqual(getattr(client, name), value, name)
 
     def test_attributes_can_be_set(self):
         client = self.factory()
         for name in self.attributes():
-            setattr(client, name, ARGUMENTS[name])
-            self.assertEqual(getattr(client, name), ARGUMENTS[name], name)
+            value = {**ARGUMENTS, **KEYWORDS}[name]
+            setattr(client, name, value)
+            self.assertEqual(getattr(client, name), value, name)
 
     def test_a_tuple_of_servers(self):
         self.client.servers = ('one', 'two')
@@ -708,8 +725,9 @@ class CrossContract:
 
     def clients(self, addresses):
         clients = [
-            factory(servers=addresses, namespace='shared')
-            for factory in (MemcacheClient, UltraMemcacheClient)]
+            MemcacheClient(servers=addresses, namespace='shared'),
+            UltraMemcacheClient(servers=addresses, namespace='shared',
+                                distribution='modulo')]
         for client in clients:
             self.addCleanup(client.close)
         return clients

@@ -1,20 +1,28 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The health of a server: who may ask it, and when."""
+"""The health of a server: who may ask it, when, and for how long."""
 
 import threading
 import unittest
 from time import monotonic
 from unittest import mock
 
+from p01.memcache import health
 from p01.memcache import server
+from p01.memcache.backlog import Backlog
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import Health
+from p01.memcache.keeping import LockKeeping
+from p01.memcache.pool import Pool
 from p01.memcache.server import Server
-from p01.memcache.server import parse_address
+
+
+NAME = '127.0.0.1:1'
 
 
 class Connection:
@@ -22,11 +30,13 @@ class Connection:
 
     dirty = False
     answer = 'answer'
+    deadline = None
 
     def is_ready(self):
         return True
 
     def request(self, data, read, deadline):
+        Connection.deadline = deadline
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -35,13 +45,30 @@ class Connection:
         pass
 
 
-class TestServer(unittest.TestCase):
+class HealthCase(unittest.TestCase):
 
     def setUp(self):
-        self.enterContext(self.assertLogs('p01.memcache'))
-        server.logger.warning('at least one line')
-        self.server = Server('127.0.0.1:1', 2, 0, 0.05, 2, 60)
-        self.server.pool._factory = Connection
+        self.log = self.enterContext(self.assertLogs('p01.memcache'))
+        health.logger.warning('at least one line')
+        self.told = []
+        self.health = Health(NAME, 2, 0, 0.05, self.tell)
+
+    def tell(self, *change):
+        self.told.append(change)
+
+    def wait(self):
+        pause = threading.Event()
+        while self.health.absence:
+            pause.wait(0.005)
+
+
+class TestServer(HealthCase):
+
+    def setUp(self):
+        super().setUp()
+        self.server = Server(
+            NAME, Pool(Connection, 2, 60), LockKeeping(), self.health,
+            Backlog(NAME))
         self.addCleanup(setattr, Connection, 'answer', 'answer')
 
     def request(self, answer='answer', timeout=1):
@@ -53,25 +80,39 @@ class TestServer(unittest.TestCase):
             with self.assertRaises(type(error)):
                 self.request(error)
 
-    def wait(self):
-        until = self.server._down_until
-        pause = threading.Event()
-        while monotonic() < until:
-            pause.wait(0.005)
-
     def test_states(self):
-        self.assertEqual(self.server.state, 'up')
+        self.assertEqual(self.health.state, 'up')
         self.fail(ReceiveTimeout('late'))
-        self.assertEqual(self.server.state, 'failing')
+        self.assertEqual(self.health.state, 'failing')
         self.request()
-        self.assertEqual(self.server.state, 'up')
+        self.assertEqual(self.health.state, 'up')
         self.fail(ReceiveTimeout('late'), 2)
-        self.assertEqual(self.server.state, 'down')
+        self.assertEqual(self.health.state, 'down')
         with self.assertRaises(ServerDown):
             self.request()
         self.wait()
         self.assertEqual(self.request(), 'answer')
-        self.assertEqual(self.server.state, 'up')
+        self.assertEqual(self.health.state, 'up')
+
+    def test_every_change_is_one_line_and_one_event(self):
+        self.fail(ReceiveTimeout('late'), 2)
+        self.wait()
+        self.fail(ReceiveTimeout('late'))
+        self.wait()
+        self.request()
+        self.request()
+        lines = [record.getMessage() for record in self.log.records[1:]]
+        self.assertEqual(lines[:2], [
+            'memcached 127.0.0.1:1 is failing: late',
+            'memcached 127.0.0.1:1 is down: late'])
+        self.assertRegex(
+            lines[2],
+            r'^memcached 127\.0\.0\.1:1 is up again, after 3 failures in'
+            r' \d+\.\d seconds$')
+        self.assertEqual(len(lines), 3)
+        self.assertEqual(self.told[0], (NAME, 'down', 'late'))
+        self.assertEqual(self.told[1][:2], (NAME, 'up'))
+        self.assertEqual(len(self.told), 2)
 
     def test_a_probe_that_fails(self):
         self.fail(ReceiveTimeout('late'), 2)
@@ -80,37 +121,32 @@ class TestServer(unittest.TestCase):
         with self.assertRaises(ServerDown):
             self.request()
 
-    def test_one_probe(self):
-        self.fail(ReceiveTimeout('late'), 2)
-        self.wait()
-        self.server._probe(monotonic() + 1)
-        with self.assertRaises(ServerDown):
-            self.server._probe(monotonic() + 1)
-
-    def test_the_probe_came_back_meanwhile(self):
-        # It must not be marked down again by who is about to look.
-        self.fail(ReceiveTimeout('late'), 2)
-        self.wait()
-
-        def clock():
-            self.server._answered(monotonic())
-            return monotonic()
-
-        with mock.patch.object(server, 'monotonic', clock):
-            self.server._probe(monotonic() + 1)
-        self.assertEqual(self.server.state, 'up')
-        self.request()
-
     def test_refusals_are_answers(self):
         for error in (ServerError('no'), ClientError('no'), ServerBusy('no')):
             self.fail(error, 5)
-            self.assertEqual(self.server.state, 'up')
+            self.assertEqual(self.health.state, 'up')
 
     def test_a_probe_that_is_refused(self):
         self.fail(ReceiveTimeout('late'), 2)
         self.wait()
         self.fail(ServerError('no'))
-        self.assertEqual(self.server.state, 'up')
+        self.assertEqual(self.health.state, 'up')
+
+    def test_a_failing_server_is_given_less_time(self):
+        # So that it is marked down within twice the time-out.
+        self.health._retries = 10
+        start = monotonic()
+        for part in (1, 2, 4, 8, 8):
+            self.fail(ReceiveTimeout('late'))
+            self.assertAlmostEqual(
+                Connection.deadline, start + 1 / part, delta=0.1)
+
+    def test_a_probe_is_given_all_of_it(self):
+        self.fail(ReceiveTimeout('late'), 2)
+        self.wait()
+        self.fail(ReceiveTimeout('late'))
+        self.assertAlmostEqual(
+            Connection.deadline, monotonic() + 1, delta=0.1)
 
     def late(self, times):
         """Somebody waits long for a connection, and not so for the reply."""
@@ -118,7 +154,7 @@ class TestServer(unittest.TestCase):
         Connection.answer = ReceiveTimeout('late')
         for _ in range(times):
             with (mock.patch.object(server, 'monotonic', lambda: next(clock)),
-                  mock.patch.object(self.server, '_failed') as failed,
+                  mock.patch.object(self.health, 'failed') as failed,
                   self.assertRaises(ReceiveTimeout)):
                 self.server.request(b'', None, 1.0)
         return failed.called
@@ -132,23 +168,75 @@ class TestServer(unittest.TestCase):
         self.assertTrue(self.late(1))
 
 
-class TestAddress(unittest.TestCase):
+class TestHealth(HealthCase):
 
-    def test_right(self):
-        for address, expected in (
-                ('a', ('a', 11211)), ('a-b.c_d:1', ('a-b.c_d', 1)),
-                ('127.0.0.1:65535', ('127.0.0.1', 65535)),
-                ('m\xfcnchen:2', ('m\xfcnchen', 2)),
-                ('[::1]', ('::1', 11211)), ('[0:0::1]:3', ('::1', 3))):
-            self.assertEqual(parse_address(address), expected)
+    def fail(self):
+        for _ in range(2):
+            self.health.failed(ReceiveTimeout('late'))
 
-    def test_wrong(self):
-        for address in ('', ':1', 'a:', 'a:0', 'a:65536', 'a:-1', 'a:b', '*',
-                        'a b', 'a,b', 'a\n', 'a\0', '::1', '[::', '[:::]:1',
-                        '[a]:1', 'a:1:2', 'user@a', 'a/b', 'a:\u0661'):
-            with (self.subTest(address),
-                  self.assertRaisesRegex(ValueError, '.+')):
-                parse_address(address)
-        for address in (None, 1, b'a', ('a', 1)):
-            with self.subTest(address), self.assertRaises(TypeError):
-                parse_address(address)
+    def test_one_probe(self):
+        self.fail()
+        self.wait()
+        self.health.admit(monotonic() + 1)
+        with self.assertRaises(ServerDown):
+            self.health.admit(monotonic() + 1)
+
+    def test_the_probe_came_back_meanwhile(self):
+        # It must not be marked down again by who is about to look.
+        self.fail()
+        self.wait()
+
+        def clock():
+            if self.health.is_down:
+                self.health.is_down = False  # once is enough
+                self.health.answered()
+            return monotonic()
+
+        with mock.patch.object(health, 'monotonic', clock):
+            self.health.admit(monotonic() + 1)
+        self.assertEqual(self.health.state, 'up')
+        self.health.admit(monotonic() + 1)
+
+    def test_one_tries_to_connect(self):
+        self.health = Health(NAME, 10, 0.05, 60, self.tell)
+        self.health.failed(ConnectError('refused'))
+        with self.assertRaises(ServerDown):
+            self.health.admit_connect(monotonic() + 1)
+        pause = threading.Event()
+        while self.health._connecting.remaining:
+            pause.wait(0.005)
+        self.health.admit_connect(monotonic() + 1)
+        with self.assertRaises(ServerDown):
+            self.health.admit_connect(monotonic() + 1)
+        self.health.connected()
+        self.health.admit_connect(monotonic() + 1)
+        self.health.admit_connect(monotonic() + 1)
+
+    def test_settled(self):
+        self.assertTrue(self.health.is_settled)
+        self.fail()
+        self.assertTrue(self.health.is_settled)
+        self.health.answered()
+        self.assertFalse(self.health.is_settled)
+        ahead = monotonic() + 0.05 + health._GRAIN + 0.01
+        with mock.patch.object(health, 'monotonic', lambda: ahead):
+            self.assertTrue(self.health.is_settled)
+
+    def test_a_listener_that_fails(self):
+        self.tell = mock.Mock(side_effect=ZeroDivisionError)
+        self.health = Health(NAME, 1, 0, 60, self.tell)
+        self.health.failed(ReceiveTimeout('late'))
+        self.tell.assert_called_once()
+        self.assertEqual(self.health.state, 'down')
+        self.assertIn('a listener failed', self.log.output[-1])
+
+    def test_a_listener_that_asks_again(self):
+        def tell(*change):
+            self.told.append(change)
+            with self.assertRaises(ServerDown):
+                self.health.admit(monotonic() + 1)
+            self.health.failed(ReceiveTimeout('again'))
+
+        self.health = Health(NAME, 1, 0, 60, tell)
+        self.health.failed(ReceiveTimeout('late'))
+        self.assertEqual(self.told, [(NAME, 'down', 'late')])

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The address of a server, as a person writes it."""
+
+import ipaddress
+import os
+import re
+from typing import NamedTuple
+
+
+PORT = 11211
+
+# What the kernel has room for.
+_LONGEST_PATH = 107
+
+# python-memcached's selection keeps a list as long as the sum of all.
+_HEAVIEST = 65535
+
+_parse = re.compile(
+    r'(?:unix:(?P<path>/[^\x00-\x20\x7f]+?)'
+    r'|(?P<tls>tls://)?'
+    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+))'
+    r'(?::(?P<port>[0-9]{1,5}))?)'
+    r'(?:/\?(?P<weight>[0-9]{1,5}))?').fullmatch
+
+_hide_secrets = re.compile(r'[^/@]*@')
+
+
+class Address(NamedTuple):
+    """Where a server is, and its share of the keys.
+
+    The host is the configured text, since rings are made of it. A unix socket
+    has its path as the host, and port 0.
+    """
+
+    text: str
+    host: str
+    port: int
+    weight: int = 1
+    tls: bool = False
+
+    def __str__(self):
+        return self.text
+
+    @property
+    def is_unix(self):
+        return self.port == 0
+
+    @property
+    def place(self):
+        """What two addresses of the same server have in common."""
+        if self.is_unix:
+            return os.path.normpath(self.host), 0
+        try:
+            return str(ipaddress.ip_address(self.host)), self.port
+        except ValueError:
+            return self.host.lower(), self.port
+
+
+def parse(text):
+    """Return the `Address` that is written in `text`."""
+    if not isinstance(text, str):
+        raise TypeError(f'server {text!r}: must be a str')
+    # Who writes a password into an address should not find it in a log.
+    shown = _hide_secrets.sub('***@', text)
+    match = _parse(text)
+    if match is None:
+        raise ValueError(
+            f'server {shown!r}: must be host, host:port, [ip6]:port,'
+            ' unix:/path or tls://host:port, and may end with a weight'
+            ' such as /?2')
+    weight = int(match['weight'] or 1)
+    if weight > _HEAVIEST:
+        raise ValueError(
+            f'server {shown!r}: the weight must be {_HEAVIEST} at most')
+    weight = max(weight, 1)  # as for libmemcached
+    if match['path']:
+        if len(os.fsencode(match['path'])) > _LONGEST_PATH:
+            raise ValueError(
+                f'server {shown!r}: the path must be {_LONGEST_PATH} bytes'
+                ' at most')
+        return Address(text, match['path'], 0, weight)
+    port = int(match['port'] or PORT)
+    if not 0 < port < 65536:
+        raise ValueError(
+            f'server {shown!r}: the port must be between 1 and 65535')
+    if match['ip6']:
+        try:
+            ipaddress.IPv6Address(match['ip6'])
+        except ValueError as error:
+            raise ValueError(f'server {shown!r}: {error}') from None
+    return Address(text, match['ip6'] or match['host'], port, weight,
+                   match['tls'] is not None)
+
+
+def parse_all(texts):
+    """Return a list of addresses; one that comes twice is a ValueError."""
+    addresses = [parse(text) for text in texts]
+    seen = set()
+    for address in addresses:
+        if address.place in seen:
+            raise ValueError(f'server {address.text!r}: is named twice')
+        seen.add(address.place)
+    return addresses
