@@ -66,6 +66,9 @@ def check_attribute(field, value):
     name = field.__name__
     # Nobody is to find a secret in a traceback.
     shown = name if isinstance(field, Password) else f'{name} {value!r}'
+    if isinstance(field, Choice) and value not in field.vocabulary:
+        raise ValueError(f'{shown}: must be one of ' + ', '.join(
+            term.value for term in field.vocabulary))
     try:
         if isinstance(value, bool) != isinstance(field, Bool):
             raise WrongType(value, field._type, name)
@@ -84,9 +87,6 @@ def check_attribute(field, value):
 
 
 def _rule(field, error):
-    if isinstance(field, Choice):
-        return 'must be one of ' + ', '.join(
-            term.value for term in field.vocabulary)
     bounds = ', '.join(
         f'{word} {bound}' for word, bound in (
             ('at least', getattr(field, 'min', None)),

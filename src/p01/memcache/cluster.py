@@ -66,20 +66,24 @@ class Cluster:
             return self._single, ()
         place = self._ring.find(key)
         server = self.servers[place]
-        if self._moves and server.health.is_down:
+        if self._moves and server.health.failures:
             return self._find_other(key, place)
         return server, ()
 
     def _find_other(self, key, place):
+        servers = [
+            self.servers[place]
+            for place in (place, *self._ring.after(key, place))]
+        if self._ring.alike:
+            return min(servers, key=lambda server: server.health.pause), ()
         absent = []
-        for other in (place, *self._ring.after(key, place)):
-            server = self.servers[other]
+        for server in servers:
             if not server.health.absence:
-                return server, () if self._ring.alike else absent
+                return server, absent
             absent.append(server)
-            if not (self._ring.alike or server.health.is_settled):
+            if not server.health.is_settled:
                 break
-        return absent[0], absent
+        return servers[0], absent
 
     def request_all(self, data, read, timeout):
         """Ask all servers at the same time, each for `timeout` seconds.

@@ -145,6 +145,11 @@ class Connection:
         if self._stream is not None:
             self._stream.close()
 
+    def abort(self):
+        """Close, in the middle of a request."""
+        if self._stream is not None:
+            self._stream.abort()
+
     def is_ready(self):
         """Return whether it can be used, and nothing came meanwhile.
 

@@ -99,6 +99,11 @@ class Health:
         return self._asking.remaining if self.is_down else 0
 
     @property
+    def pause(self):
+        """Seconds until the server is asked, or connected to, again."""
+        return max(self.absence, self._connecting.remaining)
+
+    @property
     def is_settled(self):
         """Whether what stood in for it in an earlier outage has expired.
 

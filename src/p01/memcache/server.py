@@ -54,6 +54,7 @@ class Server:
             raise
         finally:
             if connection.dirty:
+                connection.abort()
                 self.pool.drop(connection)
             else:
                 self.pool.give(connection)

@@ -4,6 +4,7 @@
 
 import contextlib
 import socket
+import struct
 from time import monotonic
 
 from p01.memcache.errors import ReceiveError
@@ -14,6 +15,10 @@ from p01.memcache.errors import SendTimeout
 
 CLOSED = 'the server closed the connection'
 LATE = 'no reply in time'
+
+
+# An l_linger of no seconds.
+_AT_ONCE = struct.pack('ii', 1, 0)
 
 
 class Stream:
@@ -32,6 +37,17 @@ class Stream:
         # There is nothing to be done about an error.
         with contextlib.suppress(OSError):
             self._socket.close()
+
+    def abort(self):
+        """Close, and have the kernel forget what it has not sent yet.
+
+        It would go on trying for minutes, and a value might arrive after a
+        newer one.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.close()
 
     def __del__(self):
         # Who had it in use was interrupted, and dropped it.

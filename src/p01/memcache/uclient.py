@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """The pooled memcache client."""
 
+import contextlib
 import functools
 import ssl
 from time import monotonic
@@ -176,7 +177,8 @@ class UltraMemcacheClient(BaseClient):
         except ServerError:
             # The old value must not stand as if it had been replaced, not
             # for other processes either.
-            cluster.server(key, deadline)
+            with contextlib.suppress(MemcacheError):
+                cluster.server(key, deadline)
             raise
 
     def _retrieve(self, key):
