@@ -86,17 +86,19 @@ class Backlog:
             with self._lock:
                 self.keys = {_EVERYTHING: object()}
 
-    def deliver(self, request, key, deadline):
+    def deliver(self, server, key, deadline):
         """Tell the server what is due, and `key` in any case.
 
-        `request` is that of a `Server`. Returns when the server has heard of
-        `key`, if that is in the backlog; raises a `MemcacheError` otherwise.
+        Returns when the server has heard of `key`, if that is in the backlog;
+        raises a `MemcacheError` otherwise.
         """
         urgent = self._has(key)
         if not urgent and monotonic() < self._due:
             return
+        # Nobody waits for a server that is down.
+        patient = urgent and not server.health.is_down
         try:
-            turn = self._turn.take(deadline if urgent else 0)
+            turn = self._turn.take(deadline if patient else 0)
         except PoolTimeout:
             if urgent:
                 raise ServerDown(
@@ -104,14 +106,14 @@ class Backlog:
             return
         try:
             if _EVERYTHING in self.keys:
-                self._deliver_flush(request, deadline)
+                self._deliver_flush(server, deadline)
             if key in self.keys:
-                self._deliver([key], request, deadline)
+                self._deliver([key], server, deadline)
             if monotonic() >= self._due:
                 keys = list(self.keys)
                 for start in range(0, len(keys), BATCH):
                     self._deliver(
-                        keys[start:start + BATCH], request, deadline)
+                        keys[start:start + BATCH], server, deadline)
         finally:
             self._turn.give(turn)
         if self._has(key):
@@ -120,10 +122,10 @@ class Backlog:
     def _has(self, key):
         return key in self.keys or _EVERYTHING in self.keys
 
-    def _deliver_flush(self, request, deadline):
+    def _deliver_flush(self, server, deadline):
         marks = dict(self.keys)
         try:
-            request(protocol.flush_all(), protocol.read_ok, deadline)
+            server.request(protocol.flush_all(), protocol.read_ok, deadline)
         except (ClientError, ServerError) as error:
             # It never will, so there is no use in asking again.
             marks = {_EVERYTHING: marks[_EVERYTHING]}
@@ -132,13 +134,14 @@ class Backlog:
                 ' they expire: %s', self._name, error)
         self._remove(marks)
 
-    def _deliver(self, keys, request, deadline):
+    def _deliver(self, keys, server, deadline):
         marks = {key: mark for key in keys
                  if key is not _EVERYTHING and (mark := self.keys.get(key))}
         if not marks:
             return
-        refused = request(protocol.delete_all(marks),
-                          protocol.read_all_deleted, deadline, marks)
+        refused = server.request(
+            protocol.delete_all(marks), protocol.read_all_deleted, deadline,
+            marks)
         if refused:
             self._due = monotonic() + _PAUSE
         for key in refused:

@@ -31,7 +31,7 @@ class Cluster:
         """
         server = self._single or self._find(key)[0]
         if server.backlog.keys:
-            server.backlog.deliver(server.request, key, deadline)
+            server.backlog.deliver(server, key, deadline)
         return server
 
     def change(self, key, request, expires, read, deadline):
@@ -51,7 +51,7 @@ class Cluster:
         data = request(expires)
         try:
             if server.backlog.keys:
-                server.backlog.deliver(server.request, key, deadline)
+                server.backlog.deliver(server, key, deadline)
             reply = server.request(data, read, deadline)
         except BaseException:
             server.backlog.add(key)

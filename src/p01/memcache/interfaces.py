@@ -162,7 +162,14 @@ class IUltraMemcacheClient(IMemcacheClient):
 
     Setting `servers`, or an attribute of the connections (all below, other
     than `timeout`), makes new pools, and forgets what was known about the
-    servers. Operations under way end on the former connections.
+    servers, other than what they were not told. Operations under way end on
+    the former connections.
+
+    What could not be set or invalidated is remembered, and the server is
+    told to forget it before this client reads that key from it again. So
+    none of the older values is ever read by this process, even if the server
+    was away and comes back with its data. There is a bound of 10,000 keys to
+    a server; above that it is flushed.
     """
 
     timeout = schema.Real(

@@ -36,10 +36,18 @@ class Server:
         start = monotonic()
         connection = self.pool.take(deadline)
         try:
-            asked = monotonic()
-            if not connection.is_ready():
-                self._connect(connection, deadline)
-            reply = connection.request(data, read, deadline, *args)
+            # Who is told of a failure may want a connection, too.
+            try:
+                asked = monotonic()
+                if not connection.is_ready():
+                    self._connect(connection, deadline)
+                reply = connection.request(data, read, deadline, *args)
+            finally:
+                if connection.dirty:
+                    connection.abort()
+                    self.pool.drop(connection)
+                else:
+                    self.pool.give(connection)
         except ServerError:
             self._answered(asked)
             raise
@@ -52,12 +60,6 @@ class Server:
             if left > 0 and (left >= asked - start or self._heard < start):
                 health.failed(error)
             raise
-        finally:
-            if connection.dirty:
-                connection.abort()
-                self.pool.drop(connection)
-            else:
-                self.pool.give(connection)
         self._answered(asked)
         if self._keeping.active:
             self._keeping.give_way()

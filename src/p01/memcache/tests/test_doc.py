@@ -9,6 +9,7 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import unittest
 import warnings
@@ -21,7 +22,10 @@ from zope.testing.wait import wait
 from p01.memcache import testing
 from p01.memcache.base import BaseClient
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests import test_zcml
+from p01.memcache.tests.certificates import Certificates
+from p01.memcache.tests.nutcracker import Nutcracker
 
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -116,8 +120,13 @@ def close(names):
     for value in names.values():
         if isinstance(value, BaseClient):
             value.close()
-        elif isinstance(value, EmbeddedServer):
+        elif isinstance(value, (EmbeddedServer, testing.Memcached)):
             value.stop()
+
+
+def closeUtilities():
+    for client in zope.component.getAllUtilitiesRegisteredFor(IMemcacheClient):
+        client.close()
 
 
 def setUpServer(test):
@@ -125,11 +134,15 @@ def setUpServer(test):
     test.globs.update(address=testing.EmbeddedLayer.address, refusing=REFUSING)
 
 
-def setUpConsole(test):
-    setUpServer(test)
+def showLog(test):
     console = Console()
     logger.addHandler(console)
     test.cleanUp.callback(logger.removeHandler, console)
+
+
+def setUpConsole(test):
+    setUpServer(test)
+    showLog(test)
     test.globs['inChild'] = inChild
 
 
@@ -137,6 +150,24 @@ def setUpZCML(test):
     setUpConsole(test)
     test_zcml.setUpZCML(test)
     test.cleanUp.callback(test_zcml.tearDownZCML, test)
+
+
+def setUpCluster(test):
+    setUp(test)
+    showLog(test)
+    test.cleanUp.callback(test_zcml.tearDownZCML, test)
+    test.cleanUp.callback(closeUtilities)
+    servers = testing.ClusterLayer.servers
+    proxies = [test.cleanUp.enter_context(Nutcracker(
+        testing.ClusterLayer.addresses)) for _ in range(2)]
+    folder = test.cleanUp.enter_context(tempfile.TemporaryDirectory())
+    os.chmod(folder, 0o755)
+    test.globs.update(
+        zip(('one', 'two', 'three'), servers, strict=True),
+        proxies=proxies,
+        certificates=test.cleanUp.enter_context(Certificates()),
+        secrets=os.path.join(folder, 'secrets'),
+        load=test_zcml.load)
 
 
 def setUpPool(test):
@@ -161,6 +192,8 @@ def test_suite():
     return unittest.TestSuite((
         document('README.txt', setUpZCML, layer=embedded),
         document('ultramemcache.txt', setUpConsole, layer=embedded),
+        document('cluster.txt', setUpCluster, layer=testing.ClusterLayer,
+                 level=2),
         document('client.txt', setUpServer, layer=embedded),
         document('zcml.txt', test_zcml.setUpDocument, test_zcml.tearDownZCML),
         # It sets the layers up itself.

@@ -187,7 +187,8 @@ class DirectiveTests(ZCMLTestCase):
             name="all" servers=" a:1  [::1]:2
                                  c " debug="1" pickleProtocol="2"
             lifetime="4" namespace="shop 1" timeout="0.5" delay="6"
-            retries="7" pooltime="8.5" blacktime="1e1" maxPoolSize="11" />''')
+            retries="7" pooltime="8.5" blacktime="1e1" maxPoolSize="11"
+            distribution="modulo" failover="yes" />''')
         client = getUtility(IMemcacheClient, 'all')
         values = {
             'servers': ['a:1', '[::1]:2', 'c'],
@@ -201,6 +202,11 @@ class DirectiveTests(ZCMLTestCase):
             'pooltime': 8.5,
             'blacktime': 10.0,
             'maxPoolSize': 11,
+            'distribution': 'modulo',
+            'failover': True,
+            # Files and secrets are tested with what they are for.
+            **dict.fromkeys(('caFile', 'certFile', 'keyFile', 'username',
+                             'password', 'credentialsFile')),
         }
         # As text, since 6 equals 6.0 and Fraction(6).
         self.assertEqual(
