@@ -79,12 +79,18 @@ def run(command, problem):
 
 
 def pinned():
-    """The requirements that versions.cfg pins, each as "name==version"."""
+    """The requirements that versions.cfg pins: "name==version; marker"."""
     import configparser
     config = configparser.ConfigParser(interpolation=None)
     with open(os.path.join(HERE, 'versions.cfg')) as stream:
         config.read_file(stream)
-    return ['%s==%s' % item for item in config.items('versions')]
+    requirements = []
+    for name, version in config.items('versions'):
+        requirement = '%s==%s' % (name, version)
+        if config.has_option('markers', name):
+            requirement += '; ' + config.get('markers', name)
+        requirements.append(requirement)
+    return requirements
 
 
 def is_ready(stamp):

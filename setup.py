@@ -56,12 +56,19 @@ setup(
         'demo': [
             'tqdm',
         ],
+        # Other clients, to which ours are compared.
+        'peers': [
+            # There are no other wheels of it.
+            'pylibmc; python_version < "3.12" and sys_platform == "linux"'
+            ' and platform_machine == "x86_64"',
+        ],
         'security': [
             'zope.component[security]',
             'zope.security',
         ],
         'test': [
             'gevent',
+            'trustme',
             'zope.security',
             'zope.testing',
             'zope.testrunner',

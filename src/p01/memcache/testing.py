@@ -6,10 +6,14 @@ A fake is a client whose server is a dict. All else is the real client's: how
 keys and pickles are made, what an argument may be, what is a miss.
 """
 
+import contextlib
 import os
+import pathlib
 import shutil
+import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import weakref
 from time import monotonic
@@ -25,7 +29,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-# Seconds for a memcached to listen. It takes milliseconds.
+# Seconds for a server to listen or to answer. It takes milliseconds.
 _PATIENCE = 10
 
 
@@ -189,56 +193,132 @@ tearDownFakeUltraMemcached = tearDownFakeMemcached
 # The servers
 
 
-def _listens(port):
+def free_ports(count):
+    """Return ports of 127.0.0.1 on which nothing listens."""
+    with contextlib.ExitStack() as stack:
+        probes = [
+            stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+            for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def _connect(address):
+    if address.startswith('unix:'):
+        family, where = socket.AF_UNIX, address.removeprefix('unix:')
+    else:
+        host, port = address.split(':')
+        family, where = socket.AF_INET, (host, int(port))
+    sock = socket.socket(family)
     try:
-        socket.create_connection(('127.0.0.1', port), _PATIENCE).close()
-    except ConnectionRefusedError:
+        sock.settimeout(_PATIENCE)
+        sock.connect(where)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _listens(address):
+    try:
+        _connect(address).close()
+    except (ConnectionRefusedError, FileNotFoundError):
         return False
     return True
 
 
-class Memcached:
-    """A memcached of one's own: ``with Memcached() as server: ...``
+def _flush(address):
+    with _connect(address) as sock, sock.makefile('rb') as replies:
+        sock.sendall(b'flush_all\r\n')
+        reply = replies.readline()
+    if reply != b'OK\r\n':
+        raise RuntimeError(f'{address} answered {reply!r} to flush_all')
+
+
+class ServerProcess:
+    """A server that is a process of its own, and a context manager.
 
     It listens on a free port of 127.0.0.1, and on the same one whenever it
-    is started again. The options are those of the command ``memcached``.
+    is started again; or on the unix socket ``path``. What it printed is in
+    ``output`` once it is stopped. A subclass names the ``program``, which is
+    its Debian package too, and its `arguments`.
     """
 
-    process = None
-
-    def __init__(self, *options, port=None):
-        self.options = options
-        self.port = port
+    program = port = path = process = None
+    output = ''
+    frozen = False
+    _printed = None
 
     @property
     def address(self):
+        if self.path is not None:
+            return f'unix:{self.path}'
         return f'127.0.0.1:{self.port}'
 
+    def find(self):
+        """Return where the program is, or None."""
+        return shutil.which(self.program)
+
+    def arguments(self):
+        """Return those which let the program serve the address."""
+        raise NotImplementedError
+
     def start(self):
-        """Return when it listens."""
-        command = shutil.which('memcached')
+        """Return when it listens; one that runs is left as it is."""
+        if self._runs():
+            return
+        # One that ended by itself may have left something.
+        self.stop()
+        command = self.find()
         if command is None:
             raise RuntimeError(
-                'There is no memcached: install it, with "apt-get install'
-                ' memcached" for example, and put it on PATH.')
-        if self.port is None:
-            with socket.create_server(('127.0.0.1', 0)) as probe:
-                self.port = probe.getsockname()[1]
-        user = ('-u', 'nobody') if os.geteuid() == 0 else ()
-        self.process = subprocess.Popen(
-            (command, '-l', '127.0.0.1', '-p', str(self.port), '-U', '0',
-             *user, *self.options))
+                f'There is no {self.program}: install it, with "apt-get'
+                f' install {self.program}" for example, and put it on PATH.')
+        if self.port is None and self.path is None:
+            [self.port] = free_ports(1)
+        # stop() closes it.
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115
         try:
+            self.process = subprocess.Popen(
+                (command, *self.arguments()), stdin=subprocess.DEVNULL,
+                stdout=self._printed, stderr=subprocess.STDOUT)
             self._wait()
         except BaseException:
             self.stop()
             raise
 
     def stop(self):
-        """End it at once, also if it was frozen."""
+        """End it at once, also if it is frozen."""
+        if self._printed is None:
+            return
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+        self._printed.seek(0)
+        self.output = self._printed.read().decode(errors='replace')
+        self._printed.close()
+        self._printed = None
+        self.frozen = False
+        if self.path is not None and pathlib.Path(self.path).is_socket():
+            os.unlink(self.path)
+
+    def freeze(self):
+        """Return when it does nothing any more, until it is thawed.
+
+        The kernel still accepts connections for it, and what they send.
+        """
+        if not self._runs():
+            raise RuntimeError(f'{self.program} does not run')
+        # To one that is frozen nothing happens which could be waited for.
+        if not self.frozen:
+            self.process.send_signal(signal.SIGSTOP)
+            os.waitpid(self.process.pid, os.WUNTRACED)
+            self.frozen = True
+
+    def thaw(self):
+        """Let it go on; one that is not frozen is left as it is."""
+        if self.frozen:
+            self.process.send_signal(signal.SIGCONT)
+            self.frozen = False
 
     def __enter__(self):
         self.start()
@@ -247,18 +327,47 @@ class Memcached:
     def __exit__(self, *exc_info):
         self.stop()
 
+    def _runs(self):
+        return self.process is not None and self.process.poll() is None
+
     def _wait(self):
         end = monotonic() + _PATIENCE
-        while not _listens(self.port):
+        while not _listens(self.address):
+            # Nothing tells when it does, so look again; unless it has ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.005)
+            if not self._runs():
+                self.stop()
+                raise RuntimeError(
+                    f'{self.program} ended with status'
+                    f' {self.process.returncode}: {self.output.strip()}')
             if monotonic() > end:
                 raise RuntimeError(
-                    f'memcached does not listen on {self.address}')
-            # Nothing tells when it does, so look again; unless it has ended.
-            try:
-                status = self.process.wait(0.005)
-            except subprocess.TimeoutExpired:
-                continue
-            raise RuntimeError(f'memcached ended with status {status}')
+                    f'{self.program} does not listen on {self.address}')
+
+
+class Memcached(ServerProcess):
+    """A memcached of one's own: ``with Memcached() as server: ...``
+
+    The options are those of the command ``memcached``. It runs as the user
+    ``nobody`` where we are root: the folder of ``path`` must be writable for
+    that user, and the files that the options name must be readable.
+    """
+
+    program = 'memcached'
+
+    def __init__(self, *options, port=None, path=None):
+        self.options = options
+        self.port = port
+        self.path = path
+
+    def arguments(self):
+        if self.path is None:
+            where = ('-l', '127.0.0.1', '-p', str(self.port), '-U', '0')
+        else:
+            where = ('-s', os.fspath(self.path), '-a', '0777')
+        user = ('-u', 'nobody') if os.geteuid() == 0 else ()
+        return (*where, *user, *self.options)
 
 
 # The layers
@@ -288,6 +397,45 @@ class ServerLayer:
         self._server.stop()
 
 
+class _ClusterLayer:
+    """A layer of zope.testrunner: some memcached for all of its tests.
+
+    Before each test zope.testrunner has them restored. The ``addresses`` are
+    known in the tests, not before.
+    """
+
+    __bases__ = ()
+
+    def __init__(self, name, size):
+        self.__name__ = name
+        self.servers = [Memcached() for _ in range(size)]
+
+    @property
+    def addresses(self):
+        return [server.address for server in self.servers]
+
+    def setUp(self):
+        # What cannot be set up is not torn down.
+        with contextlib.ExitStack() as stack:
+            for server in self.servers:
+                stack.enter_context(server)
+            self._running = stack.pop_all()
+
+    def tearDown(self):
+        self._running.close()
+
+    def restore(self):
+        """Let all of them run, thawed and empty, whatever a test has done."""
+        for server in self.servers:
+            # Thawed it would do what it was sent, perhaps after the flush.
+            if server.frozen:
+                server.stop()
+            server.start()
+            _flush(server.address)
+
+    testSetUp = restore
+
+
 class _StandardPort(Memcached):
     """What listens on memcached's own port, or else a memcached there."""
 
@@ -295,10 +443,11 @@ class _StandardPort(Memcached):
         super().__init__(port=11211)
 
     def start(self):
-        if not _listens(self.port):
+        if not _listens(self.address):
             super().start()
 
 
+ClusterLayer = _ClusterLayer('ClusterLayer', 3)
 EmbeddedLayer = ServerLayer('EmbeddedLayer', EmbeddedServer)
 MemcachedLayer = ServerLayer('MemcachedLayer', Memcached)
 StandardPortLayer = ServerLayer('StandardPortLayer', _StandardPort)

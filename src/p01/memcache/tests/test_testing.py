@@ -5,10 +5,11 @@
 What the fakes do as clients is in `test_contract`.
 """
 
-import functools
 import os
 import pickle
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ from zope.component import testing as placeless
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeMemcached
@@ -35,6 +37,14 @@ from p01.memcache.testing import setUpFakeUltraMemcached
 from p01.memcache.testing import storage
 from p01.memcache.testing import tearDownFakeMemcached
 from p01.memcache.testing import tearDownFakeUltraMemcached
+from p01.memcache.tests.certificates import Certificates
+
+
+def ask(sock, request):
+    """Return the reply to a line, which is a line."""
+    sock.sendall(request + b'\r\n')
+    with sock.makefile('rb') as replies:
+        return replies.readline()
 
 
 class FakeTest(unittest.TestCase):
@@ -231,19 +241,135 @@ class MemcachedTest(unittest.TestCase):
             self.assertEqual(
                 self.version(server)['limit_maxbytes'], str(7 * 2 ** 20))
 
+    def connect(self, server):
+        host, port = server.address.split(':')
+        return self.enterContext(
+            socket.create_connection((host, int(port)), 5))
+
+    def test_start_leaves_one_that_runs_as_it_is(self):
+        with Memcached() as server:
+            process = server.process
+            server.start()
+            self.assertIs(server.process, process)
+            server.freeze()
+            server.start()
+            self.assertIs(server.process, process)
+            self.assertTrue(server.frozen)
+
+    def test_start_again_what_ended_itself(self):
+        with Memcached() as server:
+            server.process.kill()
+            server.process.wait()
+            server.start()
+            self.assertIn('version', self.version(server))
+
+    def test_freeze_and_thaw(self):
+        with Memcached() as server:
+            sock = self.connect(server)
+            self.assertEqual(ask(sock, b'mn'), b'MN\r\n')
+            for _ in range(2):
+                server.thaw()
+                server.freeze()
+                server.freeze()
+                # It is frozen when that returns, not at some later time.
+                with self.connect(server) as late:
+                    for each in sock, late:
+                        each.settimeout(0.05)
+                        with self.assertRaises(TimeoutError):
+                            ask(each, b'mn')
+                sock.settimeout(5)
+                server.thaw()
+                server.thaw()
+                self.assertEqual(sock.recv(4), b'MN\r\n')
+
+    def test_only_one_that_runs_can_be_frozen(self):
+        server = Memcached()
+        for _ in range(2):
+            with self.assertRaisesRegex(RuntimeError, 'does not run'):
+                server.freeze()
+            server.thaw()
+            with server:
+                pass
+
     def test_a_frozen_one_can_be_stopped(self):
         server = Memcached()
         with server:
-            server.process.send_signal(signal.SIGSTOP)
+            server.freeze()
         self.assertEqual(server.process.returncode, -signal.SIGKILL)
+        with server:
+            self.assertFalse(server.frozen)
+            self.assertIn('version', self.version(server))
+
+    def test_unix_socket(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        os.chmod(folder, 0o777)
+        path = os.path.join(folder, 'socket')
+        server = Memcached(path=path)
+        self.assertEqual(server.address, f'unix:{path}')
+        for _ in range(2):
+            with server, socket.socket(socket.AF_UNIX) as sock:
+                sock.connect(path)
+                self.assertEqual(ask(sock, b'mn'), b'MN\r\n')
+            self.assertEqual(os.listdir(folder), [])
+        # Even if one ended so that its socket was left.
+        with server:
+            server.process.kill()
+            server.process.wait()
+            self.assertEqual(os.listdir(folder), ['socket'])
+            server.start()
+        self.assertEqual(os.listdir(folder), [])
+
+    def test_what_is_no_socket_is_not_removed(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        os.chmod(folder, 0o777)
+        path = os.path.join(folder, 'file')
+        with open(path, 'w'):
+            pass
+        with self.assertRaisesRegex(RuntimeError, 'ended with status'):
+            Memcached(path=path).start()
+        self.assertEqual(os.listdir(folder), ['file'])
+
+    def test_tls(self):
+        files = self.enterContext(Certificates())
+        options = (f'ssl_chain_cert={files.server_chain},'
+                   f'ssl_key={files.server_key}')
+        context = ssl.create_default_context(cafile=files.ca)
+        with Memcached('-Z', '-o', options) as server:
+            sock = self.enterContext(context.wrap_socket(
+                self.connect(server), server_hostname='127.0.0.1'))
+            self.assertEqual(ask(sock, b'mn'), b'MN\r\n')
+
+    def test_tls_with_a_certificate_of_the_client(self):
+        files = self.enterContext(Certificates())
+        options = (f'ssl_chain_cert={files.server_chain},'
+                   f'ssl_key={files.server_key},ssl_ca_cert={files.ca},'
+                   'ssl_verify_mode=2')
+        context = ssl.create_default_context(cafile=files.ca)
+        with Memcached('-Z', '-o', options) as server:
+            with (self.assertRaises((ssl.SSLError, ConnectionError)),
+                  context.wrap_socket(
+                      self.connect(server),
+                      server_hostname='localhost') as sock):
+                ask(sock, b'mn')
+            context.load_cert_chain(files.client, files.client_key)
+            sock = self.enterContext(context.wrap_socket(
+                self.connect(server), server_hostname='localhost'))
+            self.assertEqual(ask(sock, b'mn'), b'MN\r\n')
+
+    def test_output(self):
+        server = Memcached('-vv')
+        with server:
+            ask(self.connect(server), b'mn')
+            self.assertEqual(server.output, '')
+        self.assertRegex(server.output, r'<\d+ mn\n')
+        with server:
+            pass
+        self.assertNotRegex(server.output, r'<\d+ mn\n')
 
     def test_one_that_does_not_start(self):
         server = Memcached('--no-such-option')
-        # It complains to the same file as we do.
-        quiet = functools.partial(
-            subprocess.Popen, stderr=subprocess.DEVNULL)
-        with (mock.patch('subprocess.Popen', quiet),
-              self.assertRaisesRegex(RuntimeError, 'ended with status')):
+        with self.assertRaisesRegex(
+                RuntimeError, 'ended with status .*no-such-option'):
             server.start()
         self.assertIsNotNone(server.process.returncode)
 
@@ -252,6 +378,7 @@ class LayersTest(unittest.TestCase):
 
     def test_what_zope_testrunner_needs(self):
         for name, layer in [
+                ('ClusterLayer', ClusterLayer),
                 ('EmbeddedLayer', EmbeddedLayer),
                 ('MemcachedLayer', MemcachedLayer),
                 ('StandardPortLayer', StandardPortLayer)]:
@@ -290,6 +417,54 @@ class LayersTest(unittest.TestCase):
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.assertIn('apt-get install memcached', done.stdout)
         self.assertEqual(done.returncode, 1, done.stdout)
+
+
+class ClusterTest(unittest.TestCase):
+    """Each of the two would find what the other one has done."""
+
+    layer = ClusterLayer
+    level = 2
+
+    def setUp(self):
+        self.clients = []
+        for address in self.layer.addresses:
+            host, port = address.split(':')
+            self.clients.append(self.enterContext(
+                socket.create_connection((host, int(port)), 5)))
+
+    def check(self):
+        self.assertEqual(len(set(self.layer.addresses)), 3)
+        for sock in self.clients:
+            self.assertEqual(ask(sock, b'get key'), b'END\r\n')
+            self.assertEqual(
+                ask(sock, b'set key 0 0 1\r\n1'), b'STORED\r\n')
+            self.assertEqual(ask(sock, b'get key'), b'VALUE key 0 1\r\n')
+        self.layer.servers[0].freeze()
+        self.clients[0].sendall(b'set key 0 0 1\r\n2\r\n')
+        self.layer.servers[1].stop()
+
+    test_one = test_two = check
+
+    def test_restore(self):
+        before = self.layer.addresses
+        self.check()
+        self.layer.restore()
+        self.assertEqual(self.layer.addresses, before)
+        self.setUp()
+        self.check()
+
+
+class ClusterSetUpTest(unittest.TestCase):
+
+    level = 2
+
+    def test_nothing_is_left_of_a_layer_that_cannot_be_set_up(self):
+        layer = type(ClusterLayer)('Mine', 2)
+        layer.servers[1].options = ('--no-such-option',)
+        with self.assertRaises(RuntimeError):
+            layer.setUp()
+        for server in layer.servers:
+            self.assertIsNotNone(server.process.returncode)
 
 
 class StandardPortTest(unittest.TestCase):

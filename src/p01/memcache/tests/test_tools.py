@@ -1,12 +1,19 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """The tools the other tests trust: do they do what they say?"""
+import os
 import socket
+import ssl
+import stat
 import threading
 import time
 import unittest
+from unittest import mock
 
+from p01.memcache.testing import Memcached
+from p01.memcache.tests.certificates import Certificates
 from p01.memcache.tests.listener import full_backlog
+from p01.memcache.tests.nutcracker import Nutcracker
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import HOLD
 from p01.memcache.tests.proxy import TWICE
@@ -251,3 +258,147 @@ class FullBacklogTest(unittest.TestCase):
         address = self.enterContext(full_backlog())
         with self.assertRaises(TimeoutError):
             connect(address, 0.05)
+
+
+class CertificatesTest(unittest.TestCase):
+
+    def setUp(self):
+        self.files = self.enterContext(Certificates())
+
+    def handshake(self, host='127.0.0.1', name='server', ca=None,
+                  client=False):
+        """Let a client and a server without a network trust each other."""
+        files = self.files
+        contexts = [
+            ssl.create_default_context(cafile=ca or files.ca),
+            ssl.create_default_context(
+                ssl.Purpose.CLIENT_AUTH, cafile=files.ca)]
+        contexts[1].load_cert_chain(
+            getattr(files, f'{name}_chain'), getattr(files, f'{name}_key'))
+        contexts[1].verify_mode = ssl.CERT_REQUIRED
+        if client:
+            contexts[0].load_cert_chain(files.client, files.client_key)
+        one, two = ssl.MemoryBIO(), ssl.MemoryBIO()
+        ends = [contexts[0].wrap_bio(one, two, server_hostname=host),
+                contexts[1].wrap_bio(two, one, server_side=True)]
+        while ends:
+            for end in ends[:]:
+                try:
+                    end.do_handshake()
+                except ssl.SSLWantReadError:
+                    continue
+                ends.remove(end)
+
+    def test_they_are_good(self):
+        for host in '127.0.0.1', 'localhost':
+            self.handshake(host, client=True)
+        self.handshake('cache.example.com', 'other_host', client=True)
+
+    def test_another_host(self):
+        for host, name in [('127.0.0.1', 'other_host'),
+                           ('cache.example.com', 'server')]:
+            with self.assertRaisesRegex(ssl.SSLError, 'not valid for'):
+                self.handshake(host, name, client=True)
+
+    def test_another_authority(self):
+        with self.assertRaisesRegex(ssl.SSLError, 'verify failed'):
+            self.handshake(ca=self.files.other_ca, client=True)
+
+    def test_no_certificate_of_the_client(self):
+        with self.assertRaisesRegex(ssl.SSLError, 'return a certificate'):
+            self.handshake()
+
+    def test_every_user_can_read_them_until_they_are_gone(self):
+        before = os.umask(0o077)
+        self.addCleanup(os.umask, before)
+        with Certificates() as files:
+            folder = os.path.dirname(files.ca)
+            self.assertEqual(stat.S_IMODE(os.stat(folder).st_mode), 0o755)
+            for name in os.listdir(folder):
+                mode = os.stat(os.path.join(folder, name)).st_mode
+                self.assertEqual(stat.S_IMODE(mode), 0o644)
+        self.assertFalse(os.path.exists(folder))
+
+
+class NutcrackerTest(unittest.TestCase):
+
+    level = 2
+
+    def setUp(self):
+        self.servers = [self.enterContext(Memcached()) for _ in range(3)]
+        self.addresses = [server.address for server in self.servers]
+
+    def ask(self, address, *requests):
+        with connect(address) as sock, sock.makefile('rb') as replies:
+            for request in requests:
+                sock.sendall(request)
+                yield replies.readline()
+
+    def keys(self, address):
+        """Which keys are in this server?"""
+        requests = [b'mg key%d\r\n' % number for number in range(100)]
+        return {number for number, reply in enumerate(
+            self.ask(address, *requests)) if reply == b'HD\r\n'}
+
+    def test_two_before_the_same_cluster(self):
+        with (Nutcracker(self.addresses) as one,
+              Nutcracker(self.addresses) as two):
+            self.assertNotEqual(one.address, two.address)
+            requests = [b'set key%d 0 0 0\r\n\r\n' % number
+                        for number in range(100)]
+            self.assertEqual(
+                set(self.ask(one.address, *requests)), {b'STORED\r\n'})
+            requests = [b'delete key%d\r\n' % number
+                        for number in range(50)]
+            self.assertEqual(
+                set(self.ask(two.address, *requests)), {b'DELETED\r\n'})
+        found = [self.keys(address) for address in self.addresses]
+        self.assertTrue(all(found))
+        self.assertEqual(sum(map(len, found)), 50)
+        self.assertEqual(set.union(*found), set(range(50, 100)))
+
+    def test_unix_socket(self):
+        with Nutcracker(['unix:/nobody/listens']) as proxy:
+            [reply] = self.ask(proxy.address, b'get key\r\n')
+        self.assertIn(b'SERVER_ERROR No such file', reply)
+
+    def test_what_is_down_or_hangs_is_not_ejected(self):
+        proxy = self.enterContext(Nutcracker(self.addresses[:1]))
+        [server, *_] = self.servers
+        server.stop()
+        for _ in range(5):
+            [reply] = self.ask(proxy.address, b'delete key\r\n')
+            self.assertEqual(reply, b'SERVER_ERROR Connection refused\r\n')
+        server.start()
+        server.freeze()
+        [reply] = self.ask(proxy.address, b'delete key\r\n')
+        self.assertEqual(reply, b'SERVER_ERROR Connection timed out\r\n')
+        server.thaw()
+        [reply] = self.ask(proxy.address, b'delete key\r\n')
+        self.assertEqual(reply, b'NOT_FOUND\r\n')
+
+    def test_start_and_stop(self):
+        proxy = Nutcracker(self.addresses)
+        proxy.stop()
+        with proxy:
+            address, folder = proxy.address, proxy._folder.name
+        self.assertIn('nutcracker', proxy.output)
+        self.assertFalse(os.path.exists(folder))
+        with self.assertRaises(ConnectionRefusedError):
+            connect(address)
+        with proxy:
+            self.assertEqual(proxy.address, address)
+            connect(address).close()
+
+    def test_one_that_does_not_start(self):
+        with self.assertRaisesRegex(RuntimeError, 'syntax is invalid'):
+            Nutcracker(['no address']).start()
+
+
+class NutcrackerAbsentTest(unittest.TestCase):
+
+    def test_it_tells_what_to_install(self):
+        with (mock.patch('shutil.which', return_value=None),
+              self.assertRaisesRegex(
+                  RuntimeError, 'apt-get install nutcracker')):
+            Nutcracker([]).start()
