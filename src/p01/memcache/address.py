@@ -23,7 +23,7 @@ _parse = re.compile(
     r'(?::(?P<port>[0-9]{1,5}))?)'
     r'(?:/\?(?P<weight>[0-9]{1,5}))?').fullmatch
 
-_hide_secrets = re.compile(r'[^/@]*@')
+_hide_secrets = re.compile(r'.*@', re.DOTALL)
 
 
 class Address(NamedTuple):

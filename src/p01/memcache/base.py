@@ -64,20 +64,24 @@ def expiry(lifetime):
 def check_attribute(field, value):
     """Raise a ValueError or TypeError if `value` is not one of the field."""
     name = field.__name__
-    # Nobody is to find a secret in a traceback.
-    shown = name if isinstance(field, Password) else f'{name} {value!r}'
     if isinstance(field, Choice) and value not in field.vocabulary:
-        raise ValueError(f'{shown}: must be one of ' + ', '.join(
+        raise ValueError(f'{name} {value!r}: must be one of ' + ', '.join(
             term.value for term in field.vocabulary))
+    if isinstance(field, Password):
+        # Other rules are for the two together, see `Credentials`. No error
+        # of the field: it would keep the value.
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f'{name}: must be str')
+        return
     try:
         if isinstance(value, bool) != isinstance(field, Bool):
             raise WrongType(value, field._type, name)
         field.validate(value)
     except (WrongType, RequiredMissing):
         kind = 'a number' if field._type is Real else field._type.__name__
-        raise TypeError(f'{shown}: must be {kind}') from None
+        raise TypeError(f'{name} {value!r}: must be {kind}') from None
     except (ValidationError, OverflowError) as error:
-        raise ValueError(f'{shown}: {_rule(field, error)}') from None
+        raise ValueError(f'{name} {value!r}: {_rule(field, error)}') from None
     if name == 'lifetime':
         expiry(value)
     elif name == 'namespace' and value is not None:

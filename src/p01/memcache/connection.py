@@ -10,16 +10,15 @@ operation in between. So nobody ever reads the reply to another's request.
 import functools
 import queue
 import socket
-import ssl
 import threading
 from time import monotonic
 
 from p01.memcache import protocol
 from p01.memcache.errors import AuthenticationError
-from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
@@ -70,7 +69,8 @@ def _open(address, tls, keeping, deadline):
         places = _resolve(address.host, address.port, deadline)
     for tried, (family, *kind, _, place) in enumerate(places):
         # A silent one leaves time for the others.
-        remaining = (deadline - monotonic()) / (len(places) - tried)
+        now = monotonic()
+        remaining = (deadline - now) / (len(places) - tried)
         if remaining <= 0:
             break
         try:
@@ -85,7 +85,8 @@ def _open(address, tls, keeping, deadline):
                 connection.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:
-                return TLSStream(connection, tls, address.host)
+                return TLSStream(
+                    connection, tls, address.host, now + remaining)
             if can_keep_lock(connection):
                 return LockKeepingStream(connection, keeping)
             return Stream(connection)
@@ -97,9 +98,8 @@ def _open(address, tls, keeping, deadline):
             raise
     if trouble is None or isinstance(trouble, TimeoutError):
         raise ConnectTimeout('connection not accepted in time') from trouble
-    if isinstance(trouble, ssl.SSLError):
-        raise ConnectError(f'no TLS connection: {trouble}') from trouble
-    raise ConnectError(f'cannot connect: {trouble}') from trouble
+    what = 'no TLS connection' if address.tls else 'cannot connect'
+    raise ConnectError(f'{what}: {trouble}') from trouble
 
 
 class Connection:
@@ -134,11 +134,13 @@ class Connection:
                     self._credentials.username,
                     self._credentials.password.reveal()),
                 protocol.read_stored, deadline)
-        except (ClientError, ServerError) as error:
+        except (ProtocolError, ServerError) as error:
             self.dirty = True
-            raise AuthenticationError(
-                f'not authenticated as {self._credentials.username}:'
-                f' {error}') from None
+            said = self._credentials.hide(str(error))
+        else:
+            return
+        raise AuthenticationError(
+            f'not authenticated as {self._credentials.username}: {said}')
 
     def close(self):
         self.dirty = True

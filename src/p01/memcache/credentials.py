@@ -6,7 +6,7 @@ import re
 
 
 # memcached separates the two with a blank, and its own file's lines hold 255.
-_check = re.compile(r'[^\x00-\x20\x7f]{1,127}').fullmatch
+_check = re.compile(r'[^\x00-\x20\x7f\ud800-\udfff]{1,127}').fullmatch
 
 
 class Secret:
@@ -42,6 +42,10 @@ class Credentials:
         self.username = username
         self.password = password
 
+    def hide(self, text):
+        """Return the text without the password: servers may repeat it."""
+        return text.replace(self.password.reveal(), '***')
+
     def __repr__(self):
         return f'<Credentials of {self.username}>'
 
@@ -54,8 +58,11 @@ def read(path):
     try:
         with open(path, encoding='utf-8') as file:
             line = file.readline(1024)
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, 'strerror', None) or 'it is not UTF-8'
+    except UnicodeDecodeError:
+        raise ValueError(
+            f'credentialsFile {path!r}: it is not UTF-8') from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or error
         raise ValueError(f'credentialsFile {path!r}: {reason}') from None
     username, _, password = line.rstrip('\r\n').partition(':')
     try:

@@ -24,7 +24,9 @@ class IMemcacheClient(Interface):
     ``TypeError`` at once, before anything is sent.
 
     An attribute can be set at any time, under the same rules as the argument
-    of that name of the constructor; the operations after that follow it.
+    of that name of the constructor; the operations after that follow it. That
+    an argument has no effect without another one is an error of the
+    constructor only.
     """
 
     servers = schema.List(
@@ -258,6 +260,7 @@ class IUltraMemcacheClient(IMemcacheClient):
             'Certificates (PEM) of the authorities that are trusted to sign '
             'those of servers; by default those of the system. The '
             'certificate and the name of the host are always verified.'),
+        min_length=1,
         required=False)
 
     certFile = File(
@@ -265,6 +268,7 @@ class IUltraMemcacheClient(IMemcacheClient):
         description=(
             'The certificate (PEM) that the client shows to servers which '
             'ask for one.'),
+        min_length=1,
         required=False)
 
     keyFile = File(
@@ -272,6 +276,7 @@ class IUltraMemcacheClient(IMemcacheClient):
         description=(
             "The certificate's private key (PEM), not encrypted, where it is "
             'not in the same file.'),
+        min_length=1,
         required=False)
 
     username = schema.TextLine(
@@ -293,7 +298,8 @@ class IUltraMemcacheClient(IMemcacheClient):
         description=(
             'A file whose first line is user:password, instead of these two, '
             'so that the secret need not stand in ZCML. It is read when the '
-            'client is made.'),
+            'client is made, or this is set.'),
+        min_length=1,
         required=False)
 
     def getPools():

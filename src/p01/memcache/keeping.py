@@ -240,4 +240,5 @@ class LockKeepingStream(Stream):
         """Raise `trouble`, unless the call only had nothing to do."""
         number = ctypes.get_errno()
         if number not in (errno.EAGAIN, errno.EINTR):
-            raise trouble(os.strerror(number))
+            doing = 'send' if trouble is SendError else 'receive'
+            raise trouble(f'cannot {doing}: {os.strerror(number)}')

@@ -4,20 +4,29 @@
 
 import ssl
 
+from p01.memcache import protocol
+from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SendError
-from p01.memcache.errors import SendTimeout
+from p01.memcache.errors import ServerBusy
+from p01.memcache.stream import CLOSED
 from p01.memcache.stream import Stream
 
 
 # The most that one record holds.
 _RECORD = 1 << 14
 
+# How much is encrypted before it is sent.
+_PIECE = 1 << 18
+
+# What a server's first byte is, if it speaks TLS: a handshake or an alert.
+_FIRST = b'\x16\x15'
+
 
 def make_context(caFile, certFile, keyFile):
     """Return a context that verifies certificates and host names."""
     try:
         context = ssl.create_default_context(cafile=caFile)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f'caFile {caFile!r}: {_reason(error)}') from error
     if certFile is not None:
         try:
@@ -35,24 +44,56 @@ def _reason(error):
 
 
 class TLSStream(Stream):
-    """Sends and receives on an encrypted socket."""
+    """Encrypts what a `Stream` sends, and decrypts what it receives.
 
-    def __init__(self, connection, context, host):
-        """Shake hands, within the time-out of the socket."""
-        super().__init__(context.wrap_socket(
-            connection, server_hostname=host, do_handshake_on_connect=False))
+    The socket stays a plain one: a memcached that has no room for one more
+    connection says so in plain text.
+    """
+
+    def __init__(self, connection, context, host, deadline):
+        """Shake hands. What fails is an OSError or a `ServerBusy`."""
+        super().__init__(connection)
+        self.deadline = deadline
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._tls = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=host)
+        is_first = True
+        while not self._shake_hands():
+            self._limit(TimeoutError)
+            data = connection.recv(_RECORD)
+            if not data:
+                raise ConnectionError(CLOSED)
+            if is_first and data[0] not in _FIRST:
+                end = data.find(b'\n') + 1
+                said = protocol.unexpected(data[:end] or data)
+                raise (said if isinstance(said, ServerBusy)
+                       else ConnectionError(
+                           f'the server answers in plain text: {said}'))
+            is_first = False
+            self._incoming.write(data)
+
+    def _shake_hands(self):
+        """Return whether that is done; otherwise more has to be received."""
         try:
-            self._socket.do_handshake()
-        except BaseException:
-            self.close()
-            raise
+            self._tls.do_handshake()
+            return True
+        except ssl.SSLWantReadError:
+            return False
+        finally:
+            # An alert, too: it tells the server what was wrong.
+            self._limit(TimeoutError)
+            self._socket.sendall(self._outgoing.read())
 
     def is_quiet(self):
-        # What makes the socket readable may be a ticket for a later session,
-        # and is no reply.
+        # What came may be a ticket for a later session, and is no reply.
         try:
-            self._socket.settimeout(0)
-            self._socket.recv(1)
+            while not super().is_quiet():
+                data = self._socket.recv(_RECORD)
+                if not data:
+                    return False
+                self._incoming.write(data)
+            self._tls.read(1)
         except ssl.SSLWantReadError:
             return True
         except OSError:
@@ -60,16 +101,23 @@ class TLSStream(Stream):
         return False
 
     def send(self, data):
-        # sendall would grant the whole time-out to each record.
         rest = memoryview(data)
         try:
             while rest:
-                self._limit(SendTimeout)
-                rest = rest[self._socket.send(rest):]
-        except TimeoutError as error:
-            raise SendTimeout('request not taken in time') from error
-        except OSError as error:
+                rest = rest[self._tls.write(rest[:_PIECE]):]
+                super().send(self._outgoing.read())
+        except ssl.SSLError as error:
             raise SendError(f'cannot send: {error}') from error
 
     def receive(self, size):
-        return super().receive(min(size, _RECORD))
+        while True:
+            try:
+                data = self._tls.read(min(size, _RECORD))
+            except ssl.SSLWantReadError:
+                self._incoming.write(super().receive(_RECORD))
+                continue
+            except ssl.SSLError as error:
+                raise ReceiveError(f'cannot receive: {error}') from error
+            if not data:
+                raise ReceiveError(CLOSED)
+            return data

@@ -53,12 +53,13 @@ class UltraMemcacheClient(BaseClient):
              SendError, SendTimeout, ReceiveError, ReceiveTimeout,
              ProtocolError)
 
-    # What the connections depend on.
-    _connecting = frozenset((
+    # What the connections depend on; for some of it files are read.
+    _encrypting = frozenset(('ssl_context', 'caFile', 'certFile', 'keyFile'))
+    _authenticating = frozenset(('username', 'password', 'credentialsFile'))
+    _connecting = _encrypting | _authenticating | frozenset((
         'servers', 'retries', 'delay', 'blacktime', 'maxPoolSize',
-        'pooltime', 'distribution', 'failover', 'ssl_context', 'caFile',
-        'certFile', 'keyFile', 'username', 'password', 'credentialsFile'))
-    _cluster = None
+        'pooltime', 'distribution', 'failover'))
+    _cluster = _context = _credentials = None
 
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
@@ -84,6 +85,8 @@ class UltraMemcacheClient(BaseClient):
         self.credentialsFile = credentialsFile
         self._check_together()
         self._backlogs = {}
+        self._context = self._make_context()
+        self._credentials = self._read_credentials()
         self._cluster = self._connect()
 
     def __setattr__(self, name, value):
@@ -91,11 +94,14 @@ class UltraMemcacheClient(BaseClient):
         super().__setattr__(name, value)
         if name in self._connecting and self._cluster is not None:
             try:
-                cluster = self._connect()
+                if name in self._encrypting or name == 'servers':
+                    self._context = self._make_context()
+                elif name in self._authenticating:
+                    self._credentials = self._read_credentials()
             except BaseException:
                 super().__setattr__(name, former)
                 raise
-            cluster, self._cluster = self._cluster, cluster
+            cluster, self._cluster = self._cluster, self._connect()
             cluster.close()
 
     def getPools(self):
@@ -114,22 +120,22 @@ class UltraMemcacheClient(BaseClient):
         for name, other in (('password', 'username'), ('keyFile', 'certFile')):
             if given(name) and not given(other):
                 raise ValueError(f'{name}: needs a {other}, too')
-        encrypted = any(
-            server.tls for server in address.parse_all(self.servers))
         for name in ('ssl_context', 'caFile', 'certFile'):
-            if given(name) and not encrypted:
+            if given(name) and not self._is_encrypted():
                 raise ValueError(f'{name}: none of the servers is tls://')
+
+    def _is_encrypted(self):
+        return any(server.tls for server in address.parse_all(self.servers))
 
     def _connect(self):
         addresses = address.parse_all(self.servers)
         ring = DISTRIBUTIONS[self.distribution](addresses)
-        context = self._make_context(any(server.tls for server in addresses))
-        login = self._read_credentials()
         servers = []
         for server in addresses:
             keeping = LockKeeping()
             connection = functools.partial(
-                Connection, server, keeping, context, login)
+                Connection, server, keeping, self._context,
+                self._credentials)
             # What a server has not heard of, it must hear of also if it is
             # asked in another way now.
             backlog = self._backlogs.setdefault(
@@ -144,16 +150,18 @@ class UltraMemcacheClient(BaseClient):
                 backlog))
         return Cluster(servers, ring, self.failover)
 
-    def _make_context(self, is_needed):
+    def _make_context(self):
+        context = self.ssl_context
         files = self.caFile, self.certFile, self.keyFile
-        if self.ssl_context is None:
-            return tls.make_context(*files) if is_needed else None
-        if not isinstance(self.ssl_context, ssl.SSLContext):
-            raise TypeError(
-                f'ssl_context {self.ssl_context!r}: must be an SSLContext')
+        if context is None:
+            return tls.make_context(*files) if self._is_encrypted() else None
+        if not isinstance(context, ssl.SSLContext):
+            raise TypeError(f'ssl_context {context!r}: must be an SSLContext')
+        if context.protocol == ssl.PROTOCOL_TLS_SERVER:
+            raise ValueError(f'ssl_context {context!r}: is one for servers')
         if any(file is not None for file in files):
             raise ValueError('ssl_context: must not be given with files')
-        return self.ssl_context
+        return context
 
     def _read_credentials(self):
         if self.credentialsFile is None:

@@ -19,9 +19,11 @@ from zope.configuration.fields import Path
 from zope.interface import Interface
 from zope.interface import implementer
 from zope.interface.interface import InterfaceClass
+from zope.schema import Password
 from zope.schema.interfaces import IFromUnicode
 
 from p01.memcache import base
+from p01.memcache.credentials import Secret
 from p01.memcache.interfaces import File
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
@@ -72,7 +74,8 @@ class ClientAttribute(schema.Field):
             base.check_attribute(self._field, read)
         except (TypeError, ValueError) as error:
             raise InvalidAttribute(str(error)) from error
-        return read
+        # A registration shows what its utility was made with.
+        return Secret(read) if isinstance(self._field, Password) else read
 
 
 class IRegistration(Interface):
