@@ -10,6 +10,7 @@ operation in between. So nobody ever reads the reply to another's request.
 import functools
 import queue
 import socket
+import ssl
 import threading
 from time import monotonic
 
@@ -180,12 +181,14 @@ class Connection:
         return reply
 
     def _explain(self, error):
-        """Raise what the server said before it closed, if it was busy."""
+        """Raise what the server said before it closed, if it told why."""
         try:
             self._reader.fill()
             said = protocol.unexpected(
                 self._reader.readline(protocol.MAX_LINE))
-        except MemcacheError:
+        except MemcacheError as said:
+            if isinstance(said.__cause__, ssl.SSLError):
+                raise  # an alert: it wants a certificate, for example
             return
         if isinstance(said, ServerBusy):
             raise said from error
