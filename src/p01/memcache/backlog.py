@@ -8,6 +8,7 @@ what it had before an outage. A key is of no concern to the others: what is
 left over of a backlog that is not delivered yet holds up nobody.
 """
 
+import itertools
 import logging
 import threading
 from time import monotonic
@@ -16,6 +17,8 @@ from p01.memcache import fork
 from p01.memcache import protocol
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import PoolTimeout
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.pool import Pool
@@ -30,11 +33,34 @@ MOST = 10_000
 # the sockets, so neither side waits for the other to read.
 BATCH = 500
 
-# Seconds until keys that a server refused to invalidate are tried again.
-_PAUSE = 1
+# A key that nobody has, to see whether a server answers.
+_NO_KEY = b'p01.memcache'
+
+# Seconds until keys that a server refused to invalidate are tried again, at
+# first and at most.
+_PAUSE, _LONGEST_PAUSE = 1, 64
 
 # Stands for all keys.
 _EVERYTHING = None
+
+
+def _flush(server, deadline):
+    """Flush the server; raise a `ServerError` if that is what it refuses.
+
+    A proxy closes the connection, and then answers what it knows. That the
+    connection was closed twice is no accident.
+    """
+    for _ in range(2):
+        try:
+            return server.request(
+                protocol.flush_all(), protocol.read_ok, deadline)
+        except ReceiveTimeout:
+            raise
+        except ReceiveError as error:
+            refusal = str(error)
+        server.request(protocol.get([_NO_KEY]), protocol.read_values,
+                       deadline, [_NO_KEY], {})
+    raise ServerError(refusal)
 
 
 class _Turn:
@@ -54,8 +80,10 @@ class Backlog:
     def __init__(self, name, flush=True):
         self._name = name
         self._flush = flush
-        self.keys = {}  # each with a mark that tells when it was added
+        self.keys = {}  # each with the mark of when it was added last
+        self._marks = itertools.count(1)
         self._due = 0.0
+        self._pause = _PAUSE
         self.after_fork()
         fork.register(self)
 
@@ -64,18 +92,20 @@ class Backlog:
         # A pool of one is a lock that is free again whatever way its owner
         # ends, and that can be waited for until a deadline.
         self._turn = Pool(_Turn, 1, float('inf'))
+        self._owner = None  # the thread that has it
 
     def add(self, key):
         with self._lock:
-            self.keys[key] = object()
+            self.keys[key] = next(self._marks)
             if len(self.keys) <= MOST:
                 return
             if self._flush:
-                self.keys = {_EVERYTHING: object()}
+                self.keys = {_EVERYTHING: next(self._marks)}
                 lost = 'it will be flushed'
             else:
-                for oldest in list(self.keys)[:MOST // 2]:
-                    del self.keys[oldest]
+                oldest = sorted(self.keys, key=self.keys.get)
+                for key in oldest[:MOST // 2]:
+                    del self.keys[key]
                 lost = 'old values may be seen until they expire'
         logger.warning(
             'memcached %s: more than %d invalidations are not delivered, %s',
@@ -84,7 +114,7 @@ class Backlog:
     def add_all(self):
         if self._flush:
             with self._lock:
-                self.keys = {_EVERYTHING: object()}
+                self.keys = {_EVERYTHING: next(self._marks)}
 
     def deliver(self, server, key, deadline):
         """Tell the server what is due, and `key` in any case.
@@ -95,8 +125,10 @@ class Backlog:
         urgent = self._has(key)
         if not urgent and monotonic() < self._due:
             return
-        # Nobody waits for a server that is down.
-        patient = urgent and not server.health.is_down
+        # Nobody waits for a server that is down, or for himself: that is a
+        # listener to the server's health.
+        patient = (urgent and not server.health.is_down
+                   and self._owner != threading.get_ident())
         try:
             turn = self._turn.take(deadline if patient else 0)
         except PoolTimeout:
@@ -105,16 +137,15 @@ class Backlog:
                     f'{self._name} is told of invalidations') from None
             return
         try:
+            self._owner = threading.get_ident()
             if _EVERYTHING in self.keys:
                 self._deliver_flush(server, deadline)
-            if key in self.keys:
-                self._deliver([key], server, deadline)
+            if key in self.keys and self._deliver([key], server, deadline):
+                self._due = monotonic() + self._pause
             if monotonic() >= self._due:
-                keys = list(self.keys)
-                for start in range(0, len(keys), BATCH):
-                    self._deliver(
-                        keys[start:start + BATCH], server, deadline)
+                self._deliver_all(server, deadline)
         finally:
+            self._owner = None
             self._turn.give(turn)
         if self._has(key):
             raise ServerError(f'{self._name} has not invalidated the key')
@@ -125,7 +156,7 @@ class Backlog:
     def _deliver_flush(self, server, deadline):
         marks = dict(self.keys)
         try:
-            server.request(protocol.flush_all(), protocol.read_ok, deadline)
+            _flush(server, deadline)
         except (ClientError, ServerError) as error:
             # It never will, so there is no use in asking again.
             marks = {_EVERYTHING: marks[_EVERYTHING]}
@@ -134,23 +165,38 @@ class Backlog:
                 ' they expire: %s', self._name, error)
         self._remove(marks)
 
+    def _deliver_all(self, server, deadline):
+        keys = list(self.keys)
+        refused = 0
+        for start in range(0, len(keys), BATCH):
+            refused += self._deliver(
+                keys[start:start + BATCH], server, deadline)
+        if refused:
+            self._due = monotonic() + self._pause
+            self._pause = min(self._pause * 2, _LONGEST_PAUSE)
+        else:
+            self._pause = _PAUSE
+
     def _deliver(self, keys, server, deadline):
+        """Return how many of the keys the server refused to invalidate."""
         marks = {key: mark for key in keys
                  if key is not _EVERYTHING and (mark := self.keys.get(key))}
         if not marks:
-            return
-        refused = server.request(
-            protocol.delete_all(marks), protocol.read_all_deleted, deadline,
-            marks)
-        if refused:
-            self._due = monotonic() + _PAUSE
+            return 0
+        try:
+            refused = server.request(
+                protocol.delete_all(marks), protocol.read_all_deleted,
+                deadline, marks)
+        except ClientError:
+            refused = list(marks)
         for key in refused:
             del marks[key]
         self._remove(marks)
+        return len(refused)
 
     def _remove(self, marks):
         with self._lock:
             for key, mark in marks.items():
                 # Not if it was added anew in the meantime.
-                if self.keys.get(key) is mark:
+                if self.keys.get(key) == mark:
                     del self.keys[key]

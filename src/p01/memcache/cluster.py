@@ -29,7 +29,7 @@ class Cluster:
 
         It has been told by then of what it should have forgotten.
         """
-        server = self._single or self._find(key)[0]
+        server = self._single or self._find(key, deadline)[0]
         if server.backlog.keys:
             server.backlog.deliver(server, key, deadline)
         return server
@@ -41,36 +41,38 @@ class Cluster:
         forget the key before it is asked for it again. Without `expires` it
         is done only if it was done where the key belongs.
         """
-        server, absent = self._find(key)
-        for other in absent:
-            other.backlog.add(key)
+        server, absent = self._find(key, deadline)
         if absent and expires is not None:
             seconds = max(1, math.ceil(min(
                 other.health.absence for other in absent)))
             expires = min(expires or seconds, seconds)
         data = request(expires)
+        for other in absent:
+            other.backlog.add(key)
         try:
             if server.backlog.keys:
                 server.backlog.deliver(server, key, deadline)
             reply = server.request(data, read, deadline)
         except BaseException:
-            server.backlog.add(key)
+            # With fail-over others may have it, too, from a moment ago.
+            for other in self.servers if self._moves else (server,):
+                other.backlog.add(key)
             raise
         if absent and expires is None:
             raise ServerDown(f'{absent[0].address} is down')
         return reply
 
-    def _find(self, key):
+    def _find(self, key, deadline):
         """Return the server to be asked, and those for which it stands in."""
         if self._single:
             return self._single, ()
         place = self._ring.find(key)
         server = self.servers[place]
         if self._moves and server.health.failures:
-            return self._find_other(key, place)
+            return self._find_other(key, place, deadline)
         return server, ()
 
-    def _find_other(self, key, place):
+    def _find_other(self, key, place, deadline):
         servers = [
             self.servers[place]
             for place in (place, *self._ring.after(key, place))]
@@ -81,7 +83,7 @@ class Cluster:
             if not server.health.absence:
                 return server, absent
             absent.append(server)
-            if not server.health.is_settled:
+            if not server.health.is_settled(deadline):
                 break
         return servers[0], absent
 

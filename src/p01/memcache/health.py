@@ -8,6 +8,7 @@ row) or down. While it is down nobody asks it, and nobody waits for it: after
 """
 
 import logging
+import math
 import threading
 from time import monotonic
 
@@ -78,7 +79,7 @@ class Health:
         self.failures = 0  # in a row
         self.is_down = False
         self._since = 0.0  # the first of the failures
-        self._returned = -blacktime - _GRAIN  # from being down
+        self._settled_at = -math.inf
         self._asking = Gate(blacktime)
         self._connecting = Gate(delay)
         self.after_fork()
@@ -103,14 +104,23 @@ class Health:
         """Seconds until the server is asked, or connected to, again."""
         return max(self.absence, self._connecting.remaining)
 
-    @property
-    def is_settled(self):
+    def is_settled(self, deadline):
         """Whether what stood in for it in an earlier outage has expired.
 
         That is what any process stored on other servers, not knowing yet
-        that this one was back.
+        that this one was back. Its last probe may have failed when the server
+        was about to return, and its last request may have been on the way, as
+        long as one that begins now and has to end at the deadline.
         """
-        return monotonic() > self._returned + self._blacktime + _GRAIN
+        now = monotonic()
+        return now > self._settled_at + 2 * (deadline - now)
+
+    def succeed(self, former):
+        """Take over from the health of the same server, until now."""
+        self._settled_at = former._settled_at
+        if former.is_down:
+            # For this one it begins anew.
+            self._settled_at = monotonic() + former._blacktime + _GRAIN
 
     def admit(self, deadline):
         """Return by when a request must be done, or raise `ServerDown`."""
@@ -155,7 +165,7 @@ class Health:
             seconds = now - self._since
             reason = f'{self.failures} failures in {seconds:.1f} seconds'
             if self.is_down:
-                self._returned = now
+                self._settled_at = now + self._blacktime + _GRAIN
             self.failures = 0
             self.is_down = False
             self._asking.open()

@@ -84,6 +84,11 @@ def authenticate(username, password):
     return b'set p01.memcache 0 -1 %d\r\n%b\r\n' % (len(data), data)
 
 
+def is_common(read):
+    """Return whether also proxies answer requests whose replies it reads."""
+    return read not in (read_ok, read_stats)
+
+
 def unexpected(line):
     """Return the error that the line is, which is no reply to the request."""
     if not line.endswith(b'\r\n'):

@@ -7,9 +7,11 @@ from time import monotonic
 from p01.memcache import fork
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.protocol import is_common
 
 
 class Server:
@@ -57,7 +59,9 @@ class Server:
             # Who spent more time waiting for a connection than was left for
             # the server does not blame it, if it answered others meanwhile.
             left = deadline - asked
-            if left > 0 and (left >= asked - start or self._heard < start):
+            if (left > 0 and (left >= asked - start or self._heard < start)
+                    # That is how a proxy refuses what it does not know.
+                    and (type(error) is not ReceiveError or is_common(read))):
                 health.failed(error)
             raise
         self._answered(asked)

@@ -130,6 +130,8 @@ class UltraMemcacheClient(BaseClient):
     def _connect(self):
         addresses = address.parse_all(self.servers)
         ring = DISTRIBUTIONS[self.distribution](addresses)
+        former = self._cluster.servers if self._cluster is not None else ()
+        known = {server.address: server.health for server in former}
         servers = []
         for server in addresses:
             keeping = LockKeeping()
@@ -141,13 +143,13 @@ class UltraMemcacheClient(BaseClient):
             backlog = self._backlogs.setdefault(
                 ring.alike or server.place, Backlog(
                     server.text, flush=not ring.alike))
-            servers.append(Server(
-                server.text,
-                Pool(connection, self.maxPoolSize, self.pooltime),
-                keeping,
-                Health(server.text, self.retries, self.delay, self.blacktime,
-                       _tell),
-                backlog))
+            health = Health(
+                server.text, self.retries, self.delay, self.blacktime, _tell)
+            if server.text in known:
+                health.succeed(known[server.text])
+            pool = Pool(connection, self.maxPoolSize, self.pooltime)
+            servers.append(
+                Server(server.text, pool, keeping, health, backlog))
         return Cluster(servers, ring, self.failover)
 
     def _make_context(self):

@@ -213,14 +213,36 @@ class TestHealth(HealthCase):
         self.health.admit_connect(monotonic() + 1)
 
     def test_settled(self):
-        self.assertTrue(self.health.is_settled)
+        self.assertTrue(self.health.is_settled(monotonic() + 1))
         self.fail()
-        self.assertTrue(self.health.is_settled)
+        self.assertTrue(self.health.is_settled(monotonic() + 1))
         self.health.answered()
-        self.assertFalse(self.health.is_settled)
-        ahead = monotonic() + 0.05 + health._GRAIN + 0.01
-        with mock.patch.object(health, 'monotonic', lambda: ahead):
-            self.assertTrue(self.health.is_settled)
+        self.assertFalse(self.health.is_settled(monotonic() + 1))
+        later = Health(NAME, 2, 0, 60, self.tell)
+        later.succeed(self.health)
+        for ahead, settled in (-0.01, False), (0.01, True):
+            now = monotonic() + 0.05 + health._GRAIN + 2 * 1 + ahead
+            with mock.patch.object(health, 'monotonic', lambda now=now: now):
+                self.assertIs(self.health.is_settled(now + 1), settled)
+                self.assertIs(later.is_settled(now + 1), settled)
+
+    def test_not_settled_when_another_begins_while_it_is_down(self):
+        self.fail()
+        later = Health(NAME, 2, 0, 60, self.tell)
+        later.succeed(self.health)
+        self.assertFalse(later.is_settled(monotonic()))
+
+    def test_not_settled_after_a_probe_that_took_long(self):
+        # Longer than the black-list time: others were asked meanwhile.
+        now = 1000.0
+        with mock.patch.object(health, 'monotonic', lambda: now):
+            self.fail()
+            now += 0.05
+            self.health.admit(now + 10)
+            lifetime = self.health.absence
+            self.health.answered()
+            now += lifetime - 1
+            self.assertFalse(self.health.is_settled(now + 10))
 
     def test_a_listener_that_fails(self):
         self.tell = mock.Mock(side_effect=ZeroDivisionError)
