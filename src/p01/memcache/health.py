@@ -50,6 +50,11 @@ class Gate:
     def shut(self):
         self._until = monotonic() + self._pause
 
+    def leave(self):
+        """Who was let in is back, and nothing has been decided."""
+        with self._lock:
+            self._until = min(self._until, monotonic() + self._pause)
+
     def let_in(self, deadline):
         """Return whether the caller may go on, until the deadline."""
         now = monotonic()
@@ -139,6 +144,11 @@ class Health:
 
     def connected(self):
         self._connecting.open()
+
+    def undecided(self):
+        """A request has ended that tells nothing of the server's health."""
+        self._asking.leave()
+        self._connecting.leave()
 
     def failed(self, error):
         with self._lock:

@@ -53,21 +53,28 @@ class Server:
         except ServerError:
             self._answered(asked)
             raise
-        except (ClientError, ServerBusy, ServerDown):
-            raise
         except MemcacheError as error:
-            # Who spent more time waiting for a connection than was left for
-            # the server does not blame it, if it answered others meanwhile.
-            left = deadline - asked
-            if (left > 0 and (left >= asked - start or self._heard < start)
+            if (isinstance(error, (ClientError, ServerBusy, ServerDown))
                     # That is how a proxy refuses what it does not know.
-                    and (type(error) is not ReceiveError or is_common(read))):
+                    or (type(error) is ReceiveError and not is_common(read))
+                    or not self._is_late(start, asked, deadline)):
+                health.undecided()
+            else:
                 health.failed(error)
             raise
         self._answered(asked)
         if self._keeping.active:
             self._keeping.give_way()
         return reply
+
+    def _is_late(self, start, asked, deadline):
+        """Return whether it is the server that took too long, if any did.
+
+        Who spent more time waiting for a connection than was left for the
+        server does not blame it, if it answered others meanwhile.
+        """
+        left = deadline - asked
+        return left > 0 and (left >= asked - start or self._heard < start)
 
     def statistics(self):
         return {**self.pool.statistics(), 'opened': self.opened}

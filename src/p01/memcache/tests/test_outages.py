@@ -150,6 +150,7 @@ class OutageCase(test_faults.FaultCase):
     keeps its data.
     """
 
+    level = 2
     timeout = PATIENCE
 
     def setUp(self):
@@ -931,6 +932,8 @@ class Case30Test(OutageCase):
 
 class HealthTest(OutageCase):
     """What is told of a server's health, and who asks it."""
+
+    level = 1
 
     def setUp(self):
         super().setUp()
