@@ -16,7 +16,7 @@ _LONGEST_PATH = 107
 # python-memcached's selection keeps a list as long as the sum of all.
 _HEAVIEST = 65535
 
-_parse = re.compile(
+_match = re.compile(
     r'(?:unix:(?P<path>/[^\x00-\x20\x7f]+?)'
     r'|(?P<tls>tls://)?'
     r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+))'
@@ -50,7 +50,8 @@ class Address(NamedTuple):
     def place(self):
         """What two addresses of the same server have in common."""
         if self.is_unix:
-            return os.path.normpath(self.host), 0
+            # normpath would keep two of the first ones.
+            return '/' + os.path.normpath(self.host).lstrip('/'), 0
         try:
             return str(ipaddress.ip_address(self.host)), self.port
         except ValueError:
@@ -63,7 +64,7 @@ def parse(text):
         raise TypeError(f'server {text!r}: must be a str')
     # Who writes a password into an address should not find it in a log.
     shown = _hide_secrets.sub('***@', text)
-    match = _parse(text)
+    match = _match(text)
     if match is None:
         raise ValueError(
             f'server {shown!r}: must be host, host:port, [ip6]:port,'

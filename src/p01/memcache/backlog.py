@@ -47,9 +47,11 @@ _EVERYTHING = None
 def _flush(server, deadline):
     """Flush the server; raise a `ServerError` if that is what it refuses.
 
-    A proxy closes the connection, and then answers what it knows. That the
-    connection was closed twice is no accident.
+    A proxy closes the connection, and then answers what it knows. Closed a
+    second time, this is taken for a refusal.
     """
+    if server.health.is_down:
+        _look(server, deadline)  # of this a proxy tells that it is back
     for _ in range(2):
         try:
             return server.request(
@@ -58,9 +60,14 @@ def _flush(server, deadline):
             raise
         except ReceiveError as error:
             refusal = str(error)
-        server.request(protocol.get([_NO_KEY]), protocol.read_values,
-                       deadline, [_NO_KEY], {})
+        _look(server, deadline)
     raise ServerError(refusal)
+
+
+def _look(server, deadline):
+    """Raise a `MemcacheError` unless the server answers."""
+    server.request(protocol.get([_NO_KEY]), protocol.read_values, deadline,
+                   [_NO_KEY], {})
 
 
 class _Turn:
@@ -79,7 +86,7 @@ class Backlog:
 
     def __init__(self, name, flush=True):
         self._name = name
-        self._flush = flush
+        self._can_flush = flush
         self.keys = {}  # each with the mark of when it was added last
         self._marks = itertools.count(1)
         self._due = 0.0
@@ -99,7 +106,7 @@ class Backlog:
             self.keys[key] = next(self._marks)
             if len(self.keys) <= MOST:
                 return
-            if self._flush:
+            if self._can_flush:
                 self.keys = {_EVERYTHING: next(self._marks)}
                 lost = 'it will be flushed'
             else:
@@ -112,15 +119,16 @@ class Backlog:
             self._name, MOST, lost)
 
     def add_all(self):
-        if self._flush:
+        if self._can_flush:
             with self._lock:
                 self.keys = {_EVERYTHING: next(self._marks)}
 
     def deliver(self, server, key, deadline):
         """Tell the server what is due, and `key` in any case.
 
-        Returns when the server has heard of `key`, if that is in the backlog;
-        raises a `MemcacheError` otherwise.
+        Returns when the server has heard of `key`, if that is in the backlog.
+        Raises a `MemcacheError` otherwise, or where the server fails while it
+        is told of others.
         """
         urgent = self._has(key)
         if not urgent and monotonic() < self._due:

@@ -198,5 +198,6 @@ class BaseClient:
             if now < self._logged.get(kind, 0):
                 return
             self._logged[kind] = now + _QUIET
-        logger.warning('memcache key ' + message + ': %s', *args, error,
-                       exc_info=error if self.debug else None)
+        where = f' (at {error.server})' if error.server else ''
+        logger.warning('memcache key ' + message + ': %s%s', *args, error,
+                       where, exc_info=error if self.debug else None)

@@ -5,8 +5,14 @@
 import re
 
 
-# memcached separates the two with a blank, and its own file's lines hold 255.
-_check = re.compile(r'[^\x00-\x20\x7f\ud800-\udfff]{1,127}').fullmatch
+# memcached separates the two with a blank, and in its own file with a colon. A
+# line of that holds 255 bytes.
+_is_text = re.compile(r'[^\x00-\x20\x7f\ud800-\udfff]+').fullmatch
+_MOST = 127
+
+
+def _is_valid(text):
+    return _is_text(text) and len(text.encode()) <= _MOST
 
 
 class Secret:
@@ -31,13 +37,13 @@ class Credentials:
     """A user name and the `Secret` that is its password."""
 
     def __init__(self, username, password):
-        if not _check(username):
+        if not _is_valid(username) or ':' in username:
             raise ValueError(
-                f'username {username!r}: must be 1 to 127 characters, without'
-                ' blanks and control characters')
-        if not _check(password.reveal()):
+                f'username {username!r}: must be 1 to {_MOST} bytes, without'
+                ' colons, blanks and control characters')
+        if not _is_valid(password.reveal()):
             raise ValueError(
-                'password: must be 1 to 127 characters, without blanks and'
+                f'password: must be 1 to {_MOST} bytes, without blanks and'
                 ' control characters')
         self.username = username
         self.password = password
@@ -56,7 +62,7 @@ def read(path):
     That is the format of the file that memcached has with ``-Y``.
     """
     try:
-        with open(path, encoding='utf-8') as file:
+        with open(path, encoding='utf-8-sig') as file:
             line = file.readline(1024)
     except UnicodeDecodeError:
         raise ValueError(
@@ -71,5 +77,5 @@ def read(path):
         # Whatever the line is, it may hold the password.
         raise ValueError(
             f'credentialsFile {path!r}: its first line must be user:password,'
-            ' each 1 to 127 characters, without blanks and control characters'
+            f' each 1 to {_MOST} bytes, without blanks and control characters'
         ) from None

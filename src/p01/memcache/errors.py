@@ -27,7 +27,12 @@ is a ``ValueError`` or ``TypeError``.
 
 
 class MemcacheError(Exception):
-    """Something about a memcached server went wrong."""
+    """Something about a memcached server went wrong.
+
+    ``server`` is its address, where one of several was asked.
+    """
+
+    server = None
 
 
 class PoolTimeout(MemcacheError):

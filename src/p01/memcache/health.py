@@ -51,7 +51,7 @@ class Gate:
         self._until = monotonic() + self._pause
 
     def leave(self):
-        """Who was let in is back, and nothing has been decided."""
+        """The one that was let in is back, and has decided nothing."""
         with self._lock:
             self._until = min(self._until, monotonic() + self._pause)
 
@@ -84,6 +84,7 @@ class Health:
         self.failures = 0  # in a row
         self.is_down = False
         self._since = 0.0  # the first of the failures
+        self._reason = ''  # of the last one
         self._settled_at = -math.inf
         self._asking = Gate(blacktime)
         self._connecting = Gate(delay)
@@ -120,7 +121,7 @@ class Health:
         now = monotonic()
         return now > self._settled_at + 2 * (deadline - now)
 
-    def succeed(self, former):
+    def inherit(self, former):
         """Take over from the health of the same server, until now."""
         self._settled_at = former._settled_at
         if former.is_down:
@@ -134,13 +135,14 @@ class Health:
             return now + (deadline - now) / (
                 1 << min(self.failures, _MOST_HALVINGS))
         if not self._asking.let_in(deadline) and self.is_down:
-            raise ServerDown(f'{self._name} is down')
+            raise ServerDown(f'{self._name} is down, after: {self._reason}')
         return deadline
 
     def admit_connect(self, deadline):
         """Raise `ServerDown` if now is not the time to try to connect."""
         if not self._connecting.let_in(deadline):
-            raise ServerDown(f'{self._name} did not accept a connection')
+            raise ServerDown(
+                f'{self._name} is left alone, after: {self._reason}')
 
     def connected(self):
         self._connecting.open()
@@ -156,6 +158,7 @@ class Health:
             if not self.failures:
                 self._since = monotonic()
             self.failures += 1
+            self._reason = str(error)
             if isinstance(error, ConnectError):
                 self._connecting.shut()
             if self.failures >= self._retries:
@@ -173,7 +176,8 @@ class Health:
                 return
             now = monotonic()
             seconds = now - self._since
-            reason = f'{self.failures} failures in {seconds:.1f} seconds'
+            reason = '{} failure{} in {:.1f} seconds'.format(
+                self.failures, 's' * (self.failures > 1), seconds)
             if self.is_down:
                 self._settled_at = now + self._blacktime + _GRAIN
             self.failures = 0

@@ -171,7 +171,7 @@ class IUltraMemcacheClient(IMemcacheClient):
     told to forget it before this client reads that key from it again. So
     none of the older values is ever read by this process, even if the server
     was away and comes back with its data. There is a bound of 10,000 keys to
-    a server; above that it is flushed.
+    a server; above that it is flushed, with all that others have there.
     """
 
     timeout = schema.Real(
@@ -247,12 +247,13 @@ class IUltraMemcacheClient(IMemcacheClient):
         description=(
             'Whether the keys of a server that is down go to the next one, '
             'with a lifetime that ends when the server is asked again. '
-            'Otherwise they are misses. See cluster.txt for what that costs.'),
+            'Otherwise they are misses. See cluster.txt for what that costs. '
+            'Proxies ("roundrobin") stand in for each other anyway.'),
         default=False)
 
     ssl_context = Attribute(
         'An ``ssl.SSLContext`` for the servers that are tls://, instead of '
-        'the three files. It can not be given in ZCML.')
+        'the three files. It cannot be given in ZCML.')
 
     caFile = File(
         title='CA file',
@@ -283,7 +284,7 @@ class IUltraMemcacheClient(IMemcacheClient):
         title='User name',
         description=(
             "For servers that ask for it, with memcached's ASCII "
-            'authentication (-Y). 1 to 127 characters, without blanks.'),
+            'authentication (-Y). 1 to 127 bytes, without blanks and colons.'),
         required=False)
 
     password = schema.Password(

@@ -45,7 +45,8 @@ class Ketama:
         total = sum(address.weight for address in addresses)
         points = []
         for place, address in enumerate(addresses):
-            for number in range(self._labels(address, total, len(addresses))):
+            count = self._label_count(address, total, len(addresses))
+            for number in range(count):
                 label = self._label(address, number)
                 points += (
                     (point, place) for point in _four.unpack(_md5(label)))
@@ -54,9 +55,9 @@ class Ketama:
         self._places = [place for _, place in points]
         self._places.append(self._places[0])  # it is a circle
 
-    def _labels(self, address, total, servers):
-        # In float64 each of 25 equal servers would get 160 points, and not
-        # 156 as it does there.
+    def _label_count(self, address, total, servers):
+        # To the bit as it is there, the 1e-10 too. In float64 each of 25 equal
+        # servers would get 160 points, and not 156.
         share = _float32(_float32(address.weight) / _float32(total))
         share = _float32(_float32(share * self._points) / 4)
         return math.floor(_float32(_float32(share * servers) + 1e-10))

@@ -38,7 +38,8 @@ class Server:
         start = monotonic()
         connection = self.pool.take(deadline)
         try:
-            # Who is told of a failure may want a connection, too.
+            # An event's handler may use the client: the connection is given
+            # back before it is told.
             try:
                 asked = monotonic()
                 if not connection.is_ready():
@@ -50,14 +51,16 @@ class Server:
                     self.pool.drop(connection)
                 else:
                     self.pool.give(connection)
-        except ServerError:
+        except ServerError as error:
+            error.server = self.address
             self._answered(asked)
             raise
         except MemcacheError as error:
+            error.server = self.address
             if (isinstance(error, (ClientError, ServerBusy, ServerDown))
                     # That is how a proxy refuses what it does not know.
                     or (type(error) is ReceiveError and not is_common(read))
-                    or not self._is_late(start, asked, deadline)):
+                    or not self._is_to_blame(start, asked, deadline)):
                 health.undecided()
             else:
                 health.failed(error)
@@ -67,11 +70,11 @@ class Server:
             self._keeping.give_way()
         return reply
 
-    def _is_late(self, start, asked, deadline):
-        """Return whether it is the server that took too long, if any did.
+    def _is_to_blame(self, start, asked, deadline):
+        """Return whether a failure tells something about the server.
 
-        Who spent more time waiting for a connection than was left for the
-        server does not blame it, if it answered others meanwhile.
+        Not where more time was spent waiting for a connection than was left
+        for the server, and others had its answers meanwhile.
         """
         left = deadline - asked
         return left > 0 and (left >= asked - start or self._heard < start)

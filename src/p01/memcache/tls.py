@@ -67,9 +67,10 @@ class TLSStream(Stream):
             if is_first and data[0] not in _FIRST:
                 end = data.find(b'\n') + 1
                 said = protocol.unexpected(data[:end] or data)
-                raise (said if isinstance(said, ServerBusy)
-                       else ConnectionError(
-                           f'the server answers in plain text: {said}'))
+                if isinstance(said, ServerBusy):
+                    raise said
+                raise ConnectionError(
+                    f'the server answers in plain text: {said}')
             is_first = False
             self._incoming.write(data)
 

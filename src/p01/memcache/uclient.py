@@ -98,10 +98,11 @@ class UltraMemcacheClient(BaseClient):
                     self._context = self._make_context()
                 elif name in self._authenticating:
                     self._credentials = self._read_credentials()
+                cluster = self._connect()
             except BaseException:
                 super().__setattr__(name, former)
                 raise
-            cluster, self._cluster = self._cluster, self._connect()
+            cluster, self._cluster = self._cluster, cluster
             cluster.close()
 
     def getPools(self):
@@ -146,7 +147,7 @@ class UltraMemcacheClient(BaseClient):
             health = Health(
                 server.text, self.retries, self.delay, self.blacktime, _tell)
             if server.text in known:
-                health.succeed(known[server.text])
+                health.inherit(known[server.text])
             pool = Pool(connection, self.maxPoolSize, self.pooltime)
             servers.append(
                 Server(server.text, pool, keeping, health, backlog))

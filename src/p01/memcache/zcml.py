@@ -68,7 +68,7 @@ class ClientAttribute(schema.Field):
         except (ValueError, schema.ValidationError):
             raise InvalidAttribute(
                 f'{self.__name__} {value!r}: must be {self._kind}') from None
-        if isinstance(self._field, File):
+        if isinstance(self._field, File) and read:
             read = Path().bind(self.context).fromUnicode(read)
         try:
             base.check_attribute(self._field, read)

@@ -59,7 +59,7 @@ class TestAddress(unittest.TestCase):
         for first, second in (
                 ('a', 'a:11211'), ('a', 'A'), ('a', 'a/?2'), ('a', 'tls://a'),
                 ('[::1]', '[0:0::1]'), ('127.0.0.1:1', '127.0.0.1:1'),
-                ('unix:/a/b', 'unix:/a//b/?2')):
+                ('unix:/a/b', 'unix:/a//b/?2'), ('unix:/a', 'unix://a')):
             with (self.subTest(second),
                   self.assertRaisesRegex(ValueError, 'named twice') as caught):
                 parse_all(['c', first, second])

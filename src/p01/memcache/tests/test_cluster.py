@@ -1211,6 +1211,17 @@ class TestClient(ScriptedCase):
             stored = self.client_.set('a', 'value')
         self.assertTrue(stored)
 
+    def test_a_proxy_that_comes_back_and_is_to_be_flushed(self):
+        store = self.store
+        self.server.default = lambda request: (
+            None if request.startswith(b'flush_all') else store(request))
+        self.client_ = self.client(self.server, retries=1, blacktime=0.05)
+        self.server.refuse()
+        with self.assertRaises(NotInvalidated):
+            self.client_.invalidateAll()
+        self.server.accept()
+        self.wait(lambda: self.client_.set('a', 'value'))
+
     def test_a_listener_that_asks_for_the_key(self):
         took = []
 

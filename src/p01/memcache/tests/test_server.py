@@ -219,7 +219,7 @@ class TestHealth(HealthCase):
         self.health.answered()
         self.assertFalse(self.health.is_settled(monotonic() + 1))
         later = Health(NAME, 2, 0, 60, self.tell)
-        later.succeed(self.health)
+        later.inherit(self.health)
         for ahead, settled in (-0.01, False), (0.01, True):
             now = monotonic() + 0.05 + health._GRAIN + 2 * 1 + ahead
             with mock.patch.object(health, 'monotonic', lambda now=now: now):
@@ -229,7 +229,7 @@ class TestHealth(HealthCase):
     def test_not_settled_when_another_begins_while_it_is_down(self):
         self.fail()
         later = Health(NAME, 2, 0, 60, self.tell)
-        later.succeed(self.health)
+        later.inherit(self.health)
         self.assertFalse(later.is_settled(monotonic()))
 
     def test_not_settled_after_a_probe_that_took_long(self):
