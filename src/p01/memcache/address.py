@@ -23,7 +23,15 @@ _match = re.compile(
     r'(?::(?P<port>[0-9]{1,5}))?)'
     r'(?:/\?(?P<weight>[0-9]{1,5}))?').fullmatch
 
-_hide_secrets = re.compile(r'.*@', re.DOTALL)
+_secrets = re.compile(r'.*@', re.DOTALL)
+
+
+def hide_secrets(text):
+    """Return the text to be shown: somebody may take it for a URL's.
+
+    Who writes a password into an address should not find it in a log.
+    """
+    return _secrets.sub('***@', text)
 
 
 class Address(NamedTuple):
@@ -62,8 +70,7 @@ def parse(text):
     """Return the `Address` that is written in `text`."""
     if not isinstance(text, str):
         raise TypeError(f'server {text!r}: must be a str')
-    # Who writes a password into an address should not find it in a log.
-    shown = _hide_secrets.sub('***@', text)
+    shown = hide_secrets(text)
     match = _match(text)
     if match is None:
         raise ValueError(

@@ -29,9 +29,9 @@ logger = logging.getLogger('p01.memcache')
 # So many keys are remembered. With more of them the server is flushed.
 MOST = 10_000
 
-# So many are sent before the replies are read. Both fit into the buffers of
-# the sockets, so neither side waits for the other to read.
-BATCH = 500
+# So many are sent before the replies are read, at first and at most. Both fit
+# into the buffers of the sockets, so neither side waits for the other to read.
+FIRST_BATCH, BATCH = 16, 512
 
 # A key that nobody has, to see whether a server answers.
 _NO_KEY = b'p01.memcache'
@@ -131,6 +131,10 @@ class Backlog:
         is told of others.
         """
         urgent = self._has(key)
+        if server.health.absence:
+            if urgent:
+                raise ServerDown(f'{self._name} is down')
+            return
         if not urgent and monotonic() < self._due:
             return
         # Nobody waits for a server that is down, or for himself: that is a
@@ -148,10 +152,11 @@ class Backlog:
             self._owner = threading.get_ident()
             if _EVERYTHING in self.keys:
                 self._deliver_flush(server, deadline)
-            if key in self.keys and self._deliver([key], server, deadline):
-                self._due = monotonic() + self._pause
+            refused = (key in self.keys
+                       and self._deliver([key], server, deadline))
             if monotonic() >= self._due:
-                self._deliver_all(server, deadline)
+                self._deliver_due(
+                    server, deadline, key if refused else None)
         finally:
             self._owner = None
             self._turn.give(turn)
@@ -173,12 +178,16 @@ class Backlog:
                 ' they expire: %s', self._name, error)
         self._remove(marks)
 
-    def _deliver_all(self, server, deadline):
-        keys = list(self.keys)
-        refused = 0
-        for start in range(0, len(keys), BATCH):
-            refused += self._deliver(
-                keys[start:start + BATCH], server, deadline)
+    def _deliver_due(self, server, deadline, but):
+        keys = [key for key in list(self.keys) if key != but]
+        refused, size = 0, FIRST_BATCH
+        # The other half of the time is for the request itself. How many a
+        # slow server gets done in it shows by and by.
+        half = (monotonic() + deadline) / 2
+        while keys and monotonic() < half:
+            refused += self._deliver(keys[:size], server, deadline)
+            del keys[:size]
+            size = min(size * 2, BATCH)
         if refused:
             self._due = monotonic() + self._pause
             self._pause = min(self._pause * 2, _LONGEST_PAUSE)
@@ -207,4 +216,4 @@ class Backlog:
             for key, mark in marks.items():
                 # Not if it was added anew in the meantime.
                 if self.keys.get(key) == mark:
-                    del self.keys[key]
+                    self.keys.pop(key, None)

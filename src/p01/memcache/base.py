@@ -64,8 +64,10 @@ def expiry(lifetime):
 def check_attribute(field, value):
     """Raise a ValueError or TypeError if `value` is not one of the field."""
     name = field.__name__
+    shown = address.hide_secrets(repr(value)) if name == 'servers' else (
+        repr(value))
     if isinstance(field, Choice) and value not in field.vocabulary:
-        raise ValueError(f'{name} {value!r}: must be one of ' + ', '.join(
+        raise ValueError(f'{name} {shown}: must be one of ' + ', '.join(
             term.value for term in field.vocabulary))
     if isinstance(field, Password):
         # Other rules are for the two together, see `Credentials`. No error
@@ -79,9 +81,9 @@ def check_attribute(field, value):
         field.validate(value)
     except (WrongType, RequiredMissing):
         kind = 'a number' if field._type is Real else field._type.__name__
-        raise TypeError(f'{name} {value!r}: must be {kind}') from None
+        raise TypeError(f'{name} {shown}: must be {kind}') from None
     except (ValidationError, OverflowError) as error:
-        raise ValueError(f'{name} {value!r}: {_rule(field, error)}') from None
+        raise ValueError(f'{name} {shown}: {_rule(field, error)}') from None
     if name == 'lifetime':
         expiry(value)
     elif name == 'namespace' and value is not None:

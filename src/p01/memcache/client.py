@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from p01.memcache import fork
 from p01.memcache import protocol
+from p01.memcache.address import hide_secrets
 from p01.memcache.address import parse
 from p01.memcache.base import BaseClient
 from p01.memcache.errors import ConnectError
@@ -261,7 +262,8 @@ class MemcacheClient(BaseClient):
             for server in value:
                 if isinstance(server, str) and server.startswith('tls://'):
                     raise ValueError(
-                        f'server {server!r}: python-memcached has no TLS')
+                        f'server {hide_secrets(server)!r}: python-memcached'
+                        ' has no TLS')
         super().__setattr__(name, value)
         if name == 'servers':
             self.close()

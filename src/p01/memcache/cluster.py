@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """The servers of a client: which of them is asked, and what goes to all."""
 
+import itertools
 import math
 import threading
 from time import monotonic
@@ -23,6 +24,19 @@ class Cluster:
         self._ring = ring
         self._moves = failover or ring.alike
         self._single = servers[0] if len(servers) == 1 else None
+
+    def inherit(self, former):
+        """Take over what servers owe to another kind of cluster.
+
+        Proxies share a backlog, and which of the servers behind them has a
+        key is not known here. Between clusters of one kind there is nothing
+        to be done: the servers keep their backlogs.
+        """
+        if former._ring.alike != self._ring.alike:
+            for key in {key for server in former.servers
+                        for key in list(server.backlog.keys)}:
+                for server in self.servers:
+                    server.backlog.add(key)
 
     def server(self, key, deadline):
         """Return the server to be asked for the key.
@@ -73,9 +87,9 @@ class Cluster:
         return server, ()
 
     def _find_other(self, key, place, deadline):
-        servers = [
-            self.servers[place]
-            for place in (place, *self._ring.after(key, place))]
+        home = self.servers[place]
+        servers = itertools.chain([home], (
+            self.servers[other] for other in self._ring.after(key, place)))
         if self._ring.alike:
             return min(servers, key=lambda server: server.health.pause), ()
         absent = []
@@ -84,8 +98,9 @@ class Cluster:
                 return server, absent
             absent.append(server)
             if not server.health.is_settled(deadline):
-                break
-        return servers[0], absent
+                break  # what the next one has may be old
+        # Nobody stands in. It is down, and says so.
+        return home, absent
 
     def request_all(self, data, read, timeout):
         """Ask all servers at the same time, each for `timeout` seconds.

@@ -30,6 +30,14 @@ from p01.memcache.stream import Stream
 from p01.memcache.tls import TLSStream
 
 
+# Other replies to a password are not shown: they may repeat it.
+_REFUSALS = frozenset((
+    'CLIENT_ERROR authentication failure',
+    'CLIENT_ERROR bad authentication token format',
+    'CLIENT_ERROR unauthenticated',
+    'ERROR'))
+
+
 def _resolve(host, port, deadline):
     """Return the addresses of `host`, by the deadline."""
     try:
@@ -137,9 +145,11 @@ class Connection:
                 protocol.read_stored, deadline)
         except (ProtocolError, ServerError) as error:
             self.dirty = True
-            said = self._credentials.hide(str(error))
+            said = str(error)
         else:
             return
+        if said not in _REFUSALS:
+            said = 'an unexpected reply'
         raise AuthenticationError(
             f'not authenticated as {self._credentials.username}: {said}')
 

@@ -38,19 +38,16 @@ class Credentials:
 
     def __init__(self, username, password):
         if not _is_valid(username) or ':' in username:
+            # It is not named: it may be both in one.
             raise ValueError(
-                f'username {username!r}: must be 1 to {_MOST} bytes, without'
-                ' colons, blanks and control characters')
+                f'username: must be 1 to {_MOST} bytes, without colons, blanks'
+                ' and control characters')
         if not _is_valid(password.reveal()):
             raise ValueError(
                 f'password: must be 1 to {_MOST} bytes, without blanks and'
                 ' control characters')
         self.username = username
         self.password = password
-
-    def hide(self, text):
-        """Return the text without the password: servers may repeat it."""
-        return text.replace(self.password.reveal(), '***')
 
     def __repr__(self):
         return f'<Credentials of {self.username}>'

@@ -33,6 +33,7 @@ class Gate:
     def __init__(self, pause):
         self._pause = pause
         self._until = 0.0  # 0: open
+        self._guest = None  # the thread that was let in
         self.after_fork()
         fork.register(self)
 
@@ -53,7 +54,9 @@ class Gate:
     def leave(self):
         """The one that was let in is back, and has decided nothing."""
         with self._lock:
-            self._until = min(self._until, monotonic() + self._pause)
+            if self._guest == threading.get_ident():
+                self._guest = None
+                self._until = min(self._until, monotonic() + self._pause)
 
     def let_in(self, deadline):
         """Return whether the caller may go on, until the deadline."""
@@ -65,6 +68,7 @@ class Gate:
                 return False
             if self._until:
                 # Nobody else, as long as this one is on its way.
+                self._guest = threading.get_ident()
                 self._until = max(now + self._pause, deadline)
             return True
 
@@ -126,7 +130,12 @@ class Health:
         self._settled_at = former._settled_at
         if former.is_down:
             # For this one it begins anew.
-            self._settled_at = monotonic() + former._blacktime + _GRAIN
+            self._settle(former._blacktime)
+
+    def _settle(self, seconds):
+        # An earlier outage may have been one with longer times.
+        self._settled_at = max(
+            self._settled_at, monotonic() + seconds + _GRAIN)
 
     def admit(self, deadline):
         """Return by when a request must be done, or raise `ServerDown`."""
@@ -174,12 +183,11 @@ class Health:
             before = self.state
             if before == 'up':
                 return
-            now = monotonic()
-            seconds = now - self._since
+            seconds = monotonic() - self._since
             reason = '{} failure{} in {:.1f} seconds'.format(
                 self.failures, 's' * (self.failures > 1), seconds)
             if self.is_down:
-                self._settled_at = now + self._blacktime + _GRAIN
+                self._settle(self._blacktime)
             self.failures = 0
             self.is_down = False
             self._asking.open()

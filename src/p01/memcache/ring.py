@@ -54,6 +54,7 @@ class Ketama:
         self._hashes = [point for point, _ in points]
         self._places = [place for _, place in points]
         self._places.append(self._places[0])  # it is a circle
+        self._size = len(set(self._places))
 
     def _label_count(self, address, total, servers):
         # To the bit as it is there, the 1e-10 too. In float64 each of 25 equal
@@ -76,8 +77,14 @@ class Ketama:
 
     def after(self, key, place):
         start = self._index(key)
-        places = self._places[start:] + self._places[:start]
-        return (other for other in dict.fromkeys(places) if other != place)
+        seen = {place}
+        for other in itertools.chain(
+                itertools.islice(self._places, start, None), self._places):
+            if other not in seen:
+                seen.add(other)
+                yield other
+            if len(seen) == self._size:
+                break
 
 
 class Modulo:

@@ -5,6 +5,7 @@
 import contextlib
 import functools
 import ssl
+import threading
 from time import monotonic
 
 from zope.event import notify
@@ -12,6 +13,7 @@ from zope.interface import implementer
 
 from p01.memcache import address
 from p01.memcache import credentials
+from p01.memcache import fork
 from p01.memcache import protocol
 from p01.memcache import tls
 from p01.memcache.backlog import Backlog
@@ -85,25 +87,33 @@ class UltraMemcacheClient(BaseClient):
         self.credentialsFile = credentialsFile
         self._check_together()
         self._backlogs = {}
+        self._health = {}
+        self.after_fork()
+        fork.register(self)
         self._context = self._make_context()
         self._credentials = self._read_credentials()
         self._cluster = self._connect()
 
     def __setattr__(self, name, value):
-        former = getattr(self, name, None)
-        super().__setattr__(name, value)
-        if name in self._connecting and self._cluster is not None:
+        if name not in self._connecting or self._cluster is None:
+            super().__setattr__(name, value)
+            return
+        with self._setting:
+            former = getattr(self, name), self._cluster
+            super().__setattr__(name, value)
             try:
                 if name in self._encrypting or name == 'servers':
                     self._context = self._make_context()
                 elif name in self._authenticating:
                     self._credentials = self._read_credentials()
-                cluster = self._connect()
+                self._cluster = self._connect()
             except BaseException:
-                super().__setattr__(name, former)
+                super().__setattr__(name, former[0])
                 raise
-            cluster, self._cluster = self._cluster, cluster
-            cluster.close()
+        former[1].close()
+
+    def after_fork(self):
+        self._setting = threading.RLock()  # a signal's handler may come back
 
     def getPools(self):
         return [
@@ -131,8 +141,6 @@ class UltraMemcacheClient(BaseClient):
     def _connect(self):
         addresses = address.parse_all(self.servers)
         ring = DISTRIBUTIONS[self.distribution](addresses)
-        former = self._cluster.servers if self._cluster is not None else ()
-        known = {server.address: server.health for server in former}
         servers = []
         for server in addresses:
             keeping = LockKeeping()
@@ -146,12 +154,16 @@ class UltraMemcacheClient(BaseClient):
                     server.text, flush=not ring.alike))
             health = Health(
                 server.text, self.retries, self.delay, self.blacktime, _tell)
-            if server.text in known:
-                health.inherit(known[server.text])
+            if server.place in self._health:
+                health.inherit(self._health[server.place])
+            self._health[server.place] = health
             pool = Pool(connection, self.maxPoolSize, self.pooltime)
             servers.append(
                 Server(server.text, pool, keeping, health, backlog))
-        return Cluster(servers, ring, self.failover)
+        cluster = Cluster(servers, ring, self.failover)
+        if self._cluster is not None:
+            cluster.inherit(self._cluster)
+        return cluster
 
     def _make_context(self):
         context = self.ssl_context
@@ -206,8 +218,14 @@ class UltraMemcacheClient(BaseClient):
             protocol.read_deleted, monotonic() + self.timeout)
 
     def _flush(self):
-        replies = self._cluster.request_all(
-            protocol.flush_all(), protocol.read_ok, self.timeout)
+        cluster = self._cluster
+        try:
+            replies = cluster.request_all(
+                protocol.flush_all(), protocol.read_ok, self.timeout)
+        except BaseException:
+            for server in cluster.servers:
+                server.backlog.add_all()
+            raise
         for server, reply in replies:
             if isinstance(reply, MemcacheError):
                 server.backlog.add_all()

@@ -7,6 +7,8 @@ import unittest
 from p01.memcache.address import Address
 from p01.memcache.address import parse
 from p01.memcache.address import parse_all
+from p01.memcache.client import MemcacheClient
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 class TestAddress(unittest.TestCase):
@@ -54,6 +56,14 @@ class TestAddress(unittest.TestCase):
             with self.assertRaisesRegex(ValueError, r"@a") as caught:
                 parse(text)
             self.assertNotIn('passw0rd', str(caught.exception))
+
+    def test_nor_do_those_of_the_clients(self):
+        for factory in MemcacheClient, UltraMemcacheClient:
+            for servers in ('user:passw0rd@a', ['user:passw0rd@a', 1],
+                            ['tls://user:passw0rd@a'], {'user:passw0rd@a'}):
+                with self.assertRaises((TypeError, ValueError)) as caught:
+                    factory(servers)
+                self.assertNotIn('passw0rd', str(caught.exception))
 
     def test_repeated(self):
         for first, second in (

@@ -227,10 +227,28 @@ class TestBacklog(BacklogCase):
         keys = [b'key:%d' % number for number in range(1201)]
         self.owe(*keys)
         self.deliver(keys[-1])
-        self.assertSent(
-            deletes(keys[-1]), deletes(*keys[:500]), deletes(*keys[500:1000]),
-            deletes(*keys[1000:-1]))
+        first, most = backlog.FIRST_BATCH, backlog.BATCH
+        sizes = [request.count(b'delete') for request in self.server.requests]
+        self.assertEqual(sizes[:3], [1, first, 2 * first])
+        self.assertEqual(max(sizes), most)
+        self.assertEqual(
+            b''.join(self.server.requests), deletes(keys[-1], *keys[:-1]))
         self.assertOwed()
+
+    def test_a_slow_server_is_not_asked_for_too_much(self):
+        # Half of the time is left for what the caller wants to know.
+        clock = Clock(self, backlog)
+
+        def slow(data):
+            clock.ahead += PATIENCE / 3
+            return right(data)
+
+        keys = [b'key:%d' % number for number in range(100)]
+        self.owe(*keys)
+        self.answer(slow, slow)
+        self.deliver()
+        self.assertSent(deletes(*keys[:16]), deletes(*keys[16:48]))
+        self.assertOwed(*keys[48:])
 
     def test_keys_of_many_threads(self):
         keys = [[b'%d:%d' % (thread, number) for number in range(300)]
@@ -242,7 +260,8 @@ class TestBacklog(BacklogCase):
     # failures
 
     def test_in_the_middle(self):
-        self.enterContext(mock.patch.object(backlog, 'BATCH', 2))
+        self.enterContext(mock.patch.multiple(
+            backlog, FIRST_BATCH=2, BATCH=2))
         self.owe(*b'a b c d e'.split())
         self.answer(right, ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
@@ -289,13 +308,13 @@ class TestBacklog(BacklogCase):
     def test_a_refused_delete_holds_up_that_key_only(self):
         clock = Clock(self, backlog)
         self.owe(b'a')
-        self.answer(REFUSED, REFUSED)
-        for _ in range(2):
+        self.answer(REFUSED, REFUSED, REFUSED)
+        for sent in [deletes(b'a')], []:
             with self.assertRaises(ServerError):
                 self.deliver(b'a')
             self.assertSent(deletes(b'a'))
             self.deliver()
-            self.assertSent()
+            self.assertSent(*sent)
         # What comes later waits for its pause, or until it is asked for.
         self.owe(b'b', b'c')
         self.deliver()
@@ -1113,13 +1132,14 @@ class TestClient(ScriptedCase):
 
     def test_both_are_refused(self):
         self.fill('a', 'b')
-        self.answer(*[REFUSED] * 3)
+        self.answer(*[REFUSED] * 4)
         self.assertIsNone(self.client_.set('a', 'new'))
         self.assertRequests('set', 'delete')
         self.assertIsNone(self.client_.query('a'))
         self.assertRequests('delete')
-        self.assertEqual(self.client_.query('b'), 'old b')
-        self.assertRequests('get')
+        for requests in ('delete', 'get'), ('get',):
+            self.assertEqual(self.client_.query('b'), 'old b')
+            self.assertRequests(*requests)
         self.assertIsNone(self.client_.query('a'))
         self.assertRequests('delete', 'get')
 
@@ -1210,6 +1230,42 @@ class TestClient(ScriptedCase):
         for _ in range(10):
             stored = self.client_.set('a', 'value')
         self.assertTrue(stored)
+
+    def test_an_interrupted_flush_is_repeated(self):
+        self.fill('a')
+        with (mock.patch.object(self.client_._cluster, 'request_all',
+                                side_effect=Interrupted),
+              self.assertRaises(Interrupted)):
+            self.client_.invalidateAll()
+        self.assertEqual(
+            self.client_.query('a', default=MISSING), MISSING)
+        self.assertRequests('flush_all', 'get')
+
+    def test_what_is_owed_survives_another_distribution(self):
+        for distribution in 'roundrobin', 'ketama', 'modulo':
+            self.fill('a')
+            self.answer(None)
+            self.assertIsNone(self.client_.invalidate('a'))
+            self.client_.distribution = distribution
+            self.assertEqual(
+                self.client_.query('a', default=MISSING), MISSING)
+            self.assertRequests('delete', 'delete', 'get')
+
+    def test_two_threads_set_attributes(self):
+        barrier = threading.Barrier(2)
+
+        def change(name, values):
+            barrier.wait(PATIENCE)
+            for value in values:
+                setattr(self.client_, name, value)
+
+        for result in (
+                self.in_thread(change, 'retries', range(1, 200)),
+                self.in_thread(change, 'maxPoolSize', range(1, 200))):
+            result()
+        [server] = self.client_._cluster.servers
+        self.assertEqual(server.health._retries, self.client_.retries)
+        self.assertEqual(server.pool._size, self.client_.maxPoolSize)
 
     def test_a_proxy_that_comes_back_and_is_to_be_flushed(self):
         store = self.store
@@ -1465,6 +1521,17 @@ class TestFailoverOfClient(ClientCase):
         self.assertTrue(self.client_.set(key, 'one'))
         self.wait(lambda: not self.health(0).absence)
         self.assertIsNone(self.client_.set(key, 'two'))
+        self.assertNotEqual(self.client_.query(key), 'one')
+
+    def test_an_address_is_spelled_differently_after_an_outage(self):
+        key = self.keys[0]
+        self.stop(0)
+        self.client_.set(key, 'one')
+        self.client_.servers = [
+            f'{server.address}/?1' for server in self.servers]
+        self.start(0)
+        self.assertTrue(self.client_.set(key, 'two'))
+        self.stop(0)
         self.assertNotEqual(self.client_.query(key), 'one')
 
     def test_an_attribute_is_set_between_two_outages(self):

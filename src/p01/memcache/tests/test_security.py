@@ -868,7 +868,7 @@ class AuthenticationTest(SecurityCase):
         for answer, words in (
                 (DENIED, 'CLIENT_ERROR authentication failure'),
                 (b'ERROR\r\n', 'ERROR'),
-                (b'SERVER_ERROR no\r\n', 'SERVER_ERROR no')):
+                (b'SERVER_ERROR no\r\n', 'an unexpected reply')):
             with self.subTest(answer):
                 server = self.server(answer, answer)
                 self.assertGoesDown(

@@ -212,6 +212,20 @@ class TestHealth(HealthCase):
         self.health.admit_connect(monotonic() + 1)
         self.health.admit_connect(monotonic() + 1)
 
+    def test_who_was_turned_away_opens_nothing(self):
+        self.health = Health(NAME, 1, 60, 60, self.tell)
+        self.health.failed(ConnectError('refused'))
+        for gate in self.health._asking, self.health._connecting:
+            gate._until = monotonic()
+            self.assertTrue(gate.let_in(monotonic() + 90))
+            until = gate._until
+            thread = threading.Thread(target=self.health.undecided)
+            thread.start()
+            thread.join()
+            self.assertEqual(gate._until, until)
+        self.health.undecided()
+        self.assertLess(self.health.pause, 61)
+
     def test_settled(self):
         self.assertTrue(self.health.is_settled(monotonic() + 1))
         self.fail()
