@@ -91,6 +91,10 @@ def _open(address, tls, keeping, deadline):
             connection.settimeout(remaining)
             connection.connect(place)
             if not address.is_unix:
+                if connection.getsockname() == connection.getpeername():
+                    # The kernel chose the very port that nobody listens on,
+                    # and would keep the server from starting there.
+                    raise ConnectionRefusedError('connected to itself')
                 connection.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:

@@ -26,13 +26,14 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
-from p01.memcache import address
 from p01.memcache import connection
 from p01.memcache import keeping
 from p01.memcache import protocol
 from p01.memcache import uclient
+from p01.memcache.address import parse
 from p01.memcache.connection import Connection
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ConnectError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import ReceiveTimeout
@@ -668,6 +669,23 @@ class Case10Test(FaultCase):
             self.timed(client.query, 0)))
         self.proxy.accept()
         self.assertRight(client)
+
+    def test_connected_to_itself(self):
+        # It happens once in so many tries, where nobody listens on a port
+        # that the kernel may choose for the other end.
+        class Selfish(socket.socket):
+
+            def connect(self, place):
+                self.bind(place)
+                super().connect(place)
+
+        with socket.socket() as free:
+            free.bind(('127.0.0.1', 0))
+            place = parse('{}:{}'.format(*free.getsockname()))
+        narcissus = Connection(place, keeping.LockKeeping())
+        with (mock.patch.object(connection.socket, 'socket', Selfish),
+              self.assertRaisesRegex(ConnectError, 'to itself')):
+            narcissus.connect(time.monotonic() + PATIENCE)
 
 
 class Case14Test(FaultCase):
@@ -1319,7 +1337,7 @@ class Case26Test(FaultCase):
     def read(self, fault):
         """What was found, and whether it came to its end."""
         connection = Connection(
-            address.parse(self.proxy.address), keeping.LockKeeping())
+            parse(self.proxy.address), keeping.LockKeeping())
         self.proxy.once(fault)
         found = {}
         deadline = time.monotonic() + self.timeout
