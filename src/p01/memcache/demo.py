@@ -12,7 +12,6 @@ import random
 import secrets
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -27,6 +26,7 @@ from p01.memcache.address import parse
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import Memcached
+from p01.memcache.testing import connect
 
 
 STANDARD = '127.0.0.1:11211'
@@ -55,13 +55,8 @@ PAGES = 2000
 
 
 def listens(address):
-    server = parse(address)
     try:
-        if server.is_unix:
-            with socket.socket(socket.AF_UNIX) as connection:
-                connection.connect(server.host)
-        else:
-            socket.create_connection((server.host, server.port), 1).close()
+        connect(address, 1).close()
     except OSError:
         return False
     return True

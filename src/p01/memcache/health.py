@@ -86,7 +86,6 @@ class Health:
         self._blacktime = blacktime
         self._tell = tell
         self.failures = 0  # in a row
-        self.is_down = False
         self._since = 0.0  # the first of the failures
         self._reason = ''  # of the last one
         self._settled_at = -math.inf
@@ -97,6 +96,10 @@ class Health:
 
     def after_fork(self):
         self._lock = threading.RLock()
+
+    @property
+    def is_down(self):
+        return self.failures >= self._retries
 
     @property
     def state(self):
@@ -170,9 +173,8 @@ class Health:
             self._reason = str(error)
             if isinstance(error, ConnectError):
                 self._connecting.shut()
-            if self.failures >= self._retries:
+            if self.is_down:
                 self._asking.shut()
-                self.is_down = True
             after = self.state
         if after != before:
             self._changed(before, after, str(error))
@@ -189,7 +191,6 @@ class Health:
             if self.is_down:
                 self._settle(self._blacktime)
             self.failures = 0
-            self.is_down = False
             self._asking.open()
         self._changed(before, 'up', reason)
 

@@ -20,6 +20,7 @@ from time import monotonic
 
 import zope.component
 
+from p01.memcache.address import parse
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.embedded import deadline
@@ -202,16 +203,15 @@ def free_ports(count):
         return [probe.getsockname()[1] for probe in probes]
 
 
-def _connect(address):
-    if address.startswith('unix:'):
-        family, where = socket.AF_UNIX, address.removeprefix('unix:')
-    else:
-        host, port = address.split(':')
-        family, where = socket.AF_INET, (host, int(port))
-    sock = socket.socket(family)
+def connect(address, timeout=_PATIENCE):
+    """Return a plain socket that is connected to the server."""
+    server = parse(address)
+    if not server.is_unix:
+        return socket.create_connection((server.host, server.port), timeout)
+    sock = socket.socket(socket.AF_UNIX)
     try:
-        sock.settimeout(_PATIENCE)
-        sock.connect(where)
+        sock.settimeout(timeout)
+        sock.connect(server.host)
     except BaseException:
         sock.close()
         raise
@@ -220,14 +220,14 @@ def _connect(address):
 
 def _listens(address):
     try:
-        _connect(address).close()
+        connect(address).close()
     except (ConnectionRefusedError, FileNotFoundError):
         return False
     return True
 
 
 def _flush(address):
-    with _connect(address) as sock, sock.makefile('rb') as replies:
+    with connect(address) as sock, sock.makefile('rb') as replies:
         sock.sendall(b'flush_all\r\n')
         reply = replies.readline()
     if reply != b'OK\r\n':

@@ -149,9 +149,10 @@ class UltraMemcacheClient(BaseClient):
                 self._credentials)
             # What a server has not heard of, it must hear of also if it is
             # asked in another way now.
-            backlog = self._backlogs.setdefault(
-                ring.alike or server.place, Backlog(
-                    server.text, flush=not ring.alike))
+            owner = 'proxies' if ring.alike else server.place
+            if owner not in self._backlogs:
+                self._backlogs[owner] = Backlog(
+                    server.text, flush=not ring.alike)
             health = Health(
                 server.text, self.retries, self.delay, self.blacktime, _tell)
             if server.place in self._health:
@@ -159,7 +160,8 @@ class UltraMemcacheClient(BaseClient):
             self._health[server.place] = health
             pool = Pool(connection, self.maxPoolSize, self.pooltime)
             servers.append(
-                Server(server.text, pool, keeping, health, backlog))
+                Server(server.text, pool, keeping, health,
+                       self._backlogs[owner]))
         cluster = Cluster(servers, ring, self.failover)
         if self._cluster is not None:
             cluster.inherit(self._cluster)

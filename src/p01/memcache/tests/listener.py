@@ -159,6 +159,17 @@ class Listener:
             self._changed.notify_all()
 
 
+async def until_first_ends(*pumps):
+    """Run them until one of them ends; return a list of those that did."""
+    pumps = [asyncio.ensure_future(pump) for pump in pumps]
+    try:
+        done, _ = await asyncio.wait(
+            pumps, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await ended(*pumps)
+    return list(done)
+
+
 async def ended(*tasks, message=None):
     """Cancel the tasks and wait until they are over, whatever they say."""
     for task in tasks:

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from p01.memcache.tests.listener import Listener
 from p01.memcache.tests.listener import close
-from p01.memcache.tests.listener import ended
+from p01.memcache.tests.listener import until_first_ends
 
 
 CHUNK = 1 << 16
@@ -106,14 +106,9 @@ class FaultProxy(Listener):
             await self._loop.sock_connect(server, self.upstream)
             server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             exchange = Exchange()
-            pumps = [
-                self._loop.create_task(pump(client, server, exchange))
-                for pump in (self._requests, self._replies)]
-            try:
-                done, _ = await asyncio.wait(
-                    pumps, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                await ended(*pumps)
+            done = await until_first_ends(
+                self._requests(client, server, exchange),
+                self._replies(client, server, exchange))
             if exchange.cut is None:
                 for pump in done:
                     pump.result()  # an RST from one side goes to the other

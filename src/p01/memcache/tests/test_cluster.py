@@ -182,6 +182,18 @@ class BacklogCase(ThreadedCase):
     def deliver(self, key=b'other'):
         self.backlog.deliver(self.server, key, soon())
 
+    def hold(self, *key):
+        """Owe a key, and begin to deliver it in a thread.
+
+        Returns the reply that does not come, and what gives the result.
+        """
+        held = Held(self)
+        self.owe(b'a')
+        self.answer(held)
+        first = self.in_thread(self.deliver, *key)
+        held.asked.wait(PATIENCE)
+        return held, first
+
     def assertOwed(self, *keys):
         self.assertEqual(sorted(self.backlog.keys), sorted(keys))
 
@@ -354,11 +366,7 @@ class TestBacklog(BacklogCase):
         self.assertSent(deletes(b'a'), deletes(b'a'))
 
     def test_others_go_on_meanwhile(self):
-        held = Held(self)
-        self.owe(b'a')
-        self.answer(held)
-        first = self.in_thread(self.deliver)
-        held.asked.wait(PATIENCE)
+        held, first = self.hold()
         start = monotonic()
         self.deliver(b'b')
         self.assertLess(monotonic() - start, PATIENCE / 2)
@@ -371,11 +379,7 @@ class TestBacklog(BacklogCase):
         return len(self.backlog._turn._waiting)
 
     def test_who_needs_the_key_waits(self):
-        held = Held(self)
-        self.owe(b'a')
-        self.answer(held)
-        first = self.in_thread(self.deliver)
-        held.asked.wait(PATIENCE)
+        held, first = self.hold()
         others = [self.in_thread(self.deliver, b'a') for _ in range(2)]
         self.wait(lambda: self.waiting() == 2)
         held.release.set()
@@ -400,11 +404,7 @@ class TestBacklog(BacklogCase):
             first()
 
     def test_a_wait_has_an_end(self):
-        held = Held(self)
-        self.owe(b'a')
-        self.answer(held)
-        first = self.in_thread(self.deliver)
-        held.asked.wait(PATIENCE)
+        held, first = self.hold()
         with self.assertRaisesRegex(ServerDown, 'is told of'):
             self.backlog.deliver(self.server, b'a', monotonic() + 0.02)
         self.assertEqual(self.waiting(), 0)
@@ -412,11 +412,7 @@ class TestBacklog(BacklogCase):
         first()
 
     def test_nobody_waits_for_a_server_that_is_down(self):
-        held = Held(self)
-        self.owe(b'a')
-        self.answer(held)
-        first = self.in_thread(self.deliver, b'a')  # the one that looks
-        held.asked.wait(PATIENCE)
+        held, first = self.hold(b'a')  # the one that looks
         self.server.health.down(60)
         start = monotonic()
         with self.assertRaises(ServerDown):
@@ -427,11 +423,7 @@ class TestBacklog(BacklogCase):
 
     def test_after_fork(self):
         # Another thread may be anywhere in here at the fork.
-        held = Held(self)
-        self.owe(b'a')
-        self.answer(held)
-        first = self.in_thread(self.deliver)
-        held.asked.wait(PATIENCE)
+        held, first = self.hold()
         locked, done = threading.Event(), threading.Event()
         self.addCleanup(done.set)
 

@@ -63,6 +63,7 @@ KEYWORDS = {
     'distribution': 'modulo',
     'failover': True,
 }
+VALUES = {**ARGUMENTS, **KEYWORDS}
 
 # What has to do with TLS and authentication needs files, and is tested with
 # them.
@@ -213,8 +214,7 @@ class ClientContract:
     # the attributes
 
     def attributes(self):
-        return [name for name in (*ARGUMENTS, *KEYWORDS)
-                if name in self.interface]
+        return [name for name in VALUES if name in self.interface]
 
     def test_every_attribute_is_tested(self):
         self.assertEqual(
@@ -241,14 +241,14 @@ class ClientContract:
 
     def test_arguments_by_name(self):
         for name in self.attributes():
-            value = {**ARGUMENTS, **KEYWORDS}[name]
+            value = VALUES[name]
             client = self.factory(**{name: value})
             self.assertEqual(getattr(client, name), value, name)
 
     def test_attributes_can_be_set(self):
         client = self.factory()
         for name in self.attributes():
-            value = {**ARGUMENTS, **KEYWORDS}[name]
+            value = VALUES[name]
             setattr(client, name, value)
             self.assertEqual(getattr(client, name), value, name)
 

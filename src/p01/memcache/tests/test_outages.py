@@ -290,19 +290,6 @@ class OutageCase(test_faults.FaultCase):
                 self.assertEqual(value[0], key)
         return [value and value[1] for value in values]
 
-    # Time
-
-    def assertInTime(self, scenario, limit=None, of=max):
-        """Like that of our base, of all the times or of what `of` makes."""
-        limit = self.timeout + SLACK if limit is None else limit
-        for _ in range(3):
-            self.spent.clear()
-            scenario()
-            took = of(self.spent)
-            if took <= limit:
-                return
-        self.fail(f'took {took:.4f} s, {limit:.4f} s are allowed')
-
     # Events and log
 
     @contextlib.contextmanager

@@ -50,7 +50,7 @@ from p01.memcache.testing import Memcached
 from p01.memcache.tests.certificates import Certificates
 from p01.memcache.tests.listener import HOST
 from p01.memcache.tests.listener import Listener
-from p01.memcache.tests.listener import ended
+from p01.memcache.tests.listener import until_first_ends
 from p01.memcache.tests.proxy import TWICE
 from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
@@ -197,15 +197,9 @@ class TLSServer(Listener):
             with socket.socket() as server:
                 server.setblocking(False)
                 await self._loop.sock_connect(server, self.upstream)
-                pumps = [
-                    self._loop.create_task(pump(encrypted, server))
-                    for pump in (self._requests, self._replies)]
-                try:
-                    done, _ = await asyncio.wait(
-                        pumps, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    await ended(*pumps)
-                for pump in done:
+                for pump in await until_first_ends(
+                        self._requests(encrypted, server),
+                        self._replies(encrypted, server)):
                     pump.result()
 
     async def _requests(self, encrypted, server):
@@ -1229,6 +1223,17 @@ class MemcachedCase(SecurityCase):
             server = 'tls://' * encrypted + server.address
         return super().client(server, **settings)
 
+    def assertComesBack(self, server):
+        """It is restarted, and empty, and works as before."""
+        client = self.client(server, retries=1, blacktime=0)
+        self.assertTrue(client.set('key', 'value'))
+        server.stop()
+        self.assertMiss(client)
+        server.start()
+        self.assertMiss(client)
+        self.assertTrue(client.set('key', 'value'))
+        self.assertEqual(client.query('key'), 'value')
+
 
 class MemcachedTLSTest(MemcachedCase):
 
@@ -1294,15 +1299,7 @@ class MemcachedTLSTest(MemcachedCase):
             '|not a line)')
 
     def test_restarted(self):
-        server = self.memcached(*self.tls_options())
-        client = self.client(server, retries=1, blacktime=0)
-        self.assertTrue(client.set('key', 'value'))
-        server.stop()
-        self.assertMiss(client)
-        server.start()
-        self.assertMiss(client)
-        self.assertTrue(client.set('key', 'value'))
-        self.assertEqual(client.query('key'), 'value')
+        self.assertComesBack(self.memcached(*self.tls_options()))
 
     def test_no_more_connections(self):
         """It is busy, as it is without TLS, and not down."""
@@ -1450,14 +1447,7 @@ class UnixSocketTest(MemcachedCase):
         self.assertMiss(classic)
 
     def test_restarted(self):
-        server = self.memcached(path=self.path)
-        client = self.client(server, retries=1, blacktime=0)
-        self.assertTrue(client.set('key', 'value'))
-        server.stop()
-        self.assertMiss(client)
-        server.start()
-        self.assertMiss(client)
-        self.assertTrue(client.set('key', 'value'))
+        self.assertComesBack(self.memcached(path=self.path))
 
     def test_frozen(self):
         server = self.memcached(path=self.path)
