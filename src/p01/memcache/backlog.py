@@ -8,6 +8,7 @@ what it had before an outage. A key is of no concern to the others: what is
 left over of a backlog that is not delivered yet holds up nobody.
 """
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -17,8 +18,6 @@ from p01.memcache import fork
 from p01.memcache import protocol
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import PoolTimeout
-from p01.memcache.errors import ReceiveError
-from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.pool import Pool
@@ -33,41 +32,12 @@ MOST = 10_000
 # into the buffers of the sockets, so neither side waits for the other to read.
 FIRST_BATCH, BATCH = 16, 512
 
-# A key that nobody has, to see whether a server answers.
-_NO_KEY = b'p01.memcache'
-
 # Seconds until keys that a server refused to invalidate are tried again, at
 # first and at most.
 _PAUSE, _LONGEST_PAUSE = 1, 64
 
 # Stands for all keys.
 _EVERYTHING = None
-
-
-def _flush(server, deadline):
-    """Flush the server; raise a `ServerError` if that is what it refuses.
-
-    A proxy closes the connection, and then answers what it knows. Closed a
-    second time, this is taken for a refusal.
-    """
-    if server.health.is_down:
-        _look(server, deadline)  # of this a proxy tells that it is back
-    for _ in range(2):
-        try:
-            return server.request(
-                protocol.flush_all(), protocol.read_ok, deadline)
-        except ReceiveTimeout:
-            raise
-        except ReceiveError as error:
-            refusal = str(error)
-        _look(server, deadline)
-    raise ServerError(refusal)
-
-
-def _look(server, deadline):
-    """Raise a `MemcacheError` unless the server answers."""
-    server.request(protocol.get([_NO_KEY]), protocol.read_values, deadline,
-                   [_NO_KEY], {})
 
 
 class _Turn:
@@ -85,7 +55,7 @@ class Backlog:
     """
 
     def __init__(self, name, flush=True):
-        self._name = name
+        self.name = name
         self._can_flush = flush
         self.keys = {}  # each with the mark of when it was added last
         self._marks = itertools.count(1)
@@ -116,7 +86,7 @@ class Backlog:
                 lost = 'old values may be seen until they expire'
         logger.warning(
             'memcached %s: more than %d invalidations are not delivered, %s',
-            self._name, MOST, lost)
+            self.name, MOST, lost)
 
     def add_all(self):
         if self._can_flush:
@@ -133,7 +103,7 @@ class Backlog:
         urgent = self._has(key)
         if server.health.absence:
             if urgent:
-                raise ServerDown(f'{self._name} is down')
+                raise ServerDown(f'{self.name} is down')
             return
         if not urgent and monotonic() < self._due:
             return
@@ -146,7 +116,7 @@ class Backlog:
         except PoolTimeout:
             if urgent:
                 raise ServerDown(
-                    f'{self._name} is told of invalidations') from None
+                    f'{self.name} is told of invalidations') from None
             return
         try:
             self._owner = threading.get_ident()
@@ -161,7 +131,7 @@ class Backlog:
             self._owner = None
             self._turn.give(turn)
         if self._has(key):
-            raise ServerError(f'{self._name} has not invalidated the key')
+            raise ServerError(f'{self.name} has not invalidated the key')
 
     def _has(self, key):
         return key in self.keys or _EVERYTHING in self.keys
@@ -169,13 +139,14 @@ class Backlog:
     def _deliver_flush(self, server, deadline):
         marks = dict(self.keys)
         try:
-            _flush(server, deadline)
+            server.request_uncommon(
+                protocol.flush_all(), protocol.read_ok, deadline)
         except (ClientError, ServerError) as error:
             # It never will, so there is no use in asking again.
             marks = {_EVERYTHING: marks[_EVERYTHING]}
             logger.warning(
                 'memcached %s cannot be flushed, old values may be seen until'
-                ' they expire: %s', self._name, error)
+                ' they expire: %s', self.name, error)
         self._remove(marks)
 
     def _deliver_due(self, server, deadline, but):
@@ -200,16 +171,16 @@ class Backlog:
                  if key is not _EVERYTHING and (mark := self.keys.get(key))}
         if not marks:
             return 0
-        try:
-            refused = server.request(
-                protocol.delete_all(marks), protocol.read_all_deleted,
-                deadline, marks)
-        except ClientError:
-            refused = list(marks)
-        for key in refused:
-            del marks[key]
-        self._remove(marks)
-        return len(refused)
+        replies = {}
+        # Whatever it does not take, it refuses.
+        with contextlib.suppress(ClientError):
+            server.request(
+                b''.join(map(protocol.delete, marks)), protocol.read_each,
+                deadline, marks, protocol.read_deleted, replies)
+        told = {key: mark for key, mark in marks.items()
+                if isinstance(replies.get(key), bool)}
+        self._remove(told)
+        return len(marks) - len(told)
 
     def _remove(self, marks):
         with self._lock:

@@ -2,105 +2,86 @@
 # ZPL 2.1, see LICENSE.txt
 """What all clients have in common: arguments, keys, values and misses.
 
-A client inherits `BaseClient` and implements five methods on bytes: `_store`,
-`_retrieve`, `_remove`, `_flush` and `_statistics`. Each of them raises a
-`MemcacheError` where it fails, and its user never sees that.
+A client inherits `BaseClient` and implements these methods, on bytes. Each
+raises a `MemcacheError` where it fails; the user of a client never sees it.
+
+``_retrieve(key, deadline)``
+    returns ``(data, flags)`` or None
+``_retrieve_many(keys, deadline)``
+    returns ``({key: (data, flags)}, [error of a server])``
+``_retrieve_unique(key, deadline)``
+    returns ``(data, flags, token)`` or None
+``_change(key, request, expires, read, deadline, server=None)``
+    sends ``request(expires)`` and returns what `read` makes of the reply; None
+    where the key is not on the server that a token was made by
+``_change_many(requests, expires, read, deadline)``
+    does so for ``{key: request}``, returns ``{key: reply or MemcacheError}``
+``_renew(key, request, expires, read, deadline)``
+    is `_change` for what leaves the value as it is
+``_lend(key, grace, deadline)``
+    returns a `Lease`
+``_is_leased(key, deadline)``
+    returns whether an empty value is none, but somebody computes one
+``_owe(key)``
+    has the key removed before this process reads it again, if it can
+``_flush(deadline)``, ``_statistics(deadline)``
+    return ``[(server, reply or MemcacheError)]``
 """
 
 import logging
-import math
 import time
-from numbers import Real
+from collections.abc import Iterable
+from collections.abc import Mapping
+from functools import partial
+from time import monotonic
 
 from zope.event import notify
 from zope.interface import implementer
-from zope.schema import Bool
-from zope.schema import Choice
 from zope.schema import Password
 from zope.schema.interfaces import IField
-from zope.schema.interfaces import RequiredMissing
-from zope.schema.interfaces import ValidationError
-from zope.schema.interfaces import WrongType
 
-from p01.memcache import address
 from p01.memcache import key as keys
+from p01.memcache import protocol
 from p01.memcache import serializer
+from p01.memcache import stamp
+from p01.memcache import strict
+from p01.memcache import token as tokens
+from p01.memcache.attribute import check_attribute
+from p01.memcache.attribute import expiry
 from p01.memcache.credentials import Secret
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.lease import Creation
+from p01.memcache.lease import is_claim
 
 
 logger = logging.getLogger('p01.memcache')
 
-# memcached takes a larger number for a unix time, of 31 bits.
-_RELATIVE = 60 * 60 * 24 * 30
-_LAST = 2 ** 31 - 1
-
 # Seconds in which the same message is logged once.
 _QUIET = 60
 
+# Keys of our own. Those that are built are hexadecimal digits.
+_GENERATION = b'generation:'
+_TAG = b'tag:'
 
-def expiry(lifetime):
-    """Return `lifetime`, in seconds, as memcached's ``exptime``."""
-    if (isinstance(lifetime, bool)
-            or not isinstance(lifetime, (int, float))
-            or not 0 <= lifetime < math.inf):
+
+def _check_number(name, value):
+    if (isinstance(value, bool) or not isinstance(value, int)
+            or not 0 <= value <= protocol.MAX_NUMBER):
         raise ValueError(
-            f'lifetime {lifetime!r}: must be a number of seconds, 0 or more')
-    seconds = math.ceil(lifetime)
-    if seconds <= _RELATIVE:
-        return seconds
-    moment = int(time.time()) + seconds
-    if moment > _LAST:
-        raise ValueError(
-            f'lifetime {lifetime!r}: must end before the 19th of January 2038,'
-            ' or be 0 to never end')
-    return moment
+            f'{name} {value!r}: must be a whole number from 0 to'
+            f' {protocol.MAX_NUMBER}')
 
 
-def check_attribute(field, value):
-    """Raise a ValueError or TypeError if `value` is not one of the field."""
-    name = field.__name__
-    shown = address.hide_secrets(repr(value)) if name == 'servers' else (
-        repr(value))
-    if isinstance(field, Choice) and value not in field.vocabulary:
-        raise ValueError(f'{name} {shown}: must be one of ' + ', '.join(
-            term.value for term in field.vocabulary))
-    if isinstance(field, Password):
-        # Other rules are for the two together, see `Credentials`. No error
-        # of the field: it would keep the value.
-        if not isinstance(value, (str, type(None))):
-            raise TypeError(f'{name}: must be str')
-        return
-    try:
-        if isinstance(value, bool) != isinstance(field, Bool):
-            raise WrongType(value, field._type, name)
-        field.validate(value)
-    except (WrongType, RequiredMissing):
-        kind = 'a number' if field._type is Real else field._type.__name__
-        raise TypeError(f'{name} {shown}: must be {kind}') from None
-    except (ValidationError, OverflowError) as error:
-        raise ValueError(f'{name} {shown}: {_rule(field, error)}') from None
-    if name == 'lifetime':
-        expiry(value)
-    elif name == 'namespace' and value is not None:
-        value.encode()
-    elif name == 'servers':
-        address.parse_all(value)
-
-
-def _rule(field, error):
-    bounds = ', '.join(
-        f'{word} {bound}' for word, bound in (
-            ('at least', getattr(field, 'min', None)),
-            ('at most', getattr(field, 'max', None)),
-            ('at least', getattr(field, 'min_length', None) or None))
-        if bound is not None)
-    rule = error.doc() if isinstance(error, ValidationError) else error
-    return f'{rule} ({bounds})' if bounds else rule
+def _listed(name, values):
+    """Return a list of the values; a single str is a mistake."""
+    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
+        raise TypeError(
+            f'{name} {values!r}: must be several, in a list for example')
+    return list(values)
 
 
 @implementer(IMemcacheClient)
@@ -113,13 +94,20 @@ class BaseClient:
     # Errors that are told elsewhere, as the change of a server's state.
     _told = ()
 
-    def __init__(self, servers, debug, pickleProtocol, lifetime, namespace):
+    # The generation that was seen last, and most likely is the one.
+    _generation = None
+
+    def __init__(self, servers, debug, pickleProtocol, lifetime, namespace,
+                 keyScheme, generations):
         self._logged = {}  # kind of trouble -> when it may be logged again
+        self._flights = {}  # built key -> the `Flight` of who computes it
         self.servers = servers
         self.debug = debug
         self.pickleProtocol = pickleProtocol
         self.lifetime = lifetime
         self.namespace = namespace
+        self.keyScheme = keyScheme
+        self.generations = generations
 
     def __setattr__(self, name, value):
         field = self._interface.get(name)
@@ -137,50 +125,169 @@ class BaseClient:
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
 
     def buildKey(self, key):
+        if self.keyScheme == 'strict':
+            return strict.build(key, self.namespace)
         return keys.build(key, self.namespace, self.pickleProtocol)
 
-    def set(self, key, data, lifetime=None, raw=False):
+    # One value
+
+    def set(self, key, data, lifetime=None, raw=False, dependencies=()):
         builtKey = self.buildKey(key)
-        expires = expiry(self.lifetime if lifetime is None else lifetime)
-        if raw:
-            data = serializer.raw_bytes(data)
-        else:
-            data = serializer.dumps(data, self.pickleProtocol)
+        expires = self._expiry(lifetime)
+        data = self._dump(data, raw)
+        tags = self._tags(dependencies)
+        size = len(data)
+        deadline = monotonic() + self._timeout
         try:
-            self._store(builtKey.encode(), data, serializer.FLAGS, expires)
+            wire = self._target(builtKey, deadline)
+            flags = serializer.FLAGS
+            if tags:
+                data = stamp.put(self._versions(wire, tags, deadline), data)
+                flags = serializer.STAMPED
+            self._store(wire, data, flags, expires, deadline)
         except MemcacheError as error:
-            self._degraded(
-                error, '%s: %d bytes not stored', builtKey, len(data))
+            self._degraded(error, '%s: %d bytes not stored', builtKey, size)
             return None
         return builtKey
 
     def query(self, key, raw=False, default=None):
-        builtKey = self.buildKey(key)
-        try:
-            found = self._retrieve(builtKey.encode())
-        except MemcacheError as error:
-            self._degraded(error, '%s: not read', builtKey)
-            return default
-        if found is None:
-            return default
-        try:
-            return serializer.loads(*found, raw)
-        except UnreadableValue as error:
-            self._degraded(error, '%s: not readable', builtKey)
-            notify(UnreadableValueEvent(self, key, error))
-            return default
+        return self._query(key, raw, default, self._look_up)
 
     def invalidate(self, key):
-        builtKey = self.buildKey(key)
+        reply = self._command(
+            self._change, key, 'not invalidated',
+            lambda wire, expires: protocol.delete(wire), None,
+            protocol.read_deleted)
+        return None if reply is None else True
+
+    def add(self, key, data, lifetime=None, raw=False):
+        return self._store_if(protocol.add, key, data, lifetime, raw)
+
+    def replace(self, key, data, lifetime=None, raw=False):
+        return self._store_if(protocol.replace, key, data, lifetime, raw)
+
+    def append(self, key, data):
+        # The server leaves its lifetime as it is.
+        return self._store_if(protocol.append, key, data, 0, raw=True)
+
+    def prepend(self, key, data):
+        return self._store_if(protocol.prepend, key, data, 0, raw=True)
+
+    def touch(self, key, lifetime=None):
+        return self._command(
+            self._renew, key, 'not touched', protocol.touch,
+            self._expiry(lifetime), protocol.read_touched)
+
+    def queryAndTouch(self, key, lifetime=None, raw=False, default=None):
+        expires = self._expiry(lifetime)
+
+        def look_up(builtKey, deadline):
+            wire = self._wire(builtKey, deadline)
+            return self._renew(
+                wire, partial(protocol.get_and_touch, wire), expires,
+                lambda reader: protocol.read_values(reader, (wire,), {}),
+                deadline).get(wire)
+
+        return self._query(key, raw, default, look_up)
+
+    def gets(self, key, raw=False, default=None):
+        missing, token = object(), None
+
+        def look_up(builtKey, deadline):
+            nonlocal token
+            found = self._retrieve_unique(
+                self._wire(builtKey, deadline), deadline)
+            if found is not None:
+                *found, token = found
+            return found
+
+        value = self._query(key, raw, missing, look_up)
+        return (default, None) if value is missing else (value, token)
+
+    def cas(self, key, data, token, lifetime=None, raw=False):
+        unique, server = tokens.parse(token)
+        data = self._dump(data, raw)
+        return self._command(
+            self._change, key, 'not stored', lambda wire, expires:
+            protocol.cas(wire, data, serializer.FLAGS, unique, expires),
+            self._expiry(lifetime), protocol.read_compared, server)
+
+    def increment(self, key, delta=1, initial=None, lifetime=None):
+        return self._count(protocol.increment, key, delta, initial, lifetime)
+
+    def decrement(self, key, delta=1, initial=None, lifetime=None):
+        return self._count(protocol.decrement, key, delta, initial, lifetime)
+
+    # Many values
+
+    def queryMany(self, keys, raw=False):
+        wanted = {}
+        for key in _listed('keys', keys):
+            builtKey = self.buildKey(key)
+            if wanted.setdefault(key, builtKey) != builtKey:
+                raise ValueError(
+                    f'keys: {key!r} equals another one, and is not the same'
+                    ' to memcached')
+        deadline = monotonic() + self._timeout
         try:
-            self._remove(builtKey.encode())
+            found = self._find(set(wanted.values()), deadline)
+            found = self._inspect(found, raw, deadline)
         except MemcacheError as error:
-            self._degraded(error, '%s: not invalidated', builtKey)
-            return None
-        return True
+            self._degraded(error, '%s: not read', f'{len(wanted)} keys')
+            return {}
+        missing = object()
+        values = (
+            (key, self._load(key, builtKey, found[builtKey], raw, missing))
+            for key, builtKey in wanted.items() if builtKey in found)
+        return {key: value for key, value in values if value is not missing}
+
+    def setMany(self, mapping, lifetime=None, raw=False):
+        if not isinstance(mapping, Mapping):
+            raise TypeError(
+                f'mapping {type(mapping).__name__}: must map keys to values')
+        pairs = [(key, self.buildKey(key)) for key in mapping]
+        dumped = {builtKey: self._dump(mapping[key], raw)
+                  for key, builtKey in pairs}
+        return self._command_many(
+            pairs, '%s: not stored',
+            lambda builtKey, wire: partial(
+                protocol.set, wire, dumped[builtKey], serializer.FLAGS),
+            self._expiry(lifetime), protocol.read_stored)
+
+    def invalidateMany(self, keys):
+        pairs = [(key, self.buildKey(key)) for key in _listed('keys', keys)]
+        return self._command_many(
+            pairs, '%s: not invalidated',
+            lambda builtKey, wire: lambda expires: protocol.delete(wire),
+            None, protocol.read_deleted)
+
+    # Values that are computed where there is none
+
+    def getOrCreate(self, key, factory, lifetime=None, grace=None,
+                    dependencies=()):
+        if not callable(factory):
+            raise TypeError(f'factory {factory!r}: must be callable')
+        lifetime = self.lifetime if lifetime is None else lifetime
+        return Creation(
+            self, key, factory, lifetime,
+            0 if grace is None else expiry(grace, 'grace'),
+            self._tags(dependencies)).run()
+
+    # All values
+
+    def invalidateNamespace(self):
+        if not self.generations:
+            raise ValueError(
+                'generations: must be on to invalidate a namespace')
+        return self._forget([self._generation_key])
+
+    def invalidateDependencies(self, *dependencies):
+        return self._forget(self._tags(dependencies))
 
     def invalidateAll(self):
-        errors = {server: reply for server, reply in self._flush()
+        self._flights.clear()
+        errors = {server: reply for server, reply in self._flush(
+                      monotonic() + self._timeout)
                   if isinstance(reply, MemcacheError)}
         if errors:
             raise NotInvalidated(errors)
@@ -189,7 +296,248 @@ class BaseClient:
         return [
             (server, {'error': str(reply)}
              if isinstance(reply, MemcacheError) else reply)
-            for server, reply in self._statistics()]
+            for server, reply in self._statistics(
+                monotonic() + self._timeout)]
+
+    # Arguments
+
+    def _expiry(self, lifetime):
+        return expiry(self.lifetime if lifetime is None else lifetime)
+
+    def _dump(self, data, raw):
+        if raw:
+            return serializer.raw_bytes(data)
+        return serializer.dumps(data, self.pickleProtocol)
+
+    def _tags(self, dependencies):
+        """Return the keys under which their versions are."""
+        tags = []
+        for dependency in _listed('dependencies', dependencies):
+            if not isinstance(dependency, str):
+                raise TypeError(f'dependency {dependency!r}: must be a str')
+            tags.append(_TAG + self.buildKey(dependency).encode())
+        return tags
+
+    # The key on the wire
+
+    @property
+    def _generation_key(self):
+        return _GENERATION + self.buildKey('').encode()
+
+    def _suffix(self, deadline):
+        """Return what is behind all keys of the namespace."""
+        if not self.generations:
+            return b''
+        key = self._generation_key
+        self._generation = stamp.current(self, [key], deadline)[key]
+        return b'.' + self._generation
+
+    def _wire(self, builtKey, deadline):
+        return builtKey.encode() + self._suffix(deadline)
+
+    def _suffix_of_targets(self, deadline):
+        try:
+            return self._suffix(deadline)
+        except MemcacheError:
+            # What is to be changed cannot be named, not even to remember it.
+            self._owe(self._generation_key)
+            raise
+
+    def _target(self, builtKey, deadline):
+        """Return the key on the wire of what is about to be changed."""
+        self._flights.pop(builtKey, None)
+        if not self.generations:
+            return builtKey.encode()
+        return builtKey.encode() + self._suffix_of_targets(deadline)
+
+    # Reading
+
+    def _query(self, key, raw, default, look_up):
+        builtKey = self.buildKey(key)
+        deadline = monotonic() + self._timeout
+        try:
+            found = look_up(builtKey, deadline)
+            # Most are values, and nothing but values.
+            if found is not None and (found[1] or not found[0]):
+                found = self._inspect(
+                    {builtKey: found}, raw, deadline).get(builtKey)
+        except MemcacheError as error:
+            self._degraded(error, '%s: not read', builtKey)
+            return default
+        if found is None:
+            return default
+        return self._load(key, builtKey, found, raw, default)
+
+    def _look_up(self, builtKey, deadline):
+        if self.generations:
+            return self._find([builtKey], deadline).get(builtKey)
+        return self._retrieve(builtKey.encode(), deadline)
+
+    def _find(self, builtKeys, deadline):
+        """Return ``{built key: (data, flags)}`` of what there is."""
+        if self.generations:
+            own = self._generation_key
+            suffix = b'.%b' % self._generation if self._generation else b''
+            # Most likely it is this generation still, so ask for all at once.
+            wires = {key.encode() + suffix: key for key in builtKeys}
+            found, errors = self._retrieve_many([own, *wires], deadline)
+            if found.pop(own, None) != (suffix[1:], serializer.FLAGS):
+                suffix = self._suffix(deadline)
+                wires = {key.encode() + suffix: key for key in builtKeys}
+                found, errors = self._retrieve_many(list(wires), deadline)
+        else:
+            wires = {key.encode(): key for key in builtKeys}
+            found, errors = self._retrieve_many(list(wires), deadline)
+        for error in errors:
+            self._degraded(error, '%s: not all read', f'{len(wires)} keys')
+        return {wires[wire]: item for wire, item in found.items()}
+
+    def _inspect(self, found, raw, deadline):
+        """Return those of ``{built key: (data, flags)}`` that are values."""
+        values, stamped = {}, {}
+        for builtKey, (data, flags) in found.items():
+            if flags == serializer.STAMPED:
+                try:
+                    stamped[builtKey] = stamp.take(data)
+                    continue
+                except UnreadableValue:
+                    pass  # and that is told when it is loaded
+            elif is_claim(data, flags) and not (
+                    raw and flags != serializer.CLAIM and not self._is_leased(
+                        self._wire(builtKey, deadline), deadline)):
+                continue
+            values[builtKey] = data, flags
+        if stamped:
+            current, errors = stamp.read(self, list({
+                key for versions, _ in stamped.values() for key in versions
+            }), deadline)
+            for error in errors:
+                self._degraded(error, '%s: versions not read', 'dependencies')
+            for builtKey, (versions, data) in stamped.items():
+                if all(current.get(key) == version
+                       for key, version in versions.items()):
+                    values[builtKey] = data, serializer.FLAGS
+        return values
+
+    def _load(self, key, builtKey, found, raw, default):
+        try:
+            return serializer.loads(*found, raw)
+        except UnreadableValue as error:
+            self._unreadable(key, builtKey, error)
+            return default
+
+    def _unreadable(self, key, builtKey, error):
+        self._degraded(error, '%s: not readable', builtKey)
+        notify(UnreadableValueEvent(self, key, error))
+
+    # Changing
+
+    def _command(self, send, key, trouble, request, expires, read, *args):
+        """Return the reply to ``request(key on the wire, expires)``, or None.
+
+        `send` is `_change` or `_renew`.
+        """
+        builtKey = self.buildKey(key)
+        deadline = monotonic() + self._timeout
+        try:
+            wire = self._target(builtKey, deadline)
+            return send(wire, partial(request, wire), expires, read, deadline,
+                        *args)
+        except MemcacheError as error:
+            self._degraded(error, '%s: ' + trouble, builtKey)
+            return None
+
+    def _store_if(self, command, key, data, lifetime, raw):
+        data = self._dump(data, raw)
+        return self._command(
+            self._change, key, 'not stored', lambda wire, expires:
+            command(wire, data, serializer.FLAGS, expires),
+            self._expiry(lifetime), protocol.read_stored_or_not)
+
+    def _count(self, command, key, delta, initial, lifetime):
+        _check_number('delta', delta)
+        if initial is not None:
+            _check_number('initial', initial)
+        expires = self._expiry(lifetime)
+        builtKey = self.buildKey(key)
+        deadline = monotonic() + self._timeout
+        try:
+            wire = self._target(builtKey, deadline)
+            count = partial(
+                self._change, wire, lambda expires: command(wire, delta), 0,
+                protocol.read_number, deadline)
+            number = count()
+            if number is None and initial is not None:
+                if self._change(
+                        wire, partial(protocol.add, wire, b'%d' % initial,
+                                      serializer.FLAGS),
+                        expires, protocol.read_stored_or_not, deadline):
+                    return initial
+                number = count()  # another one was faster
+            if number is False:
+                raise UnreadableValue('the value is not a number')
+            return number
+        except MemcacheError as error:
+            self._degraded(error, '%s: not counted', builtKey)
+            return None
+
+    def _command_many(self, pairs, trouble, request, expires, read):
+        """Return the keys for which it was not done.
+
+        `pairs` are keys and what was built of them; ``request(built key, key
+        on the wire)`` returns a function of the expiry.
+        """
+        deadline = monotonic() + self._timeout
+        for _, builtKey in pairs:
+            self._flights.pop(builtKey, None)
+        try:
+            suffix = self._suffix_of_targets(deadline)
+        except MemcacheError as error:
+            self._degraded(error, trouble, f'{len(pairs)} keys')
+            return [key for key, _ in pairs]
+        wires = {builtKey: builtKey.encode() + suffix for _, builtKey in pairs}
+        replies = self._change_many(
+            {wire: request(builtKey, wire)
+             for builtKey, wire in wires.items()}, expires, read, deadline)
+        failed = []
+        for key, builtKey in pairs:
+            reply = replies[wires[builtKey]]
+            if isinstance(reply, MemcacheError):
+                self._degraded(reply, trouble, builtKey)
+                failed.append(key)
+        return failed
+
+    def _store(self, wire, data, flags, expires, deadline):
+        self._change(wire, partial(protocol.set, wire, data, flags), expires,
+                     protocol.read_stored, deadline)
+
+    def _versions(self, wire, tags, deadline):
+        try:
+            return stamp.current(self, tags, deadline)
+        except MemcacheError:
+            # As if it were not acknowledged: the old value must not stay.
+            self._owe(wire)
+            raise
+
+    def _remove(self, wire, deadline):
+        self._change(wire, lambda expires: protocol.delete(wire), None,
+                     protocol.read_deleted, deadline)
+
+    def _forget(self, wires):
+        """Remove keys of our own; return True, or None where it failed."""
+        self._flights.clear()
+        replies = self._change_many(
+            {wire: partial(lambda wire, expires: protocol.delete(wire), wire)
+             for wire in wires},
+            None, protocol.read_deleted, monotonic() + self._timeout)
+        errors = [reply for reply in replies.values()
+                  if isinstance(reply, MemcacheError)]
+        for error in errors:
+            self._degraded(error, '%s: not invalidated', 'dependencies')
+        return None if errors else True
+
+    def _owe(self, wire):
+        """A client that remembers nothing owes nothing."""
 
     def _degraded(self, error, message, *args):
         """Log why an operation became a miss, each kind once a minute."""

@@ -2,11 +2,12 @@
 # ZPL 2.1, see LICENSE.txt
 """The classic memcache client, one connection per thread and server.
 
-python-memcached makes the requests, takes the values from the replies and
-keeps the threads apart (its client is a ``threading.local``). What it leaves
-open is closed here: a reply is checked against what was asked, nothing is
-unpickled on the way, and a connection is used again only if its last reply
-was read to the end.
+python-memcached finds the server of a key, sets and gets values, and keeps
+the threads apart (its client is a ``threading.local``). What it leaves open is
+closed here: a reply is checked against what was asked, nothing is unpickled on
+the way, and a connection is used again only if its last reply was read to the
+end. The other commands are those of `p01.memcache.protocol`: python-memcached
+does not tell their outcome from trouble.
 """
 
 import socket
@@ -16,10 +17,14 @@ import memcache
 from zope.interface import implementer
 
 from p01.memcache import fork
+from p01.memcache import lease
+from p01.memcache import meta
 from p01.memcache import protocol
+from p01.memcache import token
 from p01.memcache.address import hide_secrets
 from p01.memcache.address import parse
 from p01.memcache.base import BaseClient
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import MemcacheError
@@ -31,16 +36,17 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.reader import Reader
 
 
-# What is asked of the socket at a time. Together with the longest line the
-# one is less than 8 kB; the other bounds what a false length allocates.
-_LEAST = 4096
-_MOST = 1 << 20
+# So many keys are asked for at once.
+_MOST_KEYS = 1000
 
 
 class _Host(memcache._Host):
-    """One thread's connection to a server; ``with host:`` is an operation.
+    """One thread's connection to a server.
+
+    ``with host.until(deadline):`` is an operation.
 
     It is dirty from before the request until the reply was read to its end,
     whatever ends the operation in between.
@@ -48,6 +54,7 @@ class _Host(memcache._Host):
 
     dirty = True
     socket = None
+    knows_meta = None  # not tried yet
 
     def __init__(self, name, timeout, retry):
         self._address = address = parse(name)
@@ -61,8 +68,11 @@ class _Host(memcache._Host):
             (host, address.weight), socket_timeout=timeout, dead_retry=retry)
         self.name = name
 
+    def until(self, deadline):
+        self._deadline = deadline
+        return self
+
     def __enter__(self):
-        self._deadline = monotonic() + self.socket_timeout
         if not self._is_ready():
             self.close_socket()
             self._connect()
@@ -92,7 +102,7 @@ class _Host(memcache._Host):
 
     def _is_ready(self):
         """Whether it is connected, and nothing came since the last reply."""
-        if self.dirty or self.buffer:
+        if self.dirty or not self._reader.is_empty():
             return False
         try:
             self.socket.settimeout(0)
@@ -106,15 +116,15 @@ class _Host(memcache._Host):
     def _connect(self):
         if monotonic() < self.deaduntil:
             raise ServerDown(f'{self.name} failed a moment ago')
+        remaining = max(self._deadline - monotonic(), 0.001)
         try:
             if self._address.is_unix:
                 self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.settimeout(self.socket_timeout)
+                self.socket.settimeout(remaining)
                 self.socket.connect(self._address.host)
             else:
                 self.socket = socket.create_connection(
-                    (self._address.host, self._address.port),
-                    self.socket_timeout)
+                    (self._address.host, self._address.port), remaining)
                 self.socket.setsockopt(
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except (OSError, UnicodeError) as error:
@@ -122,7 +132,7 @@ class _Host(memcache._Host):
             trouble = (ConnectTimeout if isinstance(error, TimeoutError)
                        else ConnectError)
             raise trouble(f'{self.name}: cannot connect: {error}') from error
-        self.buffer = bytearray()
+        self._reader = Reader(self._receive)
 
     def _wait(self, method, argument, trouble, timeout):
         """Call a method of the socket, for what is left of the time."""
@@ -142,7 +152,24 @@ class _Host(memcache._Host):
             self.socket.recv, size, ReceiveError, ReceiveTimeout)
         if not data:
             raise ReceiveError(f'{self.name}: closed the connection')
-        self.buffer += data
+        return data
+
+    def ask(self, request, read, *args):
+        """Return what ``read(reader, *args)`` makes of the reply."""
+        self._wait(self.socket.sendall, request, SendError, SendTimeout)
+        return read(self._reader, *args)
+
+    def change(self, key, request, read):
+        """Return what `read` makes of the reply to a change of the key."""
+        try:
+            return self.ask(request, read)
+        except ServerError:
+            self.remove(key)
+            raise
+
+    def remove(self, key):
+        """The old value must not stand as if it had been replaced."""
+        self.ask(protocol.delete(key), protocol.read_deleted)
 
     # What python-memcached calls.
 
@@ -150,44 +177,20 @@ class _Host(memcache._Host):
         self._wait(super().send_cmd, cmd, SendError, SendTimeout)
 
     def recv(self, rlen):
-        while (missing := rlen - len(self.buffer)) > 0:
-            self._receive(max(_LEAST, min(missing, _MOST)))
-        data = bytes(memoryview(self.buffer)[:rlen])
-        del self.buffer[:rlen]
-        return data
+        return self._reader.read(rlen)
 
     def readline(self, raise_exception=False):
-        while (end := self.buffer.find(b'\r\n')) < 0:
-            if len(self.buffer) > protocol.MAX_LINE:
-                raise ProtocolError(
-                    f'a line without an end: {self.buffer[:80]!r}...')
-            self._receive(_LEAST)
-        if not end:
-            # To python-memcached it would be the end of the reply.
-            raise ProtocolError('an empty line')
-        return self.recv(end + 2)[:-2]
+        line = self._reader.readline(protocol.MAX_LINE)
+        # An empty one would be the end of the reply to python-memcached.
+        if not line.endswith(b'\r\n') or len(line) == 2:
+            raise protocol.unexpected(line)
+        return line[:-2]
 
     def expect(self, *texts, raise_exception=False):
         line = self.readline()
         if line not in texts:
             raise protocol.unexpected(line + b'\r\n')
         return line
-
-    # What it has no use for, or gets wrong.
-
-    def delete(self, key):
-        self.send_cmd(b'delete ' + key)
-        self.expect(b'DELETED', b'NOT_FOUND')
-
-    def statistics(self):
-        self.send_cmd(b'stats')
-        result = {}
-        while (line := self.readline()) != b'END':
-            if not line.startswith(b'STAT '):
-                raise protocol.unexpected(line + b'\r\n')
-            name, _, value = line[5:].decode('utf-8', 'replace').partition(' ')
-            result[name] = value
-        return result
 
 
 class _Client(memcache.Client):
@@ -243,9 +246,9 @@ class MemcacheClient(BaseClient):
 
     Every thread that uses it has a connection to every server, until the
     thread ends. An operation takes 3 seconds at most, plus the time to find
-    the address of a host's name, or to try several; `invalidateAll` and
-    `getStatistics` ask one server after the other. What a server did not
-    accept or answer in time is left alone by that thread for 3 seconds.
+    the address of a host's name, or to try several. Several servers are asked
+    one after the other. What a server did not accept or answer in time is
+    left alone by that thread for 3 seconds.
     """
 
     _timeout = 3
@@ -253,8 +256,10 @@ class MemcacheClient(BaseClient):
     _client = None
 
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
-                 pickleProtocol=-1, lifetime=3600, namespace=None):
-        super().__init__(servers, debug, pickleProtocol, lifetime, namespace)
+                 pickleProtocol=-1, lifetime=3600, namespace=None, *,
+                 keyScheme='compatible', generations=False):
+        super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
+                         keyScheme, generations)
         fork.register(self)
 
     def __setattr__(self, name, value):
@@ -279,37 +284,103 @@ class MemcacheClient(BaseClient):
 
     after_fork = close
 
-    def _store(self, key, data, flags, expires):
+    def _retrieve(self, key, deadline):
         client = self._client
-        with client.host(key) as host:
+        with client.host(key).until(deadline):
+            return client.get_multi([key]).get(key)
+
+    def _retrieve_many(self, keys, deadline):
+        found, errors = {}, []
+        for host, wanted in self._by_host(keys).items():
+            try:
+                with host.until(deadline):
+                    for start in range(0, len(wanted), _MOST_KEYS):
+                        batch = wanted[start:start + _MOST_KEYS]
+                        host.ask(protocol.get(batch), protocol.read_values,
+                                 set(batch), found)
+            except MemcacheError as error:
+                errors.append(error)
+        return found, errors
+
+    def _retrieve_unique(self, key, deadline):
+        host = self._client.host(key)
+        with host.until(deadline):
+            found = host.ask(protocol.gets(key), protocol.read_unique, key)
+        if found is None:
+            return None
+        data, flags, unique = found
+        return data, flags, token.make(unique, host.name)
+
+    def _store(self, key, data, flags, expires, deadline):
+        client = self._client
+        with client.host(key).until(deadline) as host:
             try:
                 client.set(key, (data, flags), expires)
             except ServerError:
-                # The old value must not stand as if it had been replaced.
-                host.delete(key)
+                host.remove(key)
                 raise
 
-    def _retrieve(self, key):
-        client = self._client
-        with client.host(key):
-            return client.get_multi([key]).get(key)
+    def _change(self, key, request, expires, read, deadline, server=None):
+        host = self._client.host(key)
+        if server not in (None, host.name):
+            return None
+        with host.until(deadline):
+            return host.change(key, request(expires), read)
 
-    def _remove(self, key):
-        with self._client.host(key) as host:
-            host.delete(key)
+    def _change_many(self, requests, expires, read, deadline):
+        replies = {}
+        changes = {key: request(expires) for key, request in requests.items()}
+        for host, keys in self._by_host(changes).items():
+            try:
+                with host.until(deadline):
+                    for key in keys:
+                        try:
+                            replies[key] = host.change(
+                                key, changes[key], read)
+                        except ServerError as error:
+                            replies[key] = error
+            except MemcacheError as error:
+                for key in keys:
+                    replies.setdefault(key, error)
+        return replies
 
-    def _flush(self):
-        return self._ask_all(_Host.flush)
+    def _renew(self, key, request, expires, read, deadline):
+        return self._change(key, request, expires, read, deadline)
 
-    def _statistics(self):
-        return self._ask_all(_Host.statistics)
+    def _lend(self, key, grace, deadline):
+        return lease.claim(self, key, deadline)
 
-    def _ask_all(self, ask):
+    def _is_leased(self, key, deadline):
+        # Other clients may use the meta commands.
+        host = self._client.host(key)
+        if host.knows_meta is False:
+            return False
+        try:
+            with host.until(deadline):
+                leased = host.ask(meta.is_leased(key), meta.read_is_leased)
+        except ClientError:
+            host.knows_meta = False
+            return False
+        return leased
+
+    def _by_host(self, keys):
+        hosts = {}
+        for key in keys:
+            hosts.setdefault(self._client.host(key), []).append(key)
+        return hosts
+
+    def _flush(self, deadline):
+        return self._ask_all(protocol.flush_all(), protocol.read_ok)
+
+    def _statistics(self, deadline):
+        return self._ask_all(protocol.stats(), protocol.read_stats)
+
+    def _ask_all(self, request, read):
         replies = []
         for host in self._client.servers:
             try:
-                with host:
-                    replies.append((host.name, ask(host)))
+                with host.until(monotonic() + self._timeout):
+                    replies.append((host.name, host.ask(request, read)))
             except MemcacheError as error:
                 replies.append((host.name, error))
         return replies

@@ -2,14 +2,139 @@
 # ZPL 2.1, see LICENSE.txt
 """The servers of a client: which of them is asked, and what goes to all."""
 
+import contextlib
 import itertools
 import math
-import threading
+import selectors
 from time import monotonic
 
+from p01.memcache import protocol
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
+from p01.memcache.errors import ServerError
+
+
+# So many keys are asked for at once. Then their values are read, so that
+# neither side waits for the other to read.
+_MOST_KEYS = 1000
+
+# So many changes, of so many bytes, are sent before the replies are read. A
+# larger value goes alone.
+_MOST_CHANGES, _MOST_BYTES = 500, 1 << 16
+
+_UNKNOWN = MemcacheError('not known')
+
+
+def _limit(expires, absent):
+    """Return when a value expires that stands in for those on absent servers.
+    """
+    if not absent or expires is None:
+        return expires
+    seconds = max(1, math.ceil(min(
+        other.health.absence for other in absent)))
+    return min(expires or seconds, seconds)
+
+
+def _share(deadline, count):
+    """Return by when the first of `count` that need time must be done."""
+    now = monotonic()
+    return now + (deadline - now) / count
+
+
+def _count_down(work):
+    return zip(range(len(work), 0, -1), list(work.items()), strict=True)
+
+
+def _deliver(server, keys, deadline):
+    """Tell the server to forget what it should have forgotten of the keys.
+
+    Returns a dict of those that it was not told of, and the errors.
+    """
+    refused = {}
+    for key in keys if server.backlog.keys else ():
+        try:
+            server.backlog.deliver(server, key, deadline)
+        except MemcacheError as error:
+            refused[key] = error
+    return refused
+
+
+def _reads(keys, found):
+    """Yield the requests that put what there is of the keys into `found`."""
+    for start in range(0, len(keys), _MOST_KEYS):
+        batch = keys[start:start + _MOST_KEYS]
+        yield protocol.get(batch), protocol.read_values, set(batch), found
+
+
+def _writes(changes, read, replies):
+    """Yield the requests that put a reply to each change into `replies`."""
+    for keys in _batches(changes):
+        yield (b''.join(map(changes.get, keys)), protocol.read_each, keys,
+               read, replies)
+
+
+def _batches(changes):
+    keys, size = [], 0
+    for key, data in changes.items():
+        size += len(data)
+        if keys and (size > _MOST_BYTES or len(keys) == _MOST_CHANGES):
+            yield keys
+            keys, size = [], len(data)
+        keys.append(key)
+    if keys:
+        yield keys
+
+
+def _exchange(work, deadline):
+    """Make each server's requests, all servers at the same time.
+
+    `work` maps servers to their requests, see `Server.converse`. Returns a
+    list of each server and its replies or error.
+    """
+    results, pending = {}, {}
+
+    def go_on(server, conversation, step):
+        try:
+            pending[server] = conversation, *conversation.send(step)
+        except StopIteration as end:
+            results[server] = end.value
+        except MemcacheError as error:
+            results[server] = error
+        if server in results:
+            pending.pop(server, None)
+
+    try:
+        # Always in the same order, so that two threads do not wait for the
+        # connections that the other one has.
+        for left, (server, requests) in _count_down(work):
+            go_on(server, server.converse(
+                requests, _share(deadline, left), deadline), None)
+        while pending:
+            for server in _ready(pending):
+                # One that stops within a reply leaves time for the others.
+                go_on(server, pending[server][0],
+                      _share(deadline, len(pending)))
+    finally:
+        for conversation, *_ in pending.values():
+            conversation.close()
+    return [(server, results[server]) for server in work]
+
+
+def _ready(pending):
+    """Wait; return those that have sent something, or whose time is over."""
+    if len(pending) == 1:
+        return list(pending)
+    # At the time of the call: gevent has its own.
+    selector = getattr(selectors, 'PollSelector', selectors.SelectSelector)
+    with selector() as waiting:
+        for server, (_, connection, _) in pending.items():
+            waiting.register(connection, selectors.EVENT_READ, server)
+        first = min(limit for *_, limit in pending.values())
+        ready = [key.data for key, _ in
+                 waiting.select(max(first - monotonic(), 0))]
+    now = monotonic()
+    return ready + [server for server, (*_, limit) in pending.items()
+                    if limit <= now and server not in ready]
 
 
 class Cluster:
@@ -48,33 +173,124 @@ class Cluster:
             server.backlog.deliver(server, key, deadline)
         return server
 
-    def change(self, key, request, expires, read, deadline):
+    def read_all(self, keys, deadline):
+        """Return what there is of the keys, ``{key: (data, flags)}``, and a
+        list of errors.
+        """
+        found, errors, work = {}, [], {}
+        for key, (server, _) in self._find_all(keys, deadline).items():
+            work.setdefault(server, []).append(key)
+        for left, (server, wanted) in _count_down(work):
+            refused = _deliver(server, wanted, _share(deadline, left))
+            errors += refused.values()
+            work[server] = _reads(
+                [key for key in wanted if key not in refused], found)
+        for _, reply in _exchange(work, deadline):
+            if isinstance(reply, MemcacheError):
+                errors.append(reply)
+        return found, errors
+
+    def change(self, key, request, expires, read, deadline, token=None):
         """Change the key's value by what ``request(expires)`` returns.
 
         Where it is not certain that this was done, the server will have to
         forget the key before it is asked for it again. Without `expires` it
-        is done only if it was done where the key belongs.
+        is done only if it was done where the key belongs. With `token`, the
+        name of a backlog, None is returned if the key is elsewhere now.
         """
         server, absent = self._find(key, deadline)
-        if absent and expires is not None:
-            seconds = max(1, math.ceil(min(
-                other.health.absence for other in absent)))
-            expires = min(expires or seconds, seconds)
-        data = request(expires)
+        if token is not None and token != server.backlog.name:
+            return None
+        data = request(_limit(expires, absent))
         for other in absent:
             other.backlog.add(key)
         try:
             if server.backlog.keys:
                 server.backlog.deliver(server, key, deadline)
             reply = server.request(data, read, deadline)
-        except BaseException:
-            # With fail-over others may have it, too, from a moment ago.
-            for other in self.servers if self._moves else (server,):
-                other.backlog.add(key)
+        except BaseException as error:
+            self.owe(key)
+            if isinstance(error, ServerError):
+                # The old value must not stand as if it had been replaced,
+                # not for other processes either.
+                with contextlib.suppress(MemcacheError):
+                    self.server(key, deadline)
             raise
         if absent and expires is None:
             raise ServerDown(f'{absent[0].address} is down')
         return reply
+
+    def change_all(self, requests, expires, read, deadline):
+        """Change the values of many keys, each as `change` does.
+
+        `requests` maps a key to its ``request(expires)``. Returns a dict of
+        the keys and their replies or errors.
+        """
+        homes = self._find_all(requests, deadline)
+        changes = [
+            (key, requests[key](_limit(expires, absent)))
+            for key, (_, absent) in homes.items()]
+        work, replies, away = {}, {}, {}
+        for key, data in changes:
+            server, absent = homes[key]
+            work.setdefault(server, {})[key] = data
+            for other in absent:
+                other.backlog.add(key)
+            if absent and expires is None:
+                away[key] = ServerDown(f'{absent[0].address} is down')
+        try:
+            for left, (server, wanted) in _count_down(work):
+                refused = _deliver(server, wanted, _share(deadline, left))
+                replies.update(refused)
+                work[server] = _writes(
+                    {key: data for key, data in wanted.items()
+                     if key not in refused}, read, replies)
+            for server, reply in _exchange(work, deadline):
+                if isinstance(reply, MemcacheError):
+                    for key, (home, _) in homes.items():
+                        if home is server:
+                            replies.setdefault(key, reply)
+        finally:
+            lost = [key for key in homes if isinstance(
+                replies.get(key, _UNKNOWN), MemcacheError)]
+            for key in lost:
+                self.owe(key)
+        for key in lost:
+            if isinstance(replies[key], ServerError):
+                with contextlib.suppress(MemcacheError):
+                    self.server(key, deadline)
+        return {**replies, **away}
+
+    def renew(self, key, request, expires, read, deadline):
+        """Request what leaves the value of the key as it is."""
+        server, absent = self._find(key, deadline)
+        data = request(_limit(expires, absent))
+        if server.backlog.keys:
+            server.backlog.deliver(server, key, deadline)
+        return server.request(data, read, deadline)
+
+    def owe(self, key):
+        """Have the key removed before its server is asked for it again."""
+        if self._moves:
+            # Others may have it, too, from a moment ago.
+            servers = self.servers
+        else:
+            servers = [self.servers[self._ring.find(key)]]
+        for server in servers:
+            server.backlog.add(key)
+
+    def ask_all(self, data, read, deadline):
+        """Ask all servers; return a list of each and its reply or error."""
+        return [
+            (server, reply if isinstance(reply, MemcacheError) else reply[0])
+            for server, reply in _exchange(
+                dict.fromkeys(self.servers, [(data, read)]), deadline)]
+
+    def _find_all(self, keys, deadline):
+        if self._ring.alike and keys:
+            # One proxy for all of them.
+            return dict.fromkeys(keys, self._find(None, deadline))
+        return {key: self._find(key, deadline) for key in keys}
 
     def _find(self, key, deadline):
         """Return the server to be asked, and those for which it stands in."""
@@ -101,37 +317,6 @@ class Cluster:
                 break  # what the next one has may be old
         # Nobody stands in. It is down, and says so.
         return home, absent
-
-    def request_all(self, data, read, timeout):
-        """Ask all servers at the same time, each for `timeout` seconds.
-
-        Returns a list of each server and its reply or error.
-        """
-        deadline = monotonic() + timeout
-        replies = {server: ReceiveTimeout('no reply in time')
-                   for server in self.servers}
-
-        def ask(server):
-            try:
-                reply = server.request(data, read, deadline)
-            except MemcacheError as error:
-                reply = error
-            replies[server] = reply
-
-        # Daemons, so that a server that hangs does not hold up the exit.
-        threads = {server: threading.Thread(
-            target=ask, args=(server,), name=server.address, daemon=True)
-                   for server in self.servers[1:]}
-        for server, thread in threads.items():
-            try:
-                thread.start()
-            except RuntimeError as error:
-                replies[server] = MemcacheError(str(error))
-        ask(self.servers[0])
-        for thread in threads.values():
-            if thread.ident:
-                thread.join(max(deadline - monotonic(), 0))
-        return list(replies.items())
 
     def close(self):
         for server in self.servers:

@@ -142,11 +142,11 @@ class Connection:
 
     def _authenticate(self, deadline):
         try:
-            self.request(
+            self.send(
                 protocol.authenticate(
                     self._credentials.username,
-                    self._credentials.password.reveal()),
-                protocol.read_stored, deadline)
+                    self._credentials.password.reveal()), deadline)
+            self.receive(protocol.read_stored, deadline)
         except (ProtocolError, ServerError) as error:
             self.dirty = True
             said = str(error)
@@ -167,6 +167,10 @@ class Connection:
         if self._stream is not None:
             self._stream.abort()
 
+    def fileno(self):
+        """Return the number of the socket, to wait for a reply."""
+        return self._stream.fileno()
+
     def is_ready(self):
         """Return whether it can be used, and nothing came meanwhile.
 
@@ -176,8 +180,7 @@ class Connection:
                 and self._reader.is_empty()
                 and self._stream.is_quiet())
 
-    def request(self, data, read, deadline, *args):
-        """Send `data` and return what ``read(reader, *args)`` makes of it."""
+    def send(self, data, deadline):
         self.dirty = True
         self._stream.deadline = deadline
         try:
@@ -185,6 +188,10 @@ class Connection:
         except SendError as error:
             self._explain(error)
             raise
+
+    def receive(self, read, deadline, *args):
+        """Return what ``read(reader, *args)`` makes of the reply."""
+        self._stream.deadline = deadline
         self._reader.fill()
         try:
             reply = read(self._reader, *args)

@@ -7,8 +7,8 @@ memcached 1.6.18 does, to the byte, also where that is odd: one scenario in
 `tests/test_embedded.py` runs on both. It shares no code with the client side,
 so neither can hide a mistake of the other.
 
-What it is not: there is no bound on memory and no LRU eviction, no meta
-commands (`mg`, `ms` ... are an `ERROR`, as to an older server), no binary
+What it is not: there is no bound on memory and no LRU eviction, of the meta
+commands no `me`, which shows what an LRU and slabs are made of, no binary
 protocol, no TLS, no SASL, no UDP, no IPv6, and `stats` knows the common
 names only. Lifetimes end to the moment, and what `flush_all` or time took
 away is not counted any more, whereas memcached's clock ticks once a second,
@@ -16,6 +16,8 @@ and its counts include what is gone until it comes across it.
 """
 
 import asyncio
+import base64
+import binascii
 import collections
 import math
 import os
@@ -26,11 +28,20 @@ import threading
 import time
 from time import monotonic
 
+from p01.memcache import embedded_meta
+from p01.memcache.embedded_meta import EX
+from p01.memcache.embedded_meta import HD
+from p01.memcache.embedded_meta import NF
+from p01.memcache.embedded_meta import NS
+
 
 #: The release whose behaviour this is.
 VERSION = '1.6.18'
 
 KEY_LENGTH = 250
+#: What the line of a meta command may have behind the key.
+META_WORDS = 17
+OPAQUE_LENGTH = 31
 THIRTY_DAYS = 60 * 60 * 24 * 30
 #: What `stats` tells; clients compute with it, but nothing is evicted here.
 LIMIT_MAXBYTES = 64 * 1024 * 1024
@@ -62,10 +73,12 @@ COUNTERS = (
 END = b'END\r\n'
 ERROR = b'ERROR\r\n'
 NOT_FOUND = b'NOT_FOUND\r\n'
-NOT_STORED = b'NOT_STORED\r\n'
+STORED = {HD: b'STORED\r\n', NS: b'NOT_STORED\r\n', EX: b'EXISTS\r\n',
+          NF: NOT_FOUND}
 OK = b'OK\r\n'
 BAD_FORMAT = b'CLIENT_ERROR bad command line format\r\n'
 BAD_EXPTIME = b'CLIENT_ERROR invalid exptime argument\r\n'
+BAD_TOKEN = b'CLIENT_ERROR bad token in command line format\r\n'
 
 
 class Refused(Exception):
@@ -89,6 +102,13 @@ def unsigned(text, refusal=BAD_FORMAT):
     return number(text, 0, 2**64, refusal)
 
 
+def data_length(text):
+    length = signed(text)
+    if not 0 <= length < 2**31 - len('\r\n'):
+        raise Refused(BAD_FORMAT)
+    return length
+
+
 def check_key(key):
     if len(key) > KEY_LENGTH:
         raise Refused(BAD_FORMAT)
@@ -106,6 +126,89 @@ def deadline(exptime):
     return monotonic() + exptime
 
 
+def meta_lifetime(text):
+    return deadline(signed(text, BAD_TOKEN))
+
+
+def meta_mode(text):
+    if len(text) != 1:
+        raise Refused(b'CLIENT_ERROR incorrect length for M token\r\n')
+    return text
+
+
+#: The flags of the meta commands, and what reads their arguments. Each
+#: command takes them all, and ignores those which are not its own.
+META_FLAGS = dict.fromkeys('bcfhIklLOPqstuv', bytes) | {
+    'C': lambda text: unsigned(text, BAD_TOKEN),
+    'D': lambda text: unsigned(
+        text, b'CLIENT_ERROR invalid numeric delta value\r\n'),
+    'F': lambda text: unsigned(text) % 2**32,
+    'J': lambda text: unsigned(
+        text, b'CLIENT_ERROR invalid numeric initial value\r\n'),
+    'M': meta_mode,
+    'N': meta_lifetime,
+    'R': lambda text: seconds_left(meta_lifetime(text)),
+    'T': meta_lifetime,
+}
+
+
+def read_flags(words):
+    """The flags of a meta command by their letters."""
+    flags = {}
+    for word in words:
+        letter = chr(word[0])
+        if letter in flags or letter >= '\x7f':
+            raise Refused(b'CLIENT_ERROR duplicate flag\r\n')
+        if letter not in META_FLAGS:
+            raise Refused(b'CLIENT_ERROR invalid flag\r\n')
+        flags[letter] = word[1:]
+    return {letter: META_FLAGS[letter](text)
+            for letter, text in flags.items()}
+
+
+def decode_key(key):
+    try:
+        return base64.b64decode(key, validate=True)
+    except binascii.Error:
+        raise Refused(b'CLIENT_ERROR error decoding key\r\n') from None
+
+
+def check_words(command, key, words):
+    check_key(key)
+    if len(words) > META_WORDS:
+        raise Refused(b'CLIENT_ERROR options flags %btoo long\r\n' % (
+            b'are ' if command == 'mg' else b''))
+
+
+def read_request(command, key, words):
+    """The key and the flags of a meta command."""
+    try:
+        flags = read_flags(words)
+        if 'b' in flags:
+            key = decode_key(key)
+    except Refused:
+        if command in ('md', 'ma'):
+            raise Refused(
+                b'CLIENT_ERROR invalid or duplicate flag\r\n') from None
+        raise
+    modes = embedded_meta.MODES.get(command)
+    if modes and 'M' in flags and flags['M'] not in modes:
+        raise Refused(
+            b'CLIENT_ERROR invalid mode for %b M token\r\n' % (
+                command.encode()))
+    if len(flags.get('O', b'')) > OPAQUE_LENGTH:
+        raise Refused(b'CLIENT_ERROR opaque token too long\r\n')
+    return key, flags
+
+
+def seconds_left(expires):
+    """A remaining lifetime as memcached tells it: whole, and -1 for ever."""
+    if expires == math.inf:
+        return -1
+    # What begins now is whole, though no float is exact.
+    return max(math.ceil(round(expires - monotonic(), 3)), 0)
+
+
 def item_size(key, flags, length):
     """The bytes which an item takes in memcached, by its own arithmetic."""
     return ITEM_OVERHEAD + len(key) + length + (4 if flags else 0)
@@ -113,12 +216,29 @@ def item_size(key, flags, length):
 
 class Item:
 
-    __slots__ = ('value', 'flags', 'expires', 'cas')
+    __slots__ = ('value', 'flags', 'expires', 'cas', 'used', 'fetched',
+                 'stale', 'token', 'binary')
 
     def __init__(self, value, flags, expires):
         self.value = value
         self.flags = flags
         self.expires = expires
+        self.used = monotonic()
+        # The meta commands tell these, and some of them set them.
+        self.fetched = False
+        self.stale = False
+        self.token = b''
+        self.binary = False
+
+    def use(self):
+        self.used = monotonic()
+        self.fetched = True
+
+    def seconds_idle(self):
+        return int(monotonic() - self.used)
+
+    def seconds_left(self):
+        return seconds_left(self.expires)
 
 
 class Storage:
@@ -144,18 +264,67 @@ class Storage:
             item = None
         return item
 
-    def put(self, key, item):
-        self.items[key] = item
+    def put(self, key, value, flags, expires):
+        item = self.items[key] = Item(value, flags, expires)
         self.counters['total_items'] += 1
         self.renew(item)
+        return item
 
     def renew(self, item):
         """Let no `cas` take an item for what it was before."""
         self.last_cas += 1
         item.cas = self.last_cas
 
+    def store(self, mode, key, value, flags, expires, cas=0,
+              invalidate=False):
+        """Store a value if the mode lets it; the code tells."""
+        old = self.find(key)
+        late = False
+        if mode == 'cas':
+            # What comes too late may be better than what was invalidated.
+            late = invalidate and old is not None and 0 < cas < old.cas
+            if old is not None and old.cas != cas and not late:
+                self.counters['cas_badval'] += 1
+                return EX
+            self.count('cas', old)
+            if old is None:
+                return NF
+        elif mode != 'set' and (mode == 'add') != (old is None):
+            return NS
+        if mode in ('append', 'prepend'):
+            if cas and old.cas != cas:
+                return EX
+            flags, expires = old.flags, old.expires
+            value = old.value + value if mode == 'append' else value + old.value
+            if not self.fits(key, flags, len(value)):
+                return NS
+        item = self.put(key, value, flags, expires)
+        if late:
+            item.expires, item.token, item.stale = old.expires, old.token, True
+        return HD
+
+    def calculate(self, command, key, item, delta):
+        """The item that has the sum or the difference."""
+        value = unsigned(
+            item.value, b'CLIENT_ERROR cannot increment or decrement '
+                        b'non-numeric value\r\n')
+        self.count(command, item)
+        value = ((value + delta) % 2**64 if command == 'incr'
+                 else max(value - delta, 0))
+        digits = b'%d' % value
+        if len(digits) > len(item.value):
+            return self.put(key, digits, item.flags, item.expires)
+        # memcached writes the digits over the old ones.
+        item.value = digits.ljust(len(item.value))
+        self.renew(item)
+        return item
+
     def fits(self, key, flags, length):
         return item_size(key, flags, length) <= self.max_item_size
+
+    def count_fetch(self, command, found):
+        self.counters[f'cmd_{command}'] += 1
+        self.count(command, found)
 
     def count(self, command, found):
         self.counters[f'{command}_{"hits" if found else "misses"}'] += 1
@@ -313,10 +482,10 @@ class Connection(asyncio.Protocol):
             check_key(key)
         for key in keys:
             item = storage.find(key)
-            storage.counters['cmd_touch' if touch else 'cmd_get'] += 1
-            storage.count('touch' if touch else 'get', item)
+            storage.count_fetch('touch' if touch else 'get', item)
             if item is None:
                 continue
+            item.use()
             if touch:
                 item.expires = expires
             yield b'VALUE %b %d %d%b\r\n%b\r\n' % (
@@ -329,42 +498,26 @@ class Connection(asyncio.Protocol):
         check_key(key)
         flags = unsigned(flags) % 2**32
         expires = deadline(signed(exptime))
-        length = signed(length)
-        cas = unsigned(more[0]) if command == 'cas' else None
-        if not 0 <= length < 2**31 - len('\r\n'):
-            raise Refused(BAD_FORMAT)
+        cas = unsigned(more[0]) if command == 'cas' else 0
+        value = yield from self.read_value(
+            key, flags, data_length(length), command == 'set')
+        code = self.storage.store(command, key, value, flags, expires, cas)
+        yield STORED[code]
+
+    def read_value(self, key, flags, length, replaces):
+        storage = self.storage
         if not storage.fits(key, flags, length):
             storage.counters['store_too_large'] += 1
             # Whoever sets a value does not want to see the old one again.
-            if command == 'set':
+            if replaces:
                 storage.items.pop(key, None)
             yield from self.skip_block(length + len('\r\n'))
-            yield b'SERVER_ERROR object too large for cache\r\n'
-            return
+            raise Refused(b'SERVER_ERROR object too large for cache\r\n')
         value = yield from self.read_block(length + len('\r\n'))
         storage.counters['cmd_set'] += 1
         if not value.endswith(b'\r\n'):
             raise Refused(b'CLIENT_ERROR bad data chunk\r\n')
-        value = value[:-len('\r\n')]
-
-        old = storage.find(key)
-        if command == 'cas' and old is not None and old.cas != cas:
-            storage.counters['cas_badval'] += 1
-            raise Refused(b'EXISTS\r\n')
-        if command == 'cas':
-            storage.count('cas', old)
-        if command == 'add' and old is not None:
-            raise Refused(NOT_STORED)
-        if command not in ('set', 'add') and old is None:
-            raise Refused(NOT_FOUND if command == 'cas' else NOT_STORED)
-        if command in ('append', 'prepend'):
-            flags, expires = old.flags, old.expires
-            value = (old.value + value if command == 'append'
-                     else value + old.value)
-            if not storage.fits(key, flags, len(value)):
-                raise Refused(NOT_STORED)
-        storage.put(key, Item(value, flags, expires))
-        yield b'STORED\r\n'
+        return value[:-len('\r\n')]
 
     def delete(self, command, key, *more):
         if more not in ((), (b'0',), (b'noreply',), (b'0', b'noreply')):
@@ -382,10 +535,10 @@ class Connection(asyncio.Protocol):
         check_key(key)
         expires = deadline(signed(exptime, BAD_EXPTIME))
         item = self.storage.find(key)
-        self.storage.counters['cmd_touch'] += 1
-        self.storage.count(command, item)
+        self.storage.count_fetch(command, item)
         if item is None:
             raise Refused(NOT_FOUND)
+        item.use()
         item.expires = expires
         yield b'TOUCHED\r\n'
 
@@ -398,20 +551,28 @@ class Connection(asyncio.Protocol):
         if item is None:
             storage.count(command, None)
             raise Refused(NOT_FOUND)
-        value = unsigned(
-            item.value, b'CLIENT_ERROR cannot increment or decrement '
-                        b'non-numeric value\r\n')
-        storage.count(command, item)
-        value = ((value + delta) % 2**64 if command == 'incr'
-                 else max(value - delta, 0))
-        digits = b'%d' % value
-        if len(digits) > len(item.value):
-            storage.put(key, Item(digits, item.flags, item.expires))
-        else:
-            # memcached writes the digits over the old ones.
-            item.value = digits.ljust(len(item.value))
-            storage.renew(item)
-        yield digits + b'\r\n'
+        item = storage.calculate(command, key, item, delta)
+        yield item.value.rstrip() + b'\r\n'
+
+    def meta_noop(self, command, *args):
+        yield b'MN\r\n'
+
+    def meta(self, command, key, *words):
+        check_words(command, key, words)
+        key, flags = read_request(command, key, words)
+        yield embedded_meta.COMMANDS[command](self.storage, key, flags)
+
+    def meta_store(self, command, key, *words):
+        check_words(command, key, words)
+        length = data_length(words[0] if words else b'')
+        try:
+            key, flags = read_request(command, key, words[1:])
+        except Refused:
+            yield from self.skip_block(length + len('\r\n'))
+            raise
+        value = yield from self.read_value(
+            key, flags.get('F', 0), length, True)
+        yield embedded_meta.store(self.storage, key, flags, value)
 
     def flush_all(self, command, *args):
         storage = self.storage
@@ -474,6 +635,11 @@ COMMANDS = {
     b'touch': (Connection.touch, 2, 3),
     b'incr': (Connection.calculate, 2, 3),
     b'decr': (Connection.calculate, 2, 3),
+    b'mn': (Connection.meta_noop, 0, ANY),
+    b'mg': (Connection.meta, 1, ANY),
+    b'ms': (Connection.meta_store, 1, ANY),
+    b'md': (Connection.meta, 1, ANY),
+    b'ma': (Connection.meta, 1, ANY),
     b'flush_all': (Connection.flush_all, 0, 2),
     b'verbosity': (Connection.verbosity, 1, 2),
     b'version': (Connection.version, 0, ANY),

@@ -74,14 +74,36 @@ class IMemcacheClient(Interface):
         description=(
             'Text in front of every key, to keep applications on the same '
             'servers apart. Nothing separates it from the key: namespace '
-            '"a" with key "bc" is namespace "ab" with key "c".'),
+            '"a" with key "bc" is namespace "ab" with key "c", unless '
+            'keyScheme is "strict".'),
         required=False,
         default=None)
 
-    def buildKey(key):
-        """Return the memcached key for `key`: 32 hexadecimal digits, a str.
+    keyScheme = schema.Choice(
+        title='Key scheme',
+        description=(
+            'How keys are built, see `buildKey`. "compatible" is what all '
+            'releases of this package did. "strict" keeps all keys apart, and '
+            'refuses those that would differ between processes. Every '
+            'process that shares the cache must have the same.'),
+        values=('compatible', 'strict'),
+        default='compatible')
 
-        They are the MD5 of the namespace and then of
+    generations = schema.Bool(
+        title='Generations',
+        description=(
+            'Whether `invalidateNamespace` can be used. A key on the wire '
+            "then ends with the namespace's generation, which is stored in "
+            'memcached. Reading asks for it together with the values; '
+            'everything else needs one more round trip. Every process that '
+            'shares the cache must have the same.'),
+        default=False)
+
+    def buildKey(key):
+        """Return the memcached key for `key`, a str of hexadecimal digits.
+
+        With the scheme "compatible" they are the MD5 (32 digits) of the
+        namespace and then of
 
         - a str's UTF-8,
         - bytes as they are,
@@ -93,11 +115,29 @@ class IMemcacheClient(Interface):
         as a key where equal objects have equal pickles: a dict's depends on
         the order of its items, a set's on the process.
 
-        A key that cannot be pickled, or a str that has no UTF-8, is a
-        ``ValueError``.
+        With the scheme "strict" they are the BLAKE2b (64 digits) of the
+        namespace, with its length, and of an encoding that keeps all keys
+        apart: ``1``, ``'1'``, ``b'1'``, ``True`` and ``1.0`` are five keys.
+        Equal keys of the same types are the same key in every process,
+        whatever the order of a dict or a set. A key is
+
+        - a str, bytes, int, float, bool, None, date, datetime, time,
+          timedelta or UUID,
+        - a member of an enum that can be imported,
+        - a persistent object that has got its ``_p_oid``; the name of its
+          database counts, where it has one,
+        - a tuple, list, set, frozenset or dict of these. A frozenset is as
+          the set. A time or datetime is its local time and its offset.
+
+        Anything else is a ``TypeError`` that tells where in the key it
+        stands, and so is an instance of a subclass, which may be more than
+        its base shows.
+
+        With both, a key that cannot be built (of what cannot be pickled, of
+        a str that has no UTF-8, of NaN) is a ``ValueError``.
         """
 
-    def set(key, data, lifetime=None, raw=False):
+    def set(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data` and return the built key, or None if it isn't stored.
 
         `lifetime` is a number of seconds, not negative, and is rounded up to
@@ -113,6 +153,14 @@ class IMemcacheClient(Interface):
         older one, or none. Where the server refused it (as it does if it is
         larger than the server's item size, 1 MiB by default), an older value
         is removed.
+
+        `dependencies` are several str, such as ``('path:/shop', 'user:7')``:
+        the value is a miss after `invalidateDependencies` of one of them.
+        Their versions are read first, one round trip, and compared whenever
+        the value is read, one more for all values of a `queryMany`. They are
+        those of now: what was computed before, from something that was
+        invalidated meanwhile, is taken for new. `getOrCreate` reads them
+        before it computes.
         """
 
     def query(key, raw=False, default=None):
@@ -132,6 +180,162 @@ class IMemcacheClient(Interface):
 
         Returns True if it is gone or wasn't there, None if its server could
         not be told: then the old value may be seen until it expires.
+        """
+
+    def add(key, data, lifetime=None, raw=False):
+        """Store `data` unless there is a value.
+
+        Returns True if it is stored, False if there is a value, None if
+        nobody knows. The arguments are those of `set`. While another one
+        computes a value for `getOrCreate` there is one, although `query` does
+        not find it.
+        """
+
+    def replace(key, data, lifetime=None, raw=False):
+        """Store `data` if there is a value.
+
+        Returns True if it is stored, False if there was no value, None if
+        nobody knows. The arguments are those of `set`.
+        """
+
+    def append(key, data):
+        """Put bytes behind a raw value, which keeps its lifetime.
+
+        Returns True if that was done, False if there is no value, None if
+        nobody knows. `data` that is not bytes is a ``ValueError``. It would
+        break a value that is pickled, or that has dependencies.
+        """
+
+    def prepend(key, data):
+        """Put bytes in front of a raw value, as `append` does behind it."""
+
+    def touch(key, lifetime=None):
+        """Give the value a new lifetime, which begins now.
+
+        Returns True if that was done, False if there is no value, None if
+        nobody knows. The lifetime is that of `set`.
+        """
+
+    def queryAndTouch(key, lifetime=None, raw=False, default=None):
+        """Return the value as `query` does, and give it a new lifetime.
+
+        This is memcached's command ``gat``, which some proxies do not know:
+        with them it is always a miss.
+        """
+
+    def gets(key, raw=False, default=None):
+        """Return ``(value, token)``, or ``(default, None)`` if there is none.
+
+        The token is a str for `cas`. Otherwise this is `query`.
+        """
+
+    def cas(key, data, token, lifetime=None, raw=False):
+        """Store `data` if the value is still the one that `gets` returned.
+
+        Returns True if it is stored; False if the value was changed by
+        another, `gets` it anew; None if there is no value any more, or nobody
+        knows: `add` one. A token that is none is a ``ValueError``. The other
+        arguments are those of `set`.
+        """
+
+    def increment(key, delta=1, initial=None, lifetime=None):
+        """Add `delta` to a counter and return its new value, an int.
+
+        A counter is a raw value of decimal digits, so ``query(key, raw=True)``
+        reads it, and ``set(key, b'5', raw=True)`` sets it. It has 64 bits,
+        and begins at 0 again above 2 ** 64 - 1.
+
+        Where there is none it is set to `initial`, for `lifetime` seconds, and
+        `initial` is returned; with None there is still none, and None is
+        returned. So it is where the value is not a number, or nobody knows
+        what became of it: the counter is then removed rather than wrong.
+
+        `delta` and `initial` are int from 0 to 2 ** 64 - 1, anything else is a
+        ``ValueError``.
+        """
+
+    def decrement(key, delta=1, initial=None, lifetime=None):
+        """Subtract `delta` from a counter, as `increment` adds it.
+
+        A counter does not go below 0. memcached leaves blanks behind a number
+        that has become shorter: ``query(key, raw=True)`` may return b'9 '.
+        """
+
+    def queryMany(keys, raw=False):
+        """Return a dict of the keys and values that there are.
+
+        The keys are those of the caller, each one hashable. All servers are
+        asked at the same time, in one round trip for up to 1,000 keys. What
+        arrived whole is returned, also where a server failed after that.
+
+        A single str is a ``TypeError``. So is a key that cannot be in a dict;
+        keys that are equal in Python, but not to memcached (1 and 1.0), are a
+        ``ValueError``.
+        """
+
+    def setMany(mapping, lifetime=None, raw=False):
+        """Store the values, and return a list of the keys that aren't stored.
+
+        `mapping` maps keys to values. If one of them cannot be built, or not
+        be pickled, nothing is sent. The rest is as with `set`, for each key.
+        """
+
+    def invalidateMany(keys):
+        """Remove the values, return a list of the keys that aren't removed.
+
+        That is, whose server could not be told, see `invalidate`.
+        """
+
+    def getOrCreate(key, factory, lifetime=None, grace=None, dependencies=()):
+        """Return the value of `key`, or what ``factory()`` returns.
+
+        What it returns is pickled and stored, for `lifetime` seconds (see
+        `set`). Exactly one caller computes it, among all threads of all
+        processes that share the cache. The others wait for it, but not for
+        longer than the client's time-out; then they compute it, too, and the
+        first of them stores it.
+
+        `grace` is the number of seconds, after the lifetime, for which callers
+        that give a `grace` are served the former value at once, while one of
+        them computes a new one. Everybody else does not see it any more.
+
+        What the factory raises goes to its caller, and the next one may
+        compute. A process that dies while it computes holds up the others
+        for the time-out. Where the key (or a dependency of the value) was
+        invalidated meanwhile, what was computed is returned to the caller of
+        the factory and not stored. `dependencies` are those of `set`, with
+        the versions that they had before the factory was called.
+
+        Without a server that answers, one thread of the process computes at a
+        time, and those who wait for it get what it returned.
+
+        A factory that asks for its own key is a ``RuntimeError``, one that
+        cannot be called a ``TypeError``, and a value that cannot be pickled a
+        ``SerializationError``.
+
+        The right to compute is lent by memcached 1.6, with its meta commands;
+        to older servers, and proxies, a claim is added in the key's place.
+        Which of both, is found out once for each server.
+        """
+
+    def invalidateNamespace():
+        """Make all values of the client's namespace misses, at once.
+
+        Other namespaces are not touched, and the server is not flushed: the
+        namespace has a new generation, which never was before, not even if
+        memcached loses it. The former values are never read again, and make
+        room when memcached needs it.
+
+        Returns True, or None if its server could not be told. Without
+        `generations` it is a ``ValueError``.
+        """
+
+    def invalidateDependencies(*dependencies):
+        """Make all values that depend on one of them misses, at once.
+
+        It does not matter how many there are. Dependencies belong to the
+        client's namespace. Returns True, or None if a server could not be
+        told. What is not a str is a ``TypeError``.
         """
 
     def invalidateAll():

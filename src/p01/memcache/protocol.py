@@ -9,6 +9,7 @@ believed: whatever differs from what was asked for is a ``ProtocolError``.
 The commands are those of memcached's ``doc/protocol.txt``.
 """
 
+import functools
 import re
 
 from p01.memcache.errors import ClientError
@@ -27,44 +28,89 @@ MAX_STATISTICS = 10_000
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
 
-_is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
+# Counters have 64 bits, and so has the number that tells a value from others.
+MAX_NUMBER = (1 << 64) - 1
+
+is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
 parse_value = re.compile(
     rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
+_parse_unique = re.compile(
+    rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10}) (\d{1,20})\r\n').fullmatch
+_parse_number = re.compile(rb'(\d{1,20}) *\r\n').fullmatch
 
 
 def check_key(key):
     """Raise a ValueError if memcached would not take `key` for one key."""
-    if not _is_key(key):
+    if not is_key(key):
         raise ValueError(
             f'key {key!r}: must be 1 to 250 bytes, without blanks and'
             ' control characters')
 
 
 def get(keys):
-    if not all(map(_is_key, keys)):
+    if not all(map(is_key, keys)):
         for key in keys:
             check_key(key)
     return b'get %b\r\n' % b' '.join(keys)
 
 
-def set(key, data, flags, expires):
+def gets(key):
     check_key(key)
+    return b'gets %b\r\n' % key
+
+
+def get_and_touch(key, expires):
+    check_key(key)
+    return b'gat %d %b\r\n' % (expires, key)
+
+
+def check_value(data):
     if len(data) > MAX_VALUE:
         # A server that does not understand so large a number would take the
         # value for commands.
         raise ValueError(
             f'a value of {len(data)} bytes: must be {MAX_VALUE} at most')
-    return b'set %b %d %d %d\r\n%b\r\n' % (
-        key, flags, expires, len(data), data)
+
+
+def _store(command, key, data, flags, expires):
+    check_key(key)
+    check_value(data)
+    return b'%b %b %d %d %d\r\n%b\r\n' % (
+        command, key, flags, expires, len(data), data)
+
+
+set = functools.partial(_store, b'set')
+add = functools.partial(_store, b'add')
+replace = functools.partial(_store, b'replace')
+append = functools.partial(_store, b'append')
+prepend = functools.partial(_store, b'prepend')
+
+
+def cas(key, data, flags, unique, expires):
+    check_key(key)
+    check_value(data)
+    return b'cas %b %d %d %d %d\r\n%b\r\n' % (
+        key, flags, expires, len(data), unique, data)
+
+
+def touch(key, expires):
+    check_key(key)
+    return b'touch %b %d\r\n' % (key, expires)
+
+
+def increment(key, delta):
+    check_key(key)
+    return b'incr %b %d\r\n' % (key, delta)
+
+
+def decrement(key, delta):
+    check_key(key)
+    return b'decr %b %d\r\n' % (key, delta)
 
 
 def delete(key):
     check_key(key)
     return b'delete %b\r\n' % key
-
-
-def delete_all(keys):
-    return b''.join(map(delete, keys))
 
 
 def flush_all():
@@ -73,6 +119,11 @@ def flush_all():
 
 def stats():
     return b'stats\r\n'
+
+
+def no_operation():
+    """What only servers answer that know the meta commands."""
+    return b'mn\r\n'
 
 
 def authenticate(username, password):
@@ -86,7 +137,7 @@ def authenticate(username, password):
 
 def is_common(read):
     """Return whether also proxies answer requests whose replies it reads."""
-    return read not in (read_ok, read_stats)
+    return read not in (read_ok, read_stats, read_no_operation)
 
 
 def unexpected(line):
@@ -119,55 +170,103 @@ def read_values(reader, keys, found):
         if match is None:
             raise unexpected(line)
         key, flags, size = match.groups()
-        size = int(size)
         if key not in keys or key in found:
             raise ProtocolError(f'a value that was not asked for: {key!r}')
-        if size > MAX_VALUE:
-            raise ProtocolError(f'a value of {size} bytes')
-        data = reader.read(size)
-        end = reader.read(2)
-        if end != b'\r\n':
-            if len(end) < 2:
-                raise ReceiveError(
-                    'the server closed the connection within a value')
-            raise ProtocolError(f'a value of {size} bytes does not end there')
-        found[key] = data, int(flags)
+        found[key] = read_block(reader, int(size)), int(flags)
     return found
 
 
-def read_stored(reader):
-    """Return None, the value is stored."""
+def read_unique(reader, key):
+    """Return ``(data, flags, unique)`` of the key, or None.
+
+    ``unique`` is another number whenever the value was changed.
+    """
     line = reader.readline(MAX_LINE)
-    if line != b'STORED\r\n':
+    if line == b'END\r\n':
+        return None
+    match = _parse_unique(line)
+    if match is None:
         raise unexpected(line)
-
-
-def read_deleted(reader):
-    """Return whether there was something to delete."""
+    named, flags, size, unique = match.groups()
+    if named != key:
+        raise ProtocolError(f'a value that was not asked for: {named!r}')
+    data = read_block(reader, int(size))
     line = reader.readline(MAX_LINE)
-    if line == b'DELETED\r\n':
-        return True
+    if line != b'END\r\n':
+        raise unexpected(line)
+    return data, int(flags), int(unique)
+
+
+def read_block(reader, size):
+    """Return so many bytes, behind which a line ends."""
+    if size > MAX_VALUE:
+        raise ProtocolError(f'a value of {size} bytes')
+    data = reader.read(size)
+    end = reader.read(2)
+    if end != b'\r\n':
+        if len(end) < 2:
+            raise ReceiveError(
+                'the server closed the connection within a value')
+        raise ProtocolError(f'a value of {size} bytes does not end there')
+    return data
+
+
+def _one_of(outcomes):
+    """Return a function that reads a line and returns what it stands for."""
+    def read(reader):
+        line = reader.readline(MAX_LINE)
+        try:
+            return outcomes[line]
+        except KeyError:
+            raise unexpected(line) from None
+    return read
+
+
+#: True, the value is stored.
+read_stored = _one_of({b'STORED\r\n': True})
+
+#: Whether it is stored: there is, or is not, a value already.
+read_stored_or_not = _one_of({b'STORED\r\n': True, b'NOT_STORED\r\n': False})
+
+#: True for stored, False for changed by another, None for gone.
+read_compared = _one_of({
+    b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': None})
+
+#: Whether there is something that could be touched.
+read_touched = _one_of({b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False})
+
+#: Whether there was something to delete.
+read_deleted = _one_of({b'DELETED\r\n': True, b'NOT_FOUND\r\n': False})
+
+#: True, the command was carried out.
+read_ok = _one_of({b'OK\r\n': True})
+
+#: True, the server knows the meta commands.
+read_no_operation = _one_of({b'MN\r\n': True})
+
+_NO_NUMBER = b'CLIENT_ERROR cannot increment or decrement non-numeric value'
+
+
+def read_number(reader):
+    """Return the number; None if there is nothing, False for no number."""
+    line = reader.readline(MAX_LINE)
+    match = _parse_number(line)
+    if match is not None and int(match[1]) <= MAX_NUMBER:
+        return int(match[1])
     if line == b'NOT_FOUND\r\n':
+        return None
+    if line == _NO_NUMBER + b'\r\n':
         return False
     raise unexpected(line)
 
 
-def read_all_deleted(reader, keys):
-    """Return a dict of the keys that the server refused, and the errors."""
-    refused = {}
+def read_each(reader, keys, read, replies):
+    """Put what `read` makes of the reply to each key, or its refusal."""
     for key in keys:
         try:
-            read_deleted(reader)
+            replies[key] = read(reader)
         except ServerError as error:
-            refused[key] = error
-    return refused
-
-
-def read_ok(reader):
-    """Return None, the command was carried out."""
-    line = reader.readline(MAX_LINE)
-    if line != b'OK\r\n':
-        raise unexpected(line)
+            replies[key] = error
 
 
 def read_stats(reader):

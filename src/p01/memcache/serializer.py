@@ -13,6 +13,11 @@ from p01.memcache.errors import UnreadableValue
 # wrote it, for pickles and for raw values; other flags are other clients'.
 FLAGS = 0
 
+# Bits that no known client uses. A value behind a stamp, see
+# `p01.memcache.stamp`, and no value but a claim, see `p01.memcache.lease`.
+STAMPED = 1 << 6
+CLAIM = 1 << 7
+
 
 def _describe(error):
     # Of any exception, even of one that cannot be turned into a str.

@@ -8,10 +8,19 @@ from p01.memcache import fork
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.protocol import get
 from p01.memcache.protocol import is_common
+from p01.memcache.protocol import no_operation
+from p01.memcache.protocol import read_no_operation
+from p01.memcache.protocol import read_values
+
+
+# A key that nobody has, to see whether a server answers.
+_NO_KEY = b'p01.memcache'
 
 
 class Server:
@@ -24,6 +33,7 @@ class Server:
         self.backlog = backlog
         self.opened = 0  # connections so far
         self._keeping = keeping
+        self._knows_meta = None
         self._heard = 0.0  # when the last one asked that got a reply
         fork.register(self)
 
@@ -32,9 +42,8 @@ class Server:
 
     def request(self, data, read, deadline, *args):
         """Send `data` and return what ``read(reader, *args)`` makes of it."""
-        health = self.health
-        if health.failures:
-            deadline = health.admit(deadline)
+        if self.health.failures:
+            deadline = self.health.admit(deadline)
         start = monotonic()
         connection = self.pool.take(deadline)
         try:
@@ -44,31 +53,103 @@ class Server:
                 asked = monotonic()
                 if not connection.is_ready():
                     self._connect(connection, deadline)
-                reply = connection.request(data, read, deadline, *args)
+                connection.send(data, deadline)
+                reply = connection.receive(read, deadline, *args)
             finally:
-                if connection.dirty:
-                    connection.abort()
-                    self.pool.drop(connection)
-                else:
-                    self.pool.give(connection)
-        except ServerError as error:
-            error.server = self.address
-            self._answered(asked)
-            raise
+                self._give_back(connection)
         except MemcacheError as error:
-            error.server = self.address
-            if (isinstance(error, (ClientError, ServerBusy, ServerDown))
-                    # That is how a proxy refuses what it does not know.
-                    or (type(error) is ReceiveError and not is_common(read))
-                    or not self._is_to_blame(start, asked, deadline)):
-                health.undecided()
-            else:
-                health.failed(error)
+            self._failed(error, read, start, asked, deadline)
             raise
         self._answered(asked)
         if self._keeping.active:
             self._keeping.give_way()
         return reply
+
+    def converse(self, requests, step, deadline):
+        """Make some requests on one connection, while others are made too.
+
+        A generator. Each request is ``(data, read, *args)``, as above; their
+        replies are returned in a list. Where a reply has to be waited for, it
+        yields the connection and by when the reply must be there. `step`, and
+        what it is sent then, is when the next step must be done.
+        """
+        replies, read = [], None
+        if self.health.failures:
+            deadline = self.health.admit(deadline)
+        start = monotonic()
+        connection = self.pool.take(min(step, deadline))
+        try:
+            try:
+                asked = monotonic()
+                if not connection.is_ready():
+                    self._connect(connection, min(step, deadline))
+                for data, read, *args in requests:
+                    connection.send(data, min(step, deadline))
+                    step = yield connection, deadline
+                    replies.append(connection.receive(
+                        read, min(step, deadline), *args))
+            finally:
+                self._give_back(connection)
+        except MemcacheError as error:
+            self._failed(error, read, start, asked, deadline)
+            raise
+        self._answered(asked)
+        return replies
+
+    def request_uncommon(self, data, read, deadline):
+        """Request what proxies do not know.
+
+        They close the connection, and then answer what they know. Closed a
+        second time, this is taken for a refusal, a `ServerError`.
+        """
+        if self.health.is_down:
+            self._look(deadline)  # of this a proxy tells that it is back
+        for _ in range(2):
+            try:
+                return self.request(data, read, deadline)
+            except ReceiveTimeout:
+                raise
+            except ReceiveError as error:
+                refusal = str(error)
+            self._look(deadline)
+        raise ServerError(refusal)
+
+    def _look(self, deadline):
+        """Raise a `MemcacheError` unless the server answers."""
+        self.request(get([_NO_KEY]), read_values, deadline, [_NO_KEY], {})
+
+    def knows_meta(self, deadline):
+        """Return whether it knows the meta commands; it is asked once."""
+        if self._knows_meta is None:
+            try:
+                self._knows_meta = self.request_uncommon(
+                    no_operation(), read_no_operation, deadline)
+            except (ClientError, ServerError):
+                self._knows_meta = False
+        return self._knows_meta
+
+    def forget_meta(self):
+        """It turned out to know other commands than it did before."""
+        self._knows_meta = None
+
+    def _give_back(self, connection):
+        if connection.dirty:
+            connection.abort()
+            self.pool.drop(connection)
+        else:
+            self.pool.give(connection)
+
+    def _failed(self, error, read, start, asked, deadline):
+        error.server = self.address
+        if isinstance(error, ServerError):
+            self._answered(asked)
+        elif (isinstance(error, (ClientError, ServerBusy, ServerDown))
+                # That is how a proxy refuses what it does not know.
+                or (type(error) is ReceiveError and not is_common(read))
+                or not self._is_to_blame(start, asked, deadline)):
+            self.health.undecided()
+        else:
+            self.health.failed(error)
 
     def _is_to_blame(self, start, asked, deadline):
         """Return whether a failure tells something about the server.

@@ -54,6 +54,9 @@ class Stream:
         if self._socket is not None:
             self._socket.close()
 
+    def fileno(self):
+        return self._socket.fileno()
+
     def is_quiet(self):
         """Return whether there is nothing to receive, not even the end."""
         try:

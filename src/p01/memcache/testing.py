@@ -7,6 +7,9 @@ keys and pickles are made, what an argument may be, what is a miss.
 """
 
 import contextlib
+import io
+import itertools
+import math
 import os
 import pathlib
 import shutil
@@ -20,15 +23,20 @@ from time import monotonic
 
 import zope.component
 
+from p01.memcache import embedded
+from p01.memcache import lease
+from p01.memcache import protocol
+from p01.memcache import token
 from p01.memcache.address import parse
+from p01.memcache.base import BaseClient
 from p01.memcache.client import MemcacheClient
-from p01.memcache.embedded import EmbeddedServer
-from p01.memcache.embedded import deadline
-from p01.memcache.embedded import item_size
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.uclient import UltraMemcacheClient
 
+
+# The server of a fake, in its tokens.
+_HERE = 'fake'
 
 # Seconds for a server to listen or to answer. It takes milliseconds.
 _PATIENCE = 10
@@ -74,43 +82,67 @@ class _Cache(dict):
         return super().pop(_wire(key), *default)
 
 
-class _Item(tuple):
-    """``(data, flags)``, with the time at which it expires."""
+class _Dialogue(embedded.Connection):
+    """What the embedded server says, without a socket."""
+
+    def __init__(self, storage):
+        self.storage = storage
+        self.buffer = bytearray()
+        self.dialogue = self.converse()
+
+    def reply(self, request):
+        self.buffer += request
+        return b''.join(itertools.takewhile(
+            lambda piece: piece is not None, self.dialogue))
 
 
 class FakeMemcached:
     """The server of a fake; ``cache`` is what it has stored.
 
     That is a dict of ``{wire key: (data, flags)}``. The keys are bytes, but a
-    built key finds its item, too. A test may change it as it likes.
+    built key finds its item, too. A test may change it as it likes: what it
+    has put there itself does not expire. Values of more than ``maxItemSize``
+    bytes are refused.
     """
 
     maxItemSize = 1024 * 1024
 
     def __init__(self):
         self.cache = _Cache()
+        self._shown = {}  # what we have put there ourselves
+        self._storage = embedded.Storage(self.maxItemSize)
+        self._lock = threading.Lock()
 
-    def set(self, key, data, flags, expires):
-        if item_size(key, flags, len(data)) > self.maxItemSize:
-            self.cache.pop(key, None)
-            raise ServerError('SERVER_ERROR object too large for cache')
-        item = _Item((bytes(data), flags))
-        item.expires = deadline(expires)
-        self.cache[key] = item
-
-    def get(self, key):
-        item = self.cache.get(key)
-        # What a test has put there itself does not expire.
-        if isinstance(item, _Item) and item.expires <= monotonic():
-            self.cache.pop(key, None)
-            return None
-        return item
-
-    def delete(self, key):
-        self.cache.pop(key, None)
+    def ask(self, request, keys, read, *args):
+        """Return what ``read(reader, *args)`` makes of the server's reply."""
+        with self._lock:
+            self._storage.max_item_size = self.maxItemSize
+            for key in keys:
+                self._take_over(key)
+            reply = _Dialogue(self._storage).reply(request)
+            for key in keys:
+                self._show(key)
+        return read(io.BytesIO(reply), *args)
 
     def flush_all(self):
-        self.cache.clear()
+        with self._lock:
+            self.cache.clear()
+            self._storage.flush()
+
+    def _take_over(self, key):
+        item = self.cache.get(key)
+        if item is None:
+            self._storage.items.pop(key, None)
+        elif item is not self._shown.get(key):
+            self._storage.put(key, *item, math.inf)
+
+    def _show(self, key):
+        item = self._storage.find(key)
+        if item is None:
+            self.cache.pop(key, None)
+            self._shown.pop(key, None)
+        else:
+            self.cache[key] = self._shown[key] = (item.value, item.flags)
 
 
 #: The `FakeMemcached` of every fake client.
@@ -141,25 +173,64 @@ class _Fake:
     def getStatistics(self):
         return 'Testing Stats'
 
-    def _store(self, key, data, flags, expires):
+    def _count(self, **counts):
         with self._lock:
-            self.sets += 1
-        storage[self].set(key, data, flags, expires)
+            for name, number in counts.items():
+                setattr(self, name, getattr(self, name) + number)
 
-    def _retrieve(self, key):
-        found = storage[self].get(key)
-        with self._lock:
-            self.gets += 1
-            if found is None:
-                self.misses += 1
-            else:
-                self.hits += 1
-        return found
+    def _retrieve_many(self, keys, deadline):
+        found = storage[self].ask(
+            protocol.get(keys), keys, protocol.read_values, keys, {})
+        self._count(gets=len(keys), hits=len(found),
+                    misses=len(keys) - len(found))
+        return found, []
 
-    def _remove(self, key):
-        storage[self].delete(key)
+    def _retrieve(self, key, deadline):
+        return self._retrieve_many([key], deadline)[0].get(key)
 
-    def _flush(self):
+    def _retrieve_unique(self, key, deadline):
+        found = storage[self].ask(
+            protocol.gets(key), [key], protocol.read_unique, key)
+        self._count(gets=1, hits=found is not None, misses=found is None)
+        if found is None:
+            return None
+        data, flags, unique = found
+        return data, flags, token.make(unique, _HERE)
+
+    def _change(self, key, request, expires, read, deadline, server=None):
+        if server not in (None, _HERE):
+            return None
+        self._count(sets=read is protocol.read_stored)
+        try:
+            return storage[self].ask(request(expires), [key], read)
+        except ServerError:
+            storage[self].ask(
+                protocol.delete(key), [key], protocol.read_deleted)
+            raise
+
+    def _store(self, key, data, flags, expires, deadline):
+        BaseClient._store(self, key, data, flags, expires, deadline)
+
+    def _change_many(self, requests, expires, read, deadline):
+        replies = {}
+        for key, request in requests.items():
+            try:
+                replies[key] = self._change(
+                    key, request, expires, read, deadline)
+            except ServerError as error:
+                replies[key] = error
+        return replies
+
+    def _renew(self, key, request, expires, read, deadline):
+        return storage[self].ask(request(expires), [key], read)
+
+    def _lend(self, key, grace, deadline):
+        return lease.claim(self, key, deadline)
+
+    def _is_leased(self, key, deadline):
+        return False
+
+    def _flush(self, deadline):
         storage[self].flush_all()
         return [(server, None) for server in self.servers]
 
@@ -448,6 +519,6 @@ class _StandardPort(Memcached):
 
 
 ClusterLayer = _ClusterLayer('ClusterLayer', 3)
-EmbeddedLayer = ServerLayer('EmbeddedLayer', EmbeddedServer)
+EmbeddedLayer = ServerLayer('EmbeddedLayer', embedded.EmbeddedServer)
 MemcachedLayer = ServerLayer('MemcachedLayer', Memcached)
 StandardPortLayer = ServerLayer('StandardPortLayer', _StandardPort)

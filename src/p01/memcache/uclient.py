@@ -2,11 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """The pooled memcache client."""
 
-import contextlib
 import functools
 import ssl
 import threading
-from time import monotonic
 
 from zope.event import notify
 from zope.interface import implementer
@@ -14,13 +12,18 @@ from zope.interface import implementer
 from p01.memcache import address
 from p01.memcache import credentials
 from p01.memcache import fork
+from p01.memcache import lease
+from p01.memcache import meta
 from p01.memcache import protocol
+from p01.memcache import serializer
 from p01.memcache import tls
+from p01.memcache import token
 from p01.memcache.backlog import Backlog
 from p01.memcache.base import BaseClient
 from p01.memcache.cluster import Cluster
 from p01.memcache.connection import Connection
 from p01.memcache.errors import AuthenticationError
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import MemcacheError
@@ -30,7 +33,6 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
-from p01.memcache.errors import ServerError
 from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
 from p01.memcache.health import Health
@@ -66,10 +68,12 @@ class UltraMemcacheClient(BaseClient):
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
                  delay=3, retries=3, pooltime=60, blacktime=60,
-                 maxPoolSize=50, *, distribution='ketama', failover=False,
+                 maxPoolSize=50, *, keyScheme='compatible',
+                 generations=False, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None):
-        super().__init__(servers, debug, pickleProtocol, lifetime, namespace)
+        super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
+                         keyScheme, generations)
         self.timeout = timeout
         self.delay = delay
         self.retries = retries
@@ -192,38 +196,77 @@ class UltraMemcacheClient(BaseClient):
                 'credentialsFile: must not be given with a username')
         return credentials.read(self.credentialsFile)
 
-    def _store(self, key, data, flags, expires):
-        deadline = monotonic() + self.timeout
-        cluster = self._cluster
-        try:
-            cluster.change(
-                key, functools.partial(protocol.set, key, data, flags),
-                expires, protocol.read_stored, deadline)
-        except ServerError:
-            # The old value must not stand as if it had been replaced, not
-            # for other processes either.
-            with contextlib.suppress(MemcacheError):
-                cluster.server(key, deadline)
-            raise
+    @property
+    def _timeout(self):
+        return self.timeout
 
-    def _retrieve(self, key):
-        deadline = monotonic() + self.timeout
+    def _retrieve(self, key, deadline):
         wanted, found = (key,), {}
         self._cluster.server(key, deadline).request(
             protocol.get(wanted), protocol.read_values, deadline, wanted,
             found)
         return found.get(key)
 
-    def _remove(self, key):
-        self._cluster.change(
-            key, lambda expires: protocol.delete(key), None,
-            protocol.read_deleted, monotonic() + self.timeout)
+    def _retrieve_many(self, keys, deadline):
+        return self._cluster.read_all(keys, deadline)
 
-    def _flush(self):
+    def _retrieve_unique(self, key, deadline):
+        server = self._cluster.server(key, deadline)
+        found = server.request(
+            protocol.gets(key), protocol.read_unique, deadline, key)
+        if found is None:
+            return None
+        data, flags, unique = found
+        return data, flags, token.make(unique, server.backlog.name)
+
+    def _change(self, key, request, expires, read, deadline, server=None):
+        return self._cluster.change(
+            key, request, expires, read, deadline, server)
+
+    def _change_many(self, requests, expires, read, deadline):
+        return self._cluster.change_all(requests, expires, read, deadline)
+
+    def _renew(self, key, request, expires, read, deadline):
+        return self._cluster.renew(key, request, expires, read, deadline)
+
+    def _lend(self, key, grace, deadline):
+        server = self._cluster.server(key, deadline)
+        if not server.knows_meta(deadline):
+            return lease.claim(self, key, deadline)
+        try:
+            data, flags, unique, win = server.request(
+                meta.get_or_lease(key, lease.SECONDS, grace),
+                meta.read_leased, deadline, key)
+        except ClientError:
+            server.forget_meta()
+            raise
+        number = token.make(unique, server.backlog.name)
+        if lease.is_claim(data, flags):
+            # One of those that are added is not ours.
+            win = win is True and flags != serializer.CLAIM
+            return lease.Lease(None, number, win)
+
+        def give_back(deadline):
+            server.request(meta.make_stale(key, unique),
+                           meta.read_made_stale, deadline)
+
+        return lease.Lease(
+            (data, flags), number, win, give_back if win else None,
+            knows_age=grace > 0)
+
+    def _is_leased(self, key, deadline):
+        server = self._cluster.server(key, deadline)
+        return server.knows_meta(deadline) and server.request(
+            meta.is_leased(key), meta.read_is_leased, deadline)
+
+    def _owe(self, key):
+        self._cluster.owe(key)
+
+    def _flush(self, deadline):
         cluster = self._cluster
         try:
-            replies = cluster.request_all(
-                protocol.flush_all(), protocol.read_ok, self.timeout)
+            replies = cluster.ask_all(
+                protocol.flush_all(), protocol.read_ok, deadline)
         except BaseException:
             for server in cluster.servers:
                 server.backlog.add_all()
@@ -233,7 +276,7 @@ class UltraMemcacheClient(BaseClient):
                 server.backlog.add_all()
         return [(server.address, reply) for server, reply in replies]
 
-    def _statistics(self):
+    def _statistics(self, deadline):
         return [(server.address, reply)
-                for server, reply in self._cluster.request_all(
-                    protocol.stats(), protocol.read_stats, self.timeout)]
+                for server, reply in self._cluster.ask_all(
+                    protocol.stats(), protocol.read_stats, deadline)]

@@ -22,7 +22,7 @@ from zope.interface.interface import InterfaceClass
 from zope.schema import Password
 from zope.schema.interfaces import IFromUnicode
 
-from p01.memcache import base
+from p01.memcache.attribute import check_attribute
 from p01.memcache.credentials import Secret
 from p01.memcache.interfaces import File
 from p01.memcache.interfaces import IMemcacheClient
@@ -71,7 +71,7 @@ class ClientAttribute(schema.Field):
         if isinstance(self._field, File) and read:
             read = Path().bind(self.context).fromUnicode(read)
         try:
-            base.check_attribute(self._field, read)
+            check_attribute(self._field, read)
         except (TypeError, ValueError) as error:
             raise InvalidAttribute(str(error)) from error
         # A registration shows what its utility was made with.

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What a client's attributes and arguments may be, and what is wrong if not.
+"""
+
+import math
+import time
+from numbers import Real
+
+from zope.schema import Bool
+from zope.schema import Choice
+from zope.schema import Password
+from zope.schema.interfaces import RequiredMissing
+from zope.schema.interfaces import ValidationError
+from zope.schema.interfaces import WrongType
+
+from p01.memcache import address
+
+
+# memcached takes a larger number for a unix time, of 31 bits.
+_RELATIVE = 60 * 60 * 24 * 30
+_LAST = 2 ** 31 - 1
+
+
+def expiry(lifetime, name='lifetime'):
+    """Return `lifetime`, in seconds, as memcached's ``exptime``."""
+    if (isinstance(lifetime, bool)
+            or not isinstance(lifetime, (int, float))
+            or not 0 <= lifetime < math.inf):
+        raise ValueError(
+            f'{name} {lifetime!r}: must be a number of seconds, 0 or more')
+    seconds = math.ceil(lifetime)
+    if seconds <= _RELATIVE:
+        return seconds
+    moment = int(time.time()) + seconds
+    if moment > _LAST:
+        raise ValueError(
+            f'{name} {lifetime!r}: must end before the 19th of January 2038,'
+            ' or be 0 to never end')
+    return moment
+
+
+def check_attribute(field, value):
+    """Raise a ValueError or TypeError if `value` is not one of the field."""
+    name = field.__name__
+    shown = address.hide_secrets(repr(value)) if name == 'servers' else (
+        repr(value))
+    if isinstance(field, Choice) and value not in field.vocabulary:
+        raise ValueError(f'{name} {shown}: must be one of ' + ', '.join(
+            term.value for term in field.vocabulary))
+    if isinstance(field, Password):
+        # Other rules are for the two together, see `Credentials`. No error
+        # of the field: it would keep the value.
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f'{name}: must be str')
+        return
+    try:
+        if isinstance(value, bool) != isinstance(field, Bool):
+            raise WrongType(value, field._type, name)
+        field.validate(value)
+    except (WrongType, RequiredMissing):
+        kind = 'a number' if field._type is Real else field._type.__name__
+        raise TypeError(f'{name} {shown}: must be {kind}') from None
+    except (ValidationError, OverflowError) as error:
+        raise ValueError(f'{name} {shown}: {_rule(field, error)}') from None
+    if name == 'lifetime':
+        expiry(value)
+    elif name == 'namespace' and value is not None:
+        value.encode()
+    elif name == 'servers':
+        address.parse_all(value)
+
+
+def _rule(field, error):
+    bounds = ', '.join(
+        f'{word} {bound}' for word, bound in (
+            ('at least', getattr(field, 'min', None)),
+            ('at most', getattr(field, 'max', None)),
+            ('at least', getattr(field, 'min_length', None) or None))
+        if bound is not None)
+    rule = error.doc() if isinstance(error, ValidationError) else error
+    return f'{rule} ({bounds})' if bounds else rule

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A decorator for functions whose results are cached."""
+
+import functools
+import inspect
+
+from zope.component import getUtility
+
+from p01.memcache.interfaces import IMemcacheClient
+
+
+def cached(lifetime=None, key=None, grace=None, dependencies=(), name=''):
+    """Have a function called only where its result is not in the cache.
+
+    `key` is called with the arguments of the function, and returns the key.
+    By default that is the function's module, qualified name and arguments. So
+    a method needs a `key`, as it does not matter which object it belongs to,
+    but what it tells. ``function.key(...)`` is the key for some arguments, to
+    invalidate it, ``function.__wrapped__`` is the function itself.
+
+    `dependencies` are several str, or what is called with the arguments and
+    returns them. They and `lifetime` and `grace` (seconds) are those of
+    `IMemcacheClient.getOrCreate`.
+
+    The client is looked up whenever the function is called, as the utility
+    `name`. That there is none is a ``ComponentLookupError``.
+    """
+    if callable(lifetime):
+        raise TypeError('cached: must be called, as in @cached(lifetime=60)')
+
+    def decorate(function):
+        build = key or functools.partial(_build, function)
+
+        @functools.wraps(function)
+        def wrapper(*args, **kw):
+            tags = dependencies
+            if callable(tags):
+                tags = tags(*args, **kw)
+            return getUtility(IMemcacheClient, name).getOrCreate(
+                build(*args, **kw), functools.partial(function, *args, **kw),
+                lifetime, grace, tags)
+
+        wrapper.key = build
+        return wrapper
+
+    return decorate
+
+
+def _build(function, *args, **kw):
+    """Return the same key for all ways to pass the same arguments."""
+    call = inspect.signature(function).bind(*args, **kw)
+    call.apply_defaults()
+    # Those behind ** in one order.
+    return (function.__module__, function.__qualname__, call.args,
+            tuple(sorted(call.kwargs.items())))

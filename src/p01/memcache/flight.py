@@ -1,0 +1,37 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The way of a thread to a value for which other threads of the process wait.
+"""
+
+import collections
+import queue
+import threading
+
+
+class Flight:
+    """Tells those who wait how it ended. All its steps are calls of C.
+
+    So it can be interrupted anywhere; who waits does not wait for ever.
+    """
+
+    def __init__(self):
+        self.thread = threading.get_ident()
+        self._waiting = collections.deque()
+        self._over = False
+
+    def wait(self, seconds):
+        """Return the value's bytes, or None if there are none, or not yet."""
+        mailbox = queue.SimpleQueue()
+        self._waiting.append(mailbox)
+        if self._over:
+            return None  # perhaps too late to be told
+        try:
+            return mailbox.get(timeout=max(seconds, 0))
+        except queue.Empty:
+            return None
+
+    def finish(self, data):
+        """Give those who wait the value's bytes, or None to look again."""
+        self._over = True
+        while self._waiting:
+            self._waiting.popleft().put(data)

@@ -1,0 +1,78 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The meta commands with which memcached lends the right to compute a value.
+
+It knows them since its release 1.6; other servers and proxies refuse them.
+As in `p01.memcache.protocol`, a function makes a request, and a ``read_``
+function reads its reply and believes nothing. The commands are those of the
+section "Meta Commands" of memcached's ``doc/protocol.txt``.
+"""
+
+import re
+
+from p01.memcache.errors import ProtocolError
+from p01.memcache.protocol import MAX_LINE
+from p01.memcache.protocol import _one_of
+from p01.memcache.protocol import check_key
+from p01.memcache.protocol import read_block
+from p01.memcache.protocol import unexpected
+
+
+_parse_value = re.compile(
+    rb'VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) k([^ ]+)((?: [WXZ])*)\r\n'
+).fullmatch
+
+
+def get_or_lease(key, seconds, grace):
+    """Ask for a value, and for the right to compute it.
+
+    Where there is none, the server makes an empty one that lives for
+    `seconds`. With less than `grace` seconds to live the value is returned,
+    and somebody gets the right to compute it anew.
+    """
+    check_key(key)
+    renewal = b' R%d' % grace if grace else b''
+    return b'mg %b v f c k N%d%b\r\n' % (key, seconds, renewal)
+
+
+def read_leased(reader, key):
+    """Return ``(data, flags, unique, win)`` of the key.
+
+    ``win`` is True for the one who has the right, False for others while
+    somebody has it, and None where nobody needs it.
+    """
+    line = reader.readline(MAX_LINE)
+    match = _parse_value(line)
+    if match is None:
+        raise unexpected(line)
+    size, flags, unique, named, marks = match.groups()
+    if named != key:
+        raise ProtocolError(f'a value that was not asked for: {named!r}')
+    data = read_block(reader, int(size))
+    win = b'W' in marks or (False if b'Z' in marks else None)
+    return data, int(flags), int(unique), win
+
+
+def is_leased(key):
+    """Ask whether somebody has the right to compute the value."""
+    check_key(key)
+    return b'mg %b\r\n' % key
+
+
+def read_is_leased(reader):
+    line = reader.readline(MAX_LINE)
+    match = re.fullmatch(rb'(?:EN|HD((?: [WXZ])*))\r\n', line)
+    if match is None:
+        raise unexpected(line)
+    return bool(match[1])
+
+
+def make_stale(key, unique):
+    """Let the next one who asks have the right to compute the value."""
+    check_key(key)
+    return b'md %b I C%d\r\n' % (key, unique)
+
+
+#: True, it is done; False for changed by another, None for gone.
+read_made_stale = _one_of({
+    b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None})

@@ -1,0 +1,80 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The versions of what a value depends on, in front of the value.
+
+Each version is stored under a key of its own, which is removed to make all
+values obsolete that depend on it: whoever needs a version again makes one
+that never was before. So it does not matter either if memcached loses one.
+
+A stamp is a line of the keys and their versions, one after the other.
+"""
+
+import re
+import secrets
+from functools import partial
+
+from p01.memcache import protocol
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import UnreadableValue
+from p01.memcache.serializer import FLAGS
+
+
+_is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
+
+
+def make():
+    """Return a version that never was before."""
+    return secrets.token_hex(8).encode()
+
+
+def put(versions, data):
+    """Return the data with the stamp in front of it."""
+    words = [word for version in versions.items() for word in version]
+    return b'%b\n%b' % (b' '.join(words), data)
+
+
+def take(data):
+    """Return the versions and the data, without the stamp."""
+    stamp, end, data = data.partition(b'\n')
+    words = stamp.split(b' ')
+    keys, versions = words[::2], words[1::2]
+    if (not end or len(keys) != len(versions)
+            or not all(map(protocol.is_key, keys))):
+        raise UnreadableValue('a stamp that is none')
+    return dict(zip(keys, versions, strict=True)), data
+
+
+def read(client, keys, deadline):
+    """Return the versions of the keys, as far as there are any, and a list of
+    errors.
+    """
+    found, errors = client._retrieve_many(keys, deadline)
+    return {key: data for key, (data, flags) in found.items()
+            if flags == FLAGS and _is_version(data)}, errors
+
+
+def current(client, keys, deadline):
+    """Return the versions of the keys, made where there was none."""
+    versions, errors = read(client, keys, deadline)
+    if errors:
+        raise errors[0]
+    missing = {key: make() for key in keys if key not in versions}
+    if missing:
+        replies = client._change_many(
+            {key: partial(protocol.add, key, version, FLAGS)
+             for key, version in missing.items()},
+            0, protocol.read_stored_or_not, deadline)
+        for reply in replies.values():
+            if isinstance(reply, MemcacheError):
+                raise reply
+        versions.update(
+            (key, missing[key]) for key, added in replies.items() if added)
+    late = [key for key in keys if key not in versions]
+    if late:
+        # Others were faster; or it is no version what there is.
+        versions.update(read(client, late, deadline)[0])
+        for key in late:
+            if key not in versions:
+                client._remove(key, deadline)
+                raise MemcacheError(f'no version of {key.decode()}')
+    return versions

@@ -1,0 +1,23 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The token of a value: its number among all that the server ever had.
+
+The number is another one whenever the value was changed, and means nothing to
+other servers, so the token names the server as well.
+"""
+
+from p01.memcache.protocol import MAX_NUMBER
+
+
+def make(unique, server):
+    return f'{unique}@{server}'
+
+
+def parse(token):
+    """Return the number and the server's name."""
+    if isinstance(token, str):
+        unique, at, server = token.partition('@')
+        if (at and unique.isascii() and unique.isdigit()
+                and len(unique) <= 20 and int(unique) <= MAX_NUMBER):
+            return int(unique), server
+    raise ValueError(f'token {token!r}: must be one that gets has returned')
