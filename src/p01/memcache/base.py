@@ -28,6 +28,7 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
     return ``[(server, reply or MemcacheError)]``
 """
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable
@@ -76,6 +77,11 @@ def _check_number(name, value):
             f' {protocol.MAX_NUMBER}')
 
 
+def _is_special(data, flags):
+    """Whether it may be something else than a value; most are not."""
+    return flags or not data
+
+
 def _listed(name, values):
     """Return a list of the values; a single str is a mistake."""
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
@@ -100,7 +106,7 @@ class BaseClient:
     def __init__(self, servers, debug, pickleProtocol, lifetime, namespace,
                  keyScheme, generations):
         self._logged = {}  # kind of trouble -> when it may be logged again
-        self._flights = {}  # built key -> the `Flight` of who computes it
+        BaseClient.after_fork(self)
         self.servers = servers
         self.debug = debug
         self.pickleProtocol = pickleProtocol
@@ -120,6 +126,10 @@ class BaseClient:
             if isinstance(field, Password) and value is not None:
                 value = Secret(value)
         super().__setattr__(name, value)
+
+    def after_fork(self):
+        # By built key. Those of the parent process never end here.
+        self._flights = {}
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -231,15 +241,19 @@ class BaseClient:
         deadline = monotonic() + self._timeout
         try:
             found = self._find(set(wanted.values()), deadline)
-            found = self._inspect(found, raw, deadline)
+            if any(itertools.starmap(_is_special, found.values())):
+                found = self._inspect(found, deadline)
         except MemcacheError as error:
             self._degraded(error, '%s: not read', f'{len(wanted)} keys')
             return {}
-        missing = object()
-        values = (
-            (key, self._load(key, builtKey, found[builtKey], raw, missing))
-            for key, builtKey in wanted.items() if builtKey in found)
-        return {key: value for key, value in values if value is not missing}
+        values = {}
+        for key, builtKey in wanted.items():
+            if builtKey in found:
+                try:
+                    values[key] = serializer.loads(*found[builtKey], raw)
+                except UnreadableValue as error:
+                    self._unreadable(key, builtKey, error)
+        return values
 
     def setMany(self, mapping, lifetime=None, raw=False):
         if not isinstance(mapping, Mapping):
@@ -357,16 +371,19 @@ class BaseClient:
         deadline = monotonic() + self._timeout
         try:
             found = look_up(builtKey, deadline)
-            # Most are values, and nothing but values.
-            if found is not None and (found[1] or not found[0]):
+            if found is not None and _is_special(*found):
                 found = self._inspect(
-                    {builtKey: found}, raw, deadline).get(builtKey)
+                    {builtKey: found}, deadline).get(builtKey)
         except MemcacheError as error:
             self._degraded(error, '%s: not read', builtKey)
             return default
         if found is None:
             return default
-        return self._load(key, builtKey, found, raw, default)
+        try:
+            return serializer.loads(*found, raw)
+        except UnreadableValue as error:
+            self._unreadable(key, builtKey, error)
+            return default
 
     def _look_up(self, builtKey, deadline):
         if self.generations:
@@ -375,24 +392,21 @@ class BaseClient:
 
     def _find(self, builtKeys, deadline):
         """Return ``{built key: (data, flags)}`` of what there is."""
-        if self.generations:
-            own = self._generation_key
-            suffix = b'.%b' % self._generation if self._generation else b''
+        seen = self._generation if self.generations else None
+        if seen:
             # Most likely it is this generation still, so ask for all at once.
-            wires = {key.encode() + suffix: key for key in builtKeys}
+            own = self._generation_key
+            wires = {key.encode() + b'.' + seen: key for key in builtKeys}
             found, errors = self._retrieve_many([own, *wires], deadline)
-            if found.pop(own, None) != (suffix[1:], serializer.FLAGS):
-                suffix = self._suffix(deadline)
-                wires = {key.encode() + suffix: key for key in builtKeys}
-                found, errors = self._retrieve_many(list(wires), deadline)
-        else:
-            wires = {key.encode(): key for key in builtKeys}
+        if not seen or found.pop(own, None) != (seen, serializer.FLAGS):
+            suffix = self._suffix(deadline)
+            wires = {key.encode() + suffix: key for key in builtKeys}
             found, errors = self._retrieve_many(list(wires), deadline)
         for error in errors:
             self._degraded(error, '%s: not all read', f'{len(wires)} keys')
         return {wires[wire]: item for wire, item in found.items()}
 
-    def _inspect(self, found, raw, deadline):
+    def _inspect(self, found, deadline):
         """Return those of ``{built key: (data, flags)}`` that are values."""
         values, stamped = {}, {}
         for builtKey, (data, flags) in found.items():
@@ -402,9 +416,8 @@ class BaseClient:
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded
-            elif is_claim(data, flags) and not (
-                    raw and flags != serializer.CLAIM and not self._is_leased(
-                        self._wire(builtKey, deadline), deadline)):
+            elif is_claim(self, self._wire(builtKey, deadline), data, flags,
+                          deadline):
                 continue
             values[builtKey] = data, flags
         if stamped:
@@ -418,13 +431,6 @@ class BaseClient:
                        for key, version in versions.items()):
                     values[builtKey] = data, serializer.FLAGS
         return values
-
-    def _load(self, key, builtKey, found, raw, default):
-        try:
-            return serializer.loads(*found, raw)
-        except UnreadableValue as error:
-            self._unreadable(key, builtKey, error)
-            return default
 
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, '%s: not readable', builtKey)

@@ -11,6 +11,7 @@ does not tell their outcome from trouble.
 """
 
 import socket
+import weakref
 from time import monotonic
 
 import memcache
@@ -132,7 +133,9 @@ class _Host(memcache._Host):
             trouble = (ConnectTimeout if isinstance(error, TimeoutError)
                        else ConnectError)
             raise trouble(f'{self.name}: cannot connect: {error}') from error
-        self._reader = Reader(self._receive)
+        # No cycle: what is dropped is closed at once.
+        host = weakref.proxy(self)
+        self._reader = Reader(lambda size: host._receive(size))
 
     def _wait(self, method, argument, trouble, timeout):
         """Call a method of the socket, for what is left of the time."""
@@ -282,7 +285,9 @@ class MemcacheClient(BaseClient):
             list(self.servers), socket_timeout=self._timeout,
             dead_retry=self._retry)
 
-    after_fork = close
+    def after_fork(self):
+        super().after_fork()
+        self.close()
 
     def _retrieve(self, key, deadline):
         client = self._client

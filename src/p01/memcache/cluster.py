@@ -190,16 +190,16 @@ class Cluster:
                 errors.append(reply)
         return found, errors
 
-    def change(self, key, request, expires, read, deadline, token=None):
+    def change(self, key, request, expires, read, deadline, name=None):
         """Change the key's value by what ``request(expires)`` returns.
 
         Where it is not certain that this was done, the server will have to
         forget the key before it is asked for it again. Without `expires` it
-        is done only if it was done where the key belongs. With `token`, the
-        name of a backlog, None is returned if the key is elsewhere now.
+        is done only if it was done where the key belongs. With a name,
+        None is returned if that is not the one of the server's backlog.
         """
         server, absent = self._find(key, deadline)
-        if token is not None and token != server.backlog.name:
+        if name not in (None, server.backlog.name):
             return None
         data = request(_limit(expires, absent))
         for other in absent:
@@ -287,8 +287,8 @@ class Cluster:
                 dict.fromkeys(self.servers, [(data, read)]), deadline)]
 
     def _find_all(self, keys, deadline):
-        if self._ring.alike and keys:
-            # One proxy for all of them.
+        if keys and (self._single or self._ring.alike):
+            # One server has all of them, or one proxy finds them.
             return dict.fromkeys(keys, self._find(None, deadline))
         return {key: self._find(key, deadline) for key in keys}
 

@@ -7,12 +7,12 @@ memcached 1.6.18 does, to the byte, also where that is odd: one scenario in
 `tests/test_embedded.py` runs on both. It shares no code with the client side,
 so neither can hide a mistake of the other.
 
-What it is not: there is no bound on memory and no LRU eviction, of the meta
-commands no `me`, which shows what an LRU and slabs are made of, no binary
-protocol, no TLS, no SASL, no UDP, no IPv6, and `stats` knows the common
-names only. Lifetimes end to the moment, and what `flush_all` or time took
-away is not counted any more, whereas memcached's clock ticks once a second,
-and its counts include what is gone until it comes across it.
+What it is not: there is no bound on memory and no LRU eviction, no binary
+protocol, no TLS, no SASL, no UDP, no IPv6, no `me` among the meta commands,
+and `stats` knows the common names only. Lifetimes end to the moment, and what
+`flush_all` or time took away is not counted any more, whereas memcached's
+clock ticks once a second, and its counts include what is gone until it comes
+across it.
 """
 
 import asyncio
@@ -126,6 +126,14 @@ def deadline(exptime):
     return monotonic() + exptime
 
 
+def seconds_left(expires):
+    """A remaining lifetime as memcached tells it: whole, and -1 for ever."""
+    if expires == math.inf:
+        return -1
+    # What has just begun is whole, though no float is exact.
+    return max(math.ceil(round(expires - monotonic(), 3)), 0)
+
+
 def meta_lifetime(text):
     return deadline(signed(text, BAD_TOKEN))
 
@@ -201,14 +209,6 @@ def read_request(command, key, words):
     return key, flags
 
 
-def seconds_left(expires):
-    """A remaining lifetime as memcached tells it: whole, and -1 for ever."""
-    if expires == math.inf:
-        return -1
-    # What begins now is whole, though no float is exact.
-    return max(math.ceil(round(expires - monotonic(), 3)), 0)
-
-
 def item_size(key, flags, length):
     """The bytes which an item takes in memcached, by its own arithmetic."""
     return ITEM_OVERHEAD + len(key) + length + (4 if flags else 0)
@@ -224,7 +224,7 @@ class Item:
         self.flags = flags
         self.expires = expires
         self.used = monotonic()
-        # The meta commands tell these, and some of them set them.
+        # What only the meta commands show.
         self.fetched = False
         self.stale = False
         self.token = b''
@@ -277,11 +277,13 @@ class Storage:
 
     def store(self, mode, key, value, flags, expires, cas=0,
               invalidate=False):
-        """Store a value if the mode lets it; the code tells."""
+        """Store a value if the mode lets it; the code tells what happened.
+
+        To invalidate means to accept a value that comes late, but as stale.
+        """
         old = self.find(key)
         late = False
         if mode == 'cas':
-            # What comes too late may be better than what was invalidated.
             late = invalidate and old is not None and 0 < cas < old.cas
             if old is not None and old.cas != cas and not late:
                 self.counters['cas_badval'] += 1
@@ -295,12 +297,14 @@ class Storage:
             if cas and old.cas != cas:
                 return EX
             flags, expires = old.flags, old.expires
-            value = old.value + value if mode == 'append' else value + old.value
+            value = (old.value + value if mode == 'append'
+                     else value + old.value)
             if not self.fits(key, flags, len(value)):
                 return NS
         item = self.put(key, value, flags, expires)
         if late:
-            item.expires, item.token, item.stale = old.expires, old.token, True
+            item.expires, item.token = old.expires, old.token
+            item.stale = True
         return HD
 
     def calculate(self, command, key, item, delta):
@@ -494,7 +498,6 @@ class Connection(asyncio.Protocol):
         yield END
 
     def store(self, command, key, flags, exptime, length, *more):
-        storage = self.storage
         check_key(key)
         flags = unsigned(flags) % 2**32
         expires = deadline(signed(exptime))

@@ -28,12 +28,15 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.flight import Flight
 
 
-# Seconds for which a claim lasts whose owner has died. Nobody waits for it
-# that long, see `Creation`.
-SECONDS = 60
+# Seconds for which a claim lasts. Of what takes longer nothing is stored; but
+# nobody waits that long for one who has died, see `Creation`.
+SECONDS = 600
 
 # Seconds between two looks whether another process is done.
 _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
+
+# A time of expiry in the past.
+_AT_ONCE = -1
 
 # In front of a key: our own keys that belong to it.
 _CLAIM = b'claim:'
@@ -60,9 +63,11 @@ class Lease(NamedTuple):
     knows_age: bool = False
 
 
-def is_claim(data, flags):
-    """Whether it is no value; the empty one is that of memcached itself."""
-    return flags == serializer.CLAIM or not data and flags == serializer.FLAGS
+def is_claim(client, key, data, flags, deadline):
+    """Return whether it is no value; memcached's own claims are empty."""
+    return flags == serializer.CLAIM or (
+        not data and flags == serializer.FLAGS
+        and client._is_leased(key, deadline))
 
 
 def claim(client, key, deadline):
@@ -78,7 +83,7 @@ def claim(client, key, deadline):
             found = client._retrieve_unique(key, deadline)
         if found is not None:
             data, flags, token = found
-            if is_claim(data, flags):
+            if is_claim(client, key, data, flags, deadline):
                 return Lease(None, token, data == mine)
             return Lease((data, flags), token)
 
@@ -111,9 +116,9 @@ class Creation:
                 lease, value = self._look()
                 if value is not _MISSING:
                     return value
-                remaining = self._deadline - monotonic()
-                if lease is not None and lease.win or remaining <= 0:
+                if lease is not None and lease.win:
                     return self._compute(lease)
+                remaining = self._deadline - monotonic()
                 flight = flights.setdefault(self._builtKey, self._flight)
                 if flight is not self._flight:
                     if flight.thread == threading.get_ident():
@@ -128,6 +133,9 @@ class Creation:
                     pause = min(pause * 2, _LAST_PAUSE)
                 if data is not None:
                     return serializer.loads(data, serializer.FLAGS, False)
+                if self._deadline - monotonic() < _FIRST_PAUSE:
+                    # With the claim that was seen last: it may be stored.
+                    return self._compute(lease)
         finally:
             if flights.get(self._builtKey) is self._flight:
                 flights.pop(self._builtKey, None)
@@ -192,7 +200,6 @@ class Creation:
         data = None
         try:
             versions = self._read_versions(lease)
-            start = monotonic()
             try:
                 value = self._factory()
                 computed = client._dump(value, raw=False)
@@ -202,7 +209,7 @@ class Creation:
             if versions is None:
                 self._give_back(lease)
                 data = computed
-            elif self._store(lease, computed, versions, monotonic() - start):
+            elif self._store(lease, computed, versions):
                 data = computed
         finally:
             if flights.get(self._builtKey) is flight:
@@ -223,11 +230,10 @@ class Creation:
                 error, '%s: dependencies not read', self._builtKey)
             return None
 
-    def _store(self, lease, data, versions, age):
+    def _store(self, lease, data, versions):
         """Return whether others may have what was computed."""
         client, wire, flags = self._client, self._wire, serializer.FLAGS
         deadline = monotonic() + client._timeout
-        unique, server = tokens.parse(lease.token)
         size = len(data)
         try:
             if self._grace:
@@ -237,14 +243,8 @@ class Creation:
                 versions = {key: version, **versions}
             if versions:
                 data, flags = stamp.put(versions, data), serializer.STAMPED
-            stored = client._change(
-                wire, partial(protocol.cas, wire, data, flags, unique),
-                self._expiry(), protocol.read_compared, deadline, server)
-            if stored is None and age > SECONDS - 2:
-                # The claim has expired, and protects no longer.
-                stored = client._change(
-                    wire, partial(protocol.add, wire, data, flags),
-                    self._expiry(), protocol.read_stored_or_not, deadline)
+            stored = self._compare_and_store(
+                lease.token, data, flags, self._expiry(), deadline)
             if lease.give_back is not None:
                 lease.give_back(deadline)
         except MemcacheError as error:
@@ -264,10 +264,12 @@ class Creation:
 
     def _discard(self, lease, deadline):
         """Remove what is in the place of the key, if nobody has changed it."""
-        unique, server = tokens.parse(lease.token)
-        self._client._change(
+        self._compare_and_store(
+            lease.token, b'', serializer.CLAIM, _AT_ONCE, deadline)
+
+    def _compare_and_store(self, token, data, flags, expires, deadline):
+        unique, server = tokens.parse(token)
+        return self._client._change(
             self._wire,
-            # A time in the past.
-            lambda expires: protocol.cas(
-                self._wire, b'', serializer.CLAIM, unique, -1),
-            0, protocol.read_compared, deadline, server)
+            partial(protocol.cas, self._wire, data, flags, unique),
+            expires, protocol.read_compared, deadline, server)

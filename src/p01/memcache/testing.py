@@ -154,6 +154,18 @@ def getFakeBackend(client):
     return storage[client]
 
 
+class _Gets(int):
+    """A counter of a fake, and the client's method of the same name."""
+
+    def __new__(cls, number, method):
+        self = super().__new__(cls, number)
+        self._method = method
+        return self
+
+    def __call__(self, key, raw=False, default=None):
+        return self._method(key, raw, default)
+
+
 class _Fake:
     """Where a client would talk to its servers, ask the backend.
 
@@ -168,21 +180,25 @@ class _Fake:
         self.resetCounts()
 
     def resetCounts(self):
-        self.gets = self.hits = self.misses = self.sets = 0
+        self._gets = self.hits = self.misses = self.sets = 0
 
     def getStatistics(self):
         return 'Testing Stats'
 
-    def _count(self, **counts):
+    @property
+    def gets(self):
+        return _Gets(self._gets, super().gets)
+
+    def _note(self, wanted, found):
         with self._lock:
-            for name, number in counts.items():
-                setattr(self, name, getattr(self, name) + number)
+            self._gets += wanted
+            self.hits += found
+            self.misses += wanted - found
 
     def _retrieve_many(self, keys, deadline):
         found = storage[self].ask(
             protocol.get(keys), keys, protocol.read_values, keys, {})
-        self._count(gets=len(keys), hits=len(found),
-                    misses=len(keys) - len(found))
+        self._note(len(keys), len(found))
         return found, []
 
     def _retrieve(self, key, deadline):
@@ -191,7 +207,7 @@ class _Fake:
     def _retrieve_unique(self, key, deadline):
         found = storage[self].ask(
             protocol.gets(key), [key], protocol.read_unique, key)
-        self._count(gets=1, hits=found is not None, misses=found is None)
+        self._note(1, found is not None)
         if found is None:
             return None
         data, flags, unique = found
@@ -200,7 +216,8 @@ class _Fake:
     def _change(self, key, request, expires, read, deadline, server=None):
         if server not in (None, _HERE):
             return None
-        self._count(sets=read is protocol.read_stored)
+        with self._lock:
+            self.sets += read is protocol.read_stored
         try:
             return storage[self].ask(request(expires), [key], read)
         except ServerError:

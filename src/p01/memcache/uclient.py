@@ -117,6 +117,7 @@ class UltraMemcacheClient(BaseClient):
         former[1].close()
 
     def after_fork(self):
+        super().after_fork()
         self._setting = threading.RLock()  # a signal's handler may come back
 
     def getPools(self):
@@ -241,9 +242,9 @@ class UltraMemcacheClient(BaseClient):
             server.forget_meta()
             raise
         number = token.make(unique, server.backlog.name)
-        if lease.is_claim(data, flags):
-            # One of those that are added is not ours.
-            win = win is True and flags != serializer.CLAIM
+        if flags == serializer.CLAIM:
+            return lease.Lease(None, number, False)  # an added one
+        if not data and win is not None:
             return lease.Lease(None, number, win)
 
         def give_back(deadline):

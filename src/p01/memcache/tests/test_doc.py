@@ -13,6 +13,7 @@ import tempfile
 import threading
 import unittest
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from unittest import mock
 
@@ -21,6 +22,7 @@ from zope.testing.wait import wait
 
 from p01.memcache import testing
 from p01.memcache.base import BaseClient
+from p01.memcache.connection import Connection
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests import test_zcml
@@ -69,6 +71,15 @@ def inChild(function):
         result = file.read()
     os.waitpid(pid, 0)
     return pickle.loads(result)
+
+
+def roundTrips(function):
+    """Return how often pooled clients wait for a server in `function`."""
+    with mock.patch.object(
+            Connection, 'send', autospec=True,
+            side_effect=Connection.send) as send:
+        function()
+    return send.call_count
 
 
 class Clock:
@@ -122,6 +133,8 @@ def close(names):
             value.close()
         elif isinstance(value, (EmbeddedServer, testing.Memcached)):
             value.stop()
+        elif isinstance(value, ThreadPoolExecutor):
+            value.shutdown()
 
 
 def closeUtilities():
@@ -170,6 +183,27 @@ def setUpCluster(test):
         load=test_zcml.load)
 
 
+def setUpClock(test):
+    """A server of its own, whose time can be put forward."""
+    setUp(test)
+    showLog(test)
+    server = test.cleanUp.enter_context(EmbeddedServer())
+    clock = test.cleanUp.enter_context(
+        mock.patch('p01.memcache.embedded.monotonic', Clock()))
+    test.globs.update(
+        address=server.address, refusing=REFUSING, clock=clock,
+        inChild=inChild, roundTrips=roundTrips)
+
+
+def setUpOldServer(test):
+    """As above, but it does not know the meta commands."""
+    setUpClock(test)
+    commands = test.cleanUp.enter_context(
+        mock.patch.dict('p01.memcache.embedded.COMMANDS'))
+    for command in b'mn', b'mg', b'ms', b'md', b'ma':
+        del commands[command]
+
+
 def setUpPool(test):
     setUp(test)
     clock = test.cleanUp.enter_context(
@@ -192,6 +226,11 @@ def test_suite():
     return unittest.TestSuite((
         document('README.txt', setUpZCML, layer=embedded),
         document('ultramemcache.txt', setUpConsole, layer=embedded),
+        document('commands.txt', setUpClock),
+        document('stampede.txt', setUpClock),
+        # All it shows is the same there.
+        document('stampede.txt', setUpOldServer),
+        document('invalidation.txt', setUpClock),
         document('cluster.txt', setUpCluster, layer=testing.ClusterLayer,
                  level=2),
         document('client.txt', setUpServer, layer=embedded),

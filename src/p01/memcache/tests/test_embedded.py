@@ -32,11 +32,23 @@ BAD_NUMBER = (b'CLIENT_ERROR cannot increment or decrement '
 BAD_DELETE = (b'CLIENT_ERROR bad command line format.  '
               b'Usage: delete <key> [noreply]\r\n')
 TOO_LARGE = b'SERVER_ERROR object too large for cache\r\n'
+BAD_CHUNK = b'CLIENT_ERROR bad data chunk\r\n'
+BAD_TOKEN = b'CLIENT_ERROR bad token in command line format\r\n'
+BAD_FLAG = b'CLIENT_ERROR invalid or duplicate flag\r\n'
+BAD_MODE = b'CLIENT_ERROR incorrect length for M token\r\n'
+BAD_KEY = b'CLIENT_ERROR error decoding key\r\n'
+INVALID_FLAG = b'CLIENT_ERROR invalid flag\r\n'
+DUPLICATE_FLAG = b'CLIENT_ERROR duplicate flag\r\n'
+LONG_OPAQUE = b'CLIENT_ERROR opaque token too long\r\n'
 
 
 def setCommand(key, value, flags=0, exptime=0, command=b'set', more=b''):
     return b'%b %b %d %d %d%b\r\n%b\r\n' % (
         command, key, flags, exptime, len(value), more, value)
+
+
+def metaSet(key, value, flags=b''):
+    return b'ms %b %d %b\r\n%b\r\n' % (key, len(value), flags, value)
 
 
 def valueReply(key, value, flags=0):
@@ -495,6 +507,358 @@ class Scenario:
                 (b'incr n 1 noreply\r\n', b''),
                 (b'get n\r\n', valueReply(b'n', value) + b'END\r\n'))
 
+    # the meta commands
+
+    def test_meta_noop(self):
+        self.check((b'mn\r\n', b'MN\r\n'),
+                   (b'mn x y\r\n', b'MN\r\n'),
+                   (b'mg a q\r\nmg b v q\r\nmn\r\n', b'MN\r\n'))
+
+    def test_meta_lines(self):
+        most = b' c f h k l s t u v q b I L1 P2 O3 F4 C5'
+        for command in b'mg', b'md', b'ma', b'ms':
+            self.check((command + b'\r\n', b'ERROR\r\n'),
+                       (b'%b %b k\r\n' % (command, K251), BAD_FORMAT),
+                       (b'%b %b q\r\n' % (command, K251), BAD_FORMAT))
+        self.check(
+            (b'mg YQ==%b\r\n' % most, b''),
+            (b'md YQ==%b\r\n' % most, b'NF kYQ== b O3\r\n'),
+            (b'ma YQ==%b\r\n' % most, b'NF kYQ== b O3\r\n'),
+            (b'ms YQ== 1%b\r\nx\r\n' % most[2:],
+             b'NF kYQ== b O3\r\n'),
+            (b'mg a%b R6\r\n' % most,
+             b'CLIENT_ERROR options flags are too long\r\n'))
+        for command in b'md a', b'ma a', b'ms a 1':
+            self.check((b'%b%b R6\r\n' % (command, most),
+                        b'CLIENT_ERROR options flags too long\r\n'))
+        # After these the value is taken for a command, after others not.
+        for length in (b'x', b'1x', b'-1', b'S1', b'c', b'2147483646',
+                       b'9' * 30):
+            self.check((b'ms a %b c\r\nx\r\n' % length,
+                        BAD_FORMAT + b'ERROR\r\n'))
+        self.check(
+            (b'ms a\r\n', BAD_FORMAT),
+            (b'ms a  +1  k \r\nx\r\n', b'HD ka\r\n'),
+            (b'ms a 4294967297\r\nx\r\n', b'HD\r\n'),
+            (b'ms a 1\r\nxy\r\n', BAD_CHUNK + b'ERROR\r\n'),
+            (b'ms a 1 q k\r\nxyz\r\n', BAD_CHUNK + b'ERROR\r\n'),
+            (b'ms a 3\r\nx\r\nmn\r\n', BAD_CHUNK + b'ERROR\r\n'),
+        )
+
+    def test_meta_flags(self):
+        for flags, refusal in (
+                (b'v v', DUPLICATE_FLAG), (b'O1 O2', DUPLICATE_FLAG),
+                (b'\xff', DUPLICATE_FLAG), (b'Z', INVALID_FLAG),
+                (b'1', INVALID_FLAG), (b'S1', INVALID_FLAG),
+                (b'Tx Z', INVALID_FLAG), (b'noreply', INVALID_FLAG),
+                (b'T', BAD_TOKEN), (b'Tx', BAD_TOKEN), (b'N1.5', BAD_TOKEN),
+                (b'R', BAD_TOKEN), (b'C-1', BAD_TOKEN), (b'Cx', BAD_TOKEN),
+                (b'C18446744073709551616', BAD_TOKEN), (b'Fx', BAD_FORMAT),
+                (b'F-1', BAD_FORMAT), (b'F', BAD_FORMAT), (b'M', BAD_MODE),
+                (b'Mxx', BAD_MODE), (b'b', BAD_KEY),
+                (b'Jx', b'CLIENT_ERROR invalid numeric initial value\r\n'),
+                (b'D-1', b'CLIENT_ERROR invalid numeric delta value\r\n')):
+            self.check((b'mg a %b\r\n' % flags, refusal),
+                       (b'mg a q %b\r\n' % flags, refusal),
+                       (b'ms a 1 %b\r\nx\r\n' % flags, refusal),
+                       (b'ms a 1 q %b\r\nx\r\n' % flags, refusal),
+                       (b'md a %b\r\n' % flags, BAD_FLAG),
+                       (b'ma a q %b\r\n' % flags, BAD_FLAG))
+        opaque = b'O' + b'o' * 31
+        for request, code in ((b'mg a %b\r\n', b'EN'),
+                              (b'md a %b\r\n', b'NF'),
+                              (b'ma a %b\r\n', b'NF'),
+                              (b'ms a 1 %b\r\nx\r\n', b'HD')):
+            self.check((request % (opaque + b'o'), LONG_OPAQUE),
+                       (request % opaque, b'%b %b\r\n' % (code, opaque)))
+        self.check(
+            (b'ms a 1 MX q\r\ny\r\n',
+             b'CLIENT_ERROR invalid mode for ms M token\r\n'),
+            (b'ma a Mi\r\n',
+             b'CLIENT_ERROR invalid mode for ma M token\r\n'),
+            # A command overlooks the flags of others.
+            (b'mg a v MX I C5 J6 D7 F8 Lx P\r\n', b'VA 1\r\nx\r\n'),
+            (b'md a v s f t c h l u N1 R1 F1\r\n', b'HD\r\n'))
+
+    def test_meta_get(self):
+        self.check(
+            (b'mg a\r\n', b'EN\r\n'),
+            (b'mg a v q\r\n', b''),
+            (b'mg a s v k t O7 c\r\n', b'EN ka O7\r\n'),
+            (setCommand(b'a', b'abc', 5), b'STORED\r\n'),
+            (b'mg a\r\n', b'HD\r\n'),
+            (b'mg a q\r\n', b'HD\r\n'),
+            (b'mg a v\r\n', b'VA 3\r\nabc\r\n'),
+            (b'mg a q k v\r\n', b'VA 3 ka\r\nabc\r\n'),
+            (b'mg a s v t Oo k c f\r\n',
+             b'VA 3 s3 t-1 Oo ka c1 f5\r\nabc\r\n'),
+            (b'mg a f c O t2 sx\r\n', b'HD f5 c1 O t-1 s3\r\n'),
+            # Each sees what those before it did.
+            (b'mg a t T60\r\n', b'HD t-1\r\n'),
+            (b'mg a T70 t\r\n', b'HD t70\r\n'),
+            (b'mg a T0 t v\r\n', b'VA 3 t-1\r\nabc\r\n'),
+            (b'mg a T-1 v\r\n', b'VA 3\r\nabc\r\n'),
+            (b'mg a T60\r\n', b'EN\r\n'),
+            (setCommand(b'a', b''), b'STORED\r\n'),
+            (b'mg a v\r\n', b'VA 0\r\n\r\n'),
+            (b'mg %b k\r\n' % K250, b'EN k%b\r\n' % K250),
+        )
+
+    def test_meta_hits(self):
+        a = setCommand(b'a', b'5')
+        for request, reply, hit in (
+                (b'', b'', 0), (b'mg a u\r\n', b'HD\r\n', 0),
+                (b'mg a\r\n', b'HD\r\n', 1),
+                (b'get a\r\n', valueReply(b'a', b'5') + b'END\r\n', 1),
+                (b'gat 0 a\r\n', valueReply(b'a', b'5') + b'END\r\n', 1),
+                (b'touch a 0\r\n', b'TOUCHED\r\n', 1),
+                (b'incr a 1\r\n', b'6\r\n', 0),
+                (setCommand(b'a', b'', command=b'add'), b'NOT_STORED\r\n', 0),
+                (b'get a\r\nappend a 0 0 0\r\n\r\n',
+                 valueReply(b'a', b'5') + b'END\r\nSTORED\r\n', 0)):
+            self.check((a + request + b'mg a h l u\r\nmg a h\r\n',
+                        b'STORED\r\n%bHD h%d l0\r\nHD h%d\r\n'
+                        % (reply, hit, hit)))
+
+    def test_meta_vivify(self):
+        other = self.connect()
+        self.check((b'mg a k v N30 s t c\r\n',
+                    b'VA 0 ka s0 t30 c1 W\r\n\r\n'))
+        self.check((b'mg a v N30 c\r\n', b'VA 0 c1 Z\r\n\r\n'),
+                   client=other)
+        empty = valueReply(b'a', b'')
+        self.check(
+            (b'mg a v\r\n', b'VA 0 Z\r\n\r\n'),
+            (b'get a\r\n', empty + b'END\r\n'),
+            (b'incr a 1\r\n', BAD_NUMBER),
+            (b'ma a C9\r\n', BAD_NUMBER),
+            (setCommand(b'a', b'x', command=b'add'), b'NOT_STORED\r\n'),
+            (metaSet(b'a', b'x', b'ME'), b'NS\r\n'),
+            (metaSet(b'a', b'x', b'C9'), b'EX\r\n'),
+            (b'touch a 50\r\n', b'TOUCHED\r\n'),
+            (b'gat 50 a\r\n', empty + b'END\r\n'),
+            (b'mg a T60 R70 t\r\n', b'HD t60 Z\r\n'),
+            # Whoever has won comes and stores.
+            (metaSet(b'a', b'x', b'C1 c'), b'HD c2\r\n'),
+            (b'mg a v N30 t\r\n', b'VA 1 t-1\r\nx\r\n'),
+            (b'mg b t N30\r\n', b'HD t-1 W\r\n'),
+            (b'delete b\r\n', b'DELETED\r\n'),
+            (b'mg b N30 T60 t q\r\n', b'HD t60 W\r\n'),
+            (b'md b\r\n', b'HD\r\n'),
+            (b'mg b T60 N30 t R99\r\n', b'HD t30 W\r\n'),
+            (setCommand(b'b', b'x', command=b'append'), b'STORED\r\n'),
+            (b'mg b v N30\r\n', b'VA 1\r\nx\r\n'),
+            (b'mg c N0 t\r\n', b'HD t-1 W\r\n'),
+            (b'mg d N-1\r\n', b'HD W\r\n'),
+            (b'mg d N-1\r\n', b'HD W\r\n'),
+            (b'mg d\r\n', b'EN\r\n'),
+        )
+
+    def test_meta_recache(self):
+        for exptime, flags, reply in (
+                (100, b'R30', b'HD'), (100, b'R200', b'HD W'),
+                (100, b'R0', b'HD'), (100, b'R-1', b'HD'),
+                (100, b'R2592001', b'HD'), (0, b'R200', b'HD'),
+                (100, b'R%d' % (time.time() + 200), b'HD W'),
+                (100, b'T30 R30', b'HD'), (100, b'T29 R30', b'HD W'),
+                (100, b'R30 T20', b'HD'), (20, b'R30 T100', b'HD W')):
+            self.check((setCommand(b'a', b'x', 0, exptime), b'STORED\r\n'),
+                       (b'mg a %b\r\n' % flags, reply + b'\r\n'))
+        self.check(
+            (b'mg a R200\r\n', b'HD Z\r\n'),
+            (b'mg a\r\n', b'HD Z\r\n'),
+            (b'get a\r\n', valueReply(b'a', b'x') + b'END\r\n'),
+            (b'touch a 500\r\n', b'TOUCHED\r\n'),
+            (b'mg a R200 v\r\n', b'VA 1 Z\r\nx\r\n'),
+            (setCommand(b'a', b'y'), b'STORED\r\n'),
+            (b'mg a R200 v\r\n', b'VA 1\r\ny\r\n'),
+        )
+
+    def test_meta_stale(self):
+        a = setCommand(b'a', b'5', 7)
+        value = valueReply(b'a', b'5', 7) + b'END\r\n'
+        self.check(
+            (b'md a I\r\n', b'NF\r\n'),
+            (a, b'STORED\r\n'),
+            (b'md a I T30 k O9\r\nmg a v c t f\r\n',
+             b'HD ka O9\r\nVA 1 c2 t30 f7 X W\r\n5\r\n'),
+            (b'mg a v c\r\n', b'VA 1 c2 Z X\r\n5\r\n'),
+            (b'get a\r\n', value),
+            (b'gat 100 a\r\n', value),
+            (b'touch a 100\r\n', b'TOUCHED\r\n'),
+            (b'mg a R200\r\n', b'HD Z X\r\n'),
+            # The next one who asks wins again.
+            (b'md a I q\r\n', b''),
+            (b'mg a u c\r\n', b'HD c3 X W\r\n'),
+            (b'mg a q\r\n', b'HD Z X\r\n'),
+            (b'md a I C2\r\n', b'EX\r\n'),
+            (b'md a I C3 T-1\r\n', b'HD\r\n'),
+            (b'mg a\r\n', b'EN\r\n'),
+        )
+        for request, reply, after in (
+                (setCommand(b'a', b'x', command=b'add'), b'NOT_STORED\r\n',
+                 b'VA 1 X W\r\n5\r\n'),
+                (a, b'STORED\r\n', b'VA 1\r\n5\r\n'),
+                (setCommand(b'a', b'x', command=b'replace'), b'STORED\r\n',
+                 b'VA 1\r\nx\r\n'),
+                (setCommand(b'a', b'x', command=b'append'), b'STORED\r\n',
+                 b'VA 2\r\n5x\r\n'),
+                (metaSet(b'a', b'x'), b'HD\r\n', b'VA 1\r\nx\r\n'),
+                (metaSet(b'a', b'x', b'MA'), b'HD\r\n',
+                 b'VA 2\r\n5x\r\n'),
+                (metaSet(b'a', b'x', b'I'), b'HD\r\n', b'VA 1\r\nx\r\n'),
+                # A number that fits into its place does not renew the item.
+                (b'incr a 1\r\n', b'6\r\n', b'VA 1 X W\r\n6\r\n'),
+                (b'incr a 10\r\n', b'15\r\n', b'VA 2\r\n15\r\n'),
+                (b'ma a\r\n', b'HD\r\n', b'VA 1 X W\r\n6\r\n'),
+                (b'ma a D10\r\n', b'HD\r\n', b'VA 2\r\n15\r\n')):
+            self.check((a, b'STORED\r\n'),
+                       (b'md a I\r\n', b'HD\r\n'),
+                       (request, reply),
+                       (b'mg a v\r\n', after))
+
+    def test_meta_set(self):
+        self.check(
+            (metaSet(b'a', b'x', b'MR c k O1'), b'NS c0 ka O1\r\n'),
+            (metaSet(b'a', b'x', b'MA q'), b'NS\r\n'),
+            (metaSet(b'a', b'x', b'MP k'), b'NS ka\r\n'),
+            (metaSet(b'a', b'x', b'C5 k c'), b'NF ka c0\r\n'),
+            (metaSet(b'a', b'x', b'C5 MR q'), b'NF\r\n'),
+            (metaSet(b'a', b'x', b'C5 ME O1 c k'), b'HD O1 c1 ka\r\n'),
+            (metaSet(b'a', b'x', b'ME O1 c k'), b'NS O1 c0 ka\r\n'),
+            (metaSet(b'a', b'x', b'F7 T60 v s f t N1') + b'mg a f t\r\n',
+             b'HD\r\nHD f7 t60\r\n'),
+            (metaSet(b'a', b'y', b'F9 T90 MA c') + b'mg a v f t\r\n',
+             b'HD c3\r\nVA 2 f7 t60\r\nxy\r\n'),
+            (metaSet(b'a', b'w', b'MP C2'), b'EX\r\n'),
+            (metaSet(b'a', b'w', b'MP C3'), b'HD\r\n'),
+            (metaSet(b'a', b'!', b'MA C0 q k'), b''),
+            (b'mg a v c\r\n', b'VA 4 c5\r\nwxy!\r\n'),
+            (metaSet(b'a', b'z', b'C0'), b'EX\r\n'),
+            (metaSet(b'a', b'z', b'C4 q c'), b'EX c0\r\n'),
+            (metaSet(b'a', b'z', b'C5 MR F4294967297 c'), b'HD c6\r\n'),
+            (b'mg a v f t\r\n', b'VA 1 f1 t-1\r\nz\r\n'),
+            (metaSet(b'a', b'', b'MS q'), b''),
+            (b'mg a v\r\n', b'VA 0\r\n\r\n'),
+            (metaSet(b'a', b'\r\nmn\r\n'), b'HD\r\n'),
+            (b'mg a v\r\n', b'VA 6\r\n\r\nmn\r\n\r\n'),
+            (metaSet(b'a', b'x', b'T-1'), b'HD\r\n'),
+            (b'mg a\r\n', b'EN\r\n'),
+        )
+
+    def test_meta_set_that_comes_late(self):
+        # With I an older C stores what nobody else takes for fresh.
+        self.check(
+            (metaSet(b'a', b'1', b'T100 F5 c'), b'HD c1\r\n'),
+            (b'md a I\r\n', b'HD\r\n'),
+            (metaSet(b'a', b'2', b'C1'), b'EX\r\n'),
+            (metaSet(b'a', b'2', b'C0 I'), b'EX\r\n'),
+            (metaSet(b'a', b'2', b'C3 I'), b'EX\r\n'),
+            (metaSet(b'a', b'2', b'C1 I MA'), b'EX\r\n'),
+            (metaSet(b'a', b'2', b'C1 I ME'), b'NS\r\n'),
+            # The lifetime is the one that it had.
+            (metaSet(b'a', b'2', b'C1 I T50 F6 c') + b'mg a t\r\n',
+             b'HD c3\r\nHD t100 X W\r\n'),
+            (metaSet(b'a', b'3', b'C1 I MR'), b'HD\r\n'),
+            (b'mg a v f c\r\n', b'VA 1 f0 c4 Z X\r\n3\r\n'),
+            (metaSet(b'a', b'4', b'C4 I'), b'HD\r\n'),
+            (b'mg a v\r\n', b'VA 1\r\n4\r\n'),
+            (metaSet(b'b', b'2', b'C1 I'), b'NF\r\n'),
+        )
+
+    def test_meta_set_of_too_much(self):
+        large = b'v' * 1048516
+        for mode in b'SERAP':
+            self.check(
+                (metaSet(b'a', b'old'), b'HD\r\n'),
+                (metaSet(b'a', large + b'v', b'q M%c' % mode), TOO_LARGE),
+                # In every mode, other than with the older commands.
+                (b'mg a\r\n', b'EN\r\n'))
+        self.check(
+            (metaSet(b'a', large), b'HD\r\n'),
+            (metaSet(b'a', b'!', b'MA q'), b'NS\r\n'),
+            (metaSet(b'a', b'!', b'MP'), b'NS\r\n'),
+            (b'mg a s\r\n', b'HD s1048516\r\n'),
+            (metaSet(b'YQ==', large[4:], b'b F1 k'), b'HD kYQ== b\r\n'),
+            (metaSet(b'a', large, b'F1'), TOO_LARGE))
+
+    def test_meta_delete(self):
+        self.check(
+            (b'md a\r\n', b'NF\r\n'),
+            (b'md a q O1 k\r\n', b'NF O1 ka\r\n'),
+            (b'md a C5\r\n', b'NF\r\n'),
+            (metaSet(b'a', b'x', b'c'), b'HD c1\r\n'),
+            (b'md a C2 q k\r\n', b'EX ka\r\n'),
+            (b'md a C0\r\n', b'EX\r\n'),
+            (b'md a C1 k O1 T30\r\n', b'HD ka O1\r\n'),
+            (b'mg a\r\n', b'EN\r\n'),
+            (metaSet(b'a', b'x'), b'HD\r\n'),
+            (b'md a q k\r\n', b''),
+            (b'mg a\r\n', b'EN\r\n'),
+        )
+
+    def test_meta_arithmetic(self):
+        most = b'18446744073709551615'
+        self.check(
+            (b'ma a\r\n', b'NF\r\n'),
+            (b'ma a q k O1 v J5 D2\r\n', b'NF ka O1\r\n'),
+            (b'ma a t N30 J13 k O1 c v D5\r\n',
+             b'VA 2 t-1 ka O1 c1\r\n13\r\n'),
+            (b'ma a N90 T30 t v c\r\n', b'VA 2 t30 c2\r\n14\r\n'),
+            (b'ma a\r\n', b'HD\r\n'),
+            (b'ma a v D10 M+\r\n', b'VA 2\r\n25\r\n'),
+            (b'ma a v D20 MD\r\n', b'VA 1\r\n5\r\n'),
+            (b'mg a v\r\n', b'VA 2\r\n5 \r\n'),
+            (b'ma a v D20 M-\r\n', b'VA 1\r\n0\r\n'),
+            (b'ma a v D0 MI\r\n', b'VA 1\r\n0\r\n'),
+            (b'ma a c C1 k\r\n', b'EX ka\r\n'),
+            (b'ma a c C7 v\r\n', b'VA 1 c8\r\n1\r\n'),
+            (b'ma a c C0\r\n', b'HD c9\r\n'),
+            (b'ma a q v k\r\n', b''),
+            (b'ma a q C1 O1\r\n', b'EX O1\r\n'),
+            (b'ma a v\r\n', b'VA 1\r\n4\r\n'),
+            # Only those that find a number are quiet.
+            (b'ma b N0 q\r\n', b'HD\r\n'),
+            (b'ma c N5 T9 J%b t v\r\n' % most,
+             b'VA 20 t9\r\n%b\r\n' % most),
+            (b'ma c v\r\n', b'VA 1\r\n0\r\n'),
+            (b'ma d N-1\r\n', b'HD\r\n'),
+            (b'ma d\r\n', b'NF\r\n'),
+            (metaSet(b'a', b'abc'), b'HD\r\n'),
+            (b'ma a q v\r\n', BAD_NUMBER),
+            (b'ma a C1\r\n', b'EX\r\n'),
+            (b'mg a v\r\n', b'VA 3\r\nabc\r\n'),
+        )
+
+    def test_meta_arithmetic_forgets_the_lifetime_of_a_longer_number(self):
+        self.check((metaSet(b'a', b'8'), b'HD\r\n'),
+                   (b'ma a T60 v t\r\nmg a t\r\n',
+                    b'VA 1 t60\r\n9\r\nHD t60\r\n'),
+                   (b'ma a T90 v t c\r\nmg a t c\r\n',
+                    b'VA 2 t90 c3\r\n10\r\nHD t60 c3\r\n'))
+
+    def test_binary_keys(self):
+        self.check(
+            (b'mg YWI= b k v\r\n', b'EN kYWI= b\r\n'),
+            (metaSet(b'YWI=', b'x', b'k b O1'), b'HD kYWI= b O1\r\n'),
+            (b'mg YWI= k b v\r\n', b'VA 1 kYWI= b\r\nx\r\n'),
+            # It is the item that remembers.
+            (b'mg ab k v\r\n', b'VA 1 kYWI= b\r\nx\r\n'),
+            (b'get ab\r\n', valueReply(b'ab', b'x') + b'END\r\n'),
+            (metaSet(b'YWI=', b'y', b'k b MA'), b'HD kYWI= b\r\n'),
+            (b'mg YWI= k b v\r\n', b'VA 2 kab\r\nxy\r\n'),
+            (b'md YWI= b k I\r\n', b'HD kYWI= b\r\n'),
+            (b'md ab\r\n', b'HD\r\n'),
+            (b'mg YWI= b k N30\r\n', b'HD kab W\r\n'),
+            (b'ma //8= b N0 k v\r\n', b'VA 1 k//8= b\r\n0\r\n'),
+            (b'mg //8= b k\r\n', b'HD k\xff\xff\r\n'),
+            (metaSet(b'AA0KIA==', b'x', b'b'), b'HD\r\n'),
+            (b'mg AA0KIA== b v k\r\n', b'VA 1 kAA0KIA== b\r\nx\r\n'))
+        for key in b'YWI', b'YW', b'====', b'Y===', b'-_-_', b'!!!!':
+            self.check((b'mg %b b k\r\n' % key, BAD_KEY),
+                       (metaSet(key, b'x', b'b'), BAD_KEY),
+                       (b'md %b b\r\n' % key, BAD_FLAG))
+
     # time
 
     def test_times(self):
@@ -626,6 +990,27 @@ class Scenario:
                 (setCommand(b'u', b'x', 0, 0, b'cas', b' %d' % unique),
                  'cmd_set cas_hits total_items'),
                 (setCommand(b'a', b'v' * 1048576), 'store_too_large'),
+                (b'mg m v\r\n', 'cmd_get get_misses'),
+                (b'mg m T5\r\n', 'cmd_get get_misses'),
+                (b'mg m N5\r\n', 'cmd_get get_hits total_items'),
+                (b'mg m\r\n', 'cmd_get get_hits'),
+                (b'mg m T5 N5\r\n', 'cmd_touch touch_hits'),
+                (b'mg m Z\r\n', ''),
+                (metaSet(b'm', b'5'), 'cmd_set total_items'),
+                (metaSet(b'm', b'5', b'C0'), 'cmd_set cas_badval'),
+                (metaSet(b'm', b'5', b'C1 I'),
+                 'cmd_set cas_hits total_items'),
+                (metaSet(b'm', b'5', b'Z'), ''),
+                (b'ma m\r\n', 'incr_hits'),
+                (b'ma m MD\r\n', 'decr_hits'),
+                (b'ma m C1\r\n', ''),
+                (b'md m I\r\n', ''),
+                (b'md m C0\r\n', 'delete_misses'),
+                (b'md m\r\n', 'delete_hits'),
+                (b'md m I\r\n', 'delete_misses'),
+                (b'ma m MD\r\n', 'decr_misses'),
+                (b'ma m N5\r\n', 'total_items'),
+                (b'mn\r\n', ''),
                 (b'flush_all 0\r\n', 'cmd_flush'),
                 (b'flush_all x\r\n', 'cmd_flush'),
                 (b'bogus\r\n', ''),
@@ -713,6 +1098,16 @@ class Scenario:
                 self.client.send(bytes([byte]))
             self.assertEqual(self.client.read(len(reply)), reply)
         self.check((b'get a\r\n', b'END\r\n'))
+
+    def test_segments_of_meta_commands(self):
+        for request, reply in (
+                (metaSet(b'a', b'\r\n', b'c'), b'HD c1\r\n'),
+                (metaSet(b'a', b'mn\r\n', b'Z'), INVALID_FLAG),
+                (b'mg a v k q\r\n', b'VA 2 ka\r\n\r\n\r\n'),
+                (b'md a q\r\nmn\r\n', b'MN\r\n')):
+            for byte in request:
+                self.client.send(bytes([byte]))
+            self.assertEqual(self.client.read(len(reply)), reply)
 
     def test_segments_of_every_size(self):
         requests = b''.join(request for request, _ in self.CONVERSATION)
@@ -935,6 +1330,23 @@ class TestEmbeddedServer(Embedded):
         with mock.patch.object(embedded, 'monotonic', lambda: now + 102):
             self.assertEqual(client.statistics()['curr_items'], '0')
             self.assertEqual(client.ask(b'get a b\r\n'), b'END\r\n')
+
+    def test_meta_times_follow_the_monotonic_clock(self):
+        client = self.connect(self.start())
+        now = time.monotonic()
+        client.ask(metaSet(b'a', b'x', b'T100') + metaSet(b'b', b'x'),
+                   b'HD\r\n' * 2)
+        for later, request, reply in (
+                (68.5, b'mg a t l u R30\r\n', b'HD t32 l68\r\n'),
+                (69.5, b'mg a t R30\r\n', b'HD t31\r\n'),
+                (75.6, b'mg a l t R30\r\n', b'HD l6 t25 W\r\n'),
+                (76.8, b'mg a l t R30\r\n', b'HD l1 t24 Z\r\n'),
+                (99.5, b'mg a l t\r\n', b'HD l22 t1 Z\r\n'),
+                (102, b'mg a\r\n', b'EN\r\n'),
+                (102, b'mg b t\r\n', b'HD t-1\r\n')):
+            with mock.patch.object(embedded, 'monotonic',
+                                   lambda later=later: now + later):
+                self.assertEqual(client.ask(request, b'\r\n'), reply)
 
     def test_delays_follow_the_monotonic_clock(self):
         client = self.connect(self.start())
