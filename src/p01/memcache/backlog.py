@@ -100,7 +100,7 @@ class Backlog:
         Raises a `MemcacheError` otherwise, or where the server fails while it
         is told of others.
         """
-        urgent = self._has(key)
+        urgent = self.owes(key)
         if server.health.absence:
             if urgent:
                 raise ServerDown(f'{self.name} is down')
@@ -130,10 +130,10 @@ class Backlog:
         finally:
             self._owner = None
             self._turn.give(turn)
-        if self._has(key):
+        if self.owes(key):
             raise ServerError(f'{self.name} has not invalidated the key')
 
-    def _has(self, key):
+    def owes(self, key):
         return key in self.keys or _EVERYTHING in self.keys
 
     def _deliver_flush(self, server, deadline):

@@ -28,7 +28,6 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
     return ``[(server, reply or MemcacheError)]``
 """
 
-import itertools
 import logging
 import time
 from collections.abc import Iterable
@@ -75,11 +74,6 @@ def _check_number(name, value):
         raise ValueError(
             f'{name} {value!r}: must be a whole number from 0 to'
             f' {protocol.MAX_NUMBER}')
-
-
-def _is_special(data, flags):
-    """Whether it may be something else than a value; most are not."""
-    return flags or not data
 
 
 def _listed(name, values):
@@ -145,7 +139,7 @@ class BaseClient:
         builtKey = self.buildKey(key)
         expires = self._expiry(lifetime)
         data = self._dump(data, raw)
-        tags = self._tags(dependencies)
+        tags = self._tags(dependencies) if dependencies != () else ()
         size = len(data)
         deadline = monotonic() + self._timeout
         try:
@@ -165,9 +159,8 @@ class BaseClient:
 
     def invalidate(self, key):
         reply = self._command(
-            self._change, key, 'not invalidated',
-            lambda wire, expires: protocol.delete(wire), None,
-            protocol.read_deleted)
+            key, 'not invalidated', lambda wire, expires:
+            protocol.delete(wire), None, protocol.read_deleted)
         return None if reply is None else True
 
     def add(self, key, data, lifetime=None, raw=False):
@@ -184,9 +177,16 @@ class BaseClient:
         return self._store_if(protocol.prepend, key, data, 0, raw=True)
 
     def touch(self, key, lifetime=None):
-        return self._command(
-            self._renew, key, 'not touched', protocol.touch,
-            self._expiry(lifetime), protocol.read_touched)
+        expires = self._expiry(lifetime)
+        builtKey = self.buildKey(key)
+        deadline = monotonic() + self._timeout
+        try:
+            wire = self._wire(builtKey, deadline)
+            return self._renew(wire, partial(protocol.touch, wire), expires,
+                               protocol.read_touched, deadline)
+        except MemcacheError as error:
+            self._degraded(error, '%s: not touched', builtKey)
+            return None
 
     def queryAndTouch(self, key, lifetime=None, raw=False, default=None):
         expires = self._expiry(lifetime)
@@ -218,8 +218,8 @@ class BaseClient:
         unique, server = tokens.parse(token)
         data = self._dump(data, raw)
         return self._command(
-            self._change, key, 'not stored', lambda wire, expires:
-            protocol.cas(wire, data, serializer.FLAGS, unique, expires),
+            key, 'not stored', lambda wire, expires: protocol.cas(
+                wire, data, serializer.FLAGS, unique, expires),
             self._expiry(lifetime), protocol.read_compared, server)
 
     def increment(self, key, delta=1, initial=None, lifetime=None):
@@ -234,14 +234,19 @@ class BaseClient:
         wanted = {}
         for key in _listed('keys', keys):
             builtKey = self.buildKey(key)
-            if wanted.setdefault(key, builtKey) != builtKey:
+            try:
+                former = wanted.setdefault(key, builtKey)
+            except TypeError:
+                raise TypeError(
+                    f'keys: {key!r} cannot be in a dict') from None
+            if former != builtKey:
                 raise ValueError(
                     f'keys: {key!r} equals another one, and is not the same'
                     ' to memcached')
         deadline = monotonic() + self._timeout
         try:
             found = self._find(set(wanted.values()), deadline)
-            if any(itertools.starmap(_is_special, found.values())):
+            if any(flags or not data for data, flags in found.values()):
                 found = self._inspect(found, deadline)
         except MemcacheError as error:
             self._degraded(error, '%s: not read', f'{len(wanted)} keys')
@@ -371,7 +376,7 @@ class BaseClient:
         deadline = monotonic() + self._timeout
         try:
             found = look_up(builtKey, deadline)
-            if found is not None and _is_special(*found):
+            if found is not None and (found[1] or not found[0]):
                 found = self._inspect(
                     {builtKey: found}, deadline).get(builtKey)
         except MemcacheError as error:
@@ -407,7 +412,10 @@ class BaseClient:
         return {wires[wire]: item for wire, item in found.items()}
 
     def _inspect(self, found, deadline):
-        """Return those of ``{built key: (data, flags)}`` that are values."""
+        """Return those of ``{built key: (data, flags)}`` that are values.
+
+        Most are, and need no inspection: they have data, and no flags.
+        """
         values, stamped = {}, {}
         for builtKey, (data, flags) in found.items():
             if flags == serializer.STAMPED:
@@ -438,17 +446,15 @@ class BaseClient:
 
     # Changing
 
-    def _command(self, send, key, trouble, request, expires, read, *args):
+    def _command(self, key, trouble, request, expires, read, server=None):
         """Return the reply to ``request(key on the wire, expires)``, or None.
-
-        `send` is `_change` or `_renew`.
         """
         builtKey = self.buildKey(key)
         deadline = monotonic() + self._timeout
         try:
             wire = self._target(builtKey, deadline)
-            return send(wire, partial(request, wire), expires, read, deadline,
-                        *args)
+            return self._change(wire, partial(request, wire), expires, read,
+                                deadline, server)
         except MemcacheError as error:
             self._degraded(error, '%s: ' + trouble, builtKey)
             return None
@@ -456,8 +462,8 @@ class BaseClient:
     def _store_if(self, command, key, data, lifetime, raw):
         data = self._dump(data, raw)
         return self._command(
-            self._change, key, 'not stored', lambda wire, expires:
-            command(wire, data, serializer.FLAGS, expires),
+            key, 'not stored', lambda wire, expires: command(
+                wire, data, serializer.FLAGS, expires),
             self._expiry(lifetime), protocol.read_stored_or_not)
 
     def _count(self, command, key, delta, initial, lifetime):

@@ -350,7 +350,8 @@ class MemcacheClient(BaseClient):
         return replies
 
     def _renew(self, key, request, expires, read, deadline):
-        return self._change(key, request, expires, read, deadline)
+        with self._client.host(key).until(deadline) as host:
+            return host.ask(request(expires), read)
 
     def _lend(self, key, grace, deadline):
         return lease.claim(self, key, deadline)

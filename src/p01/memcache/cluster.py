@@ -50,12 +50,20 @@ def _deliver(server, keys, deadline):
 
     Returns a dict of those that it was not told of, and the errors.
     """
-    refused = {}
-    for key in keys if server.backlog.keys else ():
-        try:
-            server.backlog.deliver(server, key, deadline)
-        except MemcacheError as error:
-            refused[key] = error
+    refused, trouble, backlog = {}, None, server.backlog
+    for number, key in enumerate(keys if backlog.keys else ()):
+        # The first one is for what is due of other keys.
+        if number and not backlog.owes(key):
+            continue
+        # One that is silent is not asked for each of the keys.
+        if trouble is None or (isinstance(trouble, ServerError)
+                               and monotonic() < deadline):
+            try:
+                backlog.deliver(server, key, deadline)
+                continue
+            except MemcacheError as error:
+                trouble = error
+        refused[key] = trouble
     return refused
 
 
@@ -108,7 +116,8 @@ def _exchange(work, deadline):
         # connections that the other one has.
         for left, (server, requests) in _count_down(work):
             go_on(server, server.converse(
-                requests, _share(deadline, left), deadline), None)
+                requests, _share(deadline, left + len(pending)), deadline),
+                None)
         while pending:
             for server in _ready(pending):
                 # One that stops within a reply leaves time for the others.
@@ -181,11 +190,14 @@ class Cluster:
         for key, (server, _) in self._find_all(keys, deadline).items():
             work.setdefault(server, []).append(key)
         for left, (server, wanted) in _count_down(work):
-            refused = _deliver(server, wanted, _share(deadline, left))
+            refused = _deliver(server, wanted, _share(deadline, left + 1))
             errors += refused.values()
-            work[server] = _reads(
-                [key for key in wanted if key not in refused], found)
-        for _, reply in _exchange(work, deadline):
+            wanted = [key for key in wanted if key not in refused]
+            if wanted:
+                work[server] = _reads(wanted, found)
+            else:
+                del work[server]
+        for _, reply in _exchange(self._in_order(work), deadline):
             if isinstance(reply, MemcacheError):
                 errors.append(reply)
         return found, errors
@@ -199,9 +211,9 @@ class Cluster:
         None is returned if that is not the one of the server's backlog.
         """
         server, absent = self._find(key, deadline)
-        if name not in (None, server.backlog.name):
+        if name is not None and name != server.backlog.name:
             return None
-        data = request(_limit(expires, absent))
+        data = request(_limit(expires, absent) if absent else expires)
         for other in absent:
             other.backlog.add(key)
         try:
@@ -240,12 +252,15 @@ class Cluster:
                 away[key] = ServerDown(f'{absent[0].address} is down')
         try:
             for left, (server, wanted) in _count_down(work):
-                refused = _deliver(server, wanted, _share(deadline, left))
+                refused = _deliver(server, wanted, _share(deadline, left + 1))
                 replies.update(refused)
-                work[server] = _writes(
-                    {key: data for key, data in wanted.items()
-                     if key not in refused}, read, replies)
-            for server, reply in _exchange(work, deadline):
+                wanted = {key: data for key, data in wanted.items()
+                          if key not in refused}
+                if wanted:
+                    work[server] = _writes(wanted, read, replies)
+                else:
+                    del work[server]
+            for server, reply in _exchange(self._in_order(work), deadline):
                 if isinstance(reply, MemcacheError):
                     for key, (home, _) in homes.items():
                         if home is server:
@@ -256,7 +271,8 @@ class Cluster:
             for key in lost:
                 self.owe(key)
         for key in lost:
-            if isinstance(replies[key], ServerError):
+            if (isinstance(replies[key], ServerError)
+                    and monotonic() < deadline):
                 with contextlib.suppress(MemcacheError):
                     self.server(key, deadline)
         return {**replies, **away}
@@ -285,6 +301,10 @@ class Cluster:
             (server, reply if isinstance(reply, MemcacheError) else reply[0])
             for server, reply in _exchange(
                 dict.fromkeys(self.servers, [(data, read)]), deadline)]
+
+    def _in_order(self, work):
+        return {server: work[server] for server in self.servers
+                if server in work}
 
     def _find_all(self, keys, deadline):
         if keys and (self._single or self._ring.alike):

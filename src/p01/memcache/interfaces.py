@@ -95,8 +95,10 @@ class IMemcacheClient(Interface):
             'Whether `invalidateNamespace` can be used. A key on the wire '
             "then ends with the namespace's generation, which is stored in "
             'memcached. Reading asks for it together with the values; '
-            'everything else needs one more round trip. Every process that '
-            'shares the cache must have the same.'),
+            'everything else needs one more round trip. Where it cannot be '
+            'read, what was to be changed cannot be remembered, and so the '
+            'whole namespace is invalidated when its server is back. Every '
+            'process that shares the cache must have the same.'),
         default=False)
 
     def buildKey(key):
@@ -133,8 +135,8 @@ class IMemcacheClient(Interface):
         stands, and so is an instance of a subclass, which may be more than
         its base shows.
 
-        With both, a key that cannot be built (of what cannot be pickled, of
-        a str that has no UTF-8, of NaN) is a ``ValueError``.
+        NaN is a ``ValueError``. So is, with both schemes, what cannot be
+        pickled, and a str that has no UTF-8.
         """
 
     def set(key, data, lifetime=None, raw=False, dependencies=()):
@@ -186,9 +188,12 @@ class IMemcacheClient(Interface):
         """Store `data` unless there is a value.
 
         Returns True if it is stored, False if there is a value, None if
-        nobody knows. The arguments are those of `set`. While another one
-        computes a value for `getOrCreate` there is one, although `query` does
-        not find it.
+        nobody knows. The arguments are those of `set`.
+
+        It may be False where `query` is a miss: memcached has values that
+        depend on something invalidated, or are in their grace; and while a
+        value is computed for `getOrCreate` there is a claim in its place. The
+        claim of a process that has died lasts for ten minutes.
         """
 
     def replace(key, data, lifetime=None, raw=False):
@@ -201,8 +206,8 @@ class IMemcacheClient(Interface):
     def append(key, data):
         """Put bytes behind a raw value, which keeps its lifetime.
 
-        Returns True if that was done, False if there is no value, None if
-        nobody knows. `data` that is not bytes is a ``ValueError``. It would
+        Returns True if that was done, False if there is no value, or it would
+        be too large for the server, None if nobody knows. `data` that is not bytes is a ``ValueError``. It would
         break a value that is pickled, or that has dependencies.
         """
 
@@ -233,8 +238,8 @@ class IMemcacheClient(Interface):
         """Store `data` if the value is still the one that `gets` returned.
 
         Returns True if it is stored; False if the value was changed by
-        another, `gets` it anew; None if there is no value any more, or nobody
-        knows: `add` one. A token that is none is a ``ValueError``. The other
+        another; None if there is no value any more, or the key is on another
+        server now, or nobody knows. Then begin anew with `gets`. A token that is none is a ``ValueError``. The other
         arguments are those of `set`.
         """
 
@@ -247,8 +252,9 @@ class IMemcacheClient(Interface):
 
         Where there is none it is set to `initial`, for `lifetime` seconds, and
         `initial` is returned; with None there is still none, and None is
-        returned. So it is where the value is not a number, or nobody knows
-        what became of it: the counter is then removed rather than wrong.
+        returned. It is also returned where the value is not a number, and
+        where nobody knows what became of the counter, which is then removed
+        rather than wrong.
 
         `delta` and `initial` are int from 0 to 2 ** 64 - 1, anything else is a
         ``ValueError``.
@@ -268,9 +274,9 @@ class IMemcacheClient(Interface):
         asked at the same time, in one round trip for up to 1,000 keys. What
         arrived whole is returned, also where a server failed after that.
 
-        A single str is a ``TypeError``. So is a key that cannot be in a dict;
-        keys that are equal in Python, but not to memcached (1 and 1.0), are a
-        ``ValueError``.
+        A single str is a ``TypeError``, and so is a key that cannot be in a
+        dict. Keys that are equal in Python, but not to memcached (1 and 1.0),
+        are a ``ValueError``.
         """
 
     def setMany(mapping, lifetime=None, raw=False):
@@ -283,7 +289,8 @@ class IMemcacheClient(Interface):
     def invalidateMany(keys):
         """Remove the values, return a list of the keys that aren't removed.
 
-        That is, whose server could not be told, see `invalidate`.
+        That is, whose server could not be told, see `invalidate`. A single str
+        is a ``TypeError``.
         """
 
     def getOrCreate(key, factory, lifetime=None, grace=None, dependencies=()):
@@ -303,8 +310,9 @@ class IMemcacheClient(Interface):
         compute. A process that dies while it computes holds up the others
         for the time-out. Where the key (or a dependency of the value) was
         invalidated meanwhile, what was computed is returned to the caller of
-        the factory and not stored. `dependencies` are those of `set`, with
-        the versions that they had before the factory was called.
+        the factory and not stored; neither is what took longer than ten
+        minutes. `dependencies` are those of `set`, with the versions that
+        they had before the factory was called.
 
         Without a server that answers, one thread of the process computes at a
         time, and those who wait for it get what it returned.

@@ -229,11 +229,13 @@ class _Fake:
         BaseClient._store(self, key, data, flags, expires, deadline)
 
     def _change_many(self, requests, expires, read, deadline):
+        changes = {key: request(expires) for key, request in requests.items()}
         replies = {}
-        for key, request in requests.items():
+        for key, change in changes.items():
             try:
                 replies[key] = self._change(
-                    key, request, expires, read, deadline)
+                    key, lambda expires, change=change: change, expires, read,
+                    deadline)
             except ServerError as error:
                 replies[key] = error
         return replies

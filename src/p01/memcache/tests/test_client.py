@@ -75,6 +75,10 @@ def hit(key, data=None, size=None, flags=0, end=b'END\r\n'):
         str(len(data) if size is None else size).encode(), data, end)
 
 
+def soon():
+    return time.monotonic() + PATIENCE
+
+
 def wire(key):
     return MemcacheClient().buildKey(key).encode()
 
@@ -659,7 +663,7 @@ class RepliesTest(ClientCase):
                 (b'SERVER_ERROR no\r\n', ServerError),
                 (b'STAT a 1\r\n', ReceiveTimeout), (None, ReceiveError)]:
             server.answers.append(reply)
-            [(address, trouble)] = cache._statistics()
+            [(address, trouble)] = cache._statistics(soon())
             self.assertIs(type(trouble), error)
             server.answers.append(reply)
             [(address, values)] = cache.getStatistics()
@@ -705,9 +709,9 @@ class RepliesTest(ClientCase):
                     b'k' * 251):
             for call, *args in (
                     (cache._store, b'', 0, 0), (cache._retrieve,),
-                    (cache._remove,)):
+                    (cache._retrieve_unique,), (cache._remove,)):
                 with self.subTest(key=key), self.assertRaises(ValueError):
-                    call(key, *args)
+                    call(key, *args, soon())
         self.assertEqual(server.requests, [])
 
     def test_nothing_is_printed(self):
@@ -797,7 +801,7 @@ class ServersTest(ClientCase):
             with self.subTest(name=name):
                 cache = self.client(name)
                 self.assertError(ConnectError, cache.query, 'key')
-                [(_, error)] = cache._flush()
+                [(_, error)] = cache._flush(soon())
                 self.assertIsInstance(error, MemcacheError)
         cache = self.client('unknown')
         with mock.patch('socket.getaddrinfo', side_effect=socket.gaierror):

@@ -7,6 +7,7 @@ answers, then the whole client on servers of this process.
 """
 
 import collections
+import contextlib
 import functools
 import io
 import threading
@@ -17,6 +18,7 @@ from unittest import mock
 import zope.event
 
 from p01.memcache import backlog
+from p01.memcache import cluster
 from p01.memcache import protocol
 from p01.memcache.address import parse
 from p01.memcache.backlog import Backlog
@@ -28,8 +30,10 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.event import ServerUpEvent
+from p01.memcache.pool import Pool
 from p01.memcache.ring import Ketama
 from p01.memcache.ring import RoundRobin
+from p01.memcache.tests.listener import full_backlog
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
@@ -53,12 +57,13 @@ def right(data):
     """The reply to any requests of which none reads."""
     replies = {b'flush_all': b'OK\r\n', b'delete': b'DELETED\r\n',
                b'set': b'STORED\r\n', b'get': b'END\r\n'}
-    lines = data.splitlines()[:1 if data.startswith(b'set') else None]
-    return b''.join(replies[line.split()[0]] for line in lines)
+    # The values are empty lines.
+    return b''.join(
+        replies[line.split()[0]] for line in data.splitlines() if line)
 
 
 def deletes(*keys):
-    return protocol.delete_all(keys)
+    return b''.join(map(protocol.delete, keys))
 
 
 class Health:
@@ -105,6 +110,13 @@ class Server:
             return read(replies, *args)
         finally:
             assert not replies.read(), 'there is more to read'
+
+    request_uncommon = request
+
+    def converse(self, requests, step, deadline):
+        return [self.request(data, read, deadline, *args)
+                for data, read, *args in requests]
+        yield  # never: its answers are there at once
 
     def close(self):
         pass
@@ -472,7 +484,7 @@ class TestFlush(BoundCase):
         self.assertRegex(
             self.owe_too_much(), 'a:1: more than 4 .* it will be flushed')
         for key in (b'0', b'other'):
-            self.assertTrue(self.backlog._has(key))
+            self.assertTrue(self.backlog.owes(key))
         self.deliver()
         self.assertSent(b'flush_all\r\n')
         self.assertOwed()
@@ -671,10 +683,12 @@ class TestCluster(ClusterCase):
                                   (REFUSED, ServerError)):
                 with self.subTest(ask.__name__, answer=answer):
                     self.a.backlog.add(b'k')
-                    self.a.answers.append(answer)
+                    # What refused a change is told once more.
+                    times = 1 + (answer is REFUSED and ask != self.get)
+                    self.a.answers.extend([answer] * times)
                     with self.assertRaises(error):
                         ask()
-                    self.assertLog(('a', b'delete k\r\n'))
+                    self.assertLog(*[('a', b'delete k\r\n')] * times)
                     self.assertEqual(self.owing(), 'a')
 
     def test_what_fails_is_owed(self):
@@ -682,12 +696,25 @@ class TestCluster(ClusterCase):
             for answer in (ReceiveTimeout('late'), ServerDown('down'),
                            REFUSED, b'garbage\r\n', Interrupted()):
                 with self.subTest(change.__name__, answer=answer):
-                    self.a.answers.append(answer)
+                    self.a.answers.extend([answer, REFUSED])
                     with self.assertRaises((MemcacheError, Interrupted)):
                         change()
                     self.assertEqual(list(self.a.backlog.keys), [b'k'])
                     self.assertEqual(self.owing(), 'a')
                     self.a.backlog.keys.clear()
+                    self.a.answers.clear()
+
+    def test_what_is_refused_is_removed_at_once(self):
+        # Other processes see the old value, too.
+        for change in (self.set, self.invalidate):
+            with self.subTest(change.__name__):
+                self.a.answers.append(REFUSED)
+                with self.assertRaises(ServerError):
+                    change()
+                self.assertEqual(len(self.log), 2)
+                self.assertEqual(self.log[1], ('a:1', b'delete k\r\n'))
+                self.assertEqual(self.owing(), '')
+                self.log.clear()
 
     def test_a_failed_read_owes_nothing(self):
         self.a.answers.append(ReceiveTimeout('late'))
@@ -725,18 +752,17 @@ class TestCluster(ClusterCase):
                          self.servers)
 
 
-class TestRequestAll(ClusterCase):
+class TestAskAll(ClusterCase):
 
-    def ask(self, timeout=PATIENCE):
-        return self.cluster.request_all(
-            protocol.flush_all(), protocol.read_ok, timeout)
+    def ask(self):
+        return self.cluster.ask_all(
+            protocol.flush_all(), protocol.read_ok, soon())
 
     def test_all_well(self):
+        # In the order of the servers.
         self.assertEqual(
-            self.ask(), [(server, None) for server in self.servers])
-        self.assertEqual(
-            sorted(self.log), [(server.address, b'flush_all\r\n')
-                               for server in self.servers])
+            self.ask(), [(server, True) for server in self.servers])
+        self.assertLog(*[(name, b'flush_all\r\n') for name in 'abcd'])
 
     def test_errors_are_replies(self):
         self.a.answers.append(REFUSED)
@@ -744,50 +770,122 @@ class TestRequestAll(ClusterCase):
         replies = [reply for _, reply in self.ask()]
         self.assertIsInstance(replies[0], ServerError)
         self.assertIsInstance(replies[2], ReceiveTimeout)
-        self.assertEqual(replies[1::2], [None, None])
+        self.assertEqual(replies[1::2], [True, True])
 
-    def test_at_the_same_time(self):
-        # None of them answers before all of them are asked.
-        together = threading.Barrier(4)
+    def test_an_interrupt_is_no_reply(self):
+        self.b.answers.append(Interrupted())
+        with self.assertRaises(Interrupted):
+            self.ask()
 
-        def meet(data):
-            together.wait(PATIENCE)
-            return right(data)
 
-        for server in self.servers:
-            server.answers.append(meet)
-        self.assertEqual([reply for _, reply in self.ask()], [None] * 4)
+class TestMany(ClusterCase):
 
-    def test_a_slow_one(self):
-        held = Held(self)
-        self.b.answers.append(held)
-        start = monotonic()
-        replies = dict(self.ask(0.2))
-        self.assertLess(monotonic() - start, PATIENCE)
-        self.assertIsInstance(replies.pop(self.b), ReceiveTimeout)
-        self.assertEqual(set(replies.values()), {None})
-        # Its thread ends with it.
-        held.release.set()
-        self.wait(lambda: not any(
-            thread.name == self.b.address for thread in threading.enumerate()))
+    keys = (b'k', b'l', b'm')
 
-    def test_the_first_one_is_slow(self):
-        def late(data):
-            self.wait(lambda: len(self.log) == 4)
-            return ReceiveTimeout('late')
+    def read(self, *keys):
+        return self.cluster.read_all(keys or self.keys, soon())
 
-        self.a.answers.append(late)
-        replies = dict(self.ask(0.2))
-        self.assertIsInstance(replies.pop(self.a), ReceiveTimeout)
-        self.assertEqual(set(replies.values()), {None})
+    def change(self, expires=0):
+        return self.cluster.change_all(
+            {key: functools.partial(protocol.set, key, b'', 0)
+             for key in self.keys}, expires, protocol.read_stored, soon())
 
-    def test_no_thread_to_be_had(self):
-        with mock.patch.object(threading.Thread, 'start',
-                               side_effect=RuntimeError('no more threads')):
-            replies = [reply for _, reply in self.ask()]
-        self.assertIsNone(replies[0])
-        self.assertEqual([str(reply) for reply in replies[1:]],
-                         ['no more threads'] * 3)
+    def test_one_request(self):
+        self.assertEqual(self.change(7), dict.fromkeys(self.keys, True))
+        self.assertLog(('a', b''.join(
+            b'set %b 0 7 0\r\n\r\n' % key for key in self.keys)))
+        self.assertEqual(self.read(), ({}, []))
+        self.assertLog(('a', b'get k l m\r\n'))
+
+    def test_what_is_owed_is_delivered_first(self):
+        for ask, request in (self.read, b'get'), (self.change, b'set'):
+            self.a.backlog.add(b'l')
+            ask()
+            self.assertEqual(self.log[0], ('a:1', b'delete l\r\n'))
+            self.assertTrue(self.log[1][1].startswith(request))
+            self.assertEqual(len(self.log), 2)
+            self.log.clear()
+
+    def test_what_cannot_be_delivered_is_not_asked_for(self):
+        self.a.backlog.add(b'l')
+        # With the others, and for itself.
+        self.a.answers.extend([REFUSED] * 2)
+        found, [error] = self.read()
+        self.assertIsInstance(error, ServerError)
+        self.assertLog(*[('a', b'delete l\r\n')] * 2, ('a', b'get k m\r\n'))
+        self.assertEqual(list(self.a.backlog.keys), [b'l'])
+
+    def test_nothing_is_left_to_ask_for(self):
+        # Not even a connection is needed for it, and no news of its health.
+        self.a.backlog.add(b'l')
+        self.a.answers.extend([REFUSED] * 2)
+        with mock.patch.object(self.a, 'converse', side_effect=AssertionError):
+            self.assertEqual(self.read(b'l')[0], {})
+
+    def test_a_silent_server_is_told_once(self):
+        for key in self.keys:
+            self.a.backlog.add(key)
+        for ask in self.read, self.change:
+            self.a.answers.extend([ReceiveTimeout('late')] * 3)
+            ask()
+            self.assertLog(('a', b'delete k\r\n'))
+            self.a.answers.clear()
+        self.assertEqual(sorted(self.a.backlog.keys), sorted(self.keys))
+
+    def test_what_fails_is_owed(self):
+        for answer in (ReceiveTimeout('late'), ServerDown('down'),
+                       b'garbage\r\n'):
+            self.a.answers.append(answer)
+            replies = self.change()
+            self.assertEqual(list(replies), list(self.keys))
+            for reply in replies.values():
+                self.assertIsInstance(reply, MemcacheError)
+            self.assertEqual(list(self.a.backlog.keys), list(self.keys))
+            self.assertEqual(self.owing(), 'a')
+            self.a.backlog.keys.clear()
+
+    def test_what_is_refused_is_removed_at_once(self):
+        self.a.answers.append(b'STORED\r\n' + REFUSED + b'STORED\r\n')
+        replies = self.change()
+        self.assertIsInstance(replies.pop(b'l'), ServerError)
+        self.assertEqual(replies, {b'k': True, b'm': True})
+        self.assertEqual(self.log[1:], [('a:1', b'delete l\r\n')])
+        self.assertEqual(self.owing(), '')
+
+    def test_interrupted(self):
+        self.a.answers.append(Interrupted())
+        with self.assertRaises(Interrupted):
+            self.change()
+        self.assertEqual(list(self.a.backlog.keys), list(self.keys))
+
+    def test_a_failed_read_owes_nothing(self):
+        self.a.answers.append(ReceiveTimeout('late'))
+        found, [error] = self.read()
+        self.assertEqual(found, {})
+        self.assertIsInstance(error, ReceiveTimeout)
+        self.assertEqual(self.owing(), '')
+
+    def test_another_stands_in(self):
+        self.cluster = Cluster(self.servers, Ring(self.servers), True)
+        self.a.health.down(20)
+        self.assertEqual(self.change(), dict.fromkeys(self.keys, True))
+        self.assertLog(('b', b''.join(
+            b'set %b 0 20 0\r\n\r\n' % key for key in self.keys)))
+        self.assertEqual(list(self.a.backlog.keys), list(self.keys))
+        self.assertEqual(self.owing(), 'a')
+        self.read()
+        self.assertLog(('b', b'get k l m\r\n'))
+
+    def test_an_invalidation_is_not_acknowledged(self):
+        self.cluster = Cluster(self.servers, Ring(self.servers), True)
+        self.a.health.down(20)
+        replies = self.cluster.change_all(
+            {b'k': lambda expires: protocol.delete(b'k')}, None,
+            protocol.read_deleted, soon())
+        self.assertIsInstance(replies[b'k'], ServerDown)
+        # But done where another process might have stored it.
+        self.assertLog(('b', b'delete k\r\n'))
+        self.assertEqual(self.owing(), 'a')
 
 
 class TestFailover(ClusterCase):
@@ -1025,12 +1123,14 @@ class Store:
         words = request.split()
         command, key = words[0], words[1] if len(words) > 1 else None
         if command == b'set':
-            self.values[key] = request.split(b'\r\n')[1]
+            end = request.index(b'\r\n') + 2
+            self.values[key] = request[end:-2]
             return b'STORED\r\n'
         if command == b'get':
-            value = self.values.get(key)
-            return b'END\r\n' if value is None else (
-                b'VALUE %b 0 %d\r\n%b\r\nEND\r\n' % (key, len(value), value))
+            return b''.join(
+                b'VALUE %b 0 %d\r\n%b\r\n' % (
+                    key, len(self.values[key]), self.values[key])
+                for key in words[1:] if key in self.values) + b'END\r\n'
         if command == b'delete':
             found = self.values.pop(key, None) is not None
             return b'DELETED\r\n' if found else b'NOT_FOUND\r\n'
@@ -1101,8 +1201,7 @@ class TestClient(ScriptedCase):
             self.assertRequests('delete', command)
 
     def test_the_delete_is_next_after_a_failed_invalidate(self):
-        for answer in (None, b'garbage\r\n', b'STORED\r\n', REFUSED,
-                       b'ERROR\r\n'):
+        for answer in (None, b'garbage\r\n', b'STORED\r\n', b'ERROR\r\n'):
             with self.subTest(answer):
                 self.fill('a')
                 self.answer(answer)
@@ -1113,20 +1212,32 @@ class TestClient(ScriptedCase):
                 self.assertRequests('delete', 'get')
                 self.assertNotIn(self.wire('a'), self.store.values)
 
-    def test_a_refused_set_is_followed_by_the_delete_at_once(self):
+    def test_what_is_refused_is_followed_by_the_delete_at_once(self):
         # Other processes see the old value, too.
-        self.fill('a')
-        self.answer(REFUSED)
-        self.assertIsNone(self.client_.set('a', 'new'))
-        self.assertRequests('set', 'delete')
-        self.assertEqual(self.client_.query('a', default=MISSING), MISSING)
-        self.assertRequests('get')
+        for change, command in (
+                (lambda: self.client_.set('a', 'new'), 'set'),
+                (lambda: self.client_.invalidate('a'), 'delete')):
+            self.fill('a')
+            self.answer(REFUSED)
+            self.assertIsNone(change())
+            self.assertRequests(command, 'delete')
+            self.assertEqual(
+                self.client_.query('a', default=MISSING), MISSING)
+            self.assertRequests('get')
 
     def test_both_are_refused(self):
+        for change, command in (
+                (lambda: self.client_.set('a', 'new'), 'set'),
+                (lambda: self.client_.invalidate('a'), 'delete')):
+            with self.subTest(command):
+                self.client_ = self.client(self.server)
+                self.check_both_are_refused(change, command)
+
+    def check_both_are_refused(self, change, command):
         self.fill('a', 'b')
         self.answer(*[REFUSED] * 4)
-        self.assertIsNone(self.client_.set('a', 'new'))
-        self.assertRequests('set', 'delete')
+        self.assertIsNone(change())
+        self.assertRequests(command, 'delete')
         self.assertIsNone(self.client_.query('a'))
         self.assertRequests('delete')
         for requests in ('delete', 'get'), ('get',):
@@ -1225,7 +1336,7 @@ class TestClient(ScriptedCase):
 
     def test_an_interrupted_flush_is_repeated(self):
         self.fill('a')
-        with (mock.patch.object(self.client_._cluster, 'request_all',
+        with (mock.patch.object(self.client_._cluster, 'ask_all',
                                 side_effect=Interrupted),
               self.assertRaises(Interrupted)):
             self.client_.invalidateAll()
@@ -1286,6 +1397,228 @@ class TestClient(ScriptedCase):
         self.client_.invalidate('a')
         self.client_.query('a')
         self.assertLess(took[0], 0.5)
+
+
+STATISTICS = b'STAT name value\r\nEND\r\n'
+
+
+class TestAllServers(ClientCase):
+    """All are asked at the same time, by one thread."""
+
+    def setUp(self):
+        super().setUp()
+        self.stores = [Store() for _ in range(4)]
+        self.servers = [
+            self.enterContext(ScriptedServer(default=store))
+            for store in self.stores]
+        self.client_ = self.client(*self.servers)
+        ring = self.client_._cluster._ring
+        self.keys = [next(
+            key for key in range(1000)
+            if ring.find(self.wire(key)) == place) for place in range(4)]
+
+    def statistics(self):
+        """Ask; return of each whether it has answered."""
+        replies = self.client_.getStatistics()
+        self.assertEqual([address for address, _ in replies],
+                         [server.address for server in self.servers])
+        return [values == {'name': 'value'} for _, values in replies]
+
+    def assertFailing(self, *places):
+        servers = self.client_._cluster.servers
+        self.assertEqual(list(places), [
+            place for place in range(4) if servers[place].health.failures])
+
+    def answer(self, *answers):
+        """Each server's next one."""
+        for server, answer in zip(self.servers, answers, strict=True):
+            server.answers.append(answer)
+
+    def assertGivenBack(self):
+        self.assertEqual(
+            {pool['active'] for _, pool in self.client_.getPools()}, {0})
+
+    def test_at_the_same_time(self):
+        # None of them answers before all of them are asked.
+        together = threading.Barrier(4)
+
+        def meet(request):
+            together.wait(PATIENCE)
+            return STATISTICS
+
+        for _ in range(3):
+            self.answer(*[meet] * 4)
+            self.assertEqual(self.statistics(), [True] * 4)
+        self.assertGivenBack()
+        self.assertEqual([server.opened for server in self.servers], [1] * 4)
+
+    def test_without_threads(self):
+        with mock.patch.object(threading.Thread, 'start',
+                               side_effect=RuntimeError('no more threads')):
+            self.answer(*[STATISTICS] * 4)
+            self.assertEqual(self.statistics(), [True] * 4)
+
+    def test_in_any_order(self):
+        # Each waits for the one after it.
+        for order in self.servers, self.servers[::-1]:
+            for server, after in zip(order, [*order[1:], None], strict=True):
+                server.answers.append(
+                    functools.partial(self.reply_after, after))
+            self.assertEqual(self.statistics(), [True] * 4)
+            for server in self.servers:
+                server.requests.clear()
+
+    def reply_after(self, server, request):
+        if server is not None:
+            server.wait(lambda: server.requests and not server.answers)
+        return STATISTICS
+
+    def check_one_takes_its_time(self, *replies):
+        """Whichever it is, the others are right."""
+        late = [(b'', 0.02), (STATISTICS, 0)]
+        in_two = [(STATISTICS[:20], 0.02), (STATISTICS[20:], 0)]
+        for place in 0, 2:
+            with self.subTest(place=place):
+                answers = [STATISTICS, late, in_two]
+                answers.insert(place, [*replies, (b'', PATIENCE)])
+                self.answer(*answers)
+                self.client_.timeout = 0.2
+                self.assertEqual(
+                    self.statistics(), [other != place for other in range(4)])
+                self.client_.timeout = PATIENCE
+                self.assertGivenBack()
+                self.assertFailing(place)
+                # What comes late is nobody's.
+                self.answer(*[STATISTICS] * 4)
+                self.assertEqual(self.statistics(), [True] * 4)
+
+    def test_a_frozen_one(self):
+        self.check_one_takes_its_time()
+
+    def test_one_that_stops_within_its_reply(self):
+        self.check_one_takes_its_time((STATISTICS[:20], 0))
+
+    def test_all_stop_but_one(self):
+        for stop in b'', STATISTICS[:20]:
+            self.answer(*[[(stop, PATIENCE)]] * 3, STATISTICS)
+            self.client_.timeout = 0.2
+            start = monotonic()
+            self.assertEqual(
+                self.statistics(), [False, False, False, True])
+            # The time of one, not of each.
+            self.assertLess(monotonic() - start, 0.5)
+
+    def check_one_is_not_accepted(self, ask):
+        """`ask` looks who has answered."""
+        with full_backlog() as hung:
+            for place in 0, 3:
+                with self.subTest(place=place):
+                    servers = [server.address for server in self.servers]
+                    servers[place] = hung
+                    self.client_ = UltraMemcacheClient(servers, timeout=0.2)
+                    self.addCleanup(self.client_.close)
+                    ask(place)
+                    self.assertFailing(place)
+
+    def test_one_that_does_not_accept(self):
+        def ask(place):
+            for server in self.servers:
+                server.default = STATISTICS
+            self.assertEqual(
+                [len(values) == 1 and 'name' in values
+                 for _, values in self.client_.getStatistics()],
+                [other != place for other in range(4)])
+
+        self.check_one_is_not_accepted(ask)
+
+    def test_keys_of_one_that_does_not_accept(self):
+        def ask(place):
+            failed = self.client_.setMany(dict.fromkeys(range(40), 'value'))
+            found = self.client_.queryMany(range(40))
+            self.assertEqual(len(failed) + len(found), 40)
+            self.assertTrue(found)
+            self.assertTrue(failed)
+            ring = self.client_._cluster._ring
+            for key in failed:
+                self.assertEqual(ring.find(self.wire(key)), place)
+
+        self.check_one_is_not_accepted(ask)
+
+    def test_a_delivery_that_takes_its_time(self):
+        # What one of them has to be told of first is not told to the others.
+        for ask, right in (
+                (lambda: self.client_.queryMany(self.keys),
+                 lambda others: dict.fromkeys(others, 'new')),
+                (lambda: self.client_.setMany(dict.fromkeys(self.keys, 1)),
+                 lambda others: list(set(self.keys) - set(others)))):
+            for place in 0, 3:
+                with self.subTest(place=place):
+                    self.client_ = self.client(*self.servers)
+                    self.assertEqual(self.client_.setMany(
+                        dict.fromkeys(self.keys, 'new')), [])
+                    key = self.keys[place]
+                    server = self.client_._cluster.servers[place]
+                    server.backlog.add(self.wire(key))
+                    self.servers[place].answers.append([(b'', PATIENCE)])
+                    self.client_.timeout = 0.2
+                    self.assertEqual(ask(), right(
+                        [other for other in self.keys if other != key]))
+                    # Nobody has heard of it meanwhile.
+                    self.assertFailing(place)
+                    self.assertGivenBack()
+
+    def test_two_threads_and_one_connection_to_each(self):
+        # None has the connection that the other one waits for.
+        self.client_ = self.client(*self.servers, maxPoolSize=1)
+        self.client_.setMany(dict.fromkeys(range(40), 'value'))
+        ring = self.client_._cluster._ring
+        taken = threading.Barrier(2)
+        take, first = Pool.take, threading.local()
+
+        def pause(pool, deadline):
+            item = take(pool, deadline)
+            if not getattr(first, 'taken', False):
+                first.taken = True
+                # Whoever has to wait is not here.
+                with contextlib.suppress(threading.BrokenBarrierError):
+                    taken.wait(0.05)
+            return item
+
+        def read(keys):
+            return self.client_._cluster.read_all(keys, soon())
+
+        def on(*places):
+            return [self.wire(self.keys[place]) for place in places]
+
+        self.assertEqual(ring.find(on(2)[0]), 2)
+        with mock.patch.object(Pool, 'take', pause):
+            start = monotonic()
+            results = [self.in_thread(read, on(0, 1, 2, 3)),
+                       self.in_thread(read, on(3, 2, 1, 0))]
+            for result in results:
+                found, errors = result()
+                self.assertEqual(errors, [])
+            self.assertLess(monotonic() - start, PATIENCE / 2)
+
+    def test_interrupted(self):
+        # What is on its way to the others then is nobody's.
+        self.answer(*[[(b'', 0.02), (STATISTICS, 0)]] * 4)
+        with (mock.patch.object(cluster, '_ready', side_effect=Interrupted),
+              self.assertRaises(Interrupted)):
+            self.client_.getStatistics()
+        self.assertGivenBack()
+        self.answer(*[STATISTICS] * 4)
+        self.assertEqual(self.statistics(), [True] * 4)
+        for key, store in zip(self.keys, self.stores, strict=True):
+            self.assertTrue(self.client_.set(key, 'value'))
+            self.assertEqual(list(store.values), [self.wire(key)])
+
+    def test_too_many_replies(self):
+        self.answer(STATISTICS * 2, *[STATISTICS] * 3)
+        self.assertEqual(self.statistics(), [True] * 4)
+        self.answer(*[STATISTICS] * 4)
+        self.assertEqual(self.statistics(), [True] * 4)
+        self.assertEqual(self.servers[0].opened, 2)
 
 
 class TestFaultyDelivery(ScriptedCase):

@@ -22,6 +22,7 @@ from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
 from zope.schema import getFields
 
+from p01.memcache import strict
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import MemcacheError
@@ -60,6 +61,8 @@ ARGUMENTS = {
     'maxPoolSize': 1,
 }
 KEYWORDS = {
+    'keyScheme': 'strict',
+    'generations': True,
     'distribution': 'modulo',
     'failover': True,
 }
@@ -77,6 +80,8 @@ WRONG_TYPE = {
     'pickleProtocol': [None, False, '1', 2.0],
     'lifetime': [None, True, '60', 60.5],
     'namespace': [b'bytes', 1, True],
+    'keyScheme': [],
+    'generations': [None, 1, 'true'],
     'timeout': [None, True, '3'],
     'delay': [None, True, '3'],
     'retries': [None, True, '3', 3.0],
@@ -95,6 +100,8 @@ WRONG_VALUE = {
     'pickleProtocol': [-2, pickle.HIGHEST_PROTOCOL + 1],
     'lifetime': [-1],
     'namespace': ['two\nlines'],
+    'keyScheme': ['', 'Strict', 'md5', None, 1, True, []],
+    'generations': [],
     'timeout': [0, -1, math.inf, math.nan, 10 ** 6],
     'delay': [-1, math.inf, math.nan],
     'retries': [0, -1],
@@ -306,6 +313,18 @@ class ClientContract:
         self.assertEqual(self.client.buildKey(1), md5(b'\xc3\xbc:1'))
         self.client.namespace = None
         self.assertEqual(self.client.buildKey('key'), md5(b'key'))
+
+    def test_buildKey_strict(self):
+        compatible = self.client.buildKey('key')
+        self.client.keyScheme = 'strict'
+        self.assertEqual(
+            self.client.buildKey('key'), strict.build('key', None))
+        self.client.namespace = 'space'
+        self.assertEqual(
+            self.client.buildKey('key'), strict.build('key', 'space'))
+        self.client.keyScheme = 'compatible'
+        self.client.namespace = None
+        self.assertEqual(self.client.buildKey('key'), compatible)
 
     def test_buildKey_with_a_pickle_protocol(self):
         self.client.pickleProtocol = 0

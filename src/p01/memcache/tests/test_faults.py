@@ -26,17 +26,15 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
+from p01.memcache import base
 from p01.memcache import connection
 from p01.memcache import keeping
 from p01.memcache import protocol
-from p01.memcache import uclient
 from p01.memcache.address import parse
 from p01.memcache.connection import Connection
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
-from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
-from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.listener import full_backlog
 from p01.memcache.tests.proxy import DEAF
@@ -1194,9 +1192,10 @@ class Case24Test(FaultCase):
         self.fill()
         client = self.client(retries=1, delay=60, blacktime=60)
         with mock.patch.object(
-                uclient, 'monotonic', lambda: time.monotonic() - 60):
+                base, 'monotonic', lambda: time.monotonic() - 60):
             for _ in range(3):
                 client.query(0)
+                client.queryMany([0])
         self.assertRight(client)
 
     def test_never_more_connections_than_slots(self):
@@ -1313,86 +1312,92 @@ class Case25Test(FaultCase):
 
 
 class Case26Test(FaultCase):
-    """A multi-key read is cut in the middle.
-
-    The client has no such method yet, so this is about the engine's.
-    """
+    """A multi-key read is cut in the middle."""
 
     number = 5
     step = 3
 
     def setUp(self):
         super().setUp()
-        self.keys = [b'key-%d' % i for i in range(self.number)]
-        self.whole = {key: (b'value of ' + key, 0) for key in self.keys}
-        self.size = sum(len(hit(key, end=b'')) for key in self.keys) + 5
-        request = b''.join(
-            protocol.set(key, data, flags, 0)
-            for key, (data, flags) in self.whole.items())
-        with connect(self.server.address) as sock:
-            sock.sendall(request)
-            reply = sock.makefile('rb')
-            for _ in self.keys:
-                self.assertEqual(reply.readline(), b'STORED\r\n')
+        self.fill()
+        self.whole = {key: self.value(key) for key in range(self.number)}
+        # The replies of all keys have the same length.
+        [self.length] = {
+            len(hit(self.direct.buildKey(key).encode(), data, b''))
+            for key, data in self.whole.items()}
+        self.size = self.number * self.length + len(b'END\r\n')
 
-    def read(self, fault):
-        """What was found, and whether it came to its end."""
-        connection = Connection(
-            parse(self.proxy.address), keeping.LockKeeping())
-        self.proxy.once(fault)
-        found = {}
-        deadline = time.monotonic() + self.timeout
-        try:
-            connection.connect(deadline)
-            connection.request(
-                protocol.get(self.keys), protocol.read_values, deadline,
-                self.keys, found)
-            return found, None, connection.dirty
-        except MemcacheError as error:
-            return found, error, connection.dirty
-        finally:
-            connection.close()
+    def read(self, client):
+        return client.queryMany(self.whole, raw=True)
 
-    def expected(self, after):
+    def assertWhole(self, found, after):
         """What arrived whole with so many bytes of the reply."""
-        expected, end = {}, 0
-        for key, (data, flags) in self.whole.items():
-            end += len(hit(key, data, b''))
-            if end <= after:
-                expected[key] = data, flags
-        return expected
+        self.assertLessEqual(found.items(), self.whole.items())
+        self.assertEqual(len(found), min(after // self.length, self.number))
 
     def test_cut(self):
+        client = self.client()
         for then in 'fin', 'rst':
             for after in range(0, self.size, self.step):
                 with self.subTest(then=then, after=after):
-                    found, error, dirty = self.read(Fault(after, then))
-                    self.assertIsNotNone(error)
-                    self.assertTrue(dirty)
-                    expected = self.expected(after)
+                    self.proxy.once(Fault(after, then))
+                    found = self.read(client)
                     if then == 'fin':
-                        self.assertEqual(found, expected)
+                        self.assertWhole(found, after)
                     else:
                         # An RST overtakes what has not been read.
                         self.assertLessEqual(
-                            found.items(), expected.items())
-        self.assertEqual(
-            self.read(None), (self.whole, None, False))
+                            found.items(), self.whole.items())
+                    self.assertRight(client, self.number)
+        self.assertEqual(self.read(client), self.whole)
 
     def test_stall(self):
         middle = self.size // 2
+        clients = [self.client() for _ in range(4)]
+        self.proxy.fault = Fault(middle, 'stall')
 
-        def stall(i):
-            return self.timed(self.read, Fault(middle, 'stall'))
+        def stall():
+            for client in clients:
+                client.close()
+            for found in self.at_once(
+                    lambda client: self.timed(self.read, client), clients):
+                self.assertWhole(found, middle)
 
-        def stall_all():
-            for found, error, dirty in self.at_once(stall, range(4)):
-                self.assertEqual(found, self.expected(middle))
-                self.assertIsInstance(error, ReceiveTimeout)
-                self.assertTrue(dirty)
-            self.proxy.release()
+        self.assertInTime(stall)
+        self.proxy.clear()
+        self.proxy.release()
+        # What comes late is nobody's.
+        for client in clients:
+            self.assertRight(client, self.number)
 
-        self.assertInTime(stall_all)
+    def test_the_other_servers_are_not_concerned(self):
+        other = self.start_server()
+        client = self.client(timeout=PATIENCE)
+        client.servers = [self.proxy.address, other.address]
+        mapping = {key: self.value(key) for key in range(50)}
+        self.assertEqual(client.setMany(mapping, raw=True), [])
+        ring = client._cluster._ring
+        theirs = {key: data for key, data in mapping.items()
+                  if ring.find(client.buildKey(key).encode())}
+        self.assertTrue(0 < len(theirs) < 50)
+        client.timeout = self.timeout
+        for then in 'fin', 'stall':
+            for after in 1, self.length, 3 * self.length - 1:
+                with self.subTest(then=then, after=after):
+                    self.proxy.once(Fault(after, then))
+                    found = client.queryMany(mapping, raw=True)
+                    self.assertLessEqual(theirs.items(), found.items())
+                    self.assertLessEqual(found.items(), mapping.items())
+                    self.assertEqual(
+                        len(found), len(theirs) + after // self.length)
+                    self.proxy.release(drop=True)
+
+    def test_a_failed_read_owes_nothing(self):
+        client = self.client()
+        self.proxy.once(Fault(self.length, 'fin'))
+        self.assertEqual(len(self.read(client)), 1)
+        [server] = client._cluster.servers
+        self.assertEqual(server.backlog.keys, {})
 
 
 class Case26RealTest(RealMixin, Case26Test):

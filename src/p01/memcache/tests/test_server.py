@@ -1,17 +1,24 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The health of a server: who may ask it, when, and for how long."""
+"""The health of a server: who may ask it, when, and for how long.
 
+And how it is asked, on connections that answer what the test says.
+"""
+
+import collections
 import threading
 import unittest
 from time import monotonic
 from unittest import mock
 
 from p01.memcache import health
+from p01.memcache import protocol
 from p01.memcache import server
 from p01.memcache.backlog import Backlog
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
+from p01.memcache.errors import PoolTimeout
+from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
@@ -26,23 +33,37 @@ NAME = '127.0.0.1:1'
 
 
 class Connection:
-    """Answers with what the test says, or raises it."""
+    """Answers with what the test says, or raises it.
+
+    First each of the ``answers``, then always ``answer``.
+    """
 
     dirty = False
     answer = 'answer'
+    answers = collections.deque()
+    requests = []
     deadline = None
 
     def is_ready(self):
         return True
 
-    def request(self, data, read, deadline):
+    def send(self, data, deadline):
+        self.dirty = True
+        Connection.requests.append(data)
         Connection.deadline = deadline
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+
+    def receive(self, read, deadline, *args):
+        Connection.deadline = deadline
+        answer = self.answers.popleft() if self.answers else self.answer
+        if isinstance(answer, Exception):
+            raise answer
+        self.dirty = False
+        return answer
 
     def close(self):
         pass
+
+    abort = close
 
 
 class HealthCase(unittest.TestCase):
@@ -62,7 +83,7 @@ class HealthCase(unittest.TestCase):
             pause.wait(0.005)
 
 
-class TestServer(HealthCase):
+class ServerCase(HealthCase):
 
     def setUp(self):
         super().setUp()
@@ -70,6 +91,23 @@ class TestServer(HealthCase):
             NAME, Pool(Connection, 2, 60), LockKeeping(), self.health,
             Backlog(NAME))
         self.addCleanup(setattr, Connection, 'answer', 'answer')
+        self.addCleanup(Connection.answers.clear)
+        self.addCleanup(Connection.requests.clear)
+
+    def answer(self, *answers):
+        Connection.answers.extend(answers)
+
+    def assertPool(self, active, idle):
+        self.assertEqual(
+            self.server.pool.statistics(), {'active': active, 'idle': idle})
+
+    def assertSent(self, *requests):
+        """These, since it was asked the last time."""
+        self.assertEqual(Connection.requests, list(requests))
+        Connection.requests.clear()
+
+
+class TestServer(ServerCase):
 
     def request(self, answer='answer', timeout=1):
         Connection.answer = answer
@@ -166,6 +204,188 @@ class TestServer(HealthCase):
     def test_but_does_if_nobody_got_an_answer(self):
         self.server._heard = -0.5
         self.assertTrue(self.late(1))
+
+
+class TestConversation(ServerCase):
+    """Several requests, while other servers are asked, too."""
+
+    def converse(self, *requests, step=1, timeout=1):
+        now = monotonic()
+        return self.server.converse(
+            ((data, None) for data in requests), now + step, now + timeout)
+
+    def end(self, conversation, step=None):
+        """Return what the conversation does."""
+        with self.assertRaises(StopIteration) as caught:
+            conversation.send(step)
+        return caught.exception.value
+
+    def test_one_after_the_other(self):
+        self.answer(1, 2)
+        conversation = self.converse(b'a', b'b')
+        connection, _ = next(conversation)
+        self.assertSent(b'a')
+        self.assertPool(1, 0)
+        self.assertIs(conversation.send(monotonic() + 1)[0], connection)
+        self.assertSent(b'b')
+        self.assertEqual(self.end(conversation, monotonic() + 1), [1, 2])
+        self.assertPool(0, 1)
+
+    def test_nothing_to_ask(self):
+        self.assertEqual(self.end(self.converse()), [])
+        self.assertPool(0, 1)
+
+    def test_by_when(self):
+        # Each step for itself, and all of it.
+        now = monotonic()
+        conversation = self.server.converse(
+            [(b'a', None), (b'b', None)], now + 1, now + 2)
+        self.assertEqual(next(conversation)[1], now + 2)
+        self.assertEqual(Connection.deadline, now + 1)
+        conversation.send(now + 1.5)
+        self.assertEqual(Connection.deadline, now + 1.5)
+        self.end(conversation, now + 3)
+        self.assertEqual(Connection.deadline, now + 2)
+
+    def test_a_failing_server_is_given_less_time(self):
+        self.health._retries = 10
+        self.health.failed(ReceiveTimeout('late'))
+        _, limit = next(self.converse(b'a', step=9, timeout=9))
+        self.assertAlmostEqual(limit, monotonic() + 4.5, delta=0.1)
+        self.assertAlmostEqual(Connection.deadline, limit)
+
+    def test_no_connection_by_the_first_step(self):
+        held = [self.server.pool.take(monotonic()) for _ in range(2)]
+        start = monotonic()
+        with self.assertRaises(PoolTimeout):
+            next(self.converse(b'a', step=0.02, timeout=9))
+        self.assertLess(monotonic() - start, 5)
+        self.assertEqual(self.health.state, 'up')
+        self.assertEqual(len(held), 2)
+
+    def test_a_failure_in_the_middle(self):
+        self.answer(1, ReceiveTimeout('late'))
+        conversation = self.converse(b'a', b'b', b'c')
+        next(conversation)
+        conversation.send(monotonic() + 1)
+        with self.assertRaises(ReceiveTimeout) as caught:
+            conversation.send(monotonic() + 1)
+        self.assertEqual(caught.exception.server, NAME)
+        self.assertSent(b'a', b'b')
+        self.assertEqual(self.health.state, 'failing')
+        self.assertPool(0, 0)
+
+    def test_a_refusal_ends_it(self):
+        self.health._retries = 10
+        self.health.failed(ReceiveTimeout('late'))
+        self.answer(ServerError('no'))
+        conversation = self.converse(b'a', b'b')
+        next(conversation)
+        with self.assertRaises(ServerError):
+            conversation.send(monotonic() + 1)
+        self.assertSent(b'a')
+        self.assertEqual(self.health.state, 'up')
+
+    def test_nobody_waits_for_one_that_is_down(self):
+        for _ in range(2):
+            self.health.failed(ReceiveTimeout('late'))
+        with self.assertRaises(ServerDown):
+            next(self.converse(b'a'))
+        self.assertSent()
+
+    def test_a_conversation_that_is_given_up(self):
+        # Its reply is still to come, and must not be another's.
+        conversation = self.converse(b'a')
+        next(conversation)
+        conversation.close()
+        self.assertPool(0, 0)
+
+
+class TestUncommon(ServerCase):
+    """What proxies do not know: they close the connection."""
+
+    look = b'get p01.memcache\r\n'
+
+    def request(self):
+        return self.server.request_uncommon(
+            b'a', protocol.read_ok, monotonic() + 1)
+
+    def test_answered(self):
+        self.assertEqual(self.request(), 'answer')
+        self.assertSent(b'a')
+
+    def test_once_is_nothing(self):
+        # An idle connection may have been closed, or a server restarted.
+        self.answer(ReceiveError('closed'))
+        self.assertEqual(self.request(), 'answer')
+        self.assertSent(b'a', self.look, b'a')
+        self.assertEqual(self.health.state, 'up')
+
+    def test_twice_is_a_refusal(self):
+        self.answer(ReceiveError('closed'), {}, ReceiveError('closed'), {})
+        with self.assertRaisesRegex(ServerError, 'closed'):
+            self.request()
+        self.assertSent(b'a', self.look, b'a', self.look)
+        self.assertEqual(self.health.state, 'up')
+
+    def test_a_server_that_does_not_answer_anything(self):
+        for error in ReceiveTimeout('late'), ReceiveError('closed'):
+            self.answer(ReceiveError('closed'), error)
+            with self.assertRaises(type(error)):
+                self.request()
+            self.assertSent(b'a', self.look)
+
+    def test_a_timeout_is_none(self):
+        self.answer(ReceiveTimeout('late'))
+        with self.assertRaises(ReceiveTimeout):
+            self.request()
+        self.assertSent(b'a')
+
+    def test_of_one_that_is_down_it_is_not_the_first_question(self):
+        for _ in range(2):
+            self.health.failed(ReceiveTimeout('late'))
+        self.wait()
+        self.request()
+        self.assertSent(self.look, b'a')
+
+
+class TestMeta(ServerCase):
+    """Whether it knows the meta commands is found out once."""
+
+    def knows(self):
+        return self.server.knows_meta(monotonic() + 1)
+
+    def test_it_does(self):
+        self.answer(True)
+        for _ in range(3):
+            self.assertIs(self.knows(), True)
+        self.assertSent(b'mn\r\n')
+
+    def test_it_does_not(self):
+        self.answer(ClientError('ERROR'))
+        for _ in range(3):
+            self.assertIs(self.knows(), False)
+        self.assertSent(b'mn\r\n')
+
+    def test_a_proxy_does_not(self):
+        self.answer(ReceiveError('closed'), {}, ReceiveError('closed'), {})
+        for _ in range(3):
+            self.assertIs(self.knows(), False)
+        self.assertEqual(len(Connection.requests), 4)
+        self.assertEqual(self.health.state, 'up')
+
+    def test_trouble_tells_nothing(self):
+        self.answer(ReceiveTimeout('late'))
+        with self.assertRaises(ReceiveTimeout):
+            self.knows()
+        self.answer(True)
+        self.assertIs(self.knows(), True)
+
+    def test_it_is_another_one_now(self):
+        for answer, known in (True, True), (ClientError('ERROR'), False):
+            self.answer(answer)
+            self.assertIs(self.knows(), known)
+            self.server.forget_meta()
 
 
 class TestHealth(HealthCase):

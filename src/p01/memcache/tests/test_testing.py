@@ -73,6 +73,28 @@ class FakeTest(unittest.TestCase):
         self.client.resetCounts()
         self.assertEqual(self.counts(), (0, 0, 0, 0))
 
+    def test_gets_is_a_method_too(self):
+        self.client.set('key', 'value')
+        value, token = self.client.gets('key')
+        self.assertEqual(value, 'value')
+        self.assertIs(self.client.cas('key', 'new', token), True)
+        self.assertEqual(self.client.gets('gone', default=1), (1, None))
+        self.assertEqual(self.counts(), (2, 1, 1, 1))
+        self.client.gets('key')
+        self.assertEqual(self.client.gets, 3)
+        self.assertEqual(str(self.client.gets), '3')
+
+    def test_counts_of_many_keys(self):
+        self.client.setMany({'a': 1, 'b': 2})
+        self.assertEqual(self.counts(), (0, 0, 0, 2))
+        self.client.queryMany(['a', 'b', 'c'])
+        self.assertEqual(self.counts(), (3, 2, 1, 2))
+
+    def test_a_counter(self):
+        self.assertEqual(self.client.increment('key', initial=3), 3)
+        self.assertEqual(self.client.increment('key', 2), 5)
+        self.assertEqual(self.client.decrement('key', 9), 0)
+
     def test_cache(self):
         backend = getFakeBackend(self.client)
         self.assertIsInstance(backend, FakeMemcached)
@@ -102,6 +124,31 @@ class FakeTest(unittest.TestCase):
             self.assertEqual(self.client.query('key'), 'planted')
             del cache[key]
             self.assertIsNone(self.client.query('key'))
+
+    def test_the_cache_of_all_commands(self):
+        # They see what a test has put there, and leave what they have made.
+        cache = getFakeBackend(self.client).cache
+        built = self.client.buildKey('key')
+        cache[built] = (b'1', 0)
+        self.assertIs(self.client.append('key', b'2'), True)
+        self.assertEqual(cache[built], (b'12', 0))
+        cache[built] = (b'7', 0)
+        self.assertEqual(self.client.increment('key'), 8)
+        self.assertEqual(cache[built], (b'8', 0))
+        del cache[built]
+        self.assertIs(self.client.replace('key', 'new'), False)
+        self.assertIs(self.client.add('key', b'new', raw=True), True)
+        self.assertEqual(cache, {built.encode(): (b'new', 0)})
+        self.assertEqual(self.client.invalidateMany(['key']), [])
+        self.assertEqual(cache, {})
+
+    def test_a_change_of_the_cache_is_a_change(self):
+        self.client.set('key', 'value')
+        _, token = self.client.gets('key')
+        cache = getFakeBackend(self.client).cache
+        cache[self.client.buildKey('key')] = (pickle.dumps('other'), 0)
+        self.assertIs(self.client.cas('key', 'new', token), False)
+        self.assertEqual(self.client.query('key'), 'other')
 
     def test_each_has_a_cache_of_its_own(self):
         self.client.set('key', 'value')

@@ -186,7 +186,8 @@ class DirectiveTests(ZCMLTestCase):
         load('''<p01:memcache
             name="all" servers=" a:1  [::1]:2
                                  c " debug="1" pickleProtocol="2"
-            lifetime="4" namespace="shop 1" timeout="0.5" delay="6"
+            lifetime="4" namespace="shop 1" keyScheme="strict"
+            generations="true" timeout="0.5" delay="6"
             retries="7" pooltime="8.5" blacktime="1e1" maxPoolSize="11"
             distribution="modulo" failover="yes" />''')
         client = getUtility(IMemcacheClient, 'all')
@@ -196,6 +197,8 @@ class DirectiveTests(ZCMLTestCase):
             'pickleProtocol': 2,
             'lifetime': 4,
             'namespace': 'shop 1',
+            'keyScheme': 'strict',
+            'generations': True,
             'timeout': 0.5,
             'delay': 6.0,
             'retries': 7,
