@@ -24,6 +24,8 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
     returns whether an empty value is none, but somebody computes one
 ``_owe(key)``
     has the key removed before this process reads it again, if it can
+``_owe_absent(key, deadline)``
+    does so where another server stands in for the one that has the key
 ``_flush(deadline)``, ``_statistics(deadline)``
     return ``[(server, reply or MemcacheError)]``
 """
@@ -122,7 +124,7 @@ class BaseClient:
         super().__setattr__(name, value)
 
     def after_fork(self):
-        # By built key. Those of the parent process never end here.
+        # By key on the wire. Those of the parent process never end here.
         self._flights = {}
 
     def __repr__(self):
@@ -298,10 +300,10 @@ class BaseClient:
         if not self.generations:
             raise ValueError(
                 'generations: must be on to invalidate a namespace')
-        return self._forget([self._generation_key])
+        return self._forget([self._generation_key], 'namespace')
 
     def invalidateDependencies(self, *dependencies):
-        return self._forget(self._tags(dependencies))
+        return self._forget(self._tags(dependencies), 'dependencies')
 
     def invalidateAll(self):
         self._flights.clear()
@@ -335,7 +337,7 @@ class BaseClient:
             if not isinstance(dependency, str):
                 raise TypeError(f'dependency {dependency!r}: must be a str')
             tags.append(_TAG + self.buildKey(dependency).encode())
-        return tags
+        return list(dict.fromkeys(tags))
 
     # The key on the wire
 
@@ -348,7 +350,10 @@ class BaseClient:
         if not self.generations:
             return b''
         key = self._generation_key
+        # It may be from a stand-in, before this call or after it.
+        self._owe_absent(key, deadline)
         self._generation = stamp.current(self, [key], deadline)[key]
+        self._owe_absent(key, deadline)
         return b'.' + self._generation
 
     def _wire(self, builtKey, deadline):
@@ -357,17 +362,19 @@ class BaseClient:
     def _suffix_of_targets(self, deadline):
         try:
             return self._suffix(deadline)
-        except MemcacheError:
+        except BaseException:
             # What is to be changed cannot be named, not even to remember it.
             self._owe(self._generation_key)
             raise
 
     def _target(self, builtKey, deadline):
         """Return the key on the wire of what is about to be changed."""
-        self._flights.pop(builtKey, None)
-        if not self.generations:
-            return builtKey.encode()
-        return builtKey.encode() + self._suffix_of_targets(deadline)
+        wire = builtKey.encode()
+        self._flights.pop(wire, None)
+        if self.generations:
+            wire += self._suffix_of_targets(deadline)
+            self._flights.pop(wire, None)
+        return wire
 
     # Reading
 
@@ -398,13 +405,16 @@ class BaseClient:
     def _find(self, builtKeys, deadline):
         """Return ``{built key: (data, flags)}`` of what there is."""
         seen = self._generation if self.generations else None
+        current = None
         if seen:
             # Most likely it is this generation still, so ask for all at once.
             own = self._generation_key
             wires = {key.encode() + b'.' + seen: key for key in builtKeys}
             found, errors = self._retrieve_many([own, *wires], deadline)
-        if not seen or found.pop(own, None) != (seen, serializer.FLAGS):
-            suffix = self._suffix(deadline)
+            current = stamp.version(found.pop(own, None))
+        if not seen or current != seen:
+            suffix = b'.' + current if current else self._suffix(deadline)
+            self._generation = current or self._generation
             wires = {key.encode() + suffix: key for key in builtKeys}
             found, errors = self._retrieve_many(list(wires), deadline)
         for error in errors:
@@ -424,8 +434,9 @@ class BaseClient:
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded
-            elif is_claim(self, self._wire(builtKey, deadline), data, flags,
-                          deadline):
+            elif (flags or not data) and is_claim(
+                    self, self._wire(builtKey, deadline), data, flags,
+                    deadline):
                 continue
             values[builtKey] = data, flags
         if stamped:
@@ -499,15 +510,19 @@ class BaseClient:
         `pairs` are keys and what was built of them; ``request(built key, key
         on the wire)`` returns a function of the expiry.
         """
+        if not pairs:
+            return []
         deadline = monotonic() + self._timeout
         for _, builtKey in pairs:
-            self._flights.pop(builtKey, None)
+            self._flights.pop(builtKey.encode(), None)
         try:
             suffix = self._suffix_of_targets(deadline)
         except MemcacheError as error:
             self._degraded(error, trouble, f'{len(pairs)} keys')
             return [key for key, _ in pairs]
         wires = {builtKey: builtKey.encode() + suffix for _, builtKey in pairs}
+        for wire in wires.values():
+            self._flights.pop(wire, None)
         replies = self._change_many(
             {wire: request(builtKey, wire)
              for builtKey, wire in wires.items()}, expires, read, deadline)
@@ -526,7 +541,7 @@ class BaseClient:
     def _versions(self, wire, tags, deadline):
         try:
             return stamp.current(self, tags, deadline)
-        except MemcacheError:
+        except BaseException:
             # As if it were not acknowledged: the old value must not stay.
             self._owe(wire)
             raise
@@ -535,7 +550,7 @@ class BaseClient:
         self._change(wire, lambda expires: protocol.delete(wire), None,
                      protocol.read_deleted, deadline)
 
-    def _forget(self, wires):
+    def _forget(self, wires, what):
         """Remove keys of our own; return True, or None where it failed."""
         self._flights.clear()
         replies = self._change_many(
@@ -545,11 +560,14 @@ class BaseClient:
         errors = [reply for reply in replies.values()
                   if isinstance(reply, MemcacheError)]
         for error in errors:
-            self._degraded(error, '%s: not invalidated', 'dependencies')
+            self._degraded(error, '%s: not invalidated', what)
         return None if errors else True
 
     def _owe(self, wire):
         """A client that remembers nothing owes nothing."""
+
+    def _owe_absent(self, wire, deadline):
+        """Nor does one that has no stand-ins."""
 
     def _degraded(self, error, message, *args):
         """Log why an operation became a miss, each kind once a minute."""

@@ -295,6 +295,11 @@ class Cluster:
         for server in servers:
             server.backlog.add(key)
 
+    def owe_absent(self, key, deadline):
+        """Have the key removed from those for which others stand in."""
+        for server in self._find(key, deadline)[1]:
+            server.backlog.add(key)
+
     def ask_all(self, data, read, deadline):
         """Ask all servers; return a list of each and its reply or error."""
         return [

@@ -16,8 +16,8 @@ def cached(lifetime=None, key=None, grace=None, dependencies=(), name=''):
     `key` is called with the arguments of the function, and returns the key.
     By default that is the function's module, qualified name and arguments. So
     a method needs a `key`, and so does a function of objects whose pickles are
-    not always the same. ``function.key(...)`` is the key for some arguments, to
-    invalidate it, ``function.__wrapped__`` is the function itself.
+    not always the same. ``function.key(...)`` is the key for some arguments,
+    to invalidate it, ``function.__wrapped__`` is the function itself.
 
     `dependencies` are several str, or what is called with the arguments and
     returns them. They and `lifetime` and `grace` (seconds) are those of

@@ -193,7 +193,9 @@ class IMemcacheClient(Interface):
         It may be False where `query` is a miss: memcached has values that
         depend on something invalidated, or are in their grace; and while a
         value is computed for `getOrCreate` there is a claim in its place. The
-        claim of a process that has died lasts for ten minutes.
+        claim of a process that has died lasts for ten minutes. `replace`,
+        `append`, `prepend` and `touch` find these, too. None of them stores
+        dependencies.
         """
 
     def replace(key, data, lifetime=None, raw=False):
@@ -207,8 +209,9 @@ class IMemcacheClient(Interface):
         """Put bytes behind a raw value, which keeps its lifetime.
 
         Returns True if that was done, False if there is no value, or it would
-        be too large for the server, None if nobody knows. `data` that is not bytes is a ``ValueError``. It would
-        break a value that is pickled, or that has dependencies.
+        be too large for the server, None if nobody knows. `data` that is not
+        bytes is a ``ValueError``. It would break a value that is pickled, or
+        that has dependencies.
         """
 
     def prepend(key, data):
@@ -239,8 +242,8 @@ class IMemcacheClient(Interface):
 
         Returns True if it is stored; False if the value was changed by
         another; None if there is no value any more, or the key is on another
-        server now, or nobody knows. Then begin anew with `gets`. A token that is none is a ``ValueError``. The other
-        arguments are those of `set`.
+        server now, or nobody knows. Then begin anew with `gets`. A token that
+        is none is a ``ValueError``. The other arguments are those of `set`.
         """
 
     def increment(key, delta=1, initial=None, lifetime=None):

@@ -104,13 +104,19 @@ class Creation:
         self._deadline = monotonic() + client._timeout
         self._flight = Flight()
         self._data = None  # what others may have when this call ends
-        self._wire = None
+        self._wire = None  # the key, where that is known
 
     def _expiry(self):
         return expiry(self._lifetime + self._grace)
 
     def run(self):
-        flights, pause = self._client._flights, _FIRST_PAUSE
+        client, pause = self._client, _FIRST_PAUSE
+        try:
+            self._wire = client._wire(self._builtKey, self._deadline)
+        except MemcacheError as error:
+            client._degraded(error, '%s: not read', self._builtKey)
+        self._place = self._wire or self._builtKey.encode()
+        flights = client._flights
         try:
             while True:
                 lease, value = self._look()
@@ -119,7 +125,7 @@ class Creation:
                 if lease is not None and lease.win:
                     return self._compute(lease)
                 remaining = self._deadline - monotonic()
-                flight = flights.setdefault(self._builtKey, self._flight)
+                flight = flights.setdefault(self._place, self._flight)
                 if flight is not self._flight:
                     if flight.thread == threading.get_ident():
                         raise RuntimeError(
@@ -137,16 +143,16 @@ class Creation:
                     # With the claim that was seen last: it may be stored.
                     return self._compute(lease)
         finally:
-            if flights.get(self._builtKey) is self._flight:
-                flights.pop(self._builtKey, None)
+            if flights.get(self._place) is self._flight:
+                flights.pop(self._place, None)
             self._flight.finish(self._data)
 
     def _look(self):
         """Return the lease, None in trouble, and the value, or _MISSING."""
         client = self._client
+        if self._wire is None:
+            return None, _MISSING
         try:
-            if self._wire is None:
-                self._wire = client._wire(self._builtKey, self._deadline)
             while True:
                 lease = client._lend(self._wire, self._grace, self._deadline)
                 if lease.found is None or lease.win:
@@ -196,7 +202,7 @@ class Creation:
 
     def _compute(self, lease):
         client, flights = self._client, self._client._flights
-        flight = flights.setdefault(self._builtKey, self._flight)
+        flight = flights.setdefault(self._place, self._flight)
         data = None
         try:
             versions = self._read_versions(lease)
@@ -209,11 +215,12 @@ class Creation:
             if versions is None:
                 self._give_back(lease)
                 data = computed
-            elif self._store(lease, computed, versions):
+            elif self._store(lease, computed, versions) and not versions:
+                # Who depends on versions looks whether they are the same.
                 data = computed
         finally:
-            if flights.get(self._builtKey) is flight:
-                flights.pop(self._builtKey, None)
+            if flights.get(self._place) is flight:
+                flights.pop(self._place, None)
             flight.finish(data)
         return value
 

@@ -44,13 +44,20 @@ def take(data):
     return dict(zip(keys, versions, strict=True)), data
 
 
+def version(found):
+    """Return the version that ``(data, flags)`` is, or None."""
+    if found is not None and found[1] == FLAGS and _is_version(found[0]):
+        return found[0]
+    return None
+
+
 def read(client, keys, deadline):
     """Return the versions of the keys, as far as there are any, and a list of
     errors.
     """
     found, errors = client._retrieve_many(keys, deadline)
-    return {key: data for key, (data, flags) in found.items()
-            if flags == FLAGS and _is_version(data)}, errors
+    return {key: data for key, (data, _) in found.items()
+            if version(found[key])}, errors
 
 
 def current(client, keys, deadline):
@@ -72,7 +79,10 @@ def current(client, keys, deadline):
     late = [key for key in keys if key not in versions]
     if late:
         # Others were faster; or it is no version what there is.
-        versions.update(read(client, late, deadline)[0])
+        more, errors = read(client, late, deadline)
+        if errors:
+            raise errors[0]
+        versions.update(more)
         for key in late:
             if key not in versions:
                 client._remove(key, deadline)

@@ -263,6 +263,9 @@ class UltraMemcacheClient(BaseClient):
     def _owe(self, key):
         self._cluster.owe(key)
 
+    def _owe_absent(self, key, deadline):
+        self._cluster.owe_absent(key, deadline)
+
     def _flush(self, deadline):
         cluster = self._cluster
         try:
