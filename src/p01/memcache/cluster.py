@@ -19,8 +19,9 @@ from p01.memcache.errors import ServerError
 _MOST_KEYS = 1000
 
 # So many changes, of so many bytes, are sent before the replies are read. A
-# larger value goes alone.
-_MOST_CHANGES, _MOST_BYTES = 500, 1 << 16
+# larger value goes alone. They fit into one record of TLS: memcached 1.6 waits
+# for more where it has read only the first of two, and a `set` behind it.
+_MOST_CHANGES, _MOST_BYTES = 500, 1 << 14
 
 _UNKNOWN = MemcacheError('not known')
 
@@ -45,6 +46,16 @@ def _count_down(work):
     return zip(range(len(work), 0, -1), list(work.items()), strict=True)
 
 
+def _detach(reply):
+    """Have an error that is kept not keep the frames that it came through.
+
+    They have all the values, and the connection, which would not be free for
+    others when its next user is interrupted and drops it.
+    """
+    if isinstance(reply, MemcacheError):
+        reply.__traceback__ = reply.__cause__ = reply.__context__ = None
+
+
 def _deliver(server, keys, deadline):
     """Tell the server to forget what it should have forgotten of the keys.
 
@@ -55,7 +66,7 @@ def _deliver(server, keys, deadline):
         # The first one is for what is due of other keys.
         if number and not backlog.owes(key):
             continue
-        # One that is silent is not asked for each of the keys.
+        # One that is down is not asked for each of the keys.
         if trouble is None or (isinstance(trouble, ServerError)
                                and monotonic() < deadline):
             try:
@@ -63,6 +74,10 @@ def _deliver(server, keys, deadline):
                 continue
             except MemcacheError as error:
                 trouble = error
+                _detach(error)
+                if not isinstance(error, (ServerDown, ServerError)):
+                    # Nor is it asked for the others.
+                    return dict.fromkeys(keys, error)
         refused[key] = trouble
     return refused
 
@@ -99,15 +114,19 @@ def _exchange(work, deadline):
     `work` maps servers to their requests, see `Server.converse`. Returns a
     list of each server and its replies or error.
     """
-    results, pending = {}, {}
+    results, pending, verdicts = {}, {}, []
 
     def go_on(server, conversation, step):
         try:
             pending[server] = conversation, *conversation.send(step)
         except StopIteration as end:
-            results[server] = end.value
+            results[server], verdict = end.value
+            verdicts.append(verdict)
+            _detach(results[server])
         except MemcacheError as error:
+            # It was not asked, and no connection to it was had.
             results[server] = error
+            _detach(error)
         if server in results:
             pending.pop(server, None)
 
@@ -126,6 +145,8 @@ def _exchange(work, deadline):
     finally:
         for conversation, *_ in pending.values():
             conversation.close()
+    for verdict in verdicts:
+        verdict()
     return [(server, results[server]) for server in work]
 
 

@@ -190,11 +190,17 @@ def read_unique(reader, key):
     named, flags, size, unique = match.groups()
     if named != key:
         raise ProtocolError(f'a value that was not asked for: {named!r}')
+    check_unique(unique)
     data = read_block(reader, int(size))
     line = reader.readline(MAX_LINE)
     if line != b'END\r\n':
         raise unexpected(line)
     return data, int(flags), int(unique)
+
+
+def check_unique(unique):
+    if int(unique) > MAX_NUMBER:
+        raise ProtocolError(f'a value with the number {int(unique)}')
 
 
 def read_block(reader, size):
@@ -215,10 +221,9 @@ def _one_of(outcomes):
     """Return a function that reads a line and returns what it stands for."""
     def read(reader):
         line = reader.readline(MAX_LINE)
-        try:
+        if line in outcomes:
             return outcomes[line]
-        except KeyError:
-            raise unexpected(line) from None
+        raise unexpected(line)
     return read
 
 
@@ -266,7 +271,8 @@ def read_each(reader, keys, read, replies):
         try:
             replies[key] = read(reader)
         except ServerError as error:
-            replies[key] = error
+            # A traceback would lead back to the replies, and to all frames.
+            replies[key] = error.with_traceback(None)
 
 
 def read_stats(reader):

@@ -2,11 +2,13 @@
 # ZPL 2.1, see LICENSE.txt
 """One server: its pool of connections, its health, and its backlog."""
 
+from functools import partial
 from time import monotonic
 
 from p01.memcache import fork
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
@@ -68,10 +70,12 @@ class Server:
     def converse(self, requests, step, deadline):
         """Make some requests on one connection, while others are made too.
 
-        A generator. Each request is ``(data, read, *args)``, as above; their
-        replies are returned in a list. Where a reply has to be waited for, it
-        yields the connection and by when the reply must be there. `step`, and
-        what it is sent then, is when the next step must be done.
+        A generator. Each request is ``(data, read, *args)``, as above. Where a
+        reply has to be waited for, it yields the connection and by when the
+        reply must be there. `step`, and what it is sent then, is when the next
+        step must be done. It returns a list of the replies, or an error, and
+        what is to be called when the other servers' connections are given
+        back, too: it tells of the health, and a handler may need them.
         """
         replies, read = [], None
         if self.health.failures:
@@ -84,6 +88,8 @@ class Server:
                 if not connection.is_ready():
                     self._connect(connection, min(step, deadline))
                 for data, read, *args in requests:
+                    if replies and not connection.is_ready():
+                        raise ProtocolError('more than was asked for')
                     connection.send(data, min(step, deadline))
                     step = yield connection, deadline
                     replies.append(connection.receive(
@@ -91,10 +97,9 @@ class Server:
             finally:
                 self._give_back(connection)
         except MemcacheError as error:
-            self._failed(error, read, start, asked, deadline)
-            raise
-        self._answered(asked)
-        return replies
+            return error, partial(
+                self._failed, error, read, start, asked, deadline)
+        return replies, partial(self._answered, asked)
 
     def request_uncommon(self, data, read, deadline):
         """Request what proxies do not know.

@@ -114,8 +114,12 @@ class Server:
     request_uncommon = request
 
     def converse(self, requests, step, deadline):
-        return [self.request(data, read, deadline, *args)
-                for data, read, *args in requests]
+        try:
+            result = [self.request(data, read, deadline, *args)
+                      for data, read, *args in requests]
+        except MemcacheError as error:
+            result = error
+        return result, lambda: None
         yield  # never: its answers are there at once
 
     def close(self):

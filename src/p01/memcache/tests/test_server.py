@@ -215,10 +215,12 @@ class TestConversation(ServerCase):
             ((data, None) for data in requests), now + step, now + timeout)
 
     def end(self, conversation, step=None):
-        """Return what the conversation does."""
+        """Return the conversation's replies or error, and have it judged."""
         with self.assertRaises(StopIteration) as caught:
             conversation.send(step)
-        return caught.exception.value
+        result, judge = caught.exception.value
+        judge()
+        return result
 
     def test_one_after_the_other(self):
         self.answer(1, 2)
@@ -268,9 +270,9 @@ class TestConversation(ServerCase):
         conversation = self.converse(b'a', b'b', b'c')
         next(conversation)
         conversation.send(monotonic() + 1)
-        with self.assertRaises(ReceiveTimeout) as caught:
-            conversation.send(monotonic() + 1)
-        self.assertEqual(caught.exception.server, NAME)
+        error = self.end(conversation, monotonic() + 1)
+        self.assertIsInstance(error, ReceiveTimeout)
+        self.assertEqual(error.server, NAME)
         self.assertSent(b'a', b'b')
         self.assertEqual(self.health.state, 'failing')
         self.assertPool(0, 0)
@@ -281,8 +283,8 @@ class TestConversation(ServerCase):
         self.answer(ServerError('no'))
         conversation = self.converse(b'a', b'b')
         next(conversation)
-        with self.assertRaises(ServerError):
-            conversation.send(monotonic() + 1)
+        error = self.end(conversation, monotonic() + 1)
+        self.assertIsInstance(error, ServerError)
         self.assertSent(b'a')
         self.assertEqual(self.health.state, 'up')
 

@@ -1,0 +1,552 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The requests and replies of what is more than get, set and delete."""
+
+import functools
+import io
+import unittest
+from time import monotonic
+from unittest import mock
+
+from p01.memcache import meta
+from p01.memcache import protocol
+from p01.memcache import serializer
+from p01.memcache.address import parse
+from p01.memcache.connection import Connection
+from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ClientError
+from p01.memcache.errors import ProtocolError
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ServerBusy
+from p01.memcache.errors import ServerError
+from p01.memcache.keeping import LockKeeping
+from p01.memcache.reader import Reader
+from p01.memcache.testing import Memcached
+
+
+KEY = b'key'
+MOST = 2 ** 64 - 1
+
+#: Data in which everything is that could be taken for a reply.
+WILD = b'END\r\nHD\r\nVA 1 f0\r\n\r\nSERVER_ERROR \x00\xff\r\n'
+
+#: What follows the reply on the wire, and is none of its reader's business.
+BEHIND = b'VALUE key 0 1\r\nx\r\nEND\r\n'
+
+_UNIQUE = functools.partial(protocol.read_unique, key=KEY)
+_LEASED = functools.partial(meta.read_leased, key=KEY)
+
+#: What each reader makes of the replies that it knows.
+READERS = {
+    'unique': (_UNIQUE, {
+        b'END\r\n': None,
+        b'VALUE key 0 0 1\r\n\r\nEND\r\n': (b'', 0, 1),
+        b'VALUE key 7 3 12\r\nabc\r\nEND\r\n': (b'abc', 7, 12),
+        b'VALUE key 4294967295 %d %d\r\n%b\r\nEND\r\n' % (
+            len(WILD), MOST, WILD): (WILD, 2 ** 32 - 1, MOST),
+    }),
+    'number': (protocol.read_number, {
+        b'0\r\n': 0,
+        b'17\r\n': 17,
+        # As it is stored after a decrement.
+        b'9 \r\n': 9,
+        b'9    \r\n': 9,
+        b'%d\r\n' % MOST: MOST,
+        b'NOT_FOUND\r\n': None,
+        b'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n':
+            False,
+    }),
+    'stored': (protocol.read_stored, {b'STORED\r\n': True}),
+    'stored or not': (protocol.read_stored_or_not, {
+        b'STORED\r\n': True, b'NOT_STORED\r\n': False}),
+    'compared': (protocol.read_compared, {
+        b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': None}),
+    'touched': (protocol.read_touched, {
+        b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False}),
+    'deleted': (protocol.read_deleted, {
+        b'DELETED\r\n': True, b'NOT_FOUND\r\n': False}),
+    'no operation': (protocol.read_no_operation, {b'MN\r\n': True}),
+    'leased': (_LEASED, {
+        b'VA 0 f0 c1 kkey W\r\n\r\n': (b'', 0, 1, True),
+        b'VA 0 f0 c1 kkey Z\r\n\r\n': (b'', 0, 1, False),
+        b'VA 3 f64 c12 kkey\r\nabc\r\n': (b'abc', 64, 12, None),
+        b'VA 3 f0 c12 kkey W X\r\nabc\r\n': (b'abc', 0, 12, True),
+        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n': (b'abc', 0, 12, False),
+        b'VA 3 f0 c12 kkey X\r\nabc\r\n': (b'abc', 0, 12, None),
+        b'VA %d f4294967295 c%d kkey\r\n%b\r\n' % (len(WILD), MOST, WILD):
+            (WILD, 2 ** 32 - 1, MOST, None),
+    }),
+    'is leased': (meta.read_is_leased, {
+        b'EN\r\n': False,
+        b'HD\r\n': False,
+        b'HD Z\r\n': True,
+        b'HD W\r\n': True,
+        b'HD X Z\r\n': True,
+    }),
+    'made stale': (meta.read_made_stale, {
+        b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None}),
+}
+
+#: Lines that are no reply to anything.
+GARBAGE = (
+    b'\r\n', b'\n', b'END\n', b' END\r\n', b'END \r\n', b'end\r\n',
+    b'STORED\n', b'STORED STORED\r\n', b'MN \r\n', b'HTTP/1.1 200 OK\r\n',
+    b'-1\r\n', b'+1\r\n', b' 1\r\n', b'1.0\r\n', b'0x1\r\n', b'1 2\r\n',
+    '\u0661\r\n'.encode(), b'%d\r\n' % (MOST + 1), b'1' * 21 + b'\r\n',
+    b'\x80\x00\xff\r\n', b'\0' * 24 + b'\r\n',
+    b'VALUE key 0 1\r\nx\r\nEND\r\n', b'VALUE key 0 1 \r\nx\r\nEND\r\n',
+    b'VALUE key 0 -1 1\r\n\r\nEND\r\n', b'VALUE key -1 1 1\r\nx\r\nEND\r\n',
+    b'VALUE key 0 +1 1\r\nx\r\nEND\r\n', b'VALUE key 0 1 x\r\nx\r\nEND\r\n',
+    b'VALUE key 0 1 1 1\r\nx\r\nEND\r\n', b'VALUE  0 1 1\r\nx\r\nEND\r\n',
+    b'VALUE key  0 1 1\r\nx\r\nEND\r\n', b'VALUE key 0 1 1\nx\r\nEND\r\n',
+    b'VALUE key 0 11111111111 1\r\nx\r\nEND\r\n',
+    b'VALUE key 0 1 111111111111111111111\r\nx\r\nEND\r\n',
+    b'VA\r\n', b'VA 1\r\nx\r\n', b'VA 1 f0 c1\r\nx\r\n',
+    b'VA 1 f0 c1 k\r\nx\r\n', b'VA -1 f0 c1 kkey\r\n\r\n',
+    b'VA 1 f0 c1 kkey Q\r\nx\r\n', b'VA 1 f0 c1 kkey WZ\r\nx\r\n',
+    b'VA 1 f0 c1 kkey W \r\nx\r\n', b'VA 1 c1 f0 kkey\r\nx\r\n',
+    b'VA 1 f0 c1 kkey\nx\r\n', b'VA 11111111111 f0 c1 kkey\r\nx\r\n',
+    b'VA 1 f0 c111111111111111111111 kkey\r\nx\r\n',
+    b'HD Q\r\n', b'HD  Z\r\n', b'HD ZZ\r\n', b'EN Z\r\n', b'NS\r\n',
+)
+
+
+class Source:
+    """Gives a reply byte by byte, and then the end of the connection."""
+
+    def __init__(self, data):
+        self.rest = data
+
+    def receive(self, size):
+        if not self.rest:
+            raise ReceiveError('closed')
+        data, self.rest = self.rest[:1], self.rest[1:]
+        return data
+
+
+class ReaderTest(unittest.TestCase):
+
+    def each(self, *but):
+        """Yield each reader, in a subtest, with its replies."""
+        for name, (read, replies) in READERS.items():
+            if name not in but:
+                with self.subTest(name):
+                    yield read, replies
+
+    def assertRaisesExactly(self, kind, read, data):
+        reader = io.BytesIO(data)
+        with self.assertRaises(kind) as caught:
+            read(reader)
+        self.assertIs(type(caught.exception), kind, (data, caught.exception))
+        return reader, caught.exception
+
+    def test_whole(self):
+        for read, replies in self.each():
+            for reply, expected in replies.items():
+                reader = io.BytesIO(reply + BEHIND)
+                found = read(reader)
+                self.assertEqual(found, expected, reply)
+                self.assertIs(type(found), type(expected))
+                self.assertEqual(reader.read(), BEHIND, reply)
+
+    def test_byte_by_byte(self):
+        for read, replies in self.each():
+            for reply, expected in replies.items():
+                source = Source(reply + BEHIND)
+                reader = Reader(source.receive)
+                self.assertEqual(read(reader), expected, reply)
+                self.assertTrue(reader.is_empty())
+                self.assertEqual(source.rest, BEHIND, reply)
+
+    def test_cut_at_every_offset(self):
+        for read, replies in self.each():
+            for reply in replies:
+                for end in range(len(reply)):
+                    self.assertRaisesExactly(ReceiveError, read, reply[:end])
+                    with self.assertRaises(ReceiveError):
+                        read(Reader(Source(reply[:end]).receive))
+
+    def test_errors_of_the_server(self):
+        for read, _ in self.each():
+            for reply, kind in (
+                    (b'SERVER_ERROR out of memory\r\n', ServerError),
+                    (b'SERVER_ERROR \r\n', ServerError),
+                    (b'ERROR\r\n', ClientError),
+                    (b'CLIENT_ERROR bad command line format\r\n',
+                     ClientError),
+                    (b'ERROR Too many open connections\r\n', ServerBusy)):
+                reader, error = self.assertRaisesExactly(
+                    kind, read, reply + BEHIND)
+                self.assertEqual(reader.read(), BEHIND, reply)
+                self.assertEqual(str(error), reply.strip().decode())
+
+    def test_garbage(self):
+        others = {reply for _, replies in READERS.values()
+                  for reply in replies}
+        for read, replies in self.each():
+            for reply in {*GARBAGE, *others} - {*replies}:
+                if read is _UNIQUE and reply.startswith(b'END'):
+                    continue  # the end of the reply, and something behind it
+                with self.assertRaises(ProtocolError, msg=reply):
+                    read(io.BytesIO(reply))
+
+    def test_endless_lines(self):
+        for read, _ in self.each():
+            reader, _ = self.assertRaisesExactly(
+                ProtocolError, read, b'1' * protocol.MAX_LINE * 3)
+            self.assertEqual(reader.tell(), protocol.MAX_LINE)
+
+    def test_what_is_shown_of_garbage(self):
+        for read, _ in self.each():
+            for garbage in (
+                    b'\x1b[2J\xff' * 300 + b'\r\n', b'\0' * 2047 + b'\n'):
+                _, error = self.assertRaisesExactly(
+                    ProtocolError, read, garbage)
+                self.assertTrue(str(error).isprintable())
+                self.assertLess(len(str(error)), 1100)
+
+
+class ValueTest(unittest.TestCase):
+    """What `read_unique` and `read_leased` believe of a value."""
+
+    def replies(self, key=KEY, size=3, unique=1, data=b'abc'):
+        yield protocol.read_unique, (
+            b'VALUE %b 0 %d %d\r\n%b\r\nEND\r\n' % (key, size, unique, data))
+        yield meta.read_leased, (
+            b'VA %d f0 c%d k%b\r\n%b\r\n' % (size, unique, key, data))
+
+    def assertRefused(self, words, **reply):
+        for read, data in self.replies(**reply):
+            reader = io.BytesIO(data)
+            with (self.subTest(read.__name__),
+                  self.assertRaisesRegex(ProtocolError, words)):
+                read(reader, KEY)
+            yield reader.tell()
+
+    def test_another_key(self):
+        for key in (b'kez', b'ke', b'keyy', b'KEY', b'key\r', b'key\0',
+                    b'a' * 250, b'k' * 1000):
+            for end in self.assertRefused('not asked for', key=key):
+                # Its data is not even looked at.
+                self.assertLess(end, 1100)
+
+    def test_wrong_lengths(self):
+        for size in 0, 1, 2, 4, 5:
+            # The shortest reply has five bytes behind the data.
+            for read, data in self.replies(size=size):
+                with self.assertRaises((ProtocolError, ReceiveError)):
+                    read(io.BytesIO(data), KEY)
+
+    def test_too_long(self):
+        for size in protocol.MAX_VALUE + 1, 2 ** 31, 2 ** 32, 9_999_999_999:
+            for end in self.assertRefused(f'of {size} bytes', size=size):
+                self.assertLess(end, 100)
+
+    def test_the_longest(self):
+        for read, data in self.replies(size=protocol.MAX_VALUE):
+            source = Source(data)
+            with self.assertRaises(ReceiveError):
+                read(Reader(source.receive), KEY)
+            self.assertEqual(source.rest, b'')
+
+    def test_no_number(self):
+        # It would be no token to us.
+        for unique in MOST + 1, 10 ** 20 - 1:
+            list(self.assertRefused('', unique=unique))
+
+    def test_a_second_value(self):
+        value = b'VALUE key 0 1 1\r\nx\r\n'
+        for more in value, b'VALUE other 0 1 1\r\nx\r\n', b'x', b'STORED\r\n':
+            with self.assertRaises((ProtocolError, ReceiveError)):
+                protocol.read_unique(
+                    io.BytesIO(value + more + b'END\r\n'), KEY)
+
+
+class EachTest(unittest.TestCase):
+
+    keys = [b'a', b'b', b'c']
+
+    def read(self, data, read=protocol.read_stored):
+        """Return what was found, what is left, and the error."""
+        reader, replies = io.BytesIO(data), {}
+        error = None
+        try:
+            protocol.read_each(reader, self.keys, read, replies)
+        except Exception as raised:
+            error = type(raised)
+        for key, reply in replies.items():
+            if isinstance(reply, Exception):
+                replies[key] = type(reply)
+        return replies, reader.read(), error
+
+    def test_whole(self):
+        self.assertEqual(
+            self.read(b'STORED\r\n' * 3 + BEHIND),
+            (dict.fromkeys(self.keys, True), BEHIND, None))
+        self.assertEqual(
+            self.read(b'NOT_FOUND\r\nDELETED\r\nNOT_FOUND\r\n',
+                      protocol.read_deleted),
+            ({b'a': False, b'b': True, b'c': False}, b'', None))
+
+    def test_refusals_are_replies(self):
+        refusal = b'SERVER_ERROR out of memory\r\n'
+        self.assertEqual(
+            self.read(refusal + b'STORED\r\n' + refusal + BEHIND),
+            ({b'a': ServerError, b'b': True, b'c': ServerError},
+             BEHIND, None))
+
+    def test_everything_else_is_the_end(self):
+        for reply, kind in (
+                (b'ERROR\r\n', ClientError),
+                (b'CLIENT_ERROR bad data chunk\r\n', ClientError),
+                (b'ERROR Too many open connections\r\n', ServerBusy),
+                (b'DELETED\r\n', ProtocolError),
+                (b'x\r\n', ProtocolError)):
+            self.assertEqual(
+                self.read(b'STORED\r\n' + reply + b'STORED\r\n'),
+                ({b'a': True}, b'STORED\r\n', kind))
+
+    def test_cut_at_every_offset(self):
+        lines = [b'STORED\r\n', b'SERVER_ERROR no\r\n', b'STORED\r\n']
+        outcomes = True, ServerError, True
+        whole = b''.join(lines)
+        for end in range(len(whole)):
+            count = sum(len(b''.join(lines[:number])) <= end
+                        for number in (1, 2, 3))
+            self.assertEqual(
+                self.read(whole[:end]),
+                (dict(zip(self.keys[:count], outcomes, strict=False)), b'',
+                 ReceiveError))
+
+
+class RequestTest(unittest.TestCase):
+
+    #: Functions of the key alone, and what they make for b'key'.
+    requests = {
+        protocol.gets: b'gets key\r\n',
+        lambda key: protocol.get_and_touch(key, 7): b'gat 7 key\r\n',
+        lambda key: protocol.add(key, b'data', 1, 7):
+            b'add key 1 7 4\r\ndata\r\n',
+        lambda key: protocol.replace(key, b'data', 1, 7):
+            b'replace key 1 7 4\r\ndata\r\n',
+        lambda key: protocol.append(key, b'data', 1, 7):
+            b'append key 1 7 4\r\ndata\r\n',
+        lambda key: protocol.prepend(key, b'data', 1, 7):
+            b'prepend key 1 7 4\r\ndata\r\n',
+        lambda key: protocol.cas(key, b'data', 1, MOST, -1):
+            b'cas key 1 -1 4 18446744073709551615\r\ndata\r\n',
+        lambda key: protocol.touch(key, 7): b'touch key 7\r\n',
+        lambda key: protocol.increment(key, MOST):
+            b'incr key 18446744073709551615\r\n',
+        lambda key: protocol.decrement(key, 1): b'decr key 1\r\n',
+        lambda key: meta.get_or_lease(key, 60, 0):
+            b'mg key v f c k N60\r\n',
+        lambda key: meta.get_or_lease(key, 60, 30):
+            b'mg key v f c k N60 R30\r\n',
+        meta.is_leased: b'mg key\r\n',
+        lambda key: meta.make_stale(key, 12): b'md key I C12\r\n',
+    }
+
+    #: Functions of one number.
+    numbers = (
+        lambda number: protocol.get_and_touch(KEY, number),
+        lambda number: protocol.add(KEY, b'', number, 0),
+        lambda number: protocol.append(KEY, b'', 0, number),
+        lambda number: protocol.cas(KEY, b'', number, 1, 0),
+        lambda number: protocol.cas(KEY, b'', 0, number, 0),
+        lambda number: protocol.cas(KEY, b'', 0, 1, number),
+        lambda number: protocol.touch(KEY, number),
+        lambda number: protocol.increment(KEY, number),
+        lambda number: protocol.decrement(KEY, number),
+        lambda number: meta.get_or_lease(KEY, number, 0),
+        lambda number: meta.get_or_lease(KEY, 60, number or '0'),
+        lambda number: meta.make_stale(KEY, number),
+    )
+
+    def test_bytes(self):
+        for request, expected in self.requests.items():
+            self.assertEqual(request(KEY), expected)
+        self.assertEqual(protocol.no_operation(), b'mn\r\n')
+
+    def test_the_longest_key(self):
+        for request, expected in self.requests.items():
+            key = b'\xff' * 250
+            self.assertEqual(
+                request(key), expected.replace(b'key', key))
+
+    def test_hostile_keys(self):
+        for key in (b'', b' ', b'a b', b'a\r\nflush_all\r\n', b'a\n', b'\na',
+                    b'a\r', b'a\t', b'\0', b'\x1f', b'\x7f', b'a' * 251):
+            for request, expected in self.requests.items():
+                with (self.subTest(expected, key=key),
+                      self.assertRaisesRegex(ValueError, 'key b')):
+                    request(key)
+
+    def test_keys_that_are_no_bytes(self):
+        for key in 'key', None, 1, [b'key']:
+            for request, expected in self.requests.items():
+                with (self.subTest(expected, key=key),
+                      self.assertRaises(TypeError)):
+                    request(key)
+
+    def test_hostile_numbers(self):
+        for number in '1', b'1', b'1\r\nflush_all', None, [], object():
+            for place, request in enumerate(self.numbers):
+                with (self.subTest(place, number=number),
+                      self.assertRaises(TypeError)):
+                    request(number)
+
+    def test_a_value_that_is_too_long(self):
+        self.enterContext(mock.patch.object(protocol, 'MAX_VALUE', 3))
+        for request in (protocol.add, protocol.replace, protocol.append,
+                        protocol.prepend, protocol.set):
+            request(KEY, b'abc', 0, 0)
+            with self.assertRaisesRegex(ValueError, 'of 4 bytes'):
+                request(KEY, b'abcd', 0, 0)
+        protocol.cas(KEY, b'abc', 0, 1, 0)
+        with self.assertRaisesRegex(ValueError, 'of 4 bytes'):
+            protocol.cas(KEY, b'abcd', 0, 1, 0)
+
+
+class EmbeddedTest(unittest.TestCase):
+    """The requests and replies of a server, on one connection."""
+
+    def setUp(self):
+        server = self.start_server()
+        self.connection = Connection(parse(server.address), LockKeeping())
+        self.addCleanup(self.connection.close)
+        self.connection.connect(monotonic() + 5)
+
+    def start_server(self):
+        return self.enterContext(EmbeddedServer())
+
+    def ask(self, request, read, *args):
+        self.connection.send(request, monotonic() + 5)
+        reply = self.connection.receive(read, monotonic() + 5, *args)
+        # Nothing is left to be read.
+        self.assertTrue(self.connection.is_ready())
+        return reply
+
+    def gets(self):
+        return self.ask(protocol.gets(KEY), protocol.read_unique, KEY)
+
+    def store(self, command, data=b'data', expires=0):
+        return self.ask(command(KEY, data, 3, expires),
+                        protocol.read_stored_or_not)
+
+    def lend(self, grace=0):
+        return self.ask(
+            meta.get_or_lease(KEY, 60, grace), meta.read_leased, KEY)
+
+    def is_leased(self):
+        return self.ask(meta.is_leased(KEY), meta.read_is_leased)
+
+    def make_stale(self, unique):
+        return self.ask(meta.make_stale(KEY, unique), meta.read_made_stale)
+
+    def test_stored_or_not(self):
+        for command in protocol.replace, protocol.append, protocol.prepend:
+            self.assertIs(self.store(command), False)
+        self.assertIs(self.store(protocol.add), True)
+        self.assertIs(self.store(protocol.add), False)
+        for command in protocol.append, protocol.prepend:
+            self.assertIs(self.store(command, b'-'), True)
+        data, flags, _ = self.gets()
+        self.assertEqual((data, flags), (b'-data-', 3))
+        self.assertIs(self.store(protocol.replace, WILD), True)
+        self.assertEqual(self.gets()[0], WILD)
+
+    def test_compared(self):
+        def compare(unique):
+            return self.ask(protocol.cas(KEY, b'new', 0, unique, 0),
+                            protocol.read_compared)
+
+        self.assertIsNone(self.gets())
+        self.assertIsNone(compare(1))
+        self.store(protocol.add)
+        unique = self.gets()[2]
+        self.assertIs(compare(unique + 1), False)
+        self.assertIs(compare(unique), True)
+        self.assertIs(compare(unique), False)
+        self.assertEqual(self.gets()[0], b'new')
+        self.assertGreater(self.gets()[2], unique)
+
+    def test_touched(self):
+        def touch(expires):
+            return self.ask(
+                protocol.touch(KEY, expires), protocol.read_touched)
+
+        def get_and_touch(expires):
+            return self.ask(protocol.get_and_touch(KEY, expires),
+                            protocol.read_values, [KEY], {})
+
+        self.assertIs(touch(0), False)
+        self.assertEqual(get_and_touch(0), {})
+        self.store(protocol.add)
+        self.assertIs(touch(60), True)
+        self.assertEqual(get_and_touch(60), {KEY: (b'data', 3)})
+        self.assertIs(touch(-1), True)
+        self.assertIs(touch(60), False)
+
+    def test_number(self):
+        def count(command, delta=1):
+            return self.ask(command(KEY, delta), protocol.read_number)
+
+        self.assertIsNone(count(protocol.increment))
+        self.store(protocol.add)
+        self.assertIs(count(protocol.increment), False)
+        self.assertIs(count(protocol.decrement), False)
+        self.store(protocol.replace, b'9')
+        self.assertEqual(count(protocol.increment), 10)
+        self.assertEqual(count(protocol.decrement), 9)
+        # As it is stored, with a blank.
+        self.assertEqual(count(protocol.decrement, 0), 9)
+        self.assertEqual(count(protocol.decrement, 100), 0)
+        self.assertEqual(count(protocol.increment, MOST), MOST)
+        self.assertEqual(count(protocol.increment, 3), 2)
+
+    def test_no_operation(self):
+        self.assertIs(self.ask(
+            protocol.no_operation(), protocol.read_no_operation), True)
+
+    def test_lease_of_nothing(self):
+        self.assertIs(self.is_leased(), False)
+        data, flags, unique, win = self.lend()
+        self.assertEqual((data, flags, win), (b'', serializer.FLAGS, True))
+        # Who only looks does not take the right away.
+        self.assertIs(self.is_leased(), True)
+        self.assertEqual(self.lend(), (b'', 0, unique, False))
+        self.assertIs(self.ask(
+            protocol.cas(KEY, b'new', 3, unique, 0),
+            protocol.read_compared), True)
+        self.assertEqual(self.lend(30)[3], None)
+        self.assertIs(self.is_leased(), False)
+        self.assertEqual(self.lend()[:2], (b'new', 3))
+
+    def test_lease_of_a_value(self):
+        self.store(protocol.add, expires=20)
+        self.assertIs(self.lend(10)[3], None)
+        data, flags, unique, win = self.lend(30)
+        self.assertEqual((data, flags, win), (b'data', 3, True))
+        self.assertEqual(self.lend(30), (b'data', 3, unique, False))
+        self.assertIs(self.is_leased(), True)
+
+    def test_stale(self):
+        self.assertIsNone(self.make_stale(1))
+        self.store(protocol.add)
+        unique = self.gets()[2]
+        self.assertIs(self.make_stale(unique + 1), False)
+        self.assertIs(self.make_stale(unique), True)
+        # A new number: what was computed before is not stored any more.
+        data, flags, newer, win = self.lend()
+        self.assertEqual((data, flags, win), (b'data', 3, True))
+        self.assertNotEqual(newer, unique)
+        self.assertIs(self.lend()[3], False)
+
+
+class MemcachedTest(EmbeddedTest):
+
+    level = 2
+
+    def start_server(self):
+        return self.enterContext(Memcached())
