@@ -12,6 +12,7 @@ import hashlib
 import pickle
 import socket
 import statistics
+from functools import partial
 
 import libmc
 from limit import measure
@@ -81,6 +82,11 @@ class Peer:
                 for key, data in self._get(list(built)).items()}
 
 
+def repeat(work, count):
+    for _ in range(count):
+        work()
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('server', help='host:port of a memcached')
@@ -117,8 +123,7 @@ def main():
         rounds = []
         for _ in range(options.rounds):
             rounds.append({
-                name: measure(lambda work=work: [
-                    work() for _ in range(count)], count)
+                name: measure(partial(repeat, work, count), count)
                 for name, work in contenders.items()})
         first = next(iter(contenders))
         for name in contenders:

@@ -291,8 +291,7 @@ class BaseClient:
         lifetime = self.lifetime if lifetime is None else lifetime
         return Creation(
             self, key, factory, lifetime,
-            0 if grace is None else expiry(grace, 'grace'),
-            self._tags(dependencies)).run()
+            0 if grace is None else grace, self._tags(dependencies)).run()
 
     # All values
 
@@ -370,10 +369,10 @@ class BaseClient:
     def _target(self, builtKey, deadline):
         """Return the key on the wire of what is about to be changed."""
         wire = builtKey.encode()
-        self._flights.pop(wire, None)
+        self._flights.pop((wire, None), None)
         if self.generations:
             wire += self._suffix_of_targets(deadline)
-            self._flights.pop(wire, None)
+            self._flights.pop((wire, None), None)
         return wire
 
     # Reading
@@ -436,7 +435,7 @@ class BaseClient:
                     pass  # and that is told when it is loaded
             elif (flags or not data) and is_claim(
                     self, self._wire(builtKey, deadline), data, flags,
-                    deadline):
+                    deadline, False):
                 continue
             values[builtKey] = data, flags
         if stamped:
@@ -514,7 +513,7 @@ class BaseClient:
             return []
         deadline = monotonic() + self._timeout
         for _, builtKey in pairs:
-            self._flights.pop(builtKey.encode(), None)
+            self._flights.pop((builtKey.encode(), None), None)
         try:
             suffix = self._suffix_of_targets(deadline)
         except MemcacheError as error:
@@ -522,7 +521,7 @@ class BaseClient:
             return [key for key, _ in pairs]
         wires = {builtKey: builtKey.encode() + suffix for _, builtKey in pairs}
         for wire in wires.values():
-            self._flights.pop(wire, None)
+            self._flights.pop((wire, None), None)
         replies = self._change_many(
             {wire: request(builtKey, wire)
              for builtKey, wire in wires.items()}, expires, read, deadline)

@@ -360,13 +360,13 @@ class MemcacheClient(BaseClient):
         # Other clients may use the meta commands.
         host = self._client.host(key)
         if host.knows_meta is False:
-            return False
+            return None
         try:
             with host.until(deadline):
                 leased = host.ask(meta.is_leased(key), meta.read_is_leased)
         except ClientError:
             host.knows_meta = False
-            return False
+            return None
         return leased
 
     def _by_host(self, keys):

@@ -7,6 +7,7 @@ import inspect
 
 from zope.component import getUtility
 
+from p01.memcache import strict
 from p01.memcache.interfaces import IMemcacheClient
 
 
@@ -14,10 +15,12 @@ def cached(lifetime=None, key=None, grace=None, dependencies=(), name=''):
     """Have a function called only where its result is not in the cache.
 
     `key` is called with the arguments of the function, and returns the key.
-    By default that is the function's module, qualified name and arguments. So
-    a method needs a `key`, and so does a function of objects whose pickles are
-    not always the same. ``function.key(...)`` is the key for some arguments,
-    to invalidate it, ``function.__wrapped__`` is the function itself.
+    By default it is made of the function's module, qualified name and
+    arguments, with the key scheme "strict" whatever that of the client is. So
+    a method needs a `key`, and so does a function of arguments that this
+    scheme refuses with a ``TypeError``. ``function.key(...)`` is the key for
+    some arguments, to invalidate it, ``function.__wrapped__`` is the function
+    itself.
 
     `dependencies` are several str, or what is called with the arguments and
     returns them. They and `lifetime` and `grace` (seconds) are those of
@@ -51,6 +54,7 @@ def _build(function, *args, **kw):
     """Return the same key for all ways to pass the same arguments."""
     call = inspect.signature(function).bind(*args, **kw)
     call.apply_defaults()
-    # Those behind ** in one order.
-    return (function.__module__, function.__qualname__, call.args,
-            tuple(sorted(call.kwargs.items())))
+    # Not a pickle, which may differ where the arguments are equal.
+    return strict.build(
+        (function.__module__, function.__qualname__, call.args,
+         sorted(call.kwargs.items())), None)

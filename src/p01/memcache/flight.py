@@ -4,8 +4,8 @@
 """
 
 import collections
+import contextlib
 import queue
-import threading
 
 
 class Flight:
@@ -14,16 +14,17 @@ class Flight:
     So it can be interrupted anywhere; who waits does not wait for ever.
     """
 
-    def __init__(self):
-        self.thread = threading.get_ident()
+    def __init__(self, key):
+        self.key = key
+        self.threads = set()  # that compute
         self._waiting = collections.deque()
-        self._over = False
+        self.is_over = False
 
     def wait(self, seconds):
         """Return the value's bytes, or None if there are none, or not yet."""
         mailbox = queue.SimpleQueue()
         self._waiting.append(mailbox)
-        if self._over:
+        if self.is_over:
             return None  # perhaps too late to be told
         try:
             return mailbox.get(timeout=max(seconds, 0))
@@ -32,6 +33,7 @@ class Flight:
 
     def finish(self, data):
         """Give those who wait the value's bytes, or None to look again."""
-        self._over = True
-        while self._waiting:
-            self._waiting.popleft().put(data)
+        self.is_over = True
+        with contextlib.suppress(IndexError):  # another one is at it, too
+            while True:
+                self._waiting.popleft().put(data)

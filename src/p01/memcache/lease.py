@@ -12,6 +12,7 @@ a version, see `p01.memcache.stamp`, that does not.
 """
 
 import contextlib
+import math
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +32,9 @@ from p01.memcache.flight import Flight
 # Seconds for which a claim lasts. Of what takes longer nothing is stored; but
 # nobody waits that long for one who has died, see `Creation`.
 SECONDS = 600
+
+# The same for the right to renew a value, which is served meanwhile.
+_RENEWAL = 60
 
 # Seconds between two looks whether another process is done.
 _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
@@ -63,11 +67,15 @@ class Lease(NamedTuple):
     knows_age: bool = False
 
 
-def is_claim(client, key, data, flags, deadline):
-    """Return whether it is no value; memcached's own claims are empty."""
-    return flags == serializer.CLAIM or (
-        not data and flags == serializer.FLAGS
-        and client._is_leased(key, deadline))
+def is_claim(client, key, data, flags, deadline, doubtful):
+    """Return whether it is no value; memcached's own claims are empty.
+
+    That is `doubtful` where the server cannot be asked whether it lends it.
+    """
+    if data or flags != serializer.FLAGS:
+        return flags == serializer.CLAIM
+    leased = client._is_leased(key, deadline)
+    return doubtful if leased is None else leased
 
 
 def claim(client, key, deadline):
@@ -83,7 +91,7 @@ def claim(client, key, deadline):
             found = client._retrieve_unique(key, deadline)
         if found is not None:
             data, flags, token = found
-            if is_claim(client, key, data, flags, deadline):
+            if is_claim(client, key, data, flags, deadline, True):
                 return Lease(None, token, data == mine)
             return Lease((data, flags), token)
 
@@ -96,18 +104,19 @@ class Creation:
         self._key = key
         self._builtKey = client.buildKey(key)
         self._factory = factory
+        expiry(lifetime)
+        expiry(grace, 'grace')
         self._lifetime = lifetime
         # What never expires is never stale.
         self._grace = grace if lifetime else 0
         self._expiry()
         self._dependencies = dependencies
         self._deadline = monotonic() + client._timeout
-        self._flight = Flight()
-        self._data = None  # what others may have when this call ends
+        self._flight = Flight(None)
         self._wire = None  # the key, where that is known
 
     def _expiry(self):
-        return expiry(self._lifetime + self._grace)
+        return expiry(math.ceil(self._lifetime) + math.ceil(self._grace))
 
     def run(self):
         client, pause = self._client, _FIRST_PAUSE
@@ -116,7 +125,6 @@ class Creation:
         except MemcacheError as error:
             client._degraded(error, '%s: not read', self._builtKey)
         self._place = self._wire or self._builtKey.encode()
-        flights = client._flights
         try:
             while True:
                 lease, value = self._look()
@@ -125,11 +133,11 @@ class Creation:
                 if lease is not None and lease.win:
                     return self._compute(lease)
                 remaining = self._deadline - monotonic()
-                flight = flights.setdefault(self._place, self._flight)
+                flight = self._join(lease)
+                if threading.get_ident() in flight.threads:
+                    raise RuntimeError(
+                        f'key {self._builtKey}: its factory asks for it')
                 if flight is not self._flight:
-                    if flight.thread == threading.get_ident():
-                        raise RuntimeError(
-                            f'key {self._builtKey}: its factory asks for it')
                     data = flight.wait(remaining)
                 elif lease is None:
                     return self._compute(lease)
@@ -138,14 +146,31 @@ class Creation:
                     data = flight.wait(min(pause, remaining))
                     pause = min(pause * 2, _LAST_PAUSE)
                 if data is not None:
-                    return serializer.loads(data, serializer.FLAGS, False)
+                    with contextlib.suppress(UnreadableValue):
+                        return serializer.loads(data, serializer.FLAGS, False)
                 if self._deadline - monotonic() < _FIRST_PAUSE:
                     # With the claim that was seen last: it may be stored.
                     return self._compute(lease)
         finally:
-            if flights.get(self._place) is self._flight:
-                flights.pop(self._place, None)
-            self._flight.finish(self._data)
+            self._leave(self._flight, None)
+
+    def _join(self, lease):
+        """Return the flight of those to whom the key is in the same state.
+
+        Who finds another state, after an invalidation for example, must not
+        get what was computed before it.
+        """
+        key = self._place, lease and lease.token
+        if self._flight.key != key or self._flight.is_over:
+            self._leave(self._flight, None)
+            self._flight = Flight(key)
+        return self._client._flights.setdefault(key, self._flight)
+
+    def _leave(self, flight, data):
+        flights = self._client._flights
+        if flights.get(flight.key) is flight:
+            flights.pop(flight.key, None)
+        flight.finish(data)
 
     def _look(self):
         """Return the lease, None in trouble, and the value, or _MISSING."""
@@ -154,27 +179,35 @@ class Creation:
             return None, _MISSING
         try:
             while True:
-                lease = client._lend(self._wire, self._grace, self._deadline)
+                lease = client._lend(
+                    self._wire, expiry(self._grace), self._deadline)
                 if lease.found is None or lease.win:
                     return lease, _MISSING
-                value, lease = self._use(lease)
-                if value is not _MISSING or lease.win:
-                    return lease, value
+                value, used = self._use(lease)
+                if used is None:
+                    continue
+                if value is not _MISSING or used.win or used.found is None:
+                    return used, value
                 self._discard(lease, self._deadline)
         except MemcacheError as error:
             client._degraded(error, '%s: not read', self._builtKey)
             return None, _MISSING
 
     def _use(self, lease):
-        """Return the value, if it may be used, and the lease."""
+        """Return the value, if it may be used, and the lease.
+
+        That is None where it has to be looked for again.
+        """
         data, flags = lease.found
         stale = False
         try:
             if flags == serializer.STAMPED:
                 versions, data = stamp.take(data)
                 flags = serializer.FLAGS
+                own = [key for key in versions if key.startswith(_FRESH)]
                 if lease.knows_age:
-                    versions.pop(_FRESH + self._wire, None)
+                    for key in own:
+                        del versions[key]
                 if versions:
                     current, errors = stamp.read(
                         self._client, list(versions), self._deadline)
@@ -182,31 +215,40 @@ class Creation:
                         raise errors[0]
                     old = [key for key, version in versions.items()
                            if current.get(key) != version]
-                    stale = old == [_FRESH + self._wire]
-                    if old and not (stale and self._grace):
+                    stale = bool(old) and old == own
+                    if old and not stale:
                         return _MISSING, lease
             value = serializer.loads(data, flags, False)
         except UnreadableValue as error:
             self._client._unreadable(self._key, self._builtKey, error)
             return _MISSING, lease
-        if stale:
-            key = _CLAIM + self._wire
-            if self._client._change(
-                    key, partial(protocol.add, key, b'', serializer.CLAIM),
-                    SECONDS, protocol.read_stored_or_not, self._deadline):
-                return _MISSING, lease._replace(
-                    win=True, give_back=partial(self._client._remove, key))
-        else:
-            self._data = data
-        return value, lease
+        if not stale:
+            return value, lease
+        if lease.win is None and self._claim_renewal():
+            give_back = partial(self._client._remove, _CLAIM + self._wire)
+            found = self._client._retrieve_unique(self._wire, self._deadline)
+            if found is None or found[2] != lease.token:
+                # It has been renewed just now.
+                give_back(self._deadline)
+                return _MISSING, None
+            return _MISSING, lease._replace(win=True, give_back=give_back)
+        if self._grace:
+            return value, lease
+        return _MISSING, lease._replace(found=None, win=False)
+
+    def _claim_renewal(self):
+        key = _CLAIM + self._wire
+        return self._client._change(
+            key, partial(protocol.add, key, b'', serializer.CLAIM),
+            _RENEWAL, protocol.read_stored_or_not, self._deadline)
 
     def _compute(self, lease):
-        client, flights = self._client, self._client._flights
-        flight = flights.setdefault(self._place, self._flight)
-        data = None
+        client, me = self._client, threading.get_ident()
+        flight, data = self._join(lease), None
         try:
-            versions = self._read_versions(lease)
+            flight.threads.add(me)
             try:
+                versions = self._read_versions(lease)
                 value = self._factory()
                 computed = client._dump(value, raw=False)
             except BaseException:
@@ -215,13 +257,11 @@ class Creation:
             if versions is None:
                 self._give_back(lease)
                 data = computed
-            elif self._store(lease, computed, versions) and not versions:
-                # Who depends on versions looks whether they are the same.
+            elif self._store(lease, computed, versions):
                 data = computed
         finally:
-            if flights.get(self._place) is flight:
-                flights.pop(self._place, None)
-            flight.finish(data)
+            flight.threads.discard(me)
+            self._leave(flight, data)
         return value
 
     def _read_versions(self, lease):
@@ -239,12 +279,17 @@ class Creation:
 
     def _store(self, lease, data, versions):
         """Return whether others may have what was computed."""
-        client, wire, flags = self._client, self._wire, serializer.FLAGS
+        client, flags = self._client, serializer.FLAGS
         deadline = monotonic() + client._timeout
         size = len(data)
+        # Another process may have invalidated them: others have to look.
+        shared = not versions
         try:
             if self._grace:
-                key, version = _FRESH + wire, stamp.make()
+                # A key of its own: who does not get to store his value must
+                # not touch that of another one.
+                version = stamp.make()
+                key = _FRESH + version
                 client._store(
                     key, version, flags, expiry(self._lifetime), deadline)
                 versions = {key: version, **versions}
@@ -252,13 +297,15 @@ class Creation:
                 data, flags = stamp.put(versions, data), serializer.STAMPED
             stored = self._compare_and_store(
                 lease.token, data, flags, self._expiry(), deadline)
-            if lease.give_back is not None:
-                lease.give_back(deadline)
         except MemcacheError as error:
             client._degraded(
                 error, '%s: %d bytes not stored', self._builtKey, size)
-            return True
-        return stored
+            client._owe(self._wire)  # with the claim
+            stored = True
+        if lease.give_back is not None:
+            with contextlib.suppress(MemcacheError):
+                lease.give_back(deadline)
+        return stored and shared
 
     def _give_back(self, lease):
         if lease is not None and lease.win:

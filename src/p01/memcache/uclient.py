@@ -257,7 +257,9 @@ class UltraMemcacheClient(BaseClient):
 
     def _is_leased(self, key, deadline):
         server = self._cluster.server(key, deadline)
-        return server.knows_meta(deadline) and server.request(
+        if not server.knows_meta(deadline):
+            return None
+        return server.request(
             meta.is_leased(key), meta.read_is_leased, deadline)
 
     def _owe(self, key):

@@ -805,6 +805,8 @@ class CrossContract:
 
 class EmbeddedCrossTest(CrossContract, unittest.TestCase):
 
+    level = 2  # lifetimes take their time
+
     def makeServer(self):
         return EmbeddedServer()
 

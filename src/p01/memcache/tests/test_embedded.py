@@ -106,8 +106,8 @@ class Client:
         self.socket.close()
 
 
-class Scenario:
-    """What every memcached answers."""
+class ServerCase:
+    """A server, and a client that speaks its language."""
 
     def startServer(self):
         """The port of a server of the test's own."""
@@ -144,6 +144,10 @@ class Scenario:
         while (answer := self.client.ask(request)) != reply:
             self.assertLess(time.monotonic(), end, answer)
             time.sleep(0.02)
+
+
+class Scenario(ServerCase):
+    """What every memcached answers."""
 
     # lines
 
@@ -886,26 +890,6 @@ class Scenario:
             (setCommand(b'a', b'2', command=b'add'), b'STORED\r\n'),
         )
 
-    def test_expiry(self):
-        moment = int(time.time()) + 1
-        for request in (
-                setCommand(b'set', b'1', 0, 1),
-                setCommand(b'moment', b'1', 0, moment),
-                setCommand(b'append', b'1', 0, 1),
-                setCommand(b'append', b'1', 0, 0, b'append'),
-                setCommand(b'incr', b'1', 0, 1) + b'incr incr 100 noreply\r\n',
-                setCommand(b'touch', b'1') + b'touch touch 1 noreply\r\n',
-                setCommand(b'gat', b'1') + b'gat 1 gat\r\n',
-                setCommand(b'stays', b'1', 0, 100),
-                setCommand(b'saved', b'1', 0, 100) + b'touch saved 0\r\n',
-                setCommand(b'again', b'1', 0, 1) + setCommand(b'again', b'1')):
-            self.client.send(request)
-        self.client.readTo(b'TOUCHED\r\nSTORED\r\nSTORED\r\n')
-        self.waitFor(b'get set moment append incr touch gat\r\n', b'END\r\n')
-        self.check((b'get stays saved again\r\n',
-                    valueReply(b'stays', b'1') + valueReply(b'saved', b'1')
-                    + valueReply(b'again', b'1') + b'END\r\n'))
-
     def test_flush_all(self):
         a = setCommand(b'a', b'x')
         there = valueReply(b'a', b'x') + b'END\r\n'
@@ -937,14 +921,6 @@ class Scenario:
             (a, b'STORED\r\n'),
             (b'get a\r\n', there),
         )
-
-    def test_delayed_flush_all(self):
-        self.check((setCommand(b'a', b'x'), b'STORED\r\n'),
-                   (b'flush_all 2\r\n', b'OK\r\n'))
-        self.waitFor(b'get a\r\n', b'END\r\n')
-        # Once only.
-        self.waitFor(setCommand(b'a', b'x', more=b' noreply') + b'get a\r\n',
-                     valueReply(b'a', b'x') + b'END\r\n')
 
     # the server
 
@@ -1167,6 +1143,38 @@ class Scenario:
         self.assertEqual(failures, [])
 
 
+class LifetimeScenario(ServerCase):
+    """What takes a second or two, which memcached's clock counts."""
+
+    def test_expiry(self):
+        moment = int(time.time()) + 1
+        for request in (
+                setCommand(b'set', b'1', 0, 1),
+                setCommand(b'moment', b'1', 0, moment),
+                setCommand(b'append', b'1', 0, 1),
+                setCommand(b'append', b'1', 0, 0, b'append'),
+                setCommand(b'incr', b'1', 0, 1) + b'incr incr 100 noreply\r\n',
+                setCommand(b'touch', b'1') + b'touch touch 1 noreply\r\n',
+                setCommand(b'gat', b'1') + b'gat 1 gat\r\n',
+                setCommand(b'stays', b'1', 0, 100),
+                setCommand(b'saved', b'1', 0, 100) + b'touch saved 0\r\n',
+                setCommand(b'again', b'1', 0, 1) + setCommand(b'again', b'1')):
+            self.client.send(request)
+        self.client.readTo(b'TOUCHED\r\nSTORED\r\nSTORED\r\n')
+        self.waitFor(b'get set moment append incr touch gat\r\n', b'END\r\n')
+        self.check((b'get stays saved again\r\n',
+                    valueReply(b'stays', b'1') + valueReply(b'saved', b'1')
+                    + valueReply(b'again', b'1') + b'END\r\n'))
+
+    def test_delayed_flush_all(self):
+        self.check((setCommand(b'a', b'x'), b'STORED\r\n'),
+                   (b'flush_all 2\r\n', b'OK\r\n'))
+        self.waitFor(b'get a\r\n', b'END\r\n')
+        # Once only.
+        self.waitFor(setCommand(b'a', b'x', more=b' noreply') + b'get a\r\n',
+                     valueReply(b'a', b'x') + b'END\r\n')
+
+
 class Embedded(unittest.TestCase):
 
     def start(self, **options):
@@ -1184,12 +1192,26 @@ class TestEmbedded(Scenario, Embedded):
         return self.start().port
 
 
+class TestEmbeddedLifetimes(LifetimeScenario, Embedded):
+
+    level = 2  # it takes its time
+
+    startServer = TestEmbedded.startServer
+
+
 class TestRealMemcached(Scenario, unittest.TestCase):
 
     level = 2
 
     def startServer(self):
         return self.enterContext(Memcached()).port
+
+
+class TestRealLifetimes(LifetimeScenario, unittest.TestCase):
+
+    level = 2
+
+    startServer = TestRealMemcached.startServer
 
 
 class TestEmbeddedServer(Embedded):

@@ -268,6 +268,8 @@ class OffsetCase(FaultCase):
 class Case1Test(OffsetCase):
     """Stall at every byte offset of each reply type, the rest comes late."""
 
+    level = 2
+
     def test_the_rest_comes_after_the_operation(self):
         self.stall_all(self.proxy.release, then='stall')
 

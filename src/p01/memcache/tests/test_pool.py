@@ -38,7 +38,7 @@ def wait_for(condition):
         pause.wait(0.001)
 
 
-class TestPool(unittest.TestCase):
+class PoolCase(unittest.TestCase):
 
     def setUp(self):
         self.made = weakref.WeakSet()
@@ -57,6 +57,9 @@ class TestPool(unittest.TestCase):
 
     def waiting(self, number):
         wait_for(lambda: len(self.pool._waiting) == number)
+
+
+class TestPool(PoolCase):
 
     def test_last_used_is_next(self):
         first, second = self.pool.take(soon()), self.pool.take(soon())
@@ -214,6 +217,12 @@ class TestPool(unittest.TestCase):
         self.assertEqual(len(most), 16 * 200)
         self.assertLessEqual(max(most), 3)
         self.assertLessEqual(len(self.made), 3)
+
+
+class TestStorms(PoolCase):
+    """Exceptions that land anywhere."""
+
+    level = 2
 
     def test_storm(self):
         # Exceptions land anywhere in here, between any two steps.
