@@ -385,6 +385,8 @@ class InterruptedTest(ProxyCase):
 
 class SlowTest(ProxyCase):
 
+    level = 2
+
     def check_quick(self, errors, fault, call, *args):
         # A busy machine makes it last longer, but hardly every time.
         limit = self.factory._timeout + SLACK

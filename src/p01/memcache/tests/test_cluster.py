@@ -1409,6 +1409,8 @@ STATISTICS = b'STAT name value\r\nEND\r\n'
 class TestAllServers(ClientCase):
     """All are asked at the same time, by one thread."""
 
+    level = 2
+
     def setUp(self):
         super().setUp()
         self.stores = [Store() for _ in range(4)]

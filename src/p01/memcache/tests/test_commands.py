@@ -1206,6 +1206,8 @@ class ServerCommands(CommandsContract):
 
 class EmbeddedMemcacheClientTest(ServerCommands, unittest.TestCase):
 
+    level = 2
+
     factory = MemcacheClient
 
 

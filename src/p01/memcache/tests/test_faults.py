@@ -873,6 +873,8 @@ class Case15Test(ScriptedCase):
 class Case16Test(ScriptedCase):
     """Lengths that cannot be, and lengths that are not true."""
 
+    level = 2
+
     lengths = (
         b'-1', b'abc', b'', b'+5', b'0x5', b'5.0', b'1e1', b' 5', b'5 ',
         b'\xd9\xa5', b'8589934592', b'9999999999', b'4294967301',
@@ -1315,6 +1317,8 @@ class Case25Test(FaultCase):
 
 class Case26Test(FaultCase):
     """A multi-key read is cut in the middle."""
+
+    level = 2
 
     number = 5
     step = 3

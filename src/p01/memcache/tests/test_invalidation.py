@@ -1092,12 +1092,16 @@ class FakeUltraDependencyTest(FakeDependencyTest):
 class ClassicGenerationTest(
         ServerMixin, GenerationScenario, unittest.TestCase):
 
+    level = 2
+
     layer = EmbeddedLayer
     factory = MemcacheClient
 
 
 class ClassicDependencyTest(
         ServerMixin, DependencyScenario, unittest.TestCase):
+
+    level = 2
 
     layer = EmbeddedLayer
     factory = MemcacheClient
@@ -1116,10 +1120,14 @@ class ClassicDependencyTest(
 
 class UltraGenerationTest(ClassicGenerationTest):
 
+    level = 1
+
     factory = UltraMemcacheClient
 
 
 class UltraDependencyTest(ClassicDependencyTest):
+
+    level = 1
 
     factory = UltraMemcacheClient
 
