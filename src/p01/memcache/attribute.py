@@ -15,6 +15,7 @@ from zope.schema.interfaces import ValidationError
 from zope.schema.interfaces import WrongType
 
 from p01.memcache import address
+from p01.memcache.protocol import MAX_NUMBER
 
 
 # memcached takes a larger number for a unix time, of 31 bits.
@@ -80,3 +81,22 @@ def _rule(field, error):
         if bound is not None)
     rule = error.doc() if isinstance(error, ValidationError) else error
     return f'{rule} ({bounds})' if bounds else rule
+
+
+def check_number(name, value):
+    """Raise a ValueError if memcached would not take it for a number."""
+    if (isinstance(value, bool) or not isinstance(value, int)
+            or not 0 <= value <= MAX_NUMBER):
+        raise ValueError(
+            f'{name} {value!r}: must be a whole number from 0 to {MAX_NUMBER}')
+
+
+def listed(name, values):
+    """Return a list of the values; a single str is a mistake."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return list(values)
+        except TypeError:
+            pass
+    raise TypeError(
+        f'{name} {values!r}: must be several, in a list for example')

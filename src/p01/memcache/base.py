@@ -21,7 +21,7 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 ``_lend(key, grace, deadline)``
     returns a `Lease`
 ``_is_leased(key, deadline)``
-    returns whether an empty value is none, but somebody computes one
+    returns whether an empty value is a claim; None if that is not known
 ``_owe(key)``
     has the key removed before this process reads it again, if it can
 ``_owe_absent(key, deadline)``
@@ -32,8 +32,6 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 
 import logging
 import time
-from collections.abc import Iterable
-from collections.abc import Mapping
 from functools import partial
 from time import monotonic
 
@@ -42,20 +40,22 @@ from zope.interface import implementer
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
-from p01.memcache import key as keys
 from p01.memcache import protocol
 from p01.memcache import serializer
 from p01.memcache import stamp
 from p01.memcache import strict
 from p01.memcache import token as tokens
 from p01.memcache.attribute import check_attribute
+from p01.memcache.attribute import check_number
 from p01.memcache.attribute import expiry
+from p01.memcache.attribute import listed
 from p01.memcache.credentials import Secret
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.key import build
 from p01.memcache.lease import Creation
 from p01.memcache.lease import is_claim
 
@@ -68,22 +68,6 @@ _QUIET = 60
 # Keys of our own. Those that are built are hexadecimal digits.
 _GENERATION = b'generation:'
 _TAG = b'tag:'
-
-
-def _check_number(name, value):
-    if (isinstance(value, bool) or not isinstance(value, int)
-            or not 0 <= value <= protocol.MAX_NUMBER):
-        raise ValueError(
-            f'{name} {value!r}: must be a whole number from 0 to'
-            f' {protocol.MAX_NUMBER}')
-
-
-def _listed(name, values):
-    """Return a list of the values; a single str is a mistake."""
-    if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
-        raise TypeError(
-            f'{name} {values!r}: must be several, in a list for example')
-    return list(values)
 
 
 @implementer(IMemcacheClient)
@@ -133,7 +117,7 @@ class BaseClient:
     def buildKey(self, key):
         if self.keyScheme == 'strict':
             return strict.build(key, self.namespace)
-        return keys.build(key, self.namespace, self.pickleProtocol)
+        return build(key, self.namespace, self.pickleProtocol)
 
     # One value
 
@@ -152,7 +136,8 @@ class BaseClient:
                 flags = serializer.STAMPED
             self._store(wire, data, flags, expires, deadline)
         except MemcacheError as error:
-            self._degraded(error, '%s: %d bytes not stored', builtKey, size)
+            self._degraded(
+                error, 'key %s: %d bytes not stored', builtKey, size)
             return None
         return builtKey
 
@@ -187,7 +172,7 @@ class BaseClient:
             return self._renew(wire, partial(protocol.touch, wire), expires,
                                protocol.read_touched, deadline)
         except MemcacheError as error:
-            self._degraded(error, '%s: not touched', builtKey)
+            self._degraded(error, 'key %s: not touched', builtKey)
             return None
 
     def queryAndTouch(self, key, lifetime=None, raw=False, default=None):
@@ -234,7 +219,7 @@ class BaseClient:
 
     def queryMany(self, keys, raw=False):
         wanted = {}
-        for key in _listed('keys', keys):
+        for key in listed('keys', keys):
             builtKey = self.buildKey(key)
             try:
                 former = wanted.setdefault(key, builtKey)
@@ -263,12 +248,24 @@ class BaseClient:
         return values
 
     def setMany(self, mapping, lifetime=None, raw=False):
-        if not isinstance(mapping, Mapping):
+        try:
+            values = list(mapping.items())
+        except AttributeError:
             raise TypeError(
-                f'mapping {type(mapping).__name__}: must map keys to values')
-        pairs = [(key, self.buildKey(key)) for key in mapping]
-        dumped = {builtKey: self._dump(mapping[key], raw)
-                  for key, builtKey in pairs}
+                f'mapping {type(mapping).__name__}: must map keys to values'
+            ) from None
+        pairs, dumped = [], {}
+        for key, data in values:
+            builtKey = self.buildKey(key)
+            if builtKey in dumped:
+                raise ValueError(
+                    f'mapping: {key!r} and another key are the same to'
+                    ' memcached')
+            pairs.append((key, builtKey))
+            try:
+                dumped[builtKey] = self._dump(data, raw)
+            except ValueError as error:
+                raise type(error)(f'mapping: {key!r}: {error}') from error
         return self._command_many(
             pairs, '%s: not stored',
             lambda builtKey, wire: partial(
@@ -276,7 +273,7 @@ class BaseClient:
             self._expiry(lifetime), protocol.read_stored)
 
     def invalidateMany(self, keys):
-        pairs = [(key, self.buildKey(key)) for key in _listed('keys', keys)]
+        pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
         return self._command_many(
             pairs, '%s: not invalidated',
             lambda builtKey, wire: lambda expires: protocol.delete(wire),
@@ -332,7 +329,7 @@ class BaseClient:
     def _tags(self, dependencies):
         """Return the keys under which their versions are."""
         tags = []
-        for dependency in _listed('dependencies', dependencies):
+        for dependency in listed('dependencies', dependencies):
             if not isinstance(dependency, str):
                 raise TypeError(f'dependency {dependency!r}: must be a str')
             tags.append(_TAG + self.buildKey(dependency).encode())
@@ -386,7 +383,7 @@ class BaseClient:
                 found = self._inspect(
                     {builtKey: found}, deadline).get(builtKey)
         except MemcacheError as error:
-            self._degraded(error, '%s: not read', builtKey)
+            self._degraded(error, 'key %s: not read', builtKey)
             return default
         if found is None:
             return default
@@ -451,7 +448,7 @@ class BaseClient:
         return values
 
     def _unreadable(self, key, builtKey, error):
-        self._degraded(error, '%s: not readable', builtKey)
+        self._degraded(error, 'key %s: not readable', builtKey)
         notify(UnreadableValueEvent(self, key, error))
 
     # Changing
@@ -466,7 +463,7 @@ class BaseClient:
             return self._change(wire, partial(request, wire), expires, read,
                                 deadline, server)
         except MemcacheError as error:
-            self._degraded(error, '%s: ' + trouble, builtKey)
+            self._degraded(error, 'key %s: ' + trouble, builtKey)
             return None
 
     def _store_if(self, command, key, data, lifetime, raw):
@@ -477,9 +474,9 @@ class BaseClient:
             self._expiry(lifetime), protocol.read_stored_or_not)
 
     def _count(self, command, key, delta, initial, lifetime):
-        _check_number('delta', delta)
+        check_number('delta', delta)
         if initial is not None:
-            _check_number('initial', initial)
+            check_number('initial', initial)
         expires = self._expiry(lifetime)
         builtKey = self.buildKey(key)
         deadline = monotonic() + self._timeout
@@ -500,7 +497,7 @@ class BaseClient:
                 raise UnreadableValue('the value is not a number')
             return number
         except MemcacheError as error:
-            self._degraded(error, '%s: not counted', builtKey)
+            self._degraded(error, 'key %s: not counted', builtKey)
             return None
 
     def _command_many(self, pairs, trouble, request, expires, read):
@@ -529,7 +526,7 @@ class BaseClient:
         for key, builtKey in pairs:
             reply = replies[wires[builtKey]]
             if isinstance(reply, MemcacheError):
-                self._degraded(reply, trouble, builtKey)
+                self._degraded(reply, 'key ' + trouble, builtKey)
                 failed.append(key)
         return failed
 
@@ -578,5 +575,5 @@ class BaseClient:
                 return
             self._logged[kind] = now + _QUIET
         where = f' (at {error.server})' if error.server else ''
-        logger.warning('memcache key ' + message + ': %s%s', *args, error,
+        logger.warning('memcache ' + message + ': %s%s', *args, error,
                        where, exc_info=error if self.debug else None)

@@ -40,10 +40,6 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.reader import Reader
 
 
-# So many keys are asked for at once.
-_MOST_KEYS = 1000
-
-
 class _Host(memcache._Host):
     """One thread's connection to a server.
 
@@ -299,8 +295,8 @@ class MemcacheClient(BaseClient):
         for host, wanted in self._by_host(keys).items():
             try:
                 with host.until(deadline):
-                    for start in range(0, len(wanted), _MOST_KEYS):
-                        batch = wanted[start:start + _MOST_KEYS]
+                    for start in range(0, len(wanted), protocol.MOST_KEYS):
+                        batch = wanted[start:start + protocol.MOST_KEYS]
                         host.ask(protocol.get(batch), protocol.read_values,
                                  set(batch), found)
             except MemcacheError as error:

@@ -14,14 +14,13 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 
 
-# So many keys are asked for at once. Then their values are read, so that
-# neither side waits for the other to read.
-_MOST_KEYS = 1000
-
 # So many changes, of so many bytes, are sent before the replies are read. A
-# larger value goes alone. They fit into one record of TLS: memcached 1.6 waits
-# for more where it has read only the first of two, and a `set` behind it.
-_MOST_CHANGES, _MOST_BYTES = 500, 1 << 14
+# larger value goes alone.
+_MOST_CHANGES, _MOST_BYTES = 500, 1 << 16
+
+# They have to fit into one record of TLS: memcached 1.6 waits for more where
+# it has read only the first of two, and a `set` behind it.
+_RECORD = 1 << 14
 
 _UNKNOWN = MemcacheError('not known')
 
@@ -84,23 +83,24 @@ def _deliver(server, keys, deadline):
 
 def _reads(keys, found):
     """Yield the requests that put what there is of the keys into `found`."""
-    for start in range(0, len(keys), _MOST_KEYS):
-        batch = keys[start:start + _MOST_KEYS]
+    for start in range(0, len(keys), protocol.MOST_KEYS):
+        batch = keys[start:start + protocol.MOST_KEYS]
         yield protocol.get(batch), protocol.read_values, set(batch), found
 
 
-def _writes(changes, read, replies):
+def _writes(server, changes, read, replies):
     """Yield the requests that put a reply to each change into `replies`."""
-    for keys in _batches(changes):
+    is_tls = server.address.startswith('tls://')
+    for keys in _batches(changes, _RECORD if is_tls else _MOST_BYTES):
         yield (b''.join(map(changes.get, keys)), protocol.read_each, keys,
                read, replies)
 
 
-def _batches(changes):
+def _batches(changes, most):
     keys, size = [], 0
     for key, data in changes.items():
         size += len(data)
-        if keys and (size > _MOST_BYTES or len(keys) == _MOST_CHANGES):
+        if keys and (size > most or len(keys) == _MOST_CHANGES):
             yield keys
             keys, size = [], len(data)
         keys.append(key)
@@ -278,7 +278,7 @@ class Cluster:
                 wanted = {key: data for key, data in wanted.items()
                           if key not in refused}
                 if wanted:
-                    work[server] = _writes(wanted, read, replies)
+                    work[server] = _writes(server, wanted, read, replies)
                 else:
                     del work[server]
             for server, reply in _exchange(self._in_order(work), deadline):

@@ -8,19 +8,21 @@ import inspect
 from zope.component import getUtility
 
 from p01.memcache import strict
+from p01.memcache.attribute import expiry
+from p01.memcache.attribute import listed
 from p01.memcache.interfaces import IMemcacheClient
 
 
-def cached(lifetime=None, key=None, grace=None, dependencies=(), name=''):
+def cached(lifetime=None, *, key=None, grace=None, dependencies=(), name=''):
     """Have a function called only where its result is not in the cache.
 
     `key` is called with the arguments of the function, and returns the key.
     By default it is made of the function's module, qualified name and
     arguments, with the key scheme "strict" whatever that of the client is. So
     a method needs a `key`, and so does a function of arguments that this
-    scheme refuses with a ``TypeError``. ``function.key(...)`` is the key for
-    some arguments, to invalidate it, ``function.__wrapped__`` is the function
-    itself.
+    scheme refuses with a ``TypeError``, or one that is not found by its name,
+    as a lambda. ``function.key(...)`` is the key for some arguments, to
+    invalidate it, ``function.__wrapped__`` is the function itself.
 
     `dependencies` are several str, or what is called with the arguments and
     returns them. They and `lifetime` and `grace` (seconds) are those of
@@ -31,8 +33,16 @@ def cached(lifetime=None, key=None, grace=None, dependencies=(), name=''):
     """
     if callable(lifetime):
         raise TypeError('cached: must be called, as in @cached(lifetime=60)')
+    for title, seconds in ('lifetime', lifetime), ('grace', grace):
+        if seconds is not None:
+            expiry(seconds, title)
+    if key is not None and not callable(key):
+        raise TypeError(f'key {key!r}: must be callable')
+    if not callable(dependencies):
+        dependencies = tuple(listed('dependencies', dependencies))
 
     def decorate(function):
+        _check(function, key)
         build = key or functools.partial(_build, function)
 
         @functools.wraps(function)
@@ -50,11 +60,30 @@ def cached(lifetime=None, key=None, grace=None, dependencies=(), name=''):
     return decorate
 
 
+def _check(function, key):
+    if not inspect.isfunction(function) or (
+            inspect.iscoroutinefunction(function)
+            or inspect.isasyncgenfunction(function)
+            or inspect.isgeneratorfunction(function)):
+        raise TypeError(
+            f'cached {function!r}: must be a function that returns a value')
+    if key is None and '<' in function.__qualname__:
+        raise TypeError(
+            f'cached {function.__qualname__}: others may have the same name,'
+            ' so it needs a key')
+
+
 def _build(function, *args, **kw):
     """Return the same key for all ways to pass the same arguments."""
     call = inspect.signature(function).bind(*args, **kw)
     call.apply_defaults()
-    # Not a pickle, which may differ where the arguments are equal.
-    return strict.build(
-        (function.__module__, function.__qualname__, call.args,
-         sorted(call.kwargs.items())), None)
+    # Those behind ** in one order.
+    key = (function.__module__, function.__qualname__, call.args,
+           sorted(call.kwargs.items()))
+    try:
+        # Not a pickle, which may differ where the arguments are equal.
+        return strict.build(key, None)
+    except (TypeError, ValueError) as error:
+        raise type(error)(
+            f'cached {function.__qualname__}: its arguments make no key, so it'
+            f' needs one ({error})') from error

@@ -1,7 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The way of a thread to a value for which other threads of the process wait.
-"""
+"""What one thread computes, and other threads of the process wait for."""
 
 import collections
 import contextlib

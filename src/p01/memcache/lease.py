@@ -123,7 +123,7 @@ class Creation:
         try:
             self._wire = client._wire(self._builtKey, self._deadline)
         except MemcacheError as error:
-            client._degraded(error, '%s: not read', self._builtKey)
+            client._degraded(error, 'key %s: not read', self._builtKey)
         self._place = self._wire or self._builtKey.encode()
         try:
             while True:
@@ -190,7 +190,7 @@ class Creation:
                     return used, value
                 self._discard(lease, self._deadline)
         except MemcacheError as error:
-            client._degraded(error, '%s: not read', self._builtKey)
+            client._degraded(error, 'key %s: not read', self._builtKey)
             return None, _MISSING
 
     def _use(self, lease):
@@ -274,7 +274,7 @@ class Creation:
                 monotonic() + self._client._timeout)
         except MemcacheError as error:
             self._client._degraded(
-                error, '%s: dependencies not read', self._builtKey)
+                error, 'key %s: dependencies not read', self._builtKey)
             return None
 
     def _store(self, lease, data, versions):
@@ -299,7 +299,7 @@ class Creation:
                 lease.token, data, flags, self._expiry(), deadline)
         except MemcacheError as error:
             client._degraded(
-                error, '%s: %d bytes not stored', self._builtKey, size)
+                error, 'key %s: %d bytes not stored', self._builtKey, size)
             client._owe(self._wire)  # with the claim
             stored = True
         if lease.give_back is not None:

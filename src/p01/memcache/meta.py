@@ -12,9 +12,9 @@ import re
 
 from p01.memcache.errors import ProtocolError
 from p01.memcache.protocol import MAX_LINE
-from p01.memcache.protocol import _one_of
 from p01.memcache.protocol import check_key
 from p01.memcache.protocol import check_unique
+from p01.memcache.protocol import one_of
 from p01.memcache.protocol import read_block
 from p01.memcache.protocol import unexpected
 
@@ -76,5 +76,5 @@ def make_stale(key, unique):
 
 
 #: True, it is done; False for changed by another, None for gone.
-read_made_stale = _one_of({
+read_made_stale = one_of({
     b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None})

@@ -28,6 +28,10 @@ MAX_STATISTICS = 10_000
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
 
+# So many keys are asked for at once, and then the values are read, so that
+# neither side waits for the other to read.
+MOST_KEYS = 1000
+
 # Counters have 64 bits, and so has the number that tells a value from others.
 MAX_NUMBER = (1 << 64) - 1
 
@@ -217,7 +221,7 @@ def read_block(reader, size):
     return data
 
 
-def _one_of(outcomes):
+def one_of(outcomes):
     """Return a function that reads a line and returns what it stands for."""
     def read(reader):
         line = reader.readline(MAX_LINE)
@@ -228,26 +232,26 @@ def _one_of(outcomes):
 
 
 #: True, the value is stored.
-read_stored = _one_of({b'STORED\r\n': True})
+read_stored = one_of({b'STORED\r\n': True})
 
 #: Whether it is stored: there is, or is not, a value already.
-read_stored_or_not = _one_of({b'STORED\r\n': True, b'NOT_STORED\r\n': False})
+read_stored_or_not = one_of({b'STORED\r\n': True, b'NOT_STORED\r\n': False})
 
 #: True for stored, False for changed by another, None for gone.
-read_compared = _one_of({
+read_compared = one_of({
     b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': None})
 
 #: Whether there is something that could be touched.
-read_touched = _one_of({b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False})
+read_touched = one_of({b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False})
 
 #: Whether there was something to delete.
-read_deleted = _one_of({b'DELETED\r\n': True, b'NOT_FOUND\r\n': False})
+read_deleted = one_of({b'DELETED\r\n': True, b'NOT_FOUND\r\n': False})
 
 #: True, the command was carried out.
-read_ok = _one_of({b'OK\r\n': True})
+read_ok = one_of({b'OK\r\n': True})
 
 #: True, the server knows the meta commands.
-read_no_operation = _one_of({b'MN\r\n': True})
+read_no_operation = one_of({b'MN\r\n': True})
 
 _NO_NUMBER = b'CLIENT_ERROR cannot increment or decrement non-numeric value'
 

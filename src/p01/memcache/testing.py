@@ -226,6 +226,7 @@ class _Fake:
             raise
 
     def _store(self, key, data, flags, expires, deadline):
+        # Not that of MemcacheClient, which would ask python-memcached.
         BaseClient._store(self, key, data, flags, expires, deadline)
 
     def _change_many(self, requests, expires, read, deadline):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The token of a value: its number among all that the server ever had.
+"""The token of a value: its number among all since the server was started.
 
 The number is another one whenever the value was changed, and means nothing to
 other servers, so the token names the server as well.

@@ -8,6 +8,7 @@ server. With memcached (level 2) there are real ones, too.
 
 import contextlib
 import ctypes
+import functools
 import importlib.util
 import itertools
 import json
@@ -1240,6 +1241,20 @@ class TestTroubleOfMemcacheClient(Trouble, unittest.TestCase):
         client.invalidate('key')
 
 
+def named(function):
+    """As a function of a module, which is found by its name."""
+    function.__qualname__ = function.__name__
+    return function
+
+
+def returns_value():
+    return 'value'
+
+
+def returns_first(first):
+    return first
+
+
 class TestCached(PlacelessSetup, unittest.TestCase):
 
     def setUp(self):
@@ -1250,6 +1265,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
 
     def test_default_key(self):
         @cached()
+        @named
         def function(a, b=2, *args, c=3, **kw):
             self.calls.append((a, b, args, c, kw))
             return [a, b, args, c, kw]
@@ -1273,6 +1289,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
     def test_equal_arguments_are_the_same_key(self):
         # Whether they are the same object does not matter.
         @cached()
+        @named
         def function(a, b):
             self.calls.append((a, b))
 
@@ -1297,6 +1314,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
 
     def test_wrong_arguments_of_the_function(self):
         @cached()
+        @named
         def function(a):
             raise AssertionError
 
@@ -1321,6 +1339,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
 
     def test_its_key(self):
         @cached()
+        @named
         def function(a, b=2):
             self.calls.append(a)
 
@@ -1355,7 +1374,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         seen = []
         self.client.getOrCreate = lambda *args: seen.append(args)
 
-        @cached(5, lambda a: 'key', 6, ['b'])
+        @cached(5, key=lambda a: 'key', grace=6, dependencies=iter(['b']))
         def function(a):
             return a
 
@@ -1367,7 +1386,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         function(1)
         other(a=2)
         for args, lifetime, grace, dependencies, value in zip(
-                seen, (5, 7), (6, 8), (['b'], ('user:2',)), (1, 2),
+                seen, (5, 7), (6, 8), (('b',), ('user:2',)), (1, 2),
                 strict=True):
             key, factory, *rest = args
             self.assertEqual(rest, [lifetime, grace, dependencies])
@@ -1375,6 +1394,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
 
     def test_dependencies(self):
         @cached(dependencies=lambda user: [f'user:{user}'])
+        @named
         def function(user):
             self.calls.append(user)
             return user
@@ -1390,7 +1410,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
     def test_wrong_dependencies(self):
         for wrong in 'user', [1], lambda: 'user':
             with self.assertRaises(TypeError):
-                cached(dependencies=wrong)(lambda: 1)()
+                cached(dependencies=wrong)(returns_value)()
 
     def test_a_name(self):
         other = FakeMemcacheClient()
@@ -1407,13 +1427,64 @@ class TestCached(PlacelessSetup, unittest.TestCase):
     def test_without_a_utility(self):
         # Looked up with each call, so it may come later.
         for name in '', 'other':
-            function = cached(name=name)(lambda: 'value')
+            function = cached(name=name)(returns_value)
             zope.component.getGlobalSiteManager().unregisterUtility(
                 provided=IMemcacheClient)
             with self.assertRaises(ComponentLookupError):
                 function()
             zope.component.provideUtility(self.client, IMemcacheClient, name)
             self.assertEqual(function(), 'value')
+
+    def test_wrong_arguments(self):
+        # At once, and not when the function is called.
+        for wrong in (
+                {'lifetime': '60'}, {'lifetime': -1}, {'lifetime': True},
+                {'lifetime': 'front'}, {'grace': -1}, {'key': 'front'},
+                {'dependencies': 'user'}, {'dependencies': 7}):
+            with (self.subTest(wrong=wrong),
+                    self.assertRaisesRegex(
+                        (TypeError, ValueError), next(iter(wrong)))):
+                cached(**wrong)
+        with self.assertRaises(TypeError):
+            cached(60, 'front')
+
+    def test_functions_that_are_not_found_by_name(self):
+        # Two of them would have the same key.
+        def make(language):
+            @cached()
+            def title():
+                return language
+            return title
+
+        with self.assertRaisesRegex(TypeError, 'make.<locals>.title'):
+            make('en')
+        with self.assertRaisesRegex(TypeError, 'lambda'):
+            cached()(lambda: 1)
+
+    def test_what_returns_no_value(self):
+        async def coroutine():
+            pass
+
+        def generator():
+            yield
+
+        async def both():
+            yield
+
+        for wrong in (coroutine, generator, both, 5, max, None,
+                      classmethod(returns_value), functools.partial(int)):
+            with (self.subTest(wrong=wrong),
+                    self.assertRaisesRegex(TypeError, 'must be a function')):
+                cached(key=lambda: 'key')(wrong)
+
+    def test_arguments_that_make_no_key(self):
+        function = cached()(returns_first)
+        for wrong in object(), len, [float('nan')]:
+            with (self.subTest(wrong=wrong),
+                    self.assertRaisesRegex(
+                        (TypeError, ValueError), 'returns_first')):
+                function(wrong)
+        self.assertEqual(getFakeBackend(self.client).cache, {})
 
     def test_without_parentheses(self):
         with self.assertRaisesRegex(TypeError, '@cached'):
@@ -1423,6 +1494,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
 
     def test_what_it_looks_like(self):
         @cached()
+        @named
         def function(a):
             """Documented."""
             return a
@@ -1435,6 +1507,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
 
     def test_errors(self):
         @cached()
+        @named
         def function():
             raise ZeroDivisionError
 

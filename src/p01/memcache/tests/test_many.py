@@ -237,8 +237,8 @@ class UseTest(ManyCase):
 
     def test_batches(self):
         # So that neither side waits for the other to read.
-        self.enterContext(mock.patch.multiple(
-            cluster, _MOST_KEYS=2, _MOST_CHANGES=2))
+        self.enterContext(mock.patch.object(protocol, 'MOST_KEYS', 2))
+        self.enterContext(mock.patch.object(cluster, '_MOST_CHANGES', 2))
         client = self.client()
         for operation, expected in (
                 (lambda: client.setMany(self.values('new')), []),
@@ -257,7 +257,7 @@ class UseTest(ManyCase):
         def sizes(*lengths):
             changes = {
                 number: b'x' * length for number, length in enumerate(lengths)}
-            batches = list(cluster._batches(changes))
+            batches = list(cluster._batches(changes, most))
             self.assertEqual(sum(batches, []), list(changes))
             return [[len(changes[key]) for key in keys] for keys in batches]
 
