@@ -121,6 +121,16 @@ class ManyCase(OutageCase):
                     self.assertEqual(client.query(key), (key, version))
 
 
+class OnMemcached:
+    """The same on three memcached, instead of embedded servers."""
+
+    level = 2
+    layer = ClusterLayer
+
+    def start_servers(self):
+        return ClusterLayer.servers
+
+
 class UseTest(ManyCase):
     """All is well."""
 
@@ -332,13 +342,8 @@ class UseTest(ManyCase):
             self.assertIntact(client, 1)
 
 
-class UseRealTest(UseTest):
-
-    level = 2
-    layer = ClusterLayer
-
-    def start_servers(self):
-        return ClusterLayer.servers
+class UseRealTest(OnMemcached, UseTest):
+    """The same on memcached."""
 
 
 def another_word(reply):
@@ -460,15 +465,10 @@ class OneTest(OneCase):
                 self.check(place, begin, self.proxies[place].accept)
 
 
-class OneRealTest(OneTest):
+class OneRealTest(OnMemcached, OneTest):
 
-    level = 2
-    layer = ClusterLayer
     places = range(3)
     names = OneTest.faults
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
     def test_frozen(self):
         for place in self.places:
@@ -623,15 +623,10 @@ class Case26Test(ManyCase):
         self.assertIntact(self.client_, 1)
 
 
-class Case26RealTest(Case26Test):
+class Case26RealTest(OnMemcached, Case26Test):
 
-    level = 2
-    layer = ClusterLayer
     step = 1
     stalls = 40
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
 
 class DeadTest(ManyCase):
@@ -719,15 +714,10 @@ class DeadTest(ManyCase):
         self.assertEqual(self.state(client, LOST), 'down')
 
 
-class DeadRealTest(DeadTest):
+class DeadRealTest(OnMemcached, DeadTest):
 
-    level = 2
-    layer = ClusterLayer
     timeout = 0.3
     places = range(3)
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
     def connections(self):
         """A server of which no SYN is answered, at each place."""
@@ -812,14 +802,9 @@ class ThreadTest(ManyCase):
         self.assertIntact(client, 1)
 
 
-class ThreadRealTest(ThreadTest):
+class ThreadRealTest(OnMemcached, ThreadTest):
 
-    level = 2
-    layer = ClusterLayer
     rounds = 300
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
 
 class InterruptedTest(ManyCase):
@@ -940,14 +925,9 @@ class InterruptedTest(ManyCase):
                             pool.statistics(), {'active': 0, 'idle': 0})
 
 
-class InterruptedRealTest(InterruptedTest):
+class InterruptedRealTest(OnMemcached, InterruptedTest):
 
-    level = 2
-    layer = ClusterLayer
     strikes = 1000
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
 
 class RefusedTest(ManyCase):
@@ -1070,14 +1050,9 @@ class RefusedTest(ManyCase):
         self.assertEqual(self.state(client, 0), 'up')
 
 
-class RefusedRealTest(RefusedTest):
+class RefusedRealTest(OnMemcached, RefusedTest):
 
-    level = 2
-    layer = ClusterLayer
     large = 2_000_000
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
 
 class OwedTest(ManyCase):
@@ -1284,13 +1259,8 @@ class OwedTest(ManyCase):
             dict.fromkeys(self.all[1:], b'x'))
 
 
-class OwedRealTest(OwedTest):
-
-    level = 2
-    layer = ClusterLayer
-
-    def start_servers(self):
-        return ClusterLayer.servers
+class OwedRealTest(OnMemcached, OwedTest):
+    """The same on memcached."""
 
 
 class OwedTimeTest(ManyCase):
