@@ -114,17 +114,14 @@ class Creation:
         self._deadline = monotonic() + client._timeout
         self._flight = Flight(None)
         self._wire = None  # the key, where that is known
+        self._place = self._builtKey.encode()  # what others call it, too
 
     def _expiry(self):
         return expiry(math.ceil(self._lifetime) + math.ceil(self._grace))
 
     def run(self):
-        client, pause = self._client, _FIRST_PAUSE
-        try:
-            self._wire = client._wire(self._builtKey, self._deadline)
-        except MemcacheError as error:
-            client._degraded(error, 'key %s: not read', self._builtKey)
-        self._place = self._wire or self._builtKey.encode()
+        self._find_place()
+        pause = _FIRST_PAUSE
         try:
             while True:
                 lease, value = self._look()
@@ -153,6 +150,13 @@ class Creation:
                     return self._compute(lease)
         finally:
             self._leave(self._flight, None)
+
+    def _find_place(self):
+        try:
+            self._wire = self._place = self._client._wire(
+                self._builtKey, self._deadline)
+        except MemcacheError as error:
+            self._client._degraded(error, 'key %s: not read', self._builtKey)
 
     def _join(self, lease):
         """Return the flight of those to whom the key is in the same state.
@@ -198,32 +202,36 @@ class Creation:
 
         That is None where it has to be looked for again.
         """
-        data, flags = lease.found
-        stale = False
+        (data, flags), changed = lease.found, []
         try:
             if flags == serializer.STAMPED:
                 versions, data = stamp.take(data)
                 flags = serializer.FLAGS
-                own = [key for key in versions if key.startswith(_FRESH)]
-                if lease.knows_age:
-                    for key in own:
-                        del versions[key]
-                if versions:
-                    current, errors = stamp.read(
-                        self._client, list(versions), self._deadline)
-                    if errors:
-                        raise errors[0]
-                    old = [key for key, version in versions.items()
-                           if current.get(key) != version]
-                    stale = bool(old) and old == own
-                    if old and not stale:
-                        return _MISSING, lease
+                changed = self._changed(versions, lease)
+            if not all(key.startswith(_FRESH) for key in changed):
+                return _MISSING, lease
             value = serializer.loads(data, flags, False)
         except UnreadableValue as error:
             self._client._unreadable(self._key, self._builtKey, error)
             return _MISSING, lease
-        if not stale:
-            return value, lease
+        return self._use_stale(value, lease) if changed else (value, lease)
+
+    def _changed(self, versions, lease):
+        """Return the keys of those versions that are other ones now."""
+        if lease.knows_age:
+            versions = {key: version for key, version in versions.items()
+                        if not key.startswith(_FRESH)}
+        if not versions:
+            return []
+        current, errors = stamp.read(
+            self._client, list(versions), self._deadline)
+        if errors:
+            raise errors[0]
+        return [key for key, version in versions.items()
+                if current.get(key) != version]
+
+    def _use_stale(self, value, lease):
+        """Do the same with a value whose lifetime is over."""
         if lease.win is None and self._claim_renewal():
             give_back = partial(self._client._remove, _CLAIM + self._wire)
             found = self._client._retrieve_unique(self._wire, self._deadline)
@@ -234,6 +242,7 @@ class Creation:
             return _MISSING, lease._replace(win=True, give_back=give_back)
         if self._grace:
             return value, lease
+        # Another one renews it, wait for that.
         return _MISSING, lease._replace(found=None, win=False)
 
     def _claim_renewal(self):
