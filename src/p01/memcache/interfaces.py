@@ -234,7 +234,10 @@ class IMemcacheClient(Interface):
     def gets(key, raw=False, default=None):
         """Return ``(value, token)``, or ``(default, None)`` if there is none.
 
-        The token is a str for `cas`. Otherwise this is `query`.
+        The token is a str for `cas`, and good as long as the server runs. One
+        that was started anew counts from the beginning, so that an old token
+        may fit another value: do not keep one in a session. Otherwise this is
+        `query`.
         """
 
     def cas(key, data, token, lifetime=None, raw=False):
@@ -242,8 +245,10 @@ class IMemcacheClient(Interface):
 
         Returns True if it is stored; False if the value was changed by
         another; None if there is no value any more, or the key is on another
-        server now, or nobody knows. Then begin anew with `gets`. A token that
-        is none is a ``ValueError``. The other arguments are those of `set`.
+        server now, or nobody knows. Then begin anew with `gets`. Anything
+        that is not a token is a ``ValueError``. A token that is older than
+        the server's last start may fit another value, see `gets`. The other
+        arguments are those of `set`.
         """
 
     def increment(key, delta=1, initial=None, lifetime=None):
@@ -273,9 +278,10 @@ class IMemcacheClient(Interface):
     def queryMany(keys, raw=False):
         """Return a dict of the keys and values that there are.
 
-        The keys are those of the caller, each one hashable. All servers are
-        asked at the same time, in one round trip for up to 1,000 keys. What
-        arrived whole is returned, also where a server failed after that.
+        The keys are those of the caller, each one hashable. The pooled client
+        asks all servers at the same time, each for up to 1,000 keys in a
+        turn. Each turn is a round trip. What arrived whole is returned, also
+        where a server failed after that.
 
         A single str is a ``TypeError``, and so is a key that cannot be in a
         dict. Keys that are equal in Python, but not to memcached (1 and 1.0),
@@ -286,36 +292,56 @@ class IMemcacheClient(Interface):
         """Store the values, and return a list of the keys that aren't stored.
 
         `mapping` maps keys to values. If one of them cannot be built, or not
-        be pickled, nothing is sent. The rest is as with `set`, for each key.
+        be pickled, nothing is sent. Keys that are the same to memcached (1
+        and '1', see `buildKey`) are a ``ValueError``. The rest is as with
+        `set`, for each key.
+
+        The pooled client sends each server up to 500 keys, or 64 KiB (16 KiB
+        over TLS), in a turn, and all servers at the same time. Each turn is
+        a round trip. A larger value has a turn of its own.
         """
 
     def invalidateMany(keys):
         """Remove the values, return a list of the keys that aren't removed.
 
         That is, whose server could not be told, see `invalidate`. A single str
-        is a ``TypeError``.
+        is a ``TypeError``. It takes turns as `setMany` does.
         """
 
     def getOrCreate(key, factory, lifetime=None, grace=None, dependencies=()):
         """Return the value of `key`, or what ``factory()`` returns.
 
         What it returns is pickled and stored, for `lifetime` seconds (see
-        `set`). Exactly one caller computes it, among all threads of all
-        processes that share the cache. The others wait for it, but not for
-        longer than the client's time-out; then they compute it, too, and the
-        first of them stores it.
+        `set`). One caller computes it, among all threads of all processes
+        that share the cache, and the others wait for it. Whoever has waited
+        for the client's time-out computes it, too, and what is ready first is
+        stored. The caller of the factory gets the very object that it has
+        returned, all others get a copy.
+
+        To find the value, or to wait for it, takes one time-out at most. With
+        `dependencies`, to read their versions before the factory is called
+        may take another one. The factory takes as long as it takes. To store
+        what it returned, or to give the right to compute back, may take one
+        time-out more.
 
         `grace` is the number of seconds, after the lifetime, for which callers
         that give a `grace` are served the former value at once, while one of
-        them computes a new one. Everybody else does not see it any more.
+        them computes a new one. Everybody else does not see it any more. With
+        a lifetime of 0 it has no effect.
+
+        To memcached 1.6 a value is old that has less than the caller's `grace`
+        seconds to live. So use one `grace` for a key, and do not mix `set`
+        with it. memcached counts whole seconds: the renewal may begin up to a
+        second after `query` misses.
 
         What the factory raises goes to its caller, and the next one may
         compute. A process that dies while it computes holds up the others
         for the time-out. Where the key (or a dependency of the value) was
         invalidated meanwhile, what was computed is returned to the caller of
         the factory and not stored; neither is what took longer than ten
-        minutes. `dependencies` are those of `set`, with the versions that
-        they had before the factory was called.
+        minutes, or longer than the grace of the value that it renews.
+        `dependencies` are those of `set`, with the versions that they had
+        before the factory was called.
 
         Without a server that answers, one thread of the process computes at a
         time, and those who wait for it get what it returned.
@@ -326,7 +352,10 @@ class IMemcacheClient(Interface):
 
         The right to compute is lent by memcached 1.6, with its meta commands;
         to older servers, and proxies, a claim is added in the key's place.
-        Which of both, is found out once for each server.
+        Which of the two it is, is found out once for each server. The right
+        to compute what is missing ends after ten minutes. The right to renew
+        a value ends after a minute where a claim was added; where memcached
+        lends it, it ends with the grace, if its process dies.
         """
 
     def invalidateNamespace():
@@ -374,8 +403,9 @@ class IMemcacheClient(Interface):
 class IUltraMemcacheClient(IMemcacheClient):
     """Keeps a bounded pool of connections to each server.
 
-    No operation takes longer than `timeout`. In a forked child it makes
-    connections of its own.
+    No operation takes longer than `timeout`, but for `getOrCreate`, which
+    tells how long it takes. In a forked child it makes connections of its
+    own.
 
     Setting `servers`, or an attribute of the connections (all below, other
     than `timeout`), makes new pools, and forgets what was known about the
@@ -393,7 +423,8 @@ class IUltraMemcacheClient(IMemcacheClient):
         title='Time-out',
         description=(
             'Seconds that an operation may take in all: to wait for a free '
-            'connection, to connect, to send and to receive.'),
+            'connection, to connect, to send and to receive. `getOrCreate` '
+            'may take longer.'),
         min=0.001,
         max=86400,
         constraint=math.isfinite,
@@ -440,8 +471,8 @@ class IUltraMemcacheClient(IMemcacheClient):
     maxPoolSize = schema.Int(
         title='Pool size',
         description=(
-            'The most connections to one server. Who needs one more waits, '
-            'first come, first served.'),
+            'The most connections to one server. Whoever needs one more '
+            'waits, first come, first served.'),
         min=1,
         default=50)
 

@@ -115,7 +115,7 @@ class Scenario:
         keep_quiet(self)
         self._executor = ThreadPoolExecutor(120)
         self._local = threading.local()
-        self.addCleanup(self._executor.shutdown, wait=False)
+        self.addCleanup(self._executor.shutdown)
         self.client = self.makeClient()
         self.other = self.makeOther()
         self.client.invalidateAll()
@@ -1047,7 +1047,7 @@ class Trouble:
     def setUp(self):
         keep_quiet(self)
         self._executor = ThreadPoolExecutor(20)
-        self.addCleanup(self._executor.shutdown, wait=False)
+        self.addCleanup(self._executor.shutdown)
         self._local = threading.local()
 
     begin = Scenario.begin
