@@ -330,9 +330,10 @@ class IMemcacheClient(Interface):
         a lifetime of 0 it has no effect.
 
         To memcached 1.6 a value is old that has less than the caller's `grace`
-        seconds to live. So use one `grace` for a key, and do not mix `set`
-        with it. memcached counts whole seconds: the renewal may begin up to a
-        second after `query` misses.
+        seconds to live: with another one it is renewed too early, or too late.
+        So use one `grace` for a key, and do not mix `set` with it. memcached
+        counts whole seconds: the renewal may begin about a second after
+        `query` misses.
 
         What the factory raises goes to its caller, and the next one may
         compute. A process that dies while it computes holds up the others
@@ -352,10 +353,10 @@ class IMemcacheClient(Interface):
 
         The right to compute is lent by memcached 1.6, with its meta commands;
         to older servers, and proxies, a claim is added in the key's place.
-        Which of the two it is, is found out once for each server. The right
-        to compute what is missing ends after ten minutes. The right to renew
-        a value ends after a minute where a claim was added; where memcached
-        lends it, it ends with the grace, if its process dies.
+        Which of the two it is, is found out once for each server. A right
+        that is not given back ends by itself: to compute what is missing,
+        after ten minutes; to renew a value, after a minute where a claim was
+        added, and with the grace where memcached lends it.
         """
 
     def invalidateNamespace():
