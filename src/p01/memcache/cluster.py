@@ -5,13 +5,16 @@
 import contextlib
 import itertools
 import math
-import selectors
 from time import monotonic
 
 from p01.memcache import protocol
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.exchange import count_down
+from p01.memcache.exchange import detach
+from p01.memcache.exchange import exchange
+from p01.memcache.exchange import share
 
 
 # So many changes, of so many bytes, are sent before the replies are read. A
@@ -35,26 +38,6 @@ def _limit(expires, absent):
     return min(expires or seconds, seconds)
 
 
-def _share(deadline, count):
-    """Return by when the first of `count` that need time must be done."""
-    now = monotonic()
-    return now + (deadline - now) / count
-
-
-def _count_down(work):
-    return zip(range(len(work), 0, -1), list(work.items()), strict=True)
-
-
-def _detach(reply):
-    """Have an error that is kept not keep the frames that it came through.
-
-    They have all the values, and the connection, which would not be free for
-    others when its next user is interrupted and drops it.
-    """
-    if isinstance(reply, MemcacheError):
-        reply.__traceback__ = reply.__cause__ = reply.__context__ = None
-
-
 def _deliver(server, keys, deadline):
     """Tell the server to forget what it should have forgotten of the keys.
 
@@ -73,7 +56,7 @@ def _deliver(server, keys, deadline):
                 continue
             except MemcacheError as error:
                 trouble = error
-                _detach(error)
+                detach(error)
                 if not isinstance(error, (ServerDown, ServerError)):
                     # Nor is it asked for the others.
                     return dict.fromkeys(keys, error)
@@ -106,65 +89,6 @@ def _batches(changes, most):
         keys.append(key)
     if keys:
         yield keys
-
-
-def _exchange(work, deadline):
-    """Make each server's requests, all servers at the same time.
-
-    `work` maps servers to their requests, see `Server.converse`. Returns a
-    list of each server and its replies or error.
-    """
-    results, pending, verdicts = {}, {}, []
-
-    def go_on(server, conversation, step):
-        try:
-            pending[server] = conversation, *conversation.send(step)
-        except StopIteration as end:
-            results[server], verdict = end.value
-            verdicts.append(verdict)
-            _detach(results[server])
-        except MemcacheError as error:
-            # It was not asked, and no connection to it was had.
-            results[server] = error
-            _detach(error)
-        if server in results:
-            pending.pop(server, None)
-
-    try:
-        # Always in the same order, so that two threads do not wait for the
-        # connections that the other one has.
-        for left, (server, requests) in _count_down(work):
-            go_on(server, server.converse(
-                requests, _share(deadline, left + len(pending)), deadline),
-                None)
-        while pending:
-            for server in _ready(pending):
-                # One that stops within a reply leaves time for the others.
-                go_on(server, pending[server][0],
-                      _share(deadline, len(pending)))
-    finally:
-        for conversation, *_ in pending.values():
-            conversation.close()
-    for verdict in verdicts:
-        verdict()
-    return [(server, results[server]) for server in work]
-
-
-def _ready(pending):
-    """Wait; return those that have sent something, or whose time is over."""
-    if len(pending) == 1:
-        return list(pending)
-    # At the time of the call: gevent has its own.
-    selector = getattr(selectors, 'PollSelector', selectors.SelectSelector)
-    with selector() as waiting:
-        for server, (_, connection, _) in pending.items():
-            waiting.register(connection, selectors.EVENT_READ, server)
-        first = min(limit for *_, limit in pending.values())
-        ready = [key.data for key, _ in
-                 waiting.select(max(first - monotonic(), 0))]
-    now = monotonic()
-    return ready + [server for server, (*_, limit) in pending.items()
-                    if limit <= now and server not in ready]
 
 
 class Cluster:
@@ -210,15 +134,15 @@ class Cluster:
         found, errors, work = {}, [], {}
         for key, (server, _) in self._find_all(keys, deadline).items():
             work.setdefault(server, []).append(key)
-        for left, (server, wanted) in _count_down(work):
-            refused = _deliver(server, wanted, _share(deadline, left + 1))
+        for left, (server, wanted) in count_down(work):
+            refused = _deliver(server, wanted, share(deadline, left + 1))
             errors += refused.values()
             wanted = [key for key in wanted if key not in refused]
             if wanted:
                 work[server] = _reads(wanted, found)
             else:
                 del work[server]
-        for _, reply in _exchange(self._in_order(work), deadline):
+        for _, reply in exchange(self._in_order(work), deadline):
             if isinstance(reply, MemcacheError):
                 errors.append(reply)
         return found, errors
@@ -272,8 +196,8 @@ class Cluster:
             if absent and expires is None:
                 away[key] = ServerDown(f'{absent[0].address} is down')
         try:
-            for left, (server, wanted) in _count_down(work):
-                refused = _deliver(server, wanted, _share(deadline, left + 1))
+            for left, (server, wanted) in count_down(work):
+                refused = _deliver(server, wanted, share(deadline, left + 1))
                 replies.update(refused)
                 wanted = {key: data for key, data in wanted.items()
                           if key not in refused}
@@ -281,7 +205,7 @@ class Cluster:
                     work[server] = _writes(server, wanted, read, replies)
                 else:
                     del work[server]
-            for server, reply in _exchange(self._in_order(work), deadline):
+            for server, reply in exchange(self._in_order(work), deadline):
                 if isinstance(reply, MemcacheError):
                     for key, (home, _) in homes.items():
                         if home is server:
@@ -325,7 +249,7 @@ class Cluster:
         """Ask all servers; return a list of each and its reply or error."""
         return [
             (server, reply if isinstance(reply, MemcacheError) else reply[0])
-            for server, reply in _exchange(
+            for server, reply in exchange(
                 dict.fromkeys(self.servers, [(data, read)]), deadline)]
 
     def _in_order(self, work):

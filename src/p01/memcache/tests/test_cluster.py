@@ -18,7 +18,7 @@ from unittest import mock
 import zope.event
 
 from p01.memcache import backlog
-from p01.memcache import cluster
+from p01.memcache import exchange
 from p01.memcache import protocol
 from p01.memcache.address import parse
 from p01.memcache.backlog import Backlog
@@ -1609,7 +1609,7 @@ class TestAllServers(ClientCase):
     def test_interrupted(self):
         # What is on its way to the others then is nobody's.
         self.answer(*[[(b'', 0.02), (STATISTICS, 0)]] * 4)
-        with (mock.patch.object(cluster, '_ready', side_effect=Interrupted),
+        with (mock.patch.object(exchange, '_ready', side_effect=Interrupted),
               self.assertRaises(Interrupted)):
             self.client_.getStatistics()
         self.assertGivenBack()

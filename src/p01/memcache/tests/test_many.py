@@ -23,6 +23,7 @@ import weakref
 from unittest import mock
 
 from p01.memcache import cluster
+from p01.memcache import exchange
 from p01.memcache import protocol
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import MemcacheError
@@ -850,7 +851,7 @@ class InterruptedTest(ManyCase):
             client.queryMany(self.all)
             argument = (
                 self.values('new') if name == 'setMany' else self.all)
-            with (mock.patch.object(cluster, '_ready',
+            with (mock.patch.object(exchange, '_ready',
                                     side_effect=KeyboardInterrupt),
                   self.assertRaises(KeyboardInterrupt)):
                 getattr(client, name)(argument)
