@@ -430,9 +430,8 @@ class BaseClient:
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded
-            elif (flags or not data) and is_claim(
-                    self, self._wire(builtKey, deadline), data, flags,
-                    deadline, False):
+            elif (flags or not data) and self._is_claim(
+                    builtKey, data, flags, deadline):
                 continue
             values[builtKey] = data, flags
         if stamped:
@@ -446,6 +445,17 @@ class BaseClient:
                        for key, version in versions.items()):
                     values[builtKey] = data, serializer.FLAGS
         return values
+
+    def _is_claim(self, builtKey, data, flags, deadline):
+        try:
+            if monotonic() >= deadline:
+                raise MemcacheError('no time to ask whether it is a value')
+            return is_claim(self, self._wire(builtKey, deadline), data, flags,
+                            deadline, False)
+        except MemcacheError as error:
+            # A miss, and none of the other keys' concern.
+            self._degraded(error, 'key %s: not read', builtKey)
+            return True
 
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, 'key %s: not readable', builtKey)

@@ -39,8 +39,9 @@ _RENEWAL = 60
 # Seconds between two looks whether another process is done.
 _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
 
-# A time of expiry in the past.
-_AT_ONCE = -1
+# A time of expiry in the past, a unix time. Proxies close the connection where
+# they find a negative one.
+_AT_ONCE = 60 * 60 * 24 * 30 + 1
 
 # In front of a key: our own keys that belong to it.
 _CLAIM = b'claim:'
@@ -84,7 +85,7 @@ def claim(client, key, deadline):
         found = client._retrieve_unique(key, deadline)
         mine = None
         if found is None:
-            mine = stamp.make()
+            mine = b'claim' + stamp.make()  # never a number to count with
             client._change(
                 key, partial(protocol.add, key, mine, serializer.CLAIM),
                 SECONDS, protocol.read_stored_or_not, deadline)
@@ -113,6 +114,7 @@ class Creation:
         self._dependencies = dependencies
         self._deadline = monotonic() + client._timeout
         self._flight = Flight(None)
+        self._early = {}  # versions that were read when there was time
         self._wire = None  # the key, where that is known
         self._place = self._builtKey.encode()  # what others call it, too
 
@@ -129,6 +131,8 @@ class Creation:
                     return value
                 if lease is not None and lease.win:
                     return self._compute(lease)
+                if lease is not None and self._early == {}:
+                    self._early = self._read_versions(lease)
                 remaining = self._deadline - monotonic()
                 flight = self._join(lease)
                 if threading.get_ident() in flight.threads:
@@ -185,8 +189,18 @@ class Creation:
             while True:
                 lease = client._lend(
                     self._wire, expiry(self._grace), self._deadline)
-                if lease.found is None or lease.win:
+                if lease.win and lease.found and not self._ages(lease):
+                    # It was lent for a value that only expires soon.
+                    lease = lease._replace(win=False, give_back=None)
+                if lease.found is None:
                     return lease, _MISSING
+                if lease.win:
+                    # Not all ask the server for that right.
+                    lease = self._claim_renewal(lease)
+                    if lease is None:
+                        continue
+                    if lease.win:
+                        return lease, _MISSING
                 value, used = self._use(lease)
                 if used is None:
                     continue
@@ -196,6 +210,13 @@ class Creation:
         except MemcacheError as error:
             client._degraded(error, 'key %s: not read', self._builtKey)
             return None, _MISSING
+
+    def _ages(self, lease):
+        """Return whether the value was stored with a grace."""
+        data, flags = lease.found
+        return flags == serializer.STAMPED and any(
+            word.startswith(_FRESH)
+            for word in data.partition(b'\n')[0].split())
 
     def _use(self, lease):
         """Return the value, if it may be used, and the lease.
@@ -232,24 +253,41 @@ class Creation:
 
     def _use_stale(self, value, lease):
         """Do the same with a value whose lifetime is over."""
-        if lease.win is None and self._claim_renewal():
-            give_back = partial(self._client._remove, _CLAIM + self._wire)
-            found = self._client._retrieve_unique(self._wire, self._deadline)
-            if found is None or found[2] != lease.token:
-                # It has been renewed just now.
-                give_back(self._deadline)
-                return _MISSING, None
-            return _MISSING, lease._replace(win=True, give_back=give_back)
+        if lease.win is None:
+            lease = self._claim_renewal(lease)
+            if lease is None or lease.win:
+                return _MISSING, lease
         if self._grace:
             return value, lease
         # Another one renews it, wait for that.
         return _MISSING, lease._replace(found=None, win=False)
 
-    def _claim_renewal(self):
-        key = _CLAIM + self._wire
-        return self._client._change(
-            key, partial(protocol.add, key, b'', serializer.CLAIM),
-            _RENEWAL, protocol.read_stored_or_not, self._deadline)
+    def _claim_renewal(self, lease):
+        """Return the lease with the right to renew the value, if it is free.
+
+        That is None if the value has been renewed just now.
+        """
+        client, key = self._client, _CLAIM + self._wire
+        if not client._change(
+                key, partial(protocol.add, key, b'', serializer.CLAIM),
+                _RENEWAL, protocol.read_stored_or_not, self._deadline):
+            return lease._replace(win=False, give_back=None)
+
+        def give_back(deadline):
+            client._remove(key, deadline)
+            if lease.give_back is not None:
+                lease.give_back(deadline)
+
+        try:
+            found = client._retrieve_unique(self._wire, self._deadline)
+        except BaseException:
+            with contextlib.suppress(MemcacheError):
+                give_back(self._deadline)
+            raise
+        if found is None or found[2] != lease.token:
+            client._remove(key, self._deadline)
+            return None
+        return lease._replace(win=True, give_back=give_back)
 
     def _compute(self, lease):
         client, me = self._client, threading.get_ident()
@@ -257,17 +295,19 @@ class Creation:
         try:
             flight.threads.add(me)
             try:
-                versions = self._read_versions(lease)
+                versions = self._early
+                if lease is None or lease.win:
+                    versions = self._read_versions(lease)
                 value = self._factory()
                 computed = client._dump(value, raw=False)
+                if versions is None:
+                    self._give_back(lease)
+                    data = computed
+                elif self._store(lease, computed, versions):
+                    data = computed
             except BaseException:
                 self._give_back(lease)
                 raise
-            if versions is None:
-                self._give_back(lease)
-                data = computed
-            elif self._store(lease, computed, versions):
-                data = computed
         finally:
             flight.threads.discard(me)
             self._leave(flight, data)
@@ -279,8 +319,7 @@ class Creation:
             return None if lease is None else {}
         try:
             return stamp.current(
-                self._client, self._dependencies,
-                monotonic() + self._client._timeout)
+                self._client, self._dependencies, self._deadline)
         except MemcacheError as error:
             self._client._degraded(
                 error, 'key %s: dependencies not read', self._builtKey)
@@ -327,8 +366,12 @@ class Creation:
 
     def _discard(self, lease, deadline):
         """Remove what is in the place of the key, if nobody has changed it."""
-        self._compare_and_store(
-            lease.token, b'', serializer.CLAIM, _AT_ONCE, deadline)
+        unique, server = tokens.parse(lease.token)
+        self._client._change(
+            # Not as long as a stand-in's other values.
+            self._wire, lambda expires: protocol.cas(
+                self._wire, b'', serializer.CLAIM, unique, _AT_ONCE),
+            _AT_ONCE, protocol.read_compared, deadline, server)
 
     def _compare_and_store(self, token, data, flags, expires, deadline):
         unique, server = tokens.parse(token)

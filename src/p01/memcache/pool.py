@@ -144,6 +144,7 @@ class Pool:
                 self._gone.popleft()
             item = self._factory()
             member = weakref.ref(item, self._gone.append)
+            hash(member)  # it has none when its item is gone
             self._members.add(member)
             if len(self._members) > self._size:
                 self._members.discard(member)
