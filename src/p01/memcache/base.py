@@ -49,6 +49,7 @@ from p01.memcache.attribute import check_attribute
 from p01.memcache.attribute import check_number
 from p01.memcache.attribute import expiry
 from p01.memcache.attribute import listed
+from p01.memcache.creation import Creation
 from p01.memcache.credentials import Secret
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
@@ -56,7 +57,6 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.key import build
-from p01.memcache.lease import Creation
 from p01.memcache.lease import is_claim
 
 

@@ -318,11 +318,9 @@ class IMemcacheClient(Interface):
         stored. The caller of the factory gets the very object that it has
         returned, all others get a copy.
 
-        To find the value, or to wait for it, takes one time-out at most. With
-        `dependencies`, to read their versions before the factory is called
-        may take another one. The factory takes as long as it takes. To store
-        what it returned, or to give the right to compute back, may take one
-        time-out more.
+        To find the value, or to wait for it, takes one time-out at most. The
+        factory takes as long as it takes. To store what it returned, or to
+        give the right to compute back, may take one time-out more.
 
         `grace` is the number of seconds, after the lifetime, for which callers
         that give a `grace` are served the former value at once, while one of
@@ -331,9 +329,8 @@ class IMemcacheClient(Interface):
 
         To memcached 1.6 a value is old that has less than the caller's `grace`
         seconds to live: with another one it is renewed too early, or too late.
-        So use one `grace` for a key, and do not mix `set` with it. memcached
-        counts whole seconds: the renewal may begin about a second after
-        `query` misses.
+        So use one `grace` for a key. memcached counts whole seconds: the
+        renewal may begin about a second after `query` misses.
 
         What the factory raises goes to its caller, and the next one may
         compute. A process that dies while it computes holds up the others
@@ -355,8 +352,7 @@ class IMemcacheClient(Interface):
         to older servers, and proxies, a claim is added in the key's place.
         Which of the two it is, is found out once for each server. A right
         that is not given back ends by itself: to compute what is missing,
-        after ten minutes; to renew a value, after a minute where a claim was
-        added, and with the grace where memcached lends it.
+        after ten minutes; to renew a value, after a minute.
         """
 
     def invalidateNamespace():

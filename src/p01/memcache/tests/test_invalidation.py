@@ -1307,6 +1307,8 @@ class ServersCase(unittest.TestCase):
     keeps its data.
     """
 
+    level = 2
+
     factory = UltraMemcacheClient
     attributes = {'delay': 0, 'retries': 1, 'blacktime': 60}
 

@@ -17,6 +17,7 @@ import mmap
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,7 @@ from p01.memcache.testing import Memcached
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.testing import storage
+from p01.memcache.tests.nutcracker import Nutcracker
 from p01.memcache.tests.proxy import HOLD
 from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
@@ -224,7 +226,7 @@ class Scenario:
 
     def test_lifetimes(self):
         for lifetime, grace in [
-                (None, None), (0, None), (0, 60), (0, 0), (0.5, 0.5), (1, 60),
+                (None, None), (0, None), (0, 60), (0, 0), (1.5, 0.5), (2, 60),
                 (40 * DAY, None), (40 * DAY, 60), (60, 40 * DAY),
                 (40 * DAY, 40 * DAY), (29 * DAY, 29 * DAY)]:
             with self.subTest(lifetime=lifetime, grace=grace):
@@ -238,7 +240,8 @@ class Scenario:
 
     def test_the_lifetime_of_the_client(self):
         self.client.lifetime = 7
-        with mock.patch('p01.memcache.lease.expiry', return_value=9) as asked:
+        with mock.patch(
+                'p01.memcache.creation.expiry', return_value=9) as asked:
             self.client.getOrCreate('key', Factory())
         asked.assert_called_with(7)
 
@@ -427,6 +430,47 @@ class Scenario:
         client.getOrCreate('key', lambda: begun.append(monotonic() - start))
         self.assertGreater(begun[0], SHORT / 2)
 
+    def test_the_wait_for_dependencies(self):
+        # A silent server of theirs gets no time of its own.
+        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        client = self.makeOther(timeout=SHORT)
+        lend, deadlines = client._lend, []
+
+        def look(wire, grace, deadline):
+            deadlines.append(deadline)
+            return lend(wire, grace, deadline)
+
+        def fail(client, keys, deadline):
+            deadlines.append(deadline)
+            raise ReceiveError('no')
+
+        client._lend = look
+        with mock.patch.object(stamp, 'current', fail):
+            self.assertEqual(client.getOrCreate(
+                'key', Factory(), dependencies=['a']), 'computed')
+        self.assertEqual(set(deadlines), {deadlines[0]})
+        self.assertMiss(self.client)
+
+    def test_too_late_and_dependencies(self):
+        kw = {'dependencies': ['a']}
+        client = self.makeOther(timeout=SHORT)
+        for change, expected in (
+                (lambda: None, 'computed'),
+                (lambda: self.client.invalidateDependencies('a'), MISSING)):
+            self.client.invalidate('key')
+            self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+
+            def factory(change=change):
+                change()
+                return 'computed'
+
+            self.assertEqual(
+                client.getOrCreate('key', factory, **kw), 'computed')
+            self.assertEqual(
+                self.client.query('key', default=MISSING), expected)
+            self.client.invalidateDependencies('a')
+            self.assertMiss(self.client)
+
     # factories that fail
 
     def test_the_factory_raises(self):
@@ -517,6 +561,19 @@ class Scenario:
                 'key', Factory(Unpicklable(Struck())))
         self.assertFree()
 
+    def struck(self, error):
+        """Let what is computed next be interrupted while it is stored."""
+        effects = itertools.chain([error], itertools.repeat(mock.DEFAULT))
+        return mock.patch.object(
+            protocol, 'cas', wraps=protocol.cas, side_effect=effects)
+
+    def test_struck_while_it_is_stored(self):
+        for error in Struck(), KeyboardInterrupt():
+            with self.struck(error), self.assertRaises(type(error)):
+                self.client.getOrCreate('key', Factory('lost'))
+            self.assertFree()
+            self.client.invalidate('key')
+
     # factories that use the cache
 
     def test_its_own_key(self):
@@ -590,6 +647,20 @@ class Scenario:
             self.assertIs(client.add('key', 'added'), False)
         factory.go_on.set()
         future.result(PATIENCE)
+        self.assertEqual(self.other.query('key'), 'computed')
+
+    def test_a_claim_is_no_number(self):
+        # Whatever the dice say.
+        factory = Factory(slow=True)
+        with mock.patch.object(stamp, 'make', return_value=b'1' * 16):
+            future = self.begin(self.client, factory)
+            self.assertTrue(factory.begun.wait(PATIENCE))
+        for client in self.client, self.other:
+            self.assertIsNone(client.increment('key'))
+            self.assertIsNone(client.decrement('key'))
+            self.assertIsNone(client.increment('key', initial=5))
+        factory.go_on.set()
+        self.assertEqual(future.result(PATIENCE), 'computed')
         self.assertEqual(self.other.query('key'), 'computed')
 
     def test_an_empty_raw_value(self):
@@ -819,6 +890,57 @@ class Scenario:
             self.assertEqual(renewer.result(PATIENCE), ['new'])
             self.assertEqual(self.client.query('key'), ['new'])
 
+    def assertRenewable(self):
+        new = Factory('new')
+        self.assertEqual(
+            self.other.getOrCreate('key', new, **self.renew), 'new')
+        self.assertEqual(new.calls, 1)
+
+    def test_a_renewal_that_is_struck_while_it_is_stored(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        for error in Struck(), KeyboardInterrupt():
+            for place in (
+                    mock.patch.object(
+                        self.client, '_store', side_effect=error),
+                    self.struck(error)):
+                self.age()
+                with place, self.assertRaises(type(error)):
+                    self.client.getOrCreate(
+                        'key', Factory('lost'), **self.renew)
+                self.assertRenewable()
+
+    def cut_off(self, error):
+        """Let the client's next renewal fail as soon as it has the right."""
+        change, retrieve = self.client._change, self.client._retrieve_unique
+        claimed = []
+
+        def claims(key, *args):
+            reply = change(key, *args)
+            if key.startswith(b'claim:'):
+                claimed.append(key)
+            return reply
+
+        def look(*args):
+            if claimed:
+                raise error
+            return retrieve(*args)
+
+        return mock.patch.multiple(
+            self.client, _change=claims, _retrieve_unique=look)
+
+    def test_a_renewal_that_fails_at_once(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        for kw in self.renew, {'lifetime': 100}:
+            self.age()
+            with self.cut_off(Struck()), self.assertRaises(Struck):
+                self.client.getOrCreate('key', Factory('never'), **kw)
+            self.assertRenewable()
+            self.age()
+            with self.cut_off(ReceiveError('no')):
+                self.assertEqual(self.client.getOrCreate(
+                    'key', Factory('not stored'), **kw), 'not stored')
+            self.assertRenewable()
+
     def test_invalidated_while_it_is_renewed(self):
         for client in self.client, self.other:
             with self.subTest(client=client):
@@ -852,6 +974,51 @@ class Scenario:
         self.assertEqual(
             self.results([renewer, *others]), ['new'] * 5)
         self.assertEqual((new.calls, never.calls), (1, 0))
+
+    def test_a_renewal_by_a_caller_without_a_grace(self):
+        # There is one right, whatever it is that they ask for.
+        for one, other in itertools.permutations((self.client, self.other)):
+            self.client.getOrCreate('key', Factory('old'), **self.renew)
+            self.age()
+            new, never = Factory('new', slow=True), Factory('never')
+            renewer = self.begin(one, new, lifetime=100)
+            self.assertTrue(new.begun.wait(PATIENCE))
+            for client in one, other:
+                for _ in range(2):
+                    self.assertEqual(client.getOrCreate(
+                        'key', never, **self.renew), 'old')
+            others = self.waiting(other, 2, never)
+            new.go_on.set()
+            self.assertEqual(self.results([renewer, *others]), ['new'] * 3)
+            self.assertEqual((new.calls, never.calls), (1, 0))
+            self.client.invalidate('key')
+
+    def test_a_caller_without_a_grace_that_fails_to_renew(self):
+        # Another one has asked meanwhile; the right is free again for all.
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        failing = Factory(KeyError(), slow=True)
+        renewer = self.begin(self.client, failing, lifetime=100)
+        self.assertTrue(failing.begun.wait(PATIENCE))
+        self.assertEqual(self.other.getOrCreate(
+            'key', Factory('never'), **self.renew), 'old')
+        failing.go_on.set()
+        with self.assertRaises(KeyError):
+            renewer.result(PATIENCE)
+        self.assertEqual(self.other.getOrCreate(
+            'key', Factory('new'), **self.renew), 'new')
+
+    def test_a_grace_for_what_was_stored_without_one(self):
+        # Its lifetime is over when it expires, and no grace before that.
+        never = Factory('never')
+        self.client.set('set', 'value', 30)
+        self.client.set('depends', 'value', 30, dependencies=['a'])
+        self.client.getOrCreate('created', Factory('value'), 30)
+        for key in 'set', 'depends', 'created':
+            for client in self.client, self.other, self.client:
+                self.assertEqual(client.getOrCreate(
+                    key, never, **self.renew), 'value')
+        self.assertEqual(never.calls, 0)
 
     def test_stale_for_a_caller_without_a_grace(self):
         self.client.getOrCreate('key', Factory('old'), **self.renew)
@@ -1010,11 +1177,6 @@ class TestBothClients(Scenario, unittest.TestCase):
             **settings)
         self.addCleanup(client.close)
         return client
-
-    # Each has a way of its own to lend the right to renew.
-    test_grace = test_grace_for_a_herd = test_a_renewal_that_fails = None
-    test_a_renewal_and_callers_without_a_grace = None
-    test_dependencies_and_a_renewal = None
 
 
 class TestFakeMemcacheClient(Claims, unittest.TestCase):
@@ -1177,6 +1339,27 @@ class Trouble:
         start = monotonic()
         self.assertEqual(other.getOrCreate('key', Factory('b')), 'b')
         self.assertLess(monotonic() - start, PATIENCE / 2)
+
+
+    def test_no_time_that_proxies_refuse(self):
+        # They close the connection where they find a negative one.
+        proxy, client, _ = self.proxied()
+        sent = bytearray()
+
+        def record(request):
+            sent.extend(request)
+            return request
+
+        proxy.fault = Fault(side='request', swap=record)
+        with self.assertRaises(KeyError):
+            client.getOrCreate('key', Factory(KeyError('no')))
+        factory, kw = Factory(), {'dependencies': ['a']}
+        client.getOrCreate('key', factory, **kw)
+        client.invalidateDependencies('a')
+        client.getOrCreate('key', factory, **kw)
+        self.assertEqual(factory.calls, 2)
+        self.assertIn(b'cas ', sent)
+        self.assertIsNone(re.search(rb' -\d', sent))
 
 
 class TestTrouble(Trouble, unittest.TestCase):
@@ -1857,6 +2040,57 @@ class TestProcesses(unittest.TestCase):
             self.assertGreater(counts['read'], 100, counts)
             self.assertGreater(counts['made'], 10, counts)
             self.assertGreater(counts['changed'], 10, counts)
+
+
+class TestBehindProxies(unittest.TestCase):
+
+    level = 2
+    layer = MemcachedLayer
+
+    def setUp(self):
+        self.client = UltraMemcacheClient(
+            [self.enterContext(Nutcracker([self.layer.address])).address
+             for _ in range(2)],
+            timeout=PATIENCE, distribution='roundrobin')
+        self.addCleanup(self.client.close)
+        self.servers = self.client._cluster.servers
+        for server in self.servers:
+            # This costs a connection, once.
+            self.assertIs(server.knows_meta(monotonic() + PATIENCE), False)
+            server._look(monotonic() + PATIENCE)
+        for key in 'key', 'other':
+            self.client.invalidate(key)
+        self.client.invalidateDependencies('a')
+
+    @contextlib.contextmanager
+    def well(self):
+        """It costs no connection, and nothing is said of the servers."""
+        before = self.client.getPools()
+        with self.assertNoLogs('p01.memcache'):
+            yield
+        self.assertEqual(self.client.getPools(), before)
+        for server in self.servers:
+            self.assertEqual(
+                (server.health.state, server.health.failures), ('up', 0))
+
+    def test_factories_that_fail(self):
+        with self.well():
+            for _ in range(30):
+                with self.assertRaises(KeyError):
+                    self.client.getOrCreate('key', Factory(KeyError('no')))
+            self.assertEqual(
+                self.client.getOrCreate('key', Factory('good')), 'good')
+            self.assertEqual(self.client.query('key'), 'good')
+
+    def test_values_that_are_obsolete(self):
+        factory = Factory()
+        with self.well():
+            for number in range(1, 4):
+                for _ in range(4):
+                    self.assertEqual(self.client.getOrCreate(
+                        'other', factory, 60, None, ['a']), 'computed')
+                self.assertEqual(factory.calls, number)
+                self.client.invalidateDependencies('a')
 
 
 GREENLETS = '''

@@ -205,6 +205,26 @@ class UseTest(ManyCase):
         self.assertEqual(
             client.setMany(dict.fromkeys(self.all, b''), raw=True), [])
 
+    def test_no_time_to_ask_about_empty_values(self):
+        # Each might be a claim. That the time is over for them is none of the
+        # full value's concern.
+        proxy = self.proxies[LOST]
+        client = self.client([proxy.address])
+        client.setMany(dict.fromkeys(self.all, b''), raw=True)
+        client.set('full', b'full', raw=True)
+        client.query(self.all[0], raw=True)  # it knows what the server knows
+        client.timeout = 0.1
+        before = proxy.exchanges
+        proxy.once(Fault())
+        proxy.fault = HOLD
+        self.assertEqual(
+            client.queryMany([*self.all, 'full'], raw=True),
+            {'full': b'full'})
+        # No one else was asked for whom there was no time.
+        self.assertEqual(proxy.exchanges, before + 2)
+        proxy.clear()
+        proxy.release()
+
     def test_lifetime(self):
         client = self.client()
         sent = bytearray()

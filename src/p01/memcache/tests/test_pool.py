@@ -138,6 +138,21 @@ class TestPool(PoolCase):
         self.pool._factory = Item
         self.pool.take(at_once())
 
+    def test_interrupted_before_it_is_a_member(self):
+        # The item is gone then, and so is what its reference's hash is of.
+        class Interrupted(set):
+            def add(self, member):
+                raise Struck
+
+        self.pool._members = Interrupted()
+        for _ in range(2):
+            with self.assertRaises(Struck):
+                self.pool.take(soon())
+        self.pool._members = set()
+        items = [self.pool.take(at_once()) for _ in range(3)]
+        self.assertEqual(repr(self.pool), '<Pool 3 active, 0 idle>')
+        del items
+
     def test_idle_time(self):
         self.pool = Pool(self.make, 3, 0.05)
         old = [self.pool.take(soon()) for _ in range(3)]

@@ -1,0 +1,328 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The creation of a value that is missing, or too old: one caller computes it.
+
+What was computed is stored only if the claim, or the value that is to be
+renewed, is still in its place. So nothing is stored that was computed before
+an invalidation, and whoever has waited too long may compute as well.
+
+A value that may be served stale lives longer than its lifetime. It depends on
+a version, see `p01.memcache.stamp`, that does not.
+"""
+
+import contextlib
+import math
+import threading
+from functools import partial
+from time import monotonic
+
+from p01.memcache import protocol
+from p01.memcache import serializer
+from p01.memcache import stamp
+from p01.memcache import token as tokens
+from p01.memcache.attribute import expiry
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import UnreadableValue
+from p01.memcache.flight import Flight
+
+
+# Seconds for which a right to renew a value lasts, which is served meanwhile.
+_RENEWAL = 60
+
+# Seconds between two looks whether another process is done.
+_FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
+
+# A time of expiry in the past, a unix time. Proxies close the connection where
+# they find a negative one.
+_AT_ONCE = 60 * 60 * 24 * 30 + 1
+
+# In front of a key: our own keys that belong to it.
+_CLAIM = b'claim:'
+_FRESH = b'fresh:'
+
+_MISSING = object()
+
+
+class Creation:
+    """One call of `getOrCreate`. See `IMemcacheClient`."""
+
+    def __init__(self, client, key, factory, lifetime, grace, dependencies):
+        self._client = client
+        self._key = key
+        self._builtKey = client.buildKey(key)
+        self._factory = factory
+        expiry(lifetime)
+        expiry(grace, 'grace')
+        self._lifetime = lifetime
+        # What never expires is never stale.
+        self._grace = grace if lifetime else 0
+        self._expiry()
+        self._dependencies = dependencies
+        self._deadline = monotonic() + client._timeout
+        self._flight = Flight(None)
+        self._early = {}  # versions that were read when there was time
+        self._wire = None  # the key, where that is known
+        self._place = self._builtKey.encode()  # what others call it, too
+
+    def _expiry(self):
+        return expiry(math.ceil(self._lifetime) + math.ceil(self._grace))
+
+    def run(self):
+        self._find_place()
+        pause = _FIRST_PAUSE
+        try:
+            while True:
+                lease, value = self._look()
+                if value is not _MISSING:
+                    return value
+                if lease is not None and lease.win:
+                    return self._compute(lease)
+                if lease is not None and self._early == {}:
+                    self._early = self._read_versions(lease)
+                remaining = self._deadline - monotonic()
+                flight = self._join(lease)
+                if threading.get_ident() in flight.threads:
+                    raise RuntimeError(
+                        f'key {self._builtKey}: its factory asks for it')
+                if flight is not self._flight:
+                    data = flight.wait(remaining)
+                elif lease is None:
+                    return self._compute(lease)
+                else:
+                    # Another process, or a thread that is about to say so.
+                    data = flight.wait(min(pause, remaining))
+                    pause = min(pause * 2, _LAST_PAUSE)
+                if data is not None:
+                    with contextlib.suppress(UnreadableValue):
+                        return serializer.loads(data, serializer.FLAGS, False)
+                if self._deadline - monotonic() < _FIRST_PAUSE:
+                    # With the claim that was seen last: it may be stored.
+                    return self._compute(lease)
+        finally:
+            self._leave(self._flight, None)
+
+    def _find_place(self):
+        try:
+            self._wire = self._place = self._client._wire(
+                self._builtKey, self._deadline)
+        except MemcacheError as error:
+            self._client._degraded(error, 'key %s: not read', self._builtKey)
+
+    def _join(self, lease):
+        """Return the flight of those to whom the key is in the same state.
+
+        Who finds another state, after an invalidation for example, must not
+        get what was computed before it.
+        """
+        key = self._place, lease and lease.token
+        if self._flight.key != key or self._flight.is_over:
+            self._leave(self._flight, None)
+            self._flight = Flight(key)
+        return self._client._flights.setdefault(key, self._flight)
+
+    def _leave(self, flight, data):
+        flights = self._client._flights
+        if flights.get(flight.key) is flight:
+            flights.pop(flight.key, None)
+        flight.finish(data)
+
+    def _look(self):
+        """Return the lease, None in trouble, and the value, or _MISSING."""
+        client = self._client
+        if self._wire is None:
+            return None, _MISSING
+        try:
+            while True:
+                lease = client._lend(
+                    self._wire, expiry(self._grace), self._deadline)
+                if lease.found is None:
+                    return lease, _MISSING
+                if lease.win is not None and not self._ages(lease):
+                    # It was lent for a value that only expires soon.
+                    lease = lease._replace(win=None, give_back=None)
+                elif lease.win is not None:
+                    # Not all ask the server for that right, and it is lent
+                    # only once, also if its owner dies.
+                    lease = self._claim_renewal(lease)
+                    if lease is None:
+                        continue
+                    if lease.win:
+                        return lease, _MISSING
+                value, used = self._use(lease)
+                if used is None:
+                    continue
+                if value is not _MISSING or used.win or used.found is None:
+                    return used, value
+                self._discard(lease, self._deadline)
+        except MemcacheError as error:
+            client._degraded(error, 'key %s: not read', self._builtKey)
+            return None, _MISSING
+
+    def _ages(self, lease):
+        """Return whether the value was stored with a grace."""
+        data, flags = lease.found
+        return flags == serializer.STAMPED and any(
+            word.startswith(_FRESH)
+            for word in data.partition(b'\n')[0].split())
+
+    def _use(self, lease):
+        """Return the value, if it may be used, and the lease.
+
+        That is None where it has to be looked for again.
+        """
+        (data, flags), changed = lease.found, []
+        try:
+            if flags == serializer.STAMPED:
+                versions, data = stamp.take(data)
+                flags = serializer.FLAGS
+                changed = self._changed(versions, lease)
+            if not all(key.startswith(_FRESH) for key in changed):
+                return _MISSING, lease
+            value = serializer.loads(data, flags, False)
+        except UnreadableValue as error:
+            self._client._unreadable(self._key, self._builtKey, error)
+            return _MISSING, lease
+        return self._use_stale(value, lease) if changed else (value, lease)
+
+    def _changed(self, versions, lease):
+        """Return the keys of those versions that are other ones now."""
+        if lease.knows_age:
+            versions = {key: version for key, version in versions.items()
+                        if not key.startswith(_FRESH)}
+        if not versions:
+            return []
+        current, errors = stamp.read(
+            self._client, list(versions), self._deadline)
+        if errors:
+            raise errors[0]
+        return [key for key, version in versions.items()
+                if current.get(key) != version]
+
+    def _use_stale(self, value, lease):
+        """Do the same with a value whose lifetime is over."""
+        if lease.win is None:
+            lease = self._claim_renewal(lease)
+            if lease is None or lease.win:
+                return _MISSING, lease
+        if self._grace:
+            return value, lease
+        # Another one renews it, wait for that.
+        return _MISSING, lease._replace(found=None, win=False)
+
+    def _claim_renewal(self, lease):
+        """Return the lease with the right to renew the value, if it is free.
+
+        That is None if the value has been renewed just now.
+        """
+        client, key = self._client, _CLAIM + self._wire
+        if not client._change(
+                key, partial(protocol.add, key, b'', serializer.CLAIM),
+                _RENEWAL, protocol.read_stored_or_not, self._deadline):
+            return lease._replace(win=False, give_back=None)
+
+        def give_back(deadline):
+            client._remove(key, deadline)
+            if lease.give_back is not None:
+                lease.give_back(deadline)
+
+        try:
+            found = client._retrieve_unique(self._wire, self._deadline)
+        except BaseException:
+            with contextlib.suppress(MemcacheError):
+                give_back(self._deadline)
+            raise
+        if found is None or found[2] != lease.token:
+            client._remove(key, self._deadline)
+            return None
+        return lease._replace(win=True, give_back=give_back)
+
+    def _compute(self, lease):
+        client, me = self._client, threading.get_ident()
+        flight, data = self._join(lease), None
+        try:
+            flight.threads.add(me)
+            try:
+                versions = self._early
+                if lease is None or lease.win:
+                    versions = self._read_versions(lease)
+                value = self._factory()
+                computed = client._dump(value, raw=False)
+                if versions is None:
+                    self._give_back(lease)
+                    data = computed
+                elif self._store(lease, computed, versions):
+                    data = computed
+            except BaseException:
+                self._give_back(lease)
+                raise
+        finally:
+            flight.threads.discard(me)
+            self._leave(flight, data)
+        return value
+
+    def _read_versions(self, lease):
+        """Return the versions before it is computed, None if not known."""
+        if lease is None or not self._dependencies:
+            return None if lease is None else {}
+        try:
+            return stamp.current(
+                self._client, self._dependencies, self._deadline)
+        except MemcacheError as error:
+            self._client._degraded(
+                error, 'key %s: dependencies not read', self._builtKey)
+            return None
+
+    def _store(self, lease, data, versions):
+        """Return whether others may have what was computed."""
+        client, flags = self._client, serializer.FLAGS
+        deadline = monotonic() + client._timeout
+        size = len(data)
+        # Another process may have invalidated them: others have to look.
+        shared = not versions
+        try:
+            if self._grace:
+                # A key of its own: who does not get to store his value must
+                # not touch that of another one.
+                version = stamp.make()
+                key = _FRESH + version
+                client._store(
+                    key, version, flags, expiry(self._lifetime), deadline)
+                versions = {key: version, **versions}
+            if versions:
+                data, flags = stamp.put(versions, data), serializer.STAMPED
+            stored = self._compare_and_store(
+                lease.token, data, flags, self._expiry(), deadline)
+        except MemcacheError as error:
+            client._degraded(
+                error, 'key %s: %d bytes not stored', self._builtKey, size)
+            client._owe(self._wire)  # with the claim
+            stored = True
+        if lease.give_back is not None:
+            with contextlib.suppress(MemcacheError):
+                lease.give_back(deadline)
+        return stored and shared
+
+    def _give_back(self, lease):
+        if lease is not None and lease.win:
+            deadline = monotonic() + self._client._timeout
+            with contextlib.suppress(MemcacheError):
+                if lease.give_back is not None:
+                    lease.give_back(deadline)
+                else:
+                    self._discard(lease, deadline)
+
+    def _discard(self, lease, deadline):
+        """Remove what is in the place of the key, if nobody has changed it."""
+        unique, server = tokens.parse(lease.token)
+        self._client._change(
+            # Not as long as a stand-in's other values.
+            self._wire, lambda expires: protocol.cas(
+                self._wire, b'', serializer.CLAIM, unique, _AT_ONCE),
+            _AT_ONCE, protocol.read_compared, deadline, server)
+
+    def _compare_and_store(self, token, data, flags, expires, deadline):
+        unique, server = tokens.parse(token)
+        return self._client._change(
+            self._wire,
+            partial(protocol.cas, self._wire, data, flags, unique),
+            expires, protocol.read_compared, deadline, server)
