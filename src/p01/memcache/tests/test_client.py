@@ -294,6 +294,8 @@ class ForkTest(ProxyCase):
 class InterruptedTest(ProxyCase):
     """A reply that comes late is never another operation's."""
 
+    level = 2
+
     factory = PatientClient
 
     def setUp(self):

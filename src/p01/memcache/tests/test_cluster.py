@@ -1630,6 +1630,8 @@ class TestAllServers(ClientCase):
 class TestFaultyDelivery(ScriptedCase):
     """What a server may do while it is told. It has the old value then."""
 
+    level = 2
+
     keys = 'abcd'
 
     def setUp(self):
@@ -1729,6 +1731,8 @@ class TestFaultyDelivery(ScriptedCase):
 
 class TestFailoverOfClient(ClientCase):
     """Three servers, each behind a proxy that can refuse."""
+
+    level = 2
 
     def setUp(self):
         super().setUp()

@@ -311,6 +311,8 @@ class Case1RealTest(RealMixin, Case1Test):
 class Case2Test(FaultCase):
     """A late reply to a get, while the key is set anew."""
 
+    level = 2
+
     keys = 20
     rounds = 2
 
@@ -595,6 +597,8 @@ class Case9RealTest(RealMixin, Case9Test):
 class Case10Test(FaultCase):
     """Connection refused; SYN dropped."""
 
+    level = 2
+
     def operations(self, client):
         return [
             lambda: self.assertIsNone(client.query('key')),
@@ -785,6 +789,8 @@ class ScriptedCase(FaultCase):
 
 class Case15Test(ScriptedCase):
     """Garbage, another key's reply, a reply twice, ERROR twice."""
+
+    level = 2
 
     garbage = (
         b'\r\n', b'\n', b'\0\r\n', b'\xff\xfe\x80\r\n', b'garbage\r\n',
@@ -1473,6 +1479,8 @@ class Case27WireTest(ScriptedCase):
 
 class Case36Test(FaultCase):
     """A stalled operation while the interpreter exits."""
+
+    level = 2
 
     script = '''
 import signal
