@@ -908,9 +908,10 @@ class InterruptedTest(ManyCase):
               self.assertRaises(KeyboardInterrupt)):
             client.setMany(self.values('new'))
         found = client.queryMany(self.all)
-        # Those that were acknowledged, and no older ones.
+        # Those that were acknowledged, and no older ones. What was sent with
+        # them the server may do late, after it was told to forget the key.
         self.assertLessEqual(found.items(), self.values('new').items())
-        self.assertEqual(len(found), self.count + 1)
+        self.assertGreaterEqual(len(found), self.count + 1)
         self.assertIntact(client, 1)
 
 
