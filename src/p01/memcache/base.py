@@ -70,6 +70,11 @@ _GENERATION = b'generation:'
 _TAG = b'tag:'
 
 
+def _delete(wire, expires):
+    """A change that nothing is left of to expire."""
+    return protocol.delete(wire)
+
+
 @implementer(IMemcacheClient)
 class BaseClient:
     """See `IMemcacheClient`."""
@@ -146,8 +151,7 @@ class BaseClient:
 
     def invalidate(self, key):
         reply = self._command(
-            key, 'not invalidated', lambda wire, expires:
-            protocol.delete(wire), None, protocol.read_deleted)
+            key, 'not invalidated', _delete, None, protocol.read_deleted)
         return None if reply is None else True
 
     def add(self, key, data, lifetime=None, raw=False):
@@ -276,7 +280,7 @@ class BaseClient:
         pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
         return self._command_many(
             pairs, '%s: not invalidated',
-            lambda builtKey, wire: lambda expires: protocol.delete(wire),
+            lambda builtKey, wire: partial(_delete, wire),
             None, protocol.read_deleted)
 
     # Values that are computed where there is none
@@ -553,15 +557,14 @@ class BaseClient:
             raise
 
     def _remove(self, wire, deadline):
-        self._change(wire, lambda expires: protocol.delete(wire), None,
+        self._change(wire, partial(_delete, wire), None,
                      protocol.read_deleted, deadline)
 
     def _forget(self, wires, what):
         """Remove keys of our own; return True, or None where it failed."""
         self._flights.clear()
         replies = self._change_many(
-            {wire: partial(lambda wire, expires: protocol.delete(wire), wire)
-             for wire in wires},
+            {wire: partial(_delete, wire) for wire in wires},
             None, protocol.read_deleted, monotonic() + self._timeout)
         errors = [reply for reply in replies.values()
                   if isinstance(reply, MemcacheError)]

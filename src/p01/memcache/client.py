@@ -295,10 +295,8 @@ class MemcacheClient(BaseClient):
         for host, wanted in self._by_host(keys).items():
             try:
                 with host.until(deadline):
-                    for start in range(0, len(wanted), protocol.MOST_KEYS):
-                        batch = wanted[start:start + protocol.MOST_KEYS]
-                        host.ask(protocol.get(batch), protocol.read_values,
-                                 set(batch), found)
+                    for request in protocol.get_all(wanted, found):
+                        host.ask(*request)
             except MemcacheError as error:
                 errors.append(error)
         return found, errors
@@ -307,10 +305,7 @@ class MemcacheClient(BaseClient):
         host = self._client.host(key)
         with host.until(deadline):
             found = host.ask(protocol.gets(key), protocol.read_unique, key)
-        if found is None:
-            return None
-        data, flags, unique = found
-        return data, flags, token.make(unique, host.name)
+        return token.of(found, host.name)
 
     def _store(self, key, data, flags, expires, deadline):
         client = self._client

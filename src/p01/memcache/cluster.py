@@ -64,13 +64,6 @@ def _deliver(server, keys, deadline):
     return refused
 
 
-def _reads(keys, found):
-    """Yield the requests that put what there is of the keys into `found`."""
-    for start in range(0, len(keys), protocol.MOST_KEYS):
-        batch = keys[start:start + protocol.MOST_KEYS]
-        yield protocol.get(batch), protocol.read_values, set(batch), found
-
-
 def _writes(server, changes, read, replies):
     """Yield the requests that put a reply to each change into `replies`."""
     is_tls = server.address.startswith('tls://')
@@ -139,7 +132,7 @@ class Cluster:
             errors += refused.values()
             wanted = [key for key in wanted if key not in refused]
             if wanted:
-                work[server] = _reads(wanted, found)
+                work[server] = protocol.get_all(wanted, found)
             else:
                 del work[server]
         for _, reply in exchange(self._in_order(work), deadline):

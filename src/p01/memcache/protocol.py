@@ -58,6 +58,14 @@ def get(keys):
     return b'get %b\r\n' % b' '.join(keys)
 
 
+def get_all(keys, found):
+    """Yield requests, each with what reads its reply into `found`."""
+    for start in range(0, len(keys), MOST_KEYS):
+        batch = keys[start:start + MOST_KEYS]
+        # The name `set` is that of a command here.
+        yield get(batch), read_values, frozenset(batch), found
+
+
 def gets(key):
     check_key(key)
     return b'gets %b\r\n' % key

@@ -208,10 +208,7 @@ class _Fake:
         found = storage[self].ask(
             protocol.gets(key), [key], protocol.read_unique, key)
         self._note(1, found is not None)
-        if found is None:
-            return None
-        data, flags, unique = found
-        return data, flags, token.make(unique, _HERE)
+        return token.of(found, _HERE)
 
     def _change(self, key, request, expires, read, deadline, server=None):
         if server not in (None, _HERE):

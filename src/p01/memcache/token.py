@@ -13,6 +13,14 @@ def make(unique, server):
     return f'{unique}@{server}'
 
 
+def of(found, server):
+    """Return ``(data, flags, token)`` of what `read_unique` found, or None."""
+    if found is None:
+        return None
+    data, flags, unique = found
+    return data, flags, make(unique, server)
+
+
 def parse(token):
     """Return the number and the server's name."""
     if isinstance(token, str):

@@ -215,10 +215,7 @@ class UltraMemcacheClient(BaseClient):
         server = self._cluster.server(key, deadline)
         found = server.request(
             protocol.gets(key), protocol.read_unique, deadline, key)
-        if found is None:
-            return None
-        data, flags, unique = found
-        return data, flags, token.make(unique, server.backlog.name)
+        return token.of(found, server.backlog.name)
 
     def _change(self, key, request, expires, read, deadline, server=None):
         return self._cluster.change(

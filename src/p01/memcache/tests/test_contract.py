@@ -167,6 +167,15 @@ def plant(address, key, data, flags=0):
     assert ask(address, request, b'\r\n') == b'STORED\r\n'
 
 
+def look(address, key):
+    """What a server has in the place of the key: (data, flags) or None."""
+    reply = ask(address, b'get %b\r\n' % key.encode(), b'END\r\n')
+    if reply == b'END\r\n':
+        return None
+    line, _, rest = reply.partition(b'\r\n')
+    return rest[:-len(b'\r\nEND\r\n')], int(line.split()[2])
+
+
 @contextlib.contextmanager
 def refusing():
     """The address of nobody: who connects there is refused."""
@@ -622,12 +631,7 @@ class ServerContract(ClientContract):
         plant(self.layer.address, self.client.buildKey(key), data, flags)
 
     def stored(self, built):
-        reply = ask(self.layer.address, b'get %b\r\n' % built.encode(),
-                    b'END\r\n')
-        if reply == b'END\r\n':
-            return None
-        line, _, rest = reply.partition(b'\r\n')
-        return rest[:-len(b'\r\nEND\r\n')], int(line.split()[2])
+        return look(self.layer.address, built)
 
     def test_two_clients_with_namespaces(self):
         one = self.makeClient(namespace='one')

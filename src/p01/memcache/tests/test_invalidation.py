@@ -34,6 +34,7 @@ from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.test_contract import ask
+from p01.memcache.tests.test_contract import look
 from p01.memcache.tests.test_contract import plant
 from p01.memcache.tests.test_contract import refusing
 from p01.memcache.tests.test_faults import PATIENCE
@@ -1056,12 +1057,7 @@ class ServerMixin:
         plant(self.layer.address, key, data, flags)
 
     def stored(self, key):
-        reply = ask(self.layer.address, b'get %b\r\n' % key.encode(),
-                    b'END\r\n')
-        if reply == b'END\r\n':
-            return None
-        line, _, rest = reply.partition(b'\r\n')
-        return rest[:-len(b'\r\nEND\r\n')], int(line.split()[2])
+        return look(self.layer.address, key)
 
     def lose(self, key):
         reply = ask(self.layer.address, b'delete %b\r\n' % key.encode(),

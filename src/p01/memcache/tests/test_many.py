@@ -46,7 +46,9 @@ from p01.memcache.tests.storm import Storm
 from p01.memcache.tests.storm import Struck
 from p01.memcache.tests.test_faults import PATIENCE
 from p01.memcache.tests.test_outages import LOST
+from p01.memcache.tests.test_outages import DirectMixin
 from p01.memcache.tests.test_outages import OutageCase
+from p01.memcache.tests.test_outages import RealMixin
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -120,16 +122,6 @@ class ManyCase(OutageCase):
                 self.assertEqual(client.queryMany(self.all), values)
                 for key in self.all:
                     self.assertEqual(client.query(key), (key, version))
-
-
-class OnMemcached:
-    """The same on three memcached, instead of embedded servers."""
-
-    level = 2
-    layer = ClusterLayer
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
 
 class UseTest(ManyCase):
@@ -363,7 +355,7 @@ class UseTest(ManyCase):
             self.assertIntact(client, 1)
 
 
-class UseRealTest(OnMemcached, UseTest):
+class UseRealTest(RealMixin, UseTest):
     """The same on memcached."""
 
 
@@ -486,7 +478,7 @@ class OneTest(OneCase):
                 self.check(place, begin, self.proxies[place].accept)
 
 
-class OneRealTest(OnMemcached, OneTest):
+class OneRealTest(RealMixin, OneTest):
 
     places = range(3)
     names = OneTest.faults
@@ -644,7 +636,7 @@ class Case26Test(ManyCase):
         self.assertIntact(self.client_, 1)
 
 
-class Case26RealTest(OnMemcached, Case26Test):
+class Case26RealTest(RealMixin, Case26Test):
 
     step = 1
     stalls = 40
@@ -735,7 +727,7 @@ class DeadTest(ManyCase):
         self.assertEqual(self.state(client, LOST), 'down')
 
 
-class DeadRealTest(OnMemcached, DeadTest):
+class DeadRealTest(RealMixin, DeadTest):
 
     timeout = 0.3
     places = range(3)
@@ -823,7 +815,7 @@ class ThreadTest(ManyCase):
         self.assertIntact(client, 1)
 
 
-class ThreadRealTest(OnMemcached, ThreadTest):
+class ThreadRealTest(RealMixin, ThreadTest):
 
     rounds = 300
 
@@ -947,7 +939,7 @@ class InterruptedTest(ManyCase):
                             pool.statistics(), {'active': 0, 'idle': 0})
 
 
-class InterruptedRealTest(OnMemcached, InterruptedTest):
+class InterruptedRealTest(RealMixin, InterruptedTest):
 
     strikes = 1000
 
@@ -1072,7 +1064,7 @@ class RefusedTest(ManyCase):
         self.assertEqual(self.state(client, 0), 'up')
 
 
-class RefusedRealTest(OnMemcached, RefusedTest):
+class RefusedRealTest(RealMixin, RefusedTest):
 
     large = 2_000_000
 
@@ -1283,23 +1275,15 @@ class OwedTest(ManyCase):
             dict.fromkeys(self.all[1:], b'x'))
 
 
-class OwedRealTest(OnMemcached, OwedTest):
+class OwedRealTest(RealMixin, OwedTest):
     """The same on memcached."""
 
 
-class OwedTimeTest(ManyCase):
+class OwedTimeTest(DirectMixin, ManyCase):
     """A long backlog, and a server that does not answer."""
 
-    level = 2
-    layer = ClusterLayer
     timeout = 0.5
     number = 9000
-
-    def start_servers(self):
-        return ClusterLayer.servers
-
-    def start_proxies(self):
-        return []
 
     def test_frozen(self):
         keys = [f'many {number}' for number in range(self.number)]
@@ -1482,14 +1466,8 @@ class MetaTest(ManyCase):
         self.assertEqual(server.health.state, 'up')
 
 
-class NutcrackerTest(ManyCase):
+class NutcrackerTest(RealMixin, ManyCase):
     """The same of a proxy."""
-
-    level = 2
-    layer = ClusterLayer
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
     def setUp(self):
         super().setUp()
@@ -1526,14 +1504,10 @@ class NarrowProxy(FaultProxy):
             self._socket.setsockopt(socket.SOL_SOCKET, option, 4096)
 
 
-class SizesTest(OutageCase):
+class SizesTest(RealMixin, OutageCase):
     """More than the buffers on the way hold."""
 
     timeout = 30
-    layer = ClusterLayer
-
-    def start_servers(self):
-        return ClusterLayer.servers
 
     def start_proxies(self):
         return [self.enterContext(NarrowProxy(server.address))
