@@ -31,6 +31,7 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 """
 
 import logging
+import threading
 import time
 from functools import partial
 from time import monotonic
@@ -40,8 +41,9 @@ from zope.interface import implementer
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
+from p01.memcache import codec
+from p01.memcache import flags as kinds
 from p01.memcache import protocol
-from p01.memcache import serializer
 from p01.memcache import stamp
 from p01.memcache import strict
 from p01.memcache import token as tokens
@@ -50,14 +52,15 @@ from p01.memcache.attribute import check_number
 from p01.memcache.attribute import expiry
 from p01.memcache.attribute import listed
 from p01.memcache.creation import Creation
-from p01.memcache.credentials import Secret
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.errors import ValueTooLarge
 from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.key import build
 from p01.memcache.lease import is_claim
+from p01.memcache.secret import Secret
 
 
 logger = logging.getLogger('p01.memcache')
@@ -75,6 +78,12 @@ def _delete(wire, expires):
     return protocol.delete(wire)
 
 
+def _is_doubtful(found):
+    """Return whether ``(data, flags)`` may be no value that counts."""
+    data, flags = found
+    return flags & (kinds.STAMPED | kinds.CLAIM) or not data
+
+
 @implementer(IMemcacheClient)
 class BaseClient:
     """See `IMemcacheClient`."""
@@ -88,9 +97,17 @@ class BaseClient:
     # The generation that was seen last, and most likely is the one.
     _generation = None
 
+    # What turns objects into bytes depends on these.
+    _coding = frozenset((
+        'pickleProtocol', 'serializer', 'secretsFile', 'secretsVariable',
+        'allow', 'compress', 'maxValueSize'))
+    _codec = None
+
     def __init__(self, servers, debug, pickleProtocol, lifetime, namespace,
-                 keyScheme, generations):
+                 keyScheme, generations, serializer, secretsFile,
+                 secretsVariable, allow, compress, maxValueSize):
         self._logged = {}  # kind of trouble -> when it may be logged again
+        self._unread = {}  # name of an error -> how often
         BaseClient.after_fork(self)
         self.servers = servers
         self.debug = debug
@@ -99,22 +116,53 @@ class BaseClient:
         self.namespace = namespace
         self.keyScheme = keyScheme
         self.generations = generations
+        self.serializer = serializer
+        self.secretsFile = secretsFile
+        self.secretsVariable = secretsVariable
+        self.allow = allow
+        self.compress = compress
+        self.maxValueSize = maxValueSize
+        self._check_coding()
+        self._codec = codec.make(self)
+
+    def _check_coding(self):
+        """Raise a ValueError if an argument would have no effect."""
+        for name, serializers in (
+                ('secretsFile', ('signed-pickle',)),
+                ('secretsVariable', ('signed-pickle',)),
+                ('allow', ('pickle', 'signed-pickle'))):
+            if (getattr(self, name) is not None
+                    and self.serializer not in serializers):
+                raise ValueError(
+                    f'{name}: has no effect, as the serializer is not '
+                    + ' or '.join(serializers))
 
     def __setattr__(self, name, value):
         field = self._interface.get(name)
         if IField.providedBy(field):
-            if name == 'servers' and isinstance(value, (list, tuple)):
+            if name in ('servers', 'allow') and isinstance(
+                    value, (list, tuple)):
                 value = list(value)
             if isinstance(value, Secret):
                 value = value.reveal()
             check_attribute(field, value)
             if isinstance(field, Password) and value is not None:
                 value = Secret(value)
+        if name not in self._coding or self._codec is None:
+            super().__setattr__(name, value)
+            return
+        former = getattr(self, name)
         super().__setattr__(name, value)
+        try:
+            self._codec = codec.make(self)
+        except BaseException:
+            super().__setattr__(name, former)
+            raise
 
     def after_fork(self):
         # By key on the wire. Those of the parent process never end here.
         self._flights = {}
+        self._counting = threading.RLock()
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -129,16 +177,18 @@ class BaseClient:
     def set(self, key, data, lifetime=None, raw=False, dependencies=()):
         builtKey = self.buildKey(key)
         expires = self._expiry(lifetime)
-        data = self._dump(data, raw)
         tags = self._tags(dependencies) if dependencies != () else ()
+        dumped = self._dump(builtKey, data, raw)
+        if dumped is None:
+            return None
+        data, flags = dumped
         size = len(data)
         deadline = monotonic() + self._timeout
         try:
             wire = self._target(builtKey, deadline)
-            flags = serializer.FLAGS
             if tags:
                 data = stamp.put(self._versions(wire, tags, deadline), data)
-                flags = serializer.STAMPED
+                flags |= kinds.STAMPED
             self._store(wire, data, flags, expires, deadline)
         except MemcacheError as error:
             self._degraded(
@@ -150,9 +200,7 @@ class BaseClient:
         return self._query(key, raw, default, self._look_up)
 
     def invalidate(self, key):
-        reply = self._command(
-            key, 'not invalidated', _delete, None, protocol.read_deleted)
-        return None if reply is None else True
+        return self._invalidate(self.buildKey(key))
 
     def add(self, key, data, lifetime=None, raw=False):
         return self._store_if(protocol.add, key, data, lifetime, raw)
@@ -207,11 +255,15 @@ class BaseClient:
 
     def cas(self, key, data, token, lifetime=None, raw=False):
         unique, server = tokens.parse(token)
-        data = self._dump(data, raw)
+        builtKey = self.buildKey(key)
+        expires = self._expiry(lifetime)
+        dumped = self._dump(builtKey, data, raw)
+        if dumped is None:
+            return None
         return self._command(
-            key, 'not stored', lambda wire, expires: protocol.cas(
-                wire, data, serializer.FLAGS, unique, expires),
-            self._expiry(lifetime), protocol.read_compared, server)
+            builtKey, 'not stored',
+            lambda wire, expires: protocol.cas(wire, *dumped, unique, expires),
+            expires, protocol.read_compared, server)
 
     def increment(self, key, delta=1, initial=None, lifetime=None):
         return self._count(protocol.increment, key, delta, initial, lifetime)
@@ -237,7 +289,7 @@ class BaseClient:
         deadline = monotonic() + self._timeout
         try:
             found = self._find(set(wanted.values()), deadline)
-            if any(flags or not data for data, flags in found.values()):
+            if any(map(_is_doubtful, found.values())):
                 found = self._inspect(found, deadline)
         except MemcacheError as error:
             self._degraded(error, '%s: not read', f'{len(wanted)} keys')
@@ -246,7 +298,8 @@ class BaseClient:
         for key, builtKey in wanted.items():
             if builtKey in found:
                 try:
-                    values[key] = serializer.loads(*found[builtKey], raw)
+                    values[key] = self._codec.loads(
+                        builtKey.encode(), *found[builtKey], raw)
                 except UnreadableValue as error:
                     self._unreadable(key, builtKey, error)
         return values
@@ -258,23 +311,31 @@ class BaseClient:
             raise TypeError(
                 f'mapping {type(mapping).__name__}: must map keys to values'
             ) from None
-        pairs, dumped = [], {}
+        expires = self._expiry(lifetime)
+        pairs, dumped, large = [], {}, []
         for key, data in values:
             builtKey = self.buildKey(key)
             if builtKey in dumped:
                 raise ValueError(
                     f'mapping: {key!r} and another key are the same to'
                     ' memcached')
-            pairs.append((key, builtKey))
             try:
-                dumped[builtKey] = self._dump(data, raw)
+                dumped[builtKey] = self._codec.dumps(
+                    builtKey.encode(), data, raw)
+            except ValueTooLarge as error:
+                dumped[builtKey] = error
+                large.append((key, builtKey))
+                continue
             except ValueError as error:
                 raise type(error)(f'mapping: {key!r}: {error}') from error
-        return self._command_many(
+            pairs.append((key, builtKey))
+        for _, builtKey in large:
+            self._refuse(builtKey, dumped[builtKey])
+        return [key for key, _ in large] + self._command_many(
             pairs, '%s: not stored',
             lambda builtKey, wire: partial(
-                protocol.set, wire, dumped[builtKey], serializer.FLAGS),
-            self._expiry(lifetime), protocol.read_stored)
+                protocol.set, wire, *dumped[builtKey]),
+            expires, protocol.read_stored)
 
     def invalidateMany(self, keys):
         pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
@@ -320,15 +381,26 @@ class BaseClient:
             for server, reply in self._statistics(
                 monotonic() + self._timeout)]
 
+    def getUnreadable(self):
+        return dict(self._unread)
+
     # Arguments
 
     def _expiry(self, lifetime):
         return expiry(self.lifetime if lifetime is None else lifetime)
 
-    def _dump(self, data, raw):
-        if raw:
-            return serializer.raw_bytes(data)
-        return serializer.dumps(data, self.pickleProtocol)
+    def _dump(self, builtKey, data, raw):
+        """Return ``(bytes, flags)``, or None for what is too large."""
+        try:
+            return self._codec.dumps(builtKey.encode(), data, raw)
+        except ValueTooLarge as error:
+            self._refuse(builtKey, error)
+            return None
+
+    def _refuse(self, builtKey, error):
+        """Store nothing; the old value must not stand as if it were new."""
+        self._degraded(error, 'key %s: not stored', builtKey)
+        self._invalidate(builtKey)
 
     def _tags(self, dependencies):
         """Return the keys under which their versions are."""
@@ -383,7 +455,7 @@ class BaseClient:
         deadline = monotonic() + self._timeout
         try:
             found = look_up(builtKey, deadline)
-            if found is not None and (found[1] or not found[0]):
+            if found is not None and _is_doubtful(found):
                 found = self._inspect(
                     {builtKey: found}, deadline).get(builtKey)
         except MemcacheError as error:
@@ -392,7 +464,7 @@ class BaseClient:
         if found is None:
             return default
         try:
-            return serializer.loads(*found, raw)
+            return self._codec.loads(builtKey.encode(), *found, raw)
         except UnreadableValue as error:
             self._unreadable(key, builtKey, error)
             return default
@@ -424,17 +496,19 @@ class BaseClient:
     def _inspect(self, found, deadline):
         """Return those of ``{built key: (data, flags)}`` that are values.
 
-        Most are, and need no inspection: they have data, and no flags.
+        Most are, and need no inspection, see `_is_doubtful`.
         """
         values, stamped = {}, {}
         for builtKey, (data, flags) in found.items():
-            if flags == serializer.STAMPED:
+            if flags & kinds.STAMPED:
                 try:
-                    stamped[builtKey] = stamp.take(data)
+                    versions, value = stamp.take(data)
+                    stamped[builtKey] = (
+                        versions, (value, flags & ~kinds.STAMPED))
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded
-            elif (flags or not data) and self._is_claim(
+            elif _is_doubtful((data, flags)) and self._is_claim(
                     builtKey, data, flags, deadline):
                 continue
             values[builtKey] = data, flags
@@ -444,10 +518,10 @@ class BaseClient:
             }), deadline)
             for error in errors:
                 self._degraded(error, '%s: versions not read', 'dependencies')
-            for builtKey, (versions, data) in stamped.items():
+            for builtKey, (versions, value) in stamped.items():
                 if all(current.get(key) == version
                        for key, version in versions.items()):
-                    values[builtKey] = data, serializer.FLAGS
+                    values[builtKey] = value
         return values
 
     def _is_claim(self, builtKey, data, flags, deadline):
@@ -463,14 +537,17 @@ class BaseClient:
 
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, 'key %s: not readable', builtKey)
+        name = type(error).__name__
+        with self._counting:
+            self._unread[name] = self._unread.get(name, 0) + 1
         notify(UnreadableValueEvent(self, key, error))
 
     # Changing
 
-    def _command(self, key, trouble, request, expires, read, server=None):
+    def _command(self, builtKey, trouble, request, expires, read,
+                 server=None):
         """Return the reply to ``request(key on the wire, expires)``, or None.
         """
-        builtKey = self.buildKey(key)
         deadline = monotonic() + self._timeout
         try:
             wire = self._target(builtKey, deadline)
@@ -481,11 +558,20 @@ class BaseClient:
             return None
 
     def _store_if(self, command, key, data, lifetime, raw):
-        data = self._dump(data, raw)
+        builtKey = self.buildKey(key)
+        expires = self._expiry(lifetime)
+        dumped = self._dump(builtKey, data, raw)
+        if dumped is None:
+            return None
         return self._command(
-            key, 'not stored', lambda wire, expires: command(
-                wire, data, serializer.FLAGS, expires),
-            self._expiry(lifetime), protocol.read_stored_or_not)
+            builtKey, 'not stored',
+            lambda wire, expires: command(wire, *dumped, expires),
+            expires, protocol.read_stored_or_not)
+
+    def _invalidate(self, builtKey):
+        reply = self._command(builtKey, 'not invalidated', _delete, None,
+                              protocol.read_deleted)
+        return None if reply is None else True
 
     def _count(self, command, key, delta, initial, lifetime):
         check_number('delta', delta)
@@ -503,7 +589,7 @@ class BaseClient:
             if number is None and initial is not None:
                 if self._change(
                         wire, partial(protocol.add, wire, b'%d' % initial,
-                                      serializer.FLAGS),
+                                      kinds.PLAIN),
                         expires, protocol.read_stored_or_not, deadline):
                     return initial
                 number = count()  # another one was faster

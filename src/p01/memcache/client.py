@@ -256,9 +256,12 @@ class MemcacheClient(BaseClient):
 
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, *,
-                 keyScheme='compatible', generations=False):
+                 keyScheme='compatible', generations=False,
+                 serializer='pickle', secretsFile=None, secretsVariable=None,
+                 allow=None, compress=None, maxValueSize=1 << 26):
         super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
-                         keyScheme, generations)
+                         keyScheme, generations, serializer, secretsFile,
+                         secretsVariable, allow, compress, maxValueSize)
         fork.register(self)
 
     def __setattr__(self, name, value):

@@ -16,13 +16,14 @@ import threading
 from functools import partial
 from time import monotonic
 
+from p01.memcache import flags as kinds
 from p01.memcache import protocol
-from p01.memcache import serializer
 from p01.memcache import stamp
 from p01.memcache import token as tokens
 from p01.memcache.attribute import expiry
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.errors import ValueTooLarge
 from p01.memcache.flight import Flight
 
 
@@ -85,16 +86,16 @@ class Creation:
                     raise RuntimeError(
                         f'key {self._builtKey}: its factory asks for it')
                 if flight is not self._flight:
-                    data = flight.wait(remaining)
+                    found = flight.wait(remaining)
                 elif lease is None:
                     return self._compute(lease)
                 else:
                     # Another process, or a thread that is about to say so.
-                    data = flight.wait(min(pause, remaining))
+                    found = flight.wait(min(pause, remaining))
                     pause = min(pause * 2, _LAST_PAUSE)
-                if data is not None:
+                if found is not None:
                     with contextlib.suppress(UnreadableValue):
-                        return serializer.loads(data, serializer.FLAGS, False)
+                        return self._load(found)
                 if self._deadline - monotonic() < _FIRST_PAUSE:
                     # With the claim that was seen last: it may be stored.
                     return self._compute(lease)
@@ -120,11 +121,11 @@ class Creation:
             self._flight = Flight(key)
         return self._client._flights.setdefault(key, self._flight)
 
-    def _leave(self, flight, data):
+    def _leave(self, flight, found):
         flights = self._client._flights
         if flights.get(flight.key) is flight:
             flights.pop(flight.key, None)
-        flight.finish(data)
+        flight.finish(found)
 
     def _look(self):
         """Return the lease, None in trouble, and the value, or _MISSING."""
@@ -161,7 +162,7 @@ class Creation:
     def _ages(self, lease):
         """Return whether the value was stored with a grace."""
         data, flags = lease.found
-        return flags == serializer.STAMPED and any(
+        return flags & kinds.STAMPED and any(
             word.startswith(_FRESH)
             for word in data.partition(b'\n')[0].split())
 
@@ -172,17 +173,21 @@ class Creation:
         """
         (data, flags), changed = lease.found, []
         try:
-            if flags == serializer.STAMPED:
+            if flags & kinds.STAMPED:
                 versions, data = stamp.take(data)
-                flags = serializer.FLAGS
+                flags &= ~kinds.STAMPED
                 changed = self._changed(versions, lease)
             if not all(key.startswith(_FRESH) for key in changed):
                 return _MISSING, lease
-            value = serializer.loads(data, flags, False)
+            value = self._load((data, flags))
         except UnreadableValue as error:
             self._client._unreadable(self._key, self._builtKey, error)
             return _MISSING, lease
         return self._use_stale(value, lease) if changed else (value, lease)
+
+    def _load(self, found):
+        return self._client._codec.loads(
+            self._builtKey.encode(), *found, raw=False)
 
     def _changed(self, versions, lease):
         """Return the keys of those versions that are other ones now."""
@@ -216,7 +221,7 @@ class Creation:
         """
         client, key = self._client, _CLAIM + self._wire
         if not client._change(
-                key, partial(protocol.add, key, b'', serializer.CLAIM),
+                key, partial(protocol.add, key, b'', kinds.CLAIM),
                 _RENEWAL, protocol.read_stored_or_not, self._deadline):
             return lease._replace(win=False, give_back=None)
 
@@ -238,7 +243,7 @@ class Creation:
 
     def _compute(self, lease):
         client, me = self._client, threading.get_ident()
-        flight, data = self._join(lease), None
+        flight, found = self._join(lease), None
         try:
             flight.threads.add(me)
             try:
@@ -246,19 +251,31 @@ class Creation:
                 if lease is None or lease.win:
                     versions = self._read_versions(lease)
                 value = self._factory()
-                computed = client._dump(value, raw=False)
-                if versions is None:
+                computed = self._dump(value)
+                if computed is None:
+                    self._refuse(lease)
+                elif versions is None:
                     self._give_back(lease)
-                    data = computed
+                    found = computed
                 elif self._store(lease, computed, versions):
-                    data = computed
+                    found = computed
             except BaseException:
                 self._give_back(lease)
                 raise
         finally:
             flight.threads.discard(me)
-            self._leave(flight, data)
+            self._leave(flight, found)
         return value
+
+    def _dump(self, value):
+        """Return ``(data, flags)``, or None for what is too large."""
+        try:
+            return self._client._codec.dumps(
+                self._builtKey.encode(), value, raw=False)
+        except ValueTooLarge as error:
+            self._client._degraded(
+                error, 'key %s: not stored', self._builtKey)
+            return None
 
     def _read_versions(self, lease):
         """Return the versions before it is computed, None if not known."""
@@ -272,9 +289,9 @@ class Creation:
                 error, 'key %s: dependencies not read', self._builtKey)
             return None
 
-    def _store(self, lease, data, versions):
+    def _store(self, lease, computed, versions):
         """Return whether others may have what was computed."""
-        client, flags = self._client, serializer.FLAGS
+        client, (data, flags) = self._client, computed
         deadline = monotonic() + client._timeout
         size = len(data)
         # Another process may have invalidated them: others have to look.
@@ -286,10 +303,11 @@ class Creation:
                 version = stamp.make()
                 key = _FRESH + version
                 client._store(
-                    key, version, flags, expiry(self._lifetime), deadline)
+                    key, version, kinds.PLAIN, expiry(self._lifetime),
+                    deadline)
                 versions = {key: version, **versions}
             if versions:
-                data, flags = stamp.put(versions, data), serializer.STAMPED
+                data, flags = stamp.put(versions, data), flags | kinds.STAMPED
             stored = self._compare_and_store(
                 lease.token, data, flags, self._expiry(), deadline)
         except MemcacheError as error:
@@ -301,6 +319,16 @@ class Creation:
             with contextlib.suppress(MemcacheError):
                 lease.give_back(deadline)
         return stored and shared
+
+    def _refuse(self, lease):
+        """Leave nothing in the place of the key, nor a right to compute."""
+        if lease is not None:
+            deadline = monotonic() + self._client._timeout
+            with contextlib.suppress(MemcacheError):
+                self._discard(lease, deadline)
+            if lease.give_back is not None:
+                with contextlib.suppress(MemcacheError):
+                    lease.give_back(deadline)
 
     def _give_back(self, lease):
         if lease is not None and lease.win:
@@ -317,7 +345,7 @@ class Creation:
         self._client._change(
             # Not as long as a stand-in's other values.
             self._wire, lambda expires: protocol.cas(
-                self._wire, b'', serializer.CLAIM, unique, _AT_ONCE),
+                self._wire, b'', kinds.CLAIM, unique, _AT_ONCE),
             _AT_ONCE, protocol.read_compared, deadline, server)
 
     def _compare_and_store(self, token, data, flags, expires, deadline):

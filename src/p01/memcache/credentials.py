@@ -4,6 +4,9 @@
 
 import re
 
+from p01.memcache.secret import Secret
+from p01.memcache.secret import read_file
+
 
 # memcached separates the two with a blank, and in its own file with a colon. A
 # line of that holds 255 bytes.
@@ -13,24 +16,6 @@ _MOST = 127
 
 def _is_valid(text):
     return _is_text(text) and len(text.encode()) <= _MOST
-
-
-class Secret:
-    """A text that is shown to nobody who does not ask for it by name."""
-
-    __slots__ = ('_text',)
-
-    def __init__(self, text):
-        self._text = text
-
-    def __repr__(self):
-        return '<secret>'
-
-    def __reduce__(self):
-        raise TypeError('a secret is not to be stored')
-
-    def reveal(self):
-        return self._text
 
 
 class Credentials:
@@ -58,16 +43,8 @@ def read(path):
 
     That is the format of the file that memcached has with ``-Y``.
     """
-    try:
-        with open(path, encoding='utf-8-sig') as file:
-            line = file.readline(1024)
-    except UnicodeDecodeError:
-        raise ValueError(
-            f'credentialsFile {path!r}: it is not UTF-8') from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise ValueError(f'credentialsFile {path!r}: {reason}') from None
-    username, _, password = line.rstrip('\r\n').partition(':')
+    line = read_file('credentialsFile', path).partition('\n')[0]
+    username, _, password = line.rstrip('\r').partition(':')
     try:
         return Credentials(username, Secret(password))
     except ValueError:

@@ -18,12 +18,29 @@ MemcacheError
         ReceiveTimeout
     NotInvalidated
     UnreadableValue
+        ForgedValue
+        ForbiddenGlobal
+        ValueTooLarge
 SerializationError (a ValueError)
 
 Trouble with a cache is a ``MemcacheError``. Only ``NotInvalidated`` ever
 reaches a caller of the clients, the others become a miss. A wrong argument
 is a ``ValueError`` or ``TypeError``.
 """
+
+import traceback
+
+
+def describe(error):
+    """Return an exception in words, whoever has written them."""
+    # Of any exception, even of one that cannot be turned into a str.
+    told = str(traceback.TracebackException.from_exception(error))
+    return _printable(f'{type(error).__name__}: {" ".join(told.split())}')
+
+
+def _printable(text):
+    # It may be an attacker's, who would write lines into the log.
+    return (text if text.isprintable() else ascii(text)[1:-1])[:300]
 
 
 class MemcacheError(Exception):
@@ -101,6 +118,21 @@ class NotInvalidated(MemcacheError):
 
 class UnreadableValue(MemcacheError):
     """What is stored cannot be turned into an object."""
+
+
+class ForgedValue(UnreadableValue):
+    """What is stored does not have the signature that its key asks for."""
+
+
+class ForbiddenGlobal(UnreadableValue):
+    """What is stored names something that is not in the list of `allow`."""
+
+    def __init__(self, name):
+        super().__init__(f'{_printable(name)} is not allowed')
+
+
+class ValueTooLarge(UnreadableValue):
+    """The value is larger than `maxValueSize`, and not stored or not read."""
 
 
 class SerializationError(ValueError):

@@ -20,7 +20,7 @@ class Flight:
         self.is_over = False
 
     def wait(self, seconds):
-        """Return the value's bytes, or None if there are none, or not yet."""
+        """Return ``(data, flags)``, or None if there is none, or not yet."""
         mailbox = queue.SimpleQueue()
         self._waiting.append(mailbox)
         if self.is_over:
@@ -30,9 +30,9 @@ class Flight:
         except queue.Empty:
             return None
 
-    def finish(self, data):
-        """Give those who wait the value's bytes, or None to look again."""
+    def finish(self, found):
+        """Give those who wait ``(data, flags)``, or None to look again."""
         self.is_over = True
         with contextlib.suppress(IndexError):  # another one is at it, too
             while True:
-                self._waiting.popleft().put(data)
+                self._waiting.popleft().put(found)

@@ -14,14 +14,46 @@ class File(schema.TextLine):
     """The path of a file. In ZCML it may be relative to that file's folder."""
 
 
-class IMemcacheClient(Interface):
-    """Caches Python objects in memcached servers.
+class ISerializer(Interface):
+    """Makes bytes of objects, and objects of bytes.
 
-    A client is shared by all threads of a process. Trouble with a cache is
-    never trouble of its user: a server that is down, slow, or talks nonsense
-    is a miss for `query` and None for `set` and `invalidate`, and a line in
-    the log ``p01.memcache``. A wrong argument is a ``ValueError`` or
-    ``TypeError`` at once, before anything is sent.
+    An application registers its own as a utility with a name, which is what
+    `IMemcacheClient.serializer` names.
+    """
+
+    def dumps(key, obj):
+        """Return ``(data, flags)`` for the object.
+
+        ``data`` is bytes. ``flags`` is an int that tells `loads`, and other
+        clients, what they are; those of an application's serializer are made
+        of the bits 0 to 5 and 12 to 15, the others are this package's. 0 is
+        what a pickle has.
+
+        `key` is what `IMemcacheClient.buildKey` made, as bytes. It stands for
+        the namespace, too.
+
+        For an object that it does not take it raises an exception, which the
+        caller of `IMemcacheClient.set` gets as a ``SerializationError``.
+        """
+
+    def loads(key, data, flags):
+        """Return the object.
+
+        Whatever it raises makes the value a miss. It is asked for values with
+        flags of other clients, too: these it must not take for its own.
+        """
+
+
+class SerializerName(schema.TextLine):
+    """The name of a serializer; or the `ISerializer` itself."""
+
+    def _validate(self, value):
+        if not ISerializer.providedBy(value):
+            super()._validate(value)
+
+
+class IMemcacheReader(Interface):
+    """Tells the values that are stored, and how the client is set up.
 
     An attribute can be set at any time, under the same rules as the argument
     of that name of the constructor; the operations after that follow it. That
@@ -101,6 +133,72 @@ class IMemcacheClient(Interface):
             'process that shares the cache must have the same.'),
         default=False)
 
+    serializer = SerializerName(
+        title='Serializer',
+        description=(
+            'What turns objects into bytes: "pickle", which all releases of '
+            'this package used; "signed-pickle", which only reads what was '
+            'signed for that key with one of its secrets; "json", for None, '
+            'bool, int, float, str, and lists and dicts of these; the name of '
+            'an `ISerializer` utility; or an `ISerializer`. What another one '
+            'has stored is a miss. With raw=True nothing is serialized, nor '
+            'signed. See security.txt.'),
+        min_length=1,
+        default='pickle')
+
+    secretsFile = File(
+        title='Secrets file',
+        description=(
+            'A file of secrets for "signed-pickle", separated by blanks or '
+            'new lines. Each has at least 32 bytes. The first one signs, all '
+            'of them verify: to replace a secret, first add the new one at '
+            'the end everywhere, then put it in front, then remove the old '
+            'one. The file is read when the client is made, or this is set.'),
+        min_length=1,
+        required=False)
+
+    secretsVariable = schema.TextLine(
+        title='Secrets variable',
+        description=(
+            'The name of an environment variable that has these secrets, '
+            'instead of the file.'),
+        min_length=1,
+        required=False)
+
+    allow = schema.List(
+        title='Allow',
+        description=(
+            'What pickles may name, anything else is a miss: modules '
+            '("shop.model"), for the classes that are defined in them, or '
+            'names ("shop.model.Item", "shop.model.load", '
+            '"zoneinfo.ZoneInfo._unpickle"). None, bool, int, float, complex, '
+            'str, bytes, bytearray, tuple, list, dict, set, frozenset, range '
+            'and slice are always allowed. With None every pickle is read.'),
+        value_type=schema.DottedName(),
+        required=False,
+        default=None)
+
+    compress = schema.Int(
+        title='Compress',
+        description=(
+            'Bytes from which on a value is compressed, where that makes it '
+            'smaller: by zstandard if that is installed (the extra "zstd"), '
+            'otherwise by zlib. All clients read both, given zstandard. None '
+            'compresses nothing. Raw values are not compressed.'),
+        min=1,
+        required=False,
+        default=None)
+
+    maxValueSize = schema.Int(
+        title='Largest value',
+        description=(
+            'The most bytes of a value, as they are before they are '
+            'compressed. A larger one is not stored, as if the server had '
+            'refused it; found in memcached it is a miss.'),
+        min=1,
+        max=1 << 30,
+        default=1 << 26)
+
     def buildKey(key):
         """Return the memcached key for `key`, a str of hexadecimal digits.
 
@@ -111,7 +209,9 @@ class IMemcacheClient(Interface):
         - bytes as they are,
         - an int's decimal digits (True is 1),
         - the ``_p_oid`` of a persistent object that has got one,
-        - the pickle of anything else.
+        - the pickle of anything else,
+
+        of a security-proxied key those of what is behind the proxy.
 
         So ``1``, ``'1'`` and ``b'1'`` are the same key. A pickle is only good
         as a key where equal objects have equal pickles: a dict's depends on
@@ -139,6 +239,49 @@ class IMemcacheClient(Interface):
         pickled, and a str that has no UTF-8.
         """
 
+    def query(key, raw=False, default=None):
+        """Return the value stored for `key`, or `default` if there is none.
+
+        A value that was stored as None is returned as None; only a miss is
+        `default`. With `raw`, the stored bytes are returned: those of a raw
+        value, or the pickle, without its signature and not compressed. The
+        bytes of a raw value are anybody's, also with "signed-pickle": they
+        are not to be unpickled.
+
+        A value that cannot be read (a broken pickle, a class that is gone, a
+        wrong signature, flags of another client) is a miss that is told as an
+        `IUnreadableValueEvent`, and counted by `getUnreadable`.
+        """
+
+    def queryMany(keys, raw=False):
+        """Return a dict of the keys and values that there are.
+
+        The keys are those of the caller, each one hashable. The pooled client
+        asks all servers at the same time, each for up to 1,000 keys in a
+        turn. Each turn is a round trip. What arrived whole is returned, also
+        where a server failed after that.
+
+        A single str is a ``TypeError``, and so is a key that cannot be in a
+        dict. Keys that are equal in Python, but not to memcached (1 and 1.0),
+        are a ``ValueError``.
+        """
+
+    def gets(key, raw=False, default=None):
+        """Return ``(value, token)``, or ``(default, None)`` if there is none.
+
+        The token is a str for `cas`, and good as long as the server runs. One
+        that was started anew counts from the beginning, so that an old token
+        may fit another value: do not keep one in a session. Otherwise this is
+        `query`.
+        """
+
+
+class IMemcacheWriter(Interface):
+    """Changes single values, their lifetimes too.
+
+    `queryAndTouch` and `getOrCreate` return the value as well.
+    """
+
     def set(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data` and return the built key, or None if it isn't stored.
 
@@ -147,14 +290,16 @@ class IMemcacheClient(Interface):
         counts to the 19th of January 2038: a value must expire before, or
         never. Anything else is a ``ValueError``.
 
-        `data` is pickled; what cannot be is a ``SerializationError`` (a
-        ``ValueError``). With `raw`, it is bytes, stored as they are; anything
-        else is a ``ValueError``, and so is a value of more than 1 GiB.
+        `data` is serialized, see `serializer`; what cannot be is a
+        ``SerializationError`` (a ``ValueError``). So is an object with a
+        security proxy, which would come back without it, and a persistent
+        object, also where it is part of the value. With `raw`, it is bytes,
+        stored as they are; anything else is a ``ValueError``.
 
         None says that no server acknowledged the value: `query` may give an
-        older one, or none. Where the server refused it (as it does if it is
-        larger than the server's item size, 1 MiB by default), an older value
-        is removed.
+        older one, or none. Where it is larger than `maxValueSize`, or the
+        server refused it (as it does if it is larger than the server's item
+        size, 1 MiB by default), an older value is removed.
 
         `dependencies` are several str, such as ``('path:/shop', 'user:7')``:
         the value is a miss after `invalidateDependencies` of one of them.
@@ -163,25 +308,6 @@ class IMemcacheClient(Interface):
         those of now: what was computed before, from something that was
         invalidated meanwhile, is taken for new. `getOrCreate` reads them
         before it computes.
-        """
-
-    def query(key, raw=False, default=None):
-        """Return the value stored for `key`, or `default` if there is none.
-
-        A value that was stored as None is returned as None; only a miss is
-        `default`. With `raw`, the stored bytes are returned: those of a raw
-        value, or the pickle.
-
-        A value that cannot be read (a broken pickle, a class that is gone,
-        flags of another client) is a miss that is told as an
-        `IUnreadableValueEvent`.
-        """
-
-    def invalidate(key):
-        """Remove the value of `key`.
-
-        Returns True if it is gone or wasn't there, None if its server could
-        not be told: then the old value may be seen until it expires.
         """
 
     def add(key, data, lifetime=None, raw=False):
@@ -231,15 +357,6 @@ class IMemcacheClient(Interface):
         with them it is always a miss.
         """
 
-    def gets(key, raw=False, default=None):
-        """Return ``(value, token)``, or ``(default, None)`` if there is none.
-
-        The token is a str for `cas`, and good as long as the server runs. One
-        that was started anew counts from the beginning, so that an old token
-        may fit another value: do not keep one in a session. Otherwise this is
-        `query`.
-        """
-
     def cas(key, data, token, lifetime=None, raw=False):
         """Store `data` if the value is still the one that `gets` returned.
 
@@ -275,19 +392,6 @@ class IMemcacheClient(Interface):
         that has become shorter: ``query(key, raw=True)`` may return b'9 '.
         """
 
-    def queryMany(keys, raw=False):
-        """Return a dict of the keys and values that there are.
-
-        The keys are those of the caller, each one hashable. The pooled client
-        asks all servers at the same time, each for up to 1,000 keys in a
-        turn. Each turn is a round trip. What arrived whole is returned, also
-        where a server failed after that.
-
-        A single str is a ``TypeError``, and so is a key that cannot be in a
-        dict. Keys that are equal in Python, but not to memcached (1 and 1.0),
-        are a ``ValueError``.
-        """
-
     def setMany(mapping, lifetime=None, raw=False):
         """Store the values, and return a list of the keys that aren't stored.
 
@@ -301,11 +405,26 @@ class IMemcacheClient(Interface):
         a round trip. A larger value has a turn of its own.
         """
 
+    def invalidate(key):
+        """Remove the value of `key`.
+
+        Returns True if it is gone or wasn't there, None if its server could
+        not be told: then the old value may be seen until it expires.
+        """
+
     def invalidateMany(keys):
         """Remove the values, return a list of the keys that aren't removed.
 
         That is, whose server could not be told, see `invalidate`. A single str
         is a ``TypeError``. It takes turns as `setMany` does.
+        """
+
+    def invalidateDependencies(*dependencies):
+        """Make all values that depend on one of them misses, at once.
+
+        It does not matter how many there are. Dependencies belong to the
+        client's namespace. Returns True, or None if a server could not be
+        told. What is not a str is a ``TypeError``.
         """
 
     def getOrCreate(key, factory, lifetime=None, grace=None, dependencies=()):
@@ -355,6 +474,10 @@ class IMemcacheClient(Interface):
         after ten minutes; to renew a value, after a minute.
         """
 
+
+class IMemcacheFlusher(Interface):
+    """Empties the cache, and lets go of its servers."""
+
     def invalidateNamespace():
         """Make all values of the client's namespace misses, at once.
 
@@ -367,27 +490,12 @@ class IMemcacheClient(Interface):
         `generations` it is a ``ValueError``.
         """
 
-    def invalidateDependencies(*dependencies):
-        """Make all values that depend on one of them misses, at once.
-
-        It does not matter how many there are. Dependencies belong to the
-        client's namespace. Returns True, or None if a server could not be
-        told. What is not a str is a ``TypeError``.
-        """
-
     def invalidateAll():
         """Remove all values from all servers, those of other namespaces too.
 
         A server that could not be told may still have old values: that is a
         `p01.memcache.errors.NotInvalidated`, raised when all have been asked,
         whose ``errors`` maps those servers' addresses to their errors.
-        """
-
-    def getStatistics():
-        """Return a list of ``(server, {name: value})``, both of them str.
-
-        The names are those of memcached's command ``stats``. A server that
-        does not answer has the single name ``error``.
         """
 
     def close():
@@ -397,23 +505,50 @@ class IMemcacheClient(Interface):
         """
 
 
-class IUltraMemcacheClient(IMemcacheClient):
-    """Keeps a bounded pool of connections to each server.
+class IMemcacheStatistics(Interface):
+    """Tells how the servers do."""
 
-    No operation takes longer than `timeout`, but for `getOrCreate`, which
-    tells how long it takes. In a forked child it makes connections of its
-    own.
+    def getStatistics():
+        """Return a list of ``(server, {name: value})``, both of them str.
+
+        The names are those of memcached's command ``stats``. A server that
+        does not answer has the single name ``error``.
+        """
+
+    def getUnreadable():
+        """Return a dict of what made values unreadable, and how often.
+
+        That is, a miss, since the client was made. The keys are the names of
+        `p01.memcache.errors.UnreadableValue` and its subclasses:
+        ``ForgedValue`` for a wrong, missing or moved signature,
+        ``ForbiddenGlobal`` for what `allow` does not list, ``ValueTooLarge``.
+        """
+
+
+class IMemcacheClient(
+        IMemcacheReader, IMemcacheWriter, IMemcacheFlusher,
+        IMemcacheStatistics):
+    """Caches Python objects in memcached servers.
+
+    A client is shared by all threads of a process. Trouble with a cache is
+    never trouble of its user: a server that is down, slow, or talks nonsense
+    is a miss for `query` and None for `set` and `invalidate`, and a line in
+    the log ``p01.memcache``. A wrong argument is a ``ValueError`` or
+    ``TypeError`` at once, before anything is sent.
+
+    What it can do is said by the interfaces that it inherits. They are parts,
+    so that code that is not trusted can be given one and not another; see
+    zcml.txt.
+    """
+
+
+class IUltraMemcacheReader(IMemcacheReader):
+    """Tells how the connections are set up, too.
 
     Setting `servers`, or an attribute of the connections (all below, other
     than `timeout`), makes new pools, and forgets what was known about the
     servers, other than what they were not told. Operations under way end on
     the former connections.
-
-    What could not be set or invalidated is remembered, and the server is
-    told to forget it before this client reads that key from it again. So
-    none of the older values is ever read by this process, even if the server
-    was away and comes back with its data. There is a bound of 10,000 keys to
-    a server; above that it is flushed, with all that others have there.
     """
 
     timeout = schema.Real(
@@ -546,11 +681,31 @@ class IUltraMemcacheClient(IMemcacheClient):
         min_length=1,
         required=False)
 
+
+class IUltraMemcacheStatistics(IMemcacheStatistics):
+    """Tells how the connections do, too."""
+
     def getPools():
         """Return a list of ``(server, {name: number})``: its connections.
 
         The names are ``active`` (in use), ``idle`` and ``opened`` (so far).
         """
+
+
+class IUltraMemcacheClient(
+        IMemcacheClient, IUltraMemcacheReader, IUltraMemcacheStatistics):
+    """Keeps a bounded pool of connections to each server.
+
+    No operation takes longer than `timeout`, but for `getOrCreate`, which
+    tells how long it takes. In a forked child it makes connections of its
+    own.
+
+    What could not be set or invalidated is remembered, and the server is
+    told to forget it before this client reads that key from it again. So
+    none of the older values is ever read by this process, even if the server
+    was away and comes back with its data. There is a bound of 10,000 keys to
+    a server; above that it is flushed, with all that others have there.
+    """
 
 
 class IServerEvent(Interface):

@@ -4,10 +4,15 @@
 
 import hashlib
 
-from p01.memcache import serializer
+from p01.memcache import pickled
+from p01.memcache.errors import SerializationError
+from p01.memcache.proxied import Proxy
+from p01.memcache.proxied import bare
 
 
 def build(key, namespace, protocol):
+    if type(key) is Proxy:
+        key = bare(key)
     if isinstance(key, str):
         base = str.encode(key)
     elif isinstance(key, bytes):
@@ -17,7 +22,19 @@ def build(key, namespace, protocol):
     elif isinstance(oid := getattr(key, '_p_oid', None), bytes):
         base = oid
     else:
-        base = serializer.dumps(key, protocol)
+        base = _pickle(key, protocol)
     if namespace:
         base = namespace.encode() + base
     return hashlib.md5(base, usedforsecurity=False).hexdigest()
+
+
+def _pickle(key, protocol):
+    try:
+        return pickled.dumps(key, protocol)
+    except SerializationError as error:
+        # A security proxy cannot be pickled, but what is behind it may be.
+        try:
+            found = bare(key)
+        except RecursionError:
+            raise error from None
+        return pickled.dumps(found, protocol)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
+from p01.memcache import flags as kinds
 from p01.memcache import protocol
-from p01.memcache import serializer
 from p01.memcache import stamp
 
 
@@ -43,8 +43,8 @@ def is_claim(client, key, data, flags, deadline, doubtful):
 
     That is `doubtful` where the server cannot be asked whether it lends it.
     """
-    if data or flags != serializer.FLAGS:
-        return flags == serializer.CLAIM
+    if data or flags != kinds.PLAIN:
+        return flags == kinds.CLAIM
     leased = client._is_leased(key, deadline)
     return doubtful if leased is None else leased
 
@@ -57,7 +57,7 @@ def claim(client, key, deadline):
         if found is None:
             mine = b'claim' + stamp.make()  # never a number to count with
             client._change(
-                key, partial(protocol.add, key, mine, serializer.CLAIM),
+                key, partial(protocol.add, key, mine, kinds.CLAIM),
                 SECONDS, protocol.read_stored_or_not, deadline)
             found = client._retrieve_unique(key, deadline)
         if found is not None:

@@ -16,7 +16,7 @@ from functools import partial
 from p01.memcache import protocol
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.serializer import FLAGS
+from p01.memcache.flags import PLAIN
 
 
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
@@ -46,7 +46,7 @@ def take(data):
 
 def version(found):
     """Return the version that ``(data, flags)`` is, or None."""
-    if found is not None and found[1] == FLAGS and _is_version(found[0]):
+    if found is not None and found[1] == PLAIN and _is_version(found[0]):
         return found[0]
     return None
 
@@ -68,7 +68,7 @@ def current(client, keys, deadline):
     missing = {key: make() for key in keys if key not in versions}
     if missing:
         replies = client._change_many(
-            {key: partial(protocol.add, key, version, FLAGS)
+            {key: partial(protocol.add, key, version, PLAIN)
              for key, version in missing.items()},
             0, protocol.read_stored_or_not, deadline)
         for reply in replies.values():

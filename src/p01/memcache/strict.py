@@ -21,6 +21,9 @@ from enum import Enum
 from hashlib import blake2b
 from uuid import UUID
 
+from p01.memcache.proxied import Proxy
+from p01.memcache.proxied import removeSecurityProxy
+
 
 _double = struct.Struct('>d')
 _missing = object()
@@ -118,6 +121,8 @@ _ENCODERS = {
 
 def _encode_other(key):
     kind = type(key)
+    if kind is Proxy:
+        return _encode(removeSecurityProxy(key))
     if issubclass(kind, Enum):
         return _encode_member(key)
     oid = getattr(key, '_p_oid', _missing)

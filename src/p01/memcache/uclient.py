@@ -15,7 +15,6 @@ from p01.memcache import fork
 from p01.memcache import lease
 from p01.memcache import meta
 from p01.memcache import protocol
-from p01.memcache import serializer
 from p01.memcache import tls
 from p01.memcache import token
 from p01.memcache.backlog import Backlog
@@ -35,6 +34,7 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
+from p01.memcache.flags import CLAIM
 from p01.memcache.health import Health
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.keeping import LockKeeping
@@ -69,11 +69,14 @@ class UltraMemcacheClient(BaseClient):
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
                  delay=3, retries=3, pooltime=60, blacktime=60,
                  maxPoolSize=50, *, keyScheme='compatible',
-                 generations=False, distribution='ketama', failover=False,
+                 generations=False, serializer='pickle', secretsFile=None,
+                 secretsVariable=None, allow=None, compress=None,
+                 maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None):
         super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
-                         keyScheme, generations)
+                         keyScheme, generations, serializer, secretsFile,
+                         secretsVariable, allow, compress, maxValueSize)
         self.timeout = timeout
         self.delay = delay
         self.retries = retries
@@ -239,7 +242,7 @@ class UltraMemcacheClient(BaseClient):
             server.forget_meta()
             raise
         number = token.make(unique, server.backlog.name)
-        if flags == serializer.CLAIM:
+        if flags == CLAIM:
             return lease.Lease(None, number, False)  # an added one
         if not data and win is not None:
             return lease.Lease(None, number, win)

@@ -10,7 +10,6 @@ import zope.component.event
 from zope import schema
 from zope.component.zcml import Permission
 from zope.component.zcml import handler
-from zope.component.zcml import protectedFactory
 from zope.component.zcml import utility
 from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import Bool
@@ -23,10 +22,16 @@ from zope.schema import Password
 from zope.schema.interfaces import IFromUnicode
 
 from p01.memcache.attribute import check_attribute
-from p01.memcache.credentials import Secret
 from p01.memcache.interfaces import File
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IMemcacheFlusher
+from p01.memcache.interfaces import IMemcacheReader
+from p01.memcache.interfaces import IMemcacheStatistics
+from p01.memcache.interfaces import IMemcacheWriter
 from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheReader
+from p01.memcache.interfaces import IUltraMemcacheStatistics
+from p01.memcache.secret import Secret
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -102,6 +107,35 @@ class IRegistration(Interface):
             'client, instead of those that are declared for its class.'),
         required=False)
 
+    readPermission = Permission(
+        title='Permission to read',
+        description=(
+            'The permission for IMemcacheReader: values and attributes. '
+            "Without it, that is 'permission'; without both, but with one of "
+            'the other three, this part is closed.'),
+        required=False)
+
+    writePermission = Permission(
+        title='Permission to write',
+        description=(
+            'In the same way, for IMemcacheWriter: to store, change and '
+            'remove single values.'),
+        required=False)
+
+    flushPermission = Permission(
+        title='Permission to flush',
+        description=(
+            'In the same way, for IMemcacheFlusher: to empty a namespace, or '
+            'the servers, and to close connections.'),
+        required=False)
+
+    statisticsPermission = Permission(
+        title='Permission for statistics',
+        description=(
+            'In the same way, for IMemcacheStatistics: figures about servers '
+            'and connections.'),
+        required=False)
+
 
 IMemcacheDirective = InterfaceClass(
     'IMemcacheDirective', (IRegistration,),
@@ -112,21 +146,57 @@ IMemcacheDirective = InterfaceClass(
 
 
 def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
-             **attributes):
+             readPermission=None, writePermission=None, flushPermission=None,
+             statisticsPermission=None, **attributes):
     """See `IMemcacheDirective`. The client is made by the action."""
     try:
         inspect.signature(factory).bind(**attributes)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f'factory {factory!r}: {error}') from error
     create = functools.partial(factory, **attributes)
-    if permission is not None:
-        # utility() would only protect the names of IMemcacheClient.
-        protected = (
-            IUltraMemcacheClient
-            if IUltraMemcacheClient.implementedBy(factory)
-            else IMemcacheClient)
-        create = protectedFactory(create, protected, permission)
+    if IUltraMemcacheClient.implementedBy(factory):
+        client = IUltraMemcacheClient
+        reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics
+    else:
+        client = IMemcacheClient
+        reader, statistics = IMemcacheReader, IMemcacheStatistics
+    required = {}
+    for part, own in (
+            (client, permission),
+            (reader, readPermission),
+            (IMemcacheWriter, writePermission),
+            (IMemcacheFlusher, flushPermission),
+            (statistics, statisticsPermission)):
+        if own is not None:
+            required.update(dict.fromkeys(part.names(all=True), own))
+    if required:
+        create = _protected(create, required)
     utility(_context, IMemcacheClient, factory=create, name=name)
+
+
+def _protected(create, required):
+    """Return a factory of clients whose names require these permissions."""
+    try:
+        from zope.security.checker import Checker
+        from zope.security.checker import CheckerPublic
+        from zope.security.interfaces import PUBLIC_PERMISSION_NAME
+        from zope.security.proxy import Proxy
+    except ImportError:
+        raise ConfigurationError(
+            'a permission: zope.security is not available') from None
+    checker = Checker({
+        name: CheckerPublic if own == PUBLIC_PERMISSION_NAME else own
+        for name, own in required.items()})
+
+    def createProtected():
+        client = create()
+        try:
+            client.__Security_checker__ = checker
+        except AttributeError:  # it has slots
+            client = Proxy(client, checker)
+        return client
+
+    return createProtected
 
 
 class IDefaultPermissionDirective(Interface):

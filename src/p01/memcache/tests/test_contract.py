@@ -63,15 +63,19 @@ ARGUMENTS = {
 KEYWORDS = {
     'keyScheme': 'strict',
     'generations': True,
+    'allow': ['shop.model', 'datetime.date'],
+    'compress': 1000,
+    'maxValueSize': 100_000,
     'distribution': 'modulo',
     'failover': True,
 }
 VALUES = {**ARGUMENTS, **KEYWORDS}
 
-# What has to do with TLS and authentication needs files, and is tested with
-# them.
+# What has to do with TLS, authentication and signatures needs files, and is
+# tested with them.
 ELSEWHERE = {'caFile', 'certFile', 'keyFile', 'username', 'password',
-             'credentialsFile'}
+             'credentialsFile', 'serializer', 'secretsFile',
+             'secretsVariable'}
 
 # What is an error of use.
 WRONG_TYPE = {
@@ -82,6 +86,9 @@ WRONG_TYPE = {
     'namespace': [b'bytes', 1, True],
     'keyScheme': [],
     'generations': [None, 1, 'true'],
+    'allow': ['datetime', {'datetime': 1}],
+    'compress': [True, '1000', 1000.0],
+    'maxValueSize': [None, True, '1000', 1000.0],
     'timeout': [None, True, '3'],
     'delay': [None, True, '3'],
     'retries': [None, True, '3', 3.0],
@@ -102,6 +109,9 @@ WRONG_VALUE = {
     'namespace': ['two\nlines'],
     'keyScheme': ['', 'Strict', 'md5', None, 1, True, []],
     'generations': [],
+    'allow': [[''], [' '], ['os.'], ['a b'], [b'os'], [1]],
+    'compress': [0, -1],
+    'maxValueSize': [0, -1, 2 ** 30 + 1],
     'timeout': [0, -1, math.inf, math.nan, 10 ** 6],
     'delay': [-1, math.inf, math.nan],
     'retries': [0, -1],

@@ -8,9 +8,9 @@ import unittest
 from time import monotonic
 from unittest import mock
 
+from p01.memcache import flags as kinds
 from p01.memcache import meta
 from p01.memcache import protocol
-from p01.memcache import serializer
 from p01.memcache.address import parse
 from p01.memcache.connection import Connection
 from p01.memcache.embedded import EmbeddedServer
@@ -512,7 +512,7 @@ class EmbeddedTest(unittest.TestCase):
     def test_lease_of_nothing(self):
         self.assertIs(self.is_leased(), False)
         data, flags, unique, win = self.lend()
-        self.assertEqual((data, flags, win), (b'', serializer.FLAGS, True))
+        self.assertEqual((data, flags, win), (b'', kinds.PLAIN, True))
         # Who only looks does not take the right away.
         self.assertIs(self.is_leased(), True)
         self.assertEqual(self.lend(), (b'', 0, unique, False))

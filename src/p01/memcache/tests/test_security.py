@@ -42,10 +42,10 @@ from zope.security.interfaces import Unauthorized
 
 from p01.memcache import connection
 from p01.memcache.client import MemcacheClient
-from p01.memcache.credentials import Secret
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.secret import Secret
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.certificates import Certificates
 from p01.memcache.tests.listener import HOST

@@ -1,0 +1,107 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The globals that a pickle may name: what is allowed, and nothing else.
+
+Nothing is imported, looked up or called before its name was found in the list.
+"""
+
+import copyreg
+import enum
+import functools
+import importlib
+import pickle
+import pickletools
+from _compat_pickle import IMPORT_MAPPING
+from _compat_pickle import NAME_MAPPING
+from io import BytesIO
+
+from p01.memcache.errors import ForbiddenGlobal
+
+
+# The types of plain data that pickle has no opcodes for, and what the older
+# pickle protocols make instances with. These call nothing but classes, and
+# those were looked up here.
+_STANDARD = {
+    ('builtins', name): kind for name, kind in (
+        ('bytearray', bytearray), ('complex', complex),
+        ('frozenset', frozenset), ('object', object), ('range', range),
+        ('set', set), ('slice', slice))
+} | {
+    ('copyreg', '_reconstructor'): copyreg._reconstructor,
+    ('copyreg', '__newobj__'): copyreg.__newobj__,
+    ('copyreg', '__newobj_ex__'): copyreg.__newobj_ex__,
+}
+
+
+def _encode(text, encoding='latin1'):
+    """What bytes are made with by protocols that have no bytes."""
+    if encoding != 'latin1':
+        raise ForbiddenGlobal(f'encoding {encoding!r:.100}')
+    return text.encode('latin1')
+
+
+class Allowed:
+    """A list of modules and names, see `IMemcacheClient.allow`."""
+
+    def __init__(self, names):
+        self._names = frozenset(names)
+
+    def loads(self, data):
+        """Return what the pickle stands for, or raise `ForbiddenGlobal`."""
+        if copyreg._inverted_registry:
+            # An extension that was used before is found without being asked
+            # for by its name.
+            for opcode, number, _ in pickletools.genops(data):
+                if opcode.name.startswith('EXT'):
+                    raise ForbiddenGlobal(f'extension {number}')
+        return _Unpickler(BytesIO(data), self.find).load()
+
+    def find(self, module, name):
+        """Return the global, if it is allowed."""
+        # As they are called in pickles for Python 2.
+        module, name = NAME_MAPPING.get(
+            (module, name), (IMPORT_MAPPING.get(module, module), name))
+        place = module, name
+        if place in _STANDARD:
+            return _STANDARD[place]
+        if place == ('_codecs', 'encode'):
+            return _encode
+        if place == ('builtins', 'getattr'):
+            return self._get
+        path = f'{module}.{name}'
+        if path in self._names:
+            return _resolve(module, name)
+        if module in self._names:
+            found = _resolve(module, name)
+            # Not what the module has imported, nor what can be called.
+            if (isinstance(found, type) and found.__module__ == module
+                    and found.__qualname__ == name):
+                return found
+        raise ForbiddenGlobal(path)
+
+    def _get(self, owner, name):
+        """What members of an enum and methods of a class are pickled as."""
+        if isinstance(owner, type) and isinstance(name, str):
+            if (isinstance(owner, enum.EnumMeta)
+                    and name in owner.__members__):
+                return owner.__members__[name]
+            path = f'{owner.__module__}.{owner.__qualname__}.{name}'
+            if path in self._names:
+                return getattr(owner, name)
+            raise ForbiddenGlobal(path)
+        raise ForbiddenGlobal('builtins.getattr')
+
+
+def _resolve(module, name):
+    return functools.reduce(
+        getattr, name.split('.'), importlib.import_module(module))
+
+
+class _Unpickler(pickle.Unpickler):
+
+    def __init__(self, file, find):
+        super().__init__(file)
+        self._find = find
+
+    def find_class(self, module, name):
+        return self._find(module, name)

@@ -1,0 +1,84 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Objects as JSON: those that come back from it as they were."""
+
+import json
+import math
+
+from zope.interface import implementer
+
+from p01.memcache import flags
+from p01.memcache.errors import SerializationError
+from p01.memcache.errors import UnreadableValue
+from p01.memcache.errors import describe
+from p01.memcache.interfaces import ISerializer
+from p01.memcache.proxied import refuse
+
+
+_SIMPLE = frozenset((str, int, bool, type(None)))
+
+
+class _Refused(Exception):
+    """Becomes an error when it is known where in the value."""
+
+    place = ''
+
+
+def _check(obj):
+    """Raise `_Refused` for the first part that JSON does not hold.
+
+    A tuple, for example, would come back as a list, and 1 as a key as '1'.
+    """
+    kind = type(obj)
+    if kind in _SIMPLE or kind is float and math.isfinite(obj):
+        return
+    if kind is dict:
+        for name in obj:
+            if type(name) is not str:
+                raise _Refused(f'its key {name!r:.100} is not a str')
+    elif kind is not list:
+        try:
+            refuse(obj)
+        except SerializationError as error:
+            raise _Refused(str(error)) from None
+        raise _Refused(
+            f'{obj!r} is not in JSON' if kind is float else
+            f'a {kind.__name__} would not come back from JSON as it is')
+    place = None
+    try:
+        for place, part in (  # noqa: B007
+                obj.items() if kind is dict else enumerate(obj)):
+            if type(part) not in _SIMPLE:
+                _check(part)
+    except _Refused as refused:
+        refused.place = f'[{place!r:.100}]{refused.place}'
+        raise
+
+
+@implementer(ISerializer)
+class JSONSerializer:
+    """See `ISerializer`."""
+
+    def dumps(self, key, obj):
+        try:
+            _check(obj)
+            text = json.dumps(obj, ensure_ascii=False, separators=(',', ':'))
+        except _Refused as refused:
+            raise SerializationError(
+                f'value{refused.place}: {refused}') from None
+        except RecursionError:
+            raise SerializationError(
+                'value: it contains itself, or is nested too deep') from None
+        except ValueError as error:  # an int of thousands of digits
+            raise SerializationError(f'value: {describe(error)}') from error
+        return text.encode('utf-8', 'surrogatepass'), flags.JSON
+
+    def loads(self, key, data, found):
+        if found != flags.JSON:
+            raise UnreadableValue(f'unknown flags {found}')
+        return json.loads(
+            data.decode('utf-8', 'surrogatepass'), parse_constant=_refuse)
+
+
+def _refuse(name):
+    raise UnreadableValue(f'{name} is not in JSON')

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Objects as pickles."""
+
+import io
+import pickle
+
+from zope.interface import implementer
+
+from p01.memcache import flags
+from p01.memcache.allowed import Allowed
+from p01.memcache.errors import SerializationError
+from p01.memcache.errors import UnreadableValue
+from p01.memcache.errors import describe
+from p01.memcache.interfaces import ISerializer
+from p01.memcache.proxied import refuse
+
+
+# What holds nothing that would have to be refused.
+_SIMPLE = frozenset((str, bytes, int, float, bool, type(None)))
+
+
+class _Pickler(pickle.Pickler):
+
+    def reducer_override(self, obj):
+        # It is asked for all objects that are not of pickle's own types.
+        refuse(obj)
+        return NotImplemented
+
+
+def dumps(obj, protocol):
+    """Return the pickle of anything."""
+    try:
+        return pickle.dumps(obj, protocol)
+    except Exception as error:
+        raise _impossible(obj, error) from error
+
+
+def _impossible(obj, error):
+    return SerializationError(
+        f'a {type(obj).__name__} cannot be pickled: {describe(error)}')
+
+
+@implementer(ISerializer)
+class PickleSerializer:
+    """See `ISerializer`. Of `allow`, see `IMemcacheClient`."""
+
+    def __init__(self, protocol=-1, allow=None):
+        self._protocol = protocol
+        self._loads = pickle.loads if allow is None else Allowed(allow).loads
+
+    def dumps(self, key, obj):
+        if type(obj) in _SIMPLE:
+            return dumps(obj, self._protocol), flags.PLAIN
+        file = io.BytesIO()
+        try:
+            _Pickler(file, self._protocol).dump(obj)
+        except SerializationError:
+            raise
+        except Exception as error:
+            raise _impossible(obj, error) from error
+        return file.getvalue(), flags.PLAIN
+
+    def loads(self, key, data, found):
+        if found != flags.PLAIN:
+            raise UnreadableValue(f'unknown flags {found}')
+        return self._loads(data)

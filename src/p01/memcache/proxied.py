@@ -1,0 +1,46 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Objects that are more than they show: security proxies and persistent ones.
+"""
+
+from p01.memcache.errors import SerializationError
+
+
+try:
+    from zope.security.proxy import Proxy
+    from zope.security.proxy import removeSecurityProxy
+except ImportError:
+    # Then there are none.
+    class Proxy:
+        """What no object is."""
+
+    def removeSecurityProxy(obj):
+        return obj
+
+
+def bare(key):
+    """Return a key without the security proxies around it and within it."""
+    while type(key) is Proxy:
+        key = removeSecurityProxy(key)
+    kind = type(key)
+    if kind in (tuple, list, set, frozenset):
+        return kind(map(bare, key))
+    if kind is dict:
+        return {bare(name): bare(value) for name, value in key.items()}
+    return key
+
+
+def refuse(obj):
+    """Raise a `SerializationError` if the object is not one to be stored."""
+    kind = type(obj)
+    if kind is Proxy:
+        name = type(removeSecurityProxy(obj)).__name__
+        raise SerializationError(
+            f'the {name} is security-proxied: whoever reads the value would'
+            ' get it without its proxy; if that is meant, remove the proxy'
+            ' first')
+    if hasattr(kind, '_p_oid'):
+        raise SerializationError(
+            f'the {kind.__name__} is persistent: its copy would not belong to'
+            ' a database, and might bring half of one along; store its _p_oid,'
+            ' or what you need of it')

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Secrets, and where they are read from. None of them is shown."""
+
+import os
+
+
+# Bytes of the shortest secret that signs: as many as its signature has.
+_LEAST = 32
+
+# Characters of the largest file of secrets.
+_MOST = 1 << 16
+
+
+class Secret:
+    """A text that is shown to nobody who does not ask for it by name."""
+
+    __slots__ = ('_text',)
+
+    def __init__(self, text):
+        self._text = text
+
+    def __repr__(self):
+        return '<secret>'
+
+    def __reduce__(self):
+        raise TypeError('a secret is not to be stored')
+
+    def reveal(self):
+        return self._text
+
+
+def read_file(name, path):
+    """Return the text of the file that the attribute `name` names."""
+    try:
+        with open(path, encoding='utf-8-sig') as file:
+            text = file.read(_MOST + 1)
+    except UnicodeDecodeError:
+        raise ValueError(f'{name} {path!r}: it is not UTF-8') from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise ValueError(f'{name} {path!r}: {reason}') from None
+    if len(text) > _MOST:
+        raise ValueError(
+            f'{name} {path!r}: it has more than {_MOST} characters')
+    return text
+
+
+def read(file, variable):
+    """Return the secrets for signatures, in a file or in the environment.
+
+    They are separated by blanks or new lines.
+    """
+    if (file is None) == (variable is None):
+        raise ValueError(
+            'serializer signed-pickle: needs a secretsFile or a'
+            ' secretsVariable, and not both')
+    if file is not None:
+        name, text = f'secretsFile {file!r}', read_file('secretsFile', file)
+    else:
+        name = f'secretsVariable {variable!r}'
+        text = os.environ.get(variable)
+        if text is None:
+            raise ValueError(f'{name}: is not in the environment')
+    return check(name, [
+        word.encode('utf-8', 'surrogateescape') for word in text.split()])
+
+
+def check(name, secrets):
+    """Return the secrets, if they are some that can sign."""
+    if isinstance(secrets, (str, bytes)):
+        raise TypeError(f'{name}: must be several, in a list for example')
+    secrets = list(secrets)
+    if not secrets:
+        raise ValueError(f'{name}: must be at least one secret')
+    for number, secret in enumerate(secrets, 1):
+        if not isinstance(secret, bytes):
+            raise TypeError(f'{name}: secret {number} must be bytes')
+        if len(secret) < _LEAST:
+            raise ValueError(
+                f'{name}: secret {number} has less than {_LEAST} bytes')
+    return secrets
