@@ -242,7 +242,7 @@ class Creation:
         return lease._replace(win=True, give_back=give_back)
 
     def _compute(self, lease):
-        client, me = self._client, threading.get_ident()
+        me = threading.get_ident()
         flight, found = self._join(lease), None
         try:
             flight.threads.add(me)

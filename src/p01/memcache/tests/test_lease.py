@@ -35,7 +35,6 @@ import zope.component
 from zope.component.testing import PlacelessSetup
 from zope.interface.interfaces import ComponentLookupError
 
-from p01.memcache import flags as kinds
 from p01.memcache import protocol
 from p01.memcache import stamp
 from p01.memcache.client import MemcacheClient
@@ -43,6 +42,9 @@ from p01.memcache.decorator import cached
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
+from p01.memcache.flags import CLAIM
+from p01.memcache.flags import PLAIN
+from p01.memcache.flags import STAMPED
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.server import Server
 from p01.memcache.testing import EmbeddedLayer
@@ -176,7 +178,7 @@ class Scenario:
         """
         wire, deadline = self.wire(key), monotonic() + PATIENCE
         data, flags = self.client._retrieve(wire, deadline)
-        self.assertEqual(flags, kinds.STAMPED)
+        self.assertEqual(flags, STAMPED)
         for name in stamp.take(data)[0]:
             if name.startswith(b'fresh:'):
                 self.client._remove(name, deadline)
@@ -249,7 +251,7 @@ class Scenario:
         self.client.getOrCreate('key', Factory('a'), lifetime=0, grace=60)
         self.assertEqual(
             self.client._retrieve(self.wire(), monotonic() + PATIENCE),
-            (pickle.dumps('a', -1), kinds.PLAIN))
+            (pickle.dumps('a', -1), PLAIN))
 
     def test_wrong_arguments(self):
         looks = self.lookers(self.client)
@@ -1384,14 +1386,14 @@ class TestTrouble(Trouble, unittest.TestCase):
             return 'a'
 
         self.assertEqual(client.getOrCreate('key', factory), 'a')
-        self.assertEqual(seen, [kinds.CLAIM])
+        self.assertEqual(seen, [CLAIM])
         before = proxy.exchanges
         self.assertEqual(client.getOrCreate('key', factory), 'a')
         self.assertEqual(proxy.exchanges, before + 1)  # not asked again
         # It is the same, from now on, for one that knows them.
         other.invalidate('key')
         self.assertEqual(other.getOrCreate('key', factory), 'a')
-        self.assertEqual(seen, [kinds.CLAIM, kinds.PLAIN])
+        self.assertEqual(seen, [CLAIM, PLAIN])
 
     def test_it_forgets_the_commands(self):
         # Another server, of an older release, has taken its place.
