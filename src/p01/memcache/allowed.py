@@ -3,6 +3,8 @@
 """The globals that a pickle may name: what is allowed, and nothing else.
 
 Nothing is imported, looked up or called before its name was found in the list.
+And what was found is not changed: a pickle can set attributes, also those of
+a class, for all its instances.
 """
 
 import copyreg
@@ -40,11 +42,19 @@ def _encode(text, encoding='latin1'):
     return text.encode('latin1')
 
 
-class Allowed:
-    """A list of modules and names, see `IMemcacheClient.allow`."""
+# A flag of the types that cannot be changed, as those written in C.
+_IMMUTABLE = 1 << 8
 
-    def __init__(self, names):
+
+class Allowed:
+    """A list of modules and names, see `IMemcacheClient.allow`.
+
+    With `signed`, who has made the pickles is known, and means no harm.
+    """
+
+    def __init__(self, names, signed=False):
         self._names = frozenset(names)
+        self._signed = signed
 
     def loads(self, data):
         """Return what the pickle stands for, or raise `ForbiddenGlobal`."""
@@ -54,7 +64,18 @@ class Allowed:
             for opcode, number, _ in pickletools.genops(data):
                 if opcode.name.startswith('EXT'):
                     raise ForbiddenGlobal(f'extension {number}')
-        return _Unpickler(BytesIO(data), self.find).load()
+        if self._signed:
+            return _Unpickler(BytesIO(data), self.find).load()
+        try:
+            return _Unpickler(BytesIO(data), self._find_immutable).load()
+        except _Mutable:
+            return _CarefulUnpickler(BytesIO(data), self.find).load()
+
+    def _find_immutable(self, module, name):
+        found = self.find(module, name)
+        if isinstance(found, type) and found.__flags__ & _IMMUTABLE:
+            return found
+        raise _Mutable
 
     def find(self, module, name):
         """Return the global, if it is allowed."""
@@ -97,6 +118,10 @@ def _resolve(module, name):
         getattr, name.split('.'), importlib.import_module(module))
 
 
+class _Mutable(Exception):
+    """The pickle names what could be changed."""
+
+
 class _Unpickler(pickle.Unpickler):
 
     def __init__(self, file, find):
@@ -105,3 +130,25 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module, name):
         return self._find(module, name)
+
+
+class _CarefulUnpickler(pickle._Unpickler):
+    """In Python, and many times slower, as that of C has no place for this."""
+
+    def __init__(self, file, find):
+        super().__init__(file)
+        self._find = find
+        self._found = []
+
+    def find_class(self, module, name):
+        self._found.append(self._find(module, name))
+        return self._found[-1]
+
+    def load_build(self):
+        changed = self.stack[-2]
+        if isinstance(changed, (type, enum.Enum)) or any(
+                changed is found for found in self._found):
+            raise ForbiddenGlobal(f'to change {changed!r:.100}')
+        super().load_build()
+
+    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}

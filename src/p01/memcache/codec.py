@@ -25,8 +25,10 @@ def make(client):
         client.serializer, client.compress, client.maxValueSize)
     secrets = None
     if named in ('pickle', 'signed-pickle'):
-        serializer = PickleSerializer(client.pickleProtocol, client.allow)
-        if named == 'signed-pickle':
+        signed = named == 'signed-pickle'
+        serializer = PickleSerializer(
+            client.pickleProtocol, client.allow, signed)
+        if signed:
             secrets = secret.read(client.secretsFile, client.secretsVariable)
     elif named == 'json':
         serializer = JSONSerializer()

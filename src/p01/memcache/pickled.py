@@ -13,6 +13,7 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import describe
 from p01.memcache.interfaces import ISerializer
+from p01.memcache.proxied import is_special
 from p01.memcache.proxied import refuse
 
 
@@ -24,7 +25,8 @@ class _Pickler(pickle.Pickler):
 
     def reducer_override(self, obj):
         # It is asked for all objects that are not of pickle's own types.
-        refuse(obj)
+        if is_special(type(obj)):
+            refuse(obj)
         return NotImplemented
 
 
@@ -45,9 +47,10 @@ def _impossible(obj, error):
 class PickleSerializer:
     """See `ISerializer`. Of `allow`, see `IMemcacheClient`."""
 
-    def __init__(self, protocol=-1, allow=None):
+    def __init__(self, protocol=-1, allow=None, signed=False):
         self._protocol = protocol
-        self._loads = pickle.loads if allow is None else Allowed(allow).loads
+        self._loads = (
+            pickle.loads if allow is None else Allowed(allow, signed).loads)
 
     def dumps(self, key, obj):
         if type(obj) in _SIMPLE:

@@ -3,6 +3,8 @@
 """Objects that are more than they show: security proxies and persistent ones.
 """
 
+import functools
+
 from p01.memcache.errors import SerializationError
 
 
@@ -30,17 +32,24 @@ def bare(key):
     return key
 
 
+@functools.lru_cache(1000)
+def is_special(kind):
+    """Return whether instances of the class are not to be stored."""
+    return kind is Proxy or hasattr(kind, '_p_oid')
+
+
 def refuse(obj):
-    """Raise a `SerializationError` if the object is not one to be stored."""
+    """Raise a `SerializationError` if the object is not to be stored."""
     kind = type(obj)
+    if not is_special(kind):
+        return
     if kind is Proxy:
         name = type(removeSecurityProxy(obj)).__name__
         raise SerializationError(
             f'the {name} is security-proxied: whoever reads the value would'
             ' get it without its proxy; if that is meant, remove the proxy'
             ' first')
-    if hasattr(kind, '_p_oid'):
-        raise SerializationError(
-            f'the {kind.__name__} is persistent: its copy would not belong to'
-            ' a database, and might bring half of one along; store its _p_oid,'
-            ' or what you need of it')
+    raise SerializationError(
+        f'the {kind.__name__} is persistent: its copy would not belong to a'
+        ' database, and might bring half of one along; store its _p_oid, or'
+        ' what you need of it')

@@ -1,0 +1,110 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What signatures, an allow-list, JSON and compression cost.
+
+Clients that differ in these only set and get the same values on the same
+memcached, and take turns: a page, one str, and records, of several types. Run
+it with a memcached of its own:  bin/py benchmarks/trust.py 127.0.0.1:11212
+"""
+
+import argparse
+import itertools
+import os
+import statistics
+from datetime import datetime
+from functools import partial
+
+from limit import measure
+
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+VARIABLE = 'P01_MEMCACHE_BENCHMARK'
+SIGNED = {'serializer': 'signed-pickle', 'secretsVariable': VARIABLE}
+CLIENTS = {
+    'pickle': {},
+    'signed-pickle': SIGNED,
+    'allow': {'allow': ['datetime']},
+    'signed, allow': {**SIGNED, 'allow': ['datetime']},
+    'json': {'serializer': 'json'},
+    'compress': {'compress': 1000},
+}
+SIZES = {'100 B': 100, '10 kB': 10_000, '1 MB': 1_000_000}
+
+
+def page(size):
+    rows = (f'<li><a href="/shop/{number}">Item {number * 7919 % 10007}</a>'
+            for number in itertools.count())
+    text = ''
+    while len(text) < size:
+        text += ''.join(itertools.islice(rows, 1 + size // 50))
+    return text[:size]
+
+
+def records(size):
+    """So many bytes, about, as a pickle."""
+    return [
+        {'number': number, 'title': f'Item {number}', 'price': number / 7,
+         'changed': datetime(2026, 1, 1, number % 24)}
+        for number in range(max(1, size // 75))]
+
+
+def has_json(name, kind):
+    return name != 'json' or kind == 'page'
+
+
+def repeat(work, count):
+    for _ in range(count):
+        work()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('server', help='host:port of a memcached')
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--seconds', type=float, default=0.05,
+                        help='of each client in each round')
+    options = parser.parse_args()
+    os.environ[VARIABLE] = os.urandom(32).hex()
+    clients = {
+        name: UltraMemcacheClient([options.server], namespace=name, **settings)
+        for name, settings in CLIENTS.items()}
+    print(f'{"":29}' + ''.join(f'{name:>15}' for name in clients))
+    for (size, count), (kind, make) in itertools.product(
+            SIZES.items(), {'page': page, 'records': records}.items()):
+        value = make(count)
+        for work in 'set', 'get':
+            contenders = {}
+            for name, client in clients.items():
+                if has_json(name, kind):
+                    client.set('key', value)
+                    assert client.query('key') == value
+                    contenders[name] = (
+                        partial(client.set, 'key', value) if work == 'set'
+                        else partial(client.query, 'key'))
+            times = {name: [] for name in contenders}
+            first = contenders['pickle']
+            turns = max(1, round(options.seconds * 1e6 / measure(
+                partial(repeat, first, 20), 20)))
+            for _ in range(options.rounds):
+                for name, operation in contenders.items():
+                    times[name].append(
+                        measure(partial(repeat, operation, turns), turns))
+            cells = []
+            for name in clients:
+                if name not in contenders:
+                    cells.append(f'{"-":>15}')
+                    continue
+                ratio = statistics.median(
+                    mine / plain for mine, plain in zip(
+                        times[name], times['pickle'], strict=True))
+                cells.append(
+                    f'{statistics.median(times[name]):8.0f} {ratio:4.2f} x')
+            print(f'{work} {size:>5} {kind:8} µs, x pickle '
+                  + ''.join(cells), flush=True)
+    for client in clients.values():
+        client.close()
+
+
+if __name__ == '__main__':
+    main()
