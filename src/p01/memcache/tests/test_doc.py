@@ -6,7 +6,9 @@ import contextlib
 import doctest
 import logging
 import os
+import pathlib
 import pickle
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +30,8 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests import test_zcml
 from p01.memcache.tests.certificates import Certificates
 from p01.memcache.tests.nutcracker import Nutcracker
+from p01.memcache.tests.test_contract import look
+from p01.memcache.tests.test_contract import plant
 
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -165,6 +169,24 @@ def setUpZCML(test):
     test.cleanUp.callback(test_zcml.tearDownZCML, test)
 
 
+def setUpSecurity(test):
+    """In a folder of its own, with the files of an application."""
+    setUpConsole(test)
+    test_zcml.setUpDocument(test)
+    test.cleanUp.callback(test_zcml.tearDownZCML, test)
+    folder = pathlib.Path(
+        test.cleanUp.enter_context(tempfile.TemporaryDirectory()))
+    test.cleanUp.enter_context(contextlib.chdir(folder))
+    certificates = test.cleanUp.enter_context(Certificates())
+    shutil.copy(certificates.ca, 'ca.pem')
+    secret, new_secret = os.urandom(32).hex(), os.urandom(32).hex()
+    (folder / 'memcached.auth').write_text('shop:password')
+    (folder / 'signing.secrets').write_text(secret)
+    test.globs.update(
+        plant=plant, look=look, secret=secret, new_secret=new_secret,
+        secrets=str(folder / 'secrets'))
+
+
 def setUpCluster(test):
     setUp(test)
     showLog(test)
@@ -233,6 +255,7 @@ def test_suite():
         document('invalidation.txt', setUpClock),
         document('cluster.txt', setUpCluster, layer=testing.ClusterLayer,
                  level=2),
+        document('security.txt', setUpSecurity, layer=embedded),
         document('client.txt', setUpServer, layer=embedded),
         document('zcml.txt', test_zcml.setUpDocument, test_zcml.tearDownZCML),
         # It sets the layers up itself.
