@@ -31,15 +31,12 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 """
 
 import logging
-import threading
 import time
 from functools import partial
 from time import monotonic
 
 from zope.event import notify
 from zope.interface import implementer
-from zope.schema import Password
-from zope.schema.interfaces import IField
 
 from p01.memcache import codec
 from p01.memcache import flags as kinds
@@ -47,10 +44,10 @@ from p01.memcache import protocol
 from p01.memcache import stamp
 from p01.memcache import strict
 from p01.memcache import token as tokens
-from p01.memcache.attribute import check_attribute
 from p01.memcache.attribute import check_number
 from p01.memcache.attribute import expiry
 from p01.memcache.attribute import listed
+from p01.memcache.configured import Configured
 from p01.memcache.creation import Creation
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
@@ -60,7 +57,6 @@ from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.key import build
 from p01.memcache.lease import is_claim
-from p01.memcache.secret import Secret
 
 
 logger = logging.getLogger('p01.memcache')
@@ -85,7 +81,7 @@ def _is_doubtful(found):
 
 
 @implementer(IMemcacheClient)
-class BaseClient:
+class BaseClient(Configured):
     """See `IMemcacheClient`."""
 
     # The interface whose fields say what an attribute may be.
@@ -101,7 +97,6 @@ class BaseClient:
     _coding = frozenset((
         'pickleProtocol', 'serializer', 'secretsFile', 'secretsVariable',
         'allow', 'compress', 'maxValueSize'))
-    _codec = None
 
     def __init__(self, servers, debug, pickleProtocol, lifetime, namespace,
                  keyScheme, generations, serializer, secretsFile,
@@ -137,32 +132,14 @@ class BaseClient:
                     f'{name}: has no effect, as the serializer is not '
                     + ' or '.join(serializers))
 
-    def __setattr__(self, name, value):
-        field = self._interface.get(name)
-        if IField.providedBy(field):
-            if name in ('servers', 'allow') and isinstance(
-                    value, (list, tuple)):
-                value = list(value)
-            if isinstance(value, Secret):
-                value = value.reveal()
-            check_attribute(field, value)
-            if isinstance(field, Password) and value is not None:
-                value = Secret(value)
-        if name not in self._coding or self._codec is None:
-            super().__setattr__(name, value)
-            return
-        former = getattr(self, name)
-        super().__setattr__(name, value)
-        try:
+    def _follow(self, name):
+        if name in self._coding:
             self._codec = codec.make(self)
-        except BaseException:
-            super().__setattr__(name, former)
-            raise
 
     def after_fork(self):
+        super().after_fork()
         # By key on the wire. Those of the parent process never end here.
         self._flights = {}
-        self._counting = threading.RLock()
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -538,7 +515,7 @@ class BaseClient:
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, 'key %s: not readable', builtKey)
         name = type(error).__name__
-        with self._counting:
+        with self._setting:
             self._unread[name] = self._unread.get(name, 0) + 1
         notify(UnreadableValueEvent(self, key, error))
 

@@ -262,18 +262,20 @@ class MemcacheClient(BaseClient):
         super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
                          keyScheme, generations, serializer, secretsFile,
                          secretsVariable, allow, compress, maxValueSize)
+        self._follow('servers')
         fork.register(self)
+        self._is_made = True
 
-    def __setattr__(self, name, value):
-        if name == 'servers' and isinstance(value, (list, tuple)):
-            for server in value:
-                if isinstance(server, str) and server.startswith('tls://'):
-                    raise ValueError(
-                        f'server {hide_secrets(server)!r}: python-memcached'
-                        ' has no TLS')
-        super().__setattr__(name, value)
-        if name == 'servers':
-            self.close()
+    def _follow(self, name):
+        super()._follow(name)
+        if name != 'servers':
+            return
+        for server in self.servers:
+            if server.startswith('tls://'):
+                raise ValueError(
+                    f'server {hide_secrets(server)!r}: python-memcached has no'
+                    ' TLS')
+        self.close()
 
     def close(self):
         if self._client is not None:

@@ -96,9 +96,8 @@ def raw_bytes(data):
     return data if type(data) is bytes else bytes(memoryview(data))
 
 
-@implementer(ISerializer)
 class _Bytes:
-    """The serialized values of our own serializers, as they are."""
+    """Leaves what our own serializers have made as it is."""
 
     def loads(self, key, data, found):
         if found not in (flags.PLAIN, flags.JSON):

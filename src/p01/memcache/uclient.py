@@ -4,7 +4,6 @@
 
 import functools
 import ssl
-import threading
 
 from zope.event import notify
 from zope.interface import implementer
@@ -63,7 +62,6 @@ class UltraMemcacheClient(BaseClient):
     _connecting = _encrypting | _authenticating | frozenset((
         'servers', 'retries', 'delay', 'blacktime', 'maxPoolSize',
         'pooltime', 'distribution', 'failover'))
-    _cluster = _context = _credentials = None
 
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
@@ -99,29 +97,20 @@ class UltraMemcacheClient(BaseClient):
         fork.register(self)
         self._context = self._make_context()
         self._credentials = self._read_credentials()
-        self._cluster = self._connect()
+        self._cluster = self._connect(None)
+        self._is_made = True
 
-    def __setattr__(self, name, value):
-        if name not in self._connecting or self._cluster is None:
-            super().__setattr__(name, value)
+    def _follow(self, name):
+        super()._follow(name)
+        if name not in self._connecting:
             return
-        with self._setting:
-            former = getattr(self, name), self._cluster
-            super().__setattr__(name, value)
-            try:
-                if name in self._encrypting or name == 'servers':
-                    self._context = self._make_context()
-                elif name in self._authenticating:
-                    self._credentials = self._read_credentials()
-                self._cluster = self._connect()
-            except BaseException:
-                super().__setattr__(name, former[0])
-                raise
-        former[1].close()
-
-    def after_fork(self):
-        super().after_fork()
-        self._setting = threading.RLock()  # a signal's handler may come back
+        former = self._cluster
+        if name in self._encrypting or name == 'servers':
+            self._context = self._make_context()
+        elif name in self._authenticating:
+            self._credentials = self._read_credentials()
+        self._cluster = self._connect(former)
+        former.close()
 
     def getPools(self):
         return [
@@ -146,7 +135,7 @@ class UltraMemcacheClient(BaseClient):
     def _is_encrypted(self):
         return any(server.tls for server in address.parse_all(self.servers))
 
-    def _connect(self):
+    def _connect(self, former):
         addresses = address.parse_all(self.servers)
         ring = DISTRIBUTIONS[self.distribution](addresses)
         servers = []
@@ -171,8 +160,8 @@ class UltraMemcacheClient(BaseClient):
                 Server(server.text, pool, keeping, health,
                        self._backlogs[owner]))
         cluster = Cluster(servers, ring, self.failover)
-        if self._cluster is not None:
-            cluster.inherit(self._cluster)
+        if former is not None:
+            cluster.inherit(former)
         return cluster
 
     def _make_context(self):
