@@ -277,7 +277,7 @@ class IMemcacheReader(Interface):
 
 
 class IMemcacheWriter(Interface):
-    """Changes single values, their lifetimes too.
+    """Changes the values that it is told, and their lifetimes.
 
     `queryAndTouch` and `getOrCreate` return the value as well.
     """
@@ -506,7 +506,7 @@ class IMemcacheFlusher(Interface):
 
 
 class IMemcacheStatistics(Interface):
-    """Tells how the servers do."""
+    """Tells how the servers do, and what was wrong with values."""
 
     def getStatistics():
         """Return a list of ``(server, {name: value})``, both of them str.

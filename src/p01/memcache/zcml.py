@@ -41,7 +41,7 @@ _READERS = (
     (schema.Bool, Bool().fromUnicode, 'true or false'),
     (schema.Int, int, 'a whole number'),
     (schema.Real, float, 'a number'),
-    (schema.List, str.split, 'addresses separated by blanks'),
+    (schema.List, str.split, 'words separated by blanks'),
     (schema.TextLine, str, 'text'),
     (schema.Choice, str, 'text'),
 )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 import zope.component
 import zope.component.testing
@@ -18,7 +19,9 @@ from zope.configuration import xmlconfig
 from zope.configuration.config import ConfigurationConflictError
 from zope.configuration.exceptions import ConfigurationError
 from zope.interface import implementer
+from zope.interface.interfaces import IMethod
 from zope.security import management
+from zope.security.checker import Checker
 from zope.security.checker import ProxyFactory
 from zope.security.checker import getCheckerForInstancesOf
 from zope.security.checker import undefineChecker
@@ -26,10 +29,20 @@ from zope.security.interfaces import ForbiddenAttribute
 from zope.security.interfaces import IPermission
 from zope.security.interfaces import NoInteraction
 from zope.security.interfaces import Unauthorized
+from zope.security.proxy import Proxy
 
 from p01.memcache.client import MemcacheClient
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IMemcacheFlusher
+from p01.memcache.interfaces import IMemcacheReader
+from p01.memcache.interfaces import IMemcacheStatistics
+from p01.memcache.interfaces import IMemcacheWriter
+from p01.memcache.interfaces import ISerializer
 from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheReader
+from p01.memcache.interfaces import IUltraMemcacheStatistics
+from p01.memcache.testing import Pickable
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.zcml import IMemcacheDirective
 
@@ -49,6 +62,27 @@ PACKAGE = """\
 <include package="p01.memcache" file="meta.zcml" />
 <include package="p01.memcache" />
 """
+
+# The attributes of the directive for each part of a client.
+OWN_PERMISSION = {
+    'read': 'readPermission',
+    'write': 'writePermission',
+    'flush': 'flushPermission',
+    'statistics': 'statisticsPermission',
+}
+
+# The methods of each part. Its other names, all of them for reading, are the
+# attributes.
+METHODS = {
+    'read': {'buildKey', 'query', 'queryMany', 'gets'},
+    'write': {
+        'set', 'add', 'replace', 'append', 'prepend', 'touch',
+        'queryAndTouch', 'cas', 'increment', 'decrement', 'setMany',
+        'invalidate', 'invalidateMany', 'invalidateDependencies',
+        'getOrCreate'},
+    'flush': {'invalidateNamespace', 'invalidateAll', 'close'},
+    'statistics': {'getStatistics', 'getUnreadable'},
+}
 
 # The latter where zope.security is compiled.
 NO_INTERACTION = NoInteraction, AttributeError
@@ -139,6 +173,32 @@ class Recorder:
         self.made.append(attributes)
 
 
+@implementer(ISerializer)
+class TextSerializer:
+
+    def dumps(self, key, obj):
+        return obj.encode(), 0
+
+    def loads(self, key, data, flags):
+        return data.decode()
+
+
+serializer = TextSerializer()
+
+
+class Slotted(UltraMemcacheClient):
+    """A client that does not take the attribute of zope.security."""
+
+    def __setattr__(self, name, value):
+        if name == '__Security_checker__':
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+class Declared(UltraMemcacheClient):
+    """A client whose class an application declares."""
+
+
 def makeClient(lifetime, servers=('127.0.0.1:11211',)):
     return UltraMemcacheClient(servers=servers, lifetime=lifetime)
 
@@ -181,13 +241,16 @@ class DirectiveTests(ZCMLTestCase):
     def test_every_attribute_of_the_client(self):
         self.assertEqual(
             set(IMemcacheDirective.names(all=True)),
-            {'factory', 'name', 'permission',
+            {'factory', 'name', 'permission', *OWN_PERMISSION.values(),
              *schema.getFields(IUltraMemcacheClient)})
         load('''<p01:memcache
             name="all" servers=" a:1  [::1]:2
                                  c " debug="1" pickleProtocol="2"
             lifetime="4" namespace="shop 1" keyScheme="strict"
-            generations="true" timeout="0.5" delay="6"
+            generations="true" serializer="pickle"
+            allow=" shop.model
+                   datetime.date " compress="100" maxValueSize="1000"
+            timeout="0.5" delay="6"
             retries="7" pooltime="8.5" blacktime="1e1" maxPoolSize="11"
             distribution="modulo" failover="yes" />''')
         client = getUtility(IMemcacheClient, 'all')
@@ -199,6 +262,10 @@ class DirectiveTests(ZCMLTestCase):
             'namespace': 'shop 1',
             'keyScheme': 'strict',
             'generations': True,
+            'serializer': 'pickle',
+            'allow': ['shop.model', 'datetime.date'],
+            'compress': 100,
+            'maxValueSize': 1000,
             'timeout': 0.5,
             'delay': 6.0,
             'retries': 7,
@@ -208,8 +275,9 @@ class DirectiveTests(ZCMLTestCase):
             'distribution': 'modulo',
             'failover': True,
             # Files and secrets are tested with what they are for.
-            **dict.fromkeys(('caFile', 'certFile', 'keyFile', 'username',
-                             'password', 'credentialsFile')),
+            **dict.fromkeys((
+                'secretsFile', 'secretsVariable', 'caFile', 'certFile',
+                'keyFile', 'username', 'password', 'credentialsFile')),
         }
         # As text, since 6 equals 6.0 and Fraction(6).
         self.assertEqual(
@@ -244,6 +312,18 @@ class DirectiveTests(ZCMLTestCase):
         load(f'<p01:memcache {ours("makeClient")} lifetime="5"'
              ' permission="zope.View" />')
         self.assertEqual(getUtility(IMemcacheClient).lifetime, 5)
+
+    def test_serializer_of_the_application(self):
+        utility = f'''<utility
+            component="{__name__}.serializer" name="text"
+            provides="p01.memcache.interfaces.ISerializer" />'''
+        client = '<p01:memcache serializer="text" />'
+        load(utility + client)
+        self.assertEqual(getUtility(IMemcacheClient).serializer, 'text')
+        tearDownZCML()
+        # It is looked up when the client is made.
+        with self.assertRaisesRegex(ConfigurationError, "serializer 'text'"):
+            load(client + utility)
 
     def test_no_connection_is_made(self):
         with socket.create_server(('127.0.0.1', 0)) as listener:
@@ -351,13 +431,16 @@ class ErrorTests(ZCMLTestCase):
         self.assertRefused(ours('fail'), 'ValueError: cannot be made')
 
     def test_permissions(self):
-        self.assertRefused('permission="nope"', "'permission'", 'nope')
-        # Whether there is one of that id is only known in the end.
-        with self.assertRaises(ConfigurationError) as caught:
-            load('<p01:memcache permission="zope.Nope" />')
-        self.assertIn(f'line {LINE}.0', str(caught.exception))
-        self.assertIn(
-            "'Undefined permission ID', 'zope.Nope'", str(caught.exception))
+        for name in 'permission', *OWN_PERMISSION.values():
+            with self.subTest(name=name):
+                self.assertRefused(f'{name}="nope"', f"'{name}'", 'nope')
+                # Whether there is one of that id is only known in the end.
+                with self.assertRaises(ConfigurationError) as caught:
+                    load(f'<p01:memcache {name}="zope.Nope" />')
+                text = str(caught.exception)
+                self.assertIn(f'line {LINE}.0', text)
+                self.assertIn("'Undefined permission ID', 'zope.Nope'", text)
+                tearDownZCML()
 
 
 class SecurityTests(ZCMLTestCase):
@@ -449,6 +532,321 @@ class SecurityTests(ZCMLTestCase):
             self.assertNotIsInstance(caught.exception, ForbiddenAttribute)
 
 
+class PartTests(unittest.TestCase):
+    """The interfaces of which those of the clients consist."""
+
+    def check(self, interface, parts, methods):
+        # A new method that is in no part, or is not named above, fails here.
+        everything = [
+            name for part in parts for name in part.names(all=True)]
+        self.assertEqual(sorted(everything), sorted(interface.names(all=True)))
+        for part, of_part in zip(parts, methods, strict=True):
+            self.assertTrue(interface.extends(part))
+            self.assertEqual(
+                {name for name, description
+                 in part.namesAndDescriptions(all=True)
+                 if IMethod.providedBy(description)}, of_part)
+        for part in parts[1:]:
+            self.assertTrue(all(
+                IMethod.providedBy(part[name])
+                for name in part.names(all=True)))
+
+    def test_of_all_clients(self):
+        self.check(
+            IMemcacheClient,
+            (IMemcacheReader, IMemcacheWriter, IMemcacheFlusher,
+             IMemcacheStatistics), METHODS.values())
+
+    def test_of_the_pooled_client(self):
+        self.check(
+            IUltraMemcacheClient,
+            (IUltraMemcacheReader, IMemcacheWriter, IMemcacheFlusher,
+             IUltraMemcacheStatistics),
+            [*list(METHODS.values())[:-1],
+             METHODS['statistics'] | {'getPools'}])
+
+
+class OwnPermissionTests(ZCMLTestCase):
+    """Reading, writing, flushing and statistics are granted apart."""
+
+    factory = MemcacheClient
+    interface = IMemcacheClient
+    statistics = METHODS['statistics']
+
+    def setUp(self):
+        super().setUp()
+        self.parts = {**METHODS, 'statistics': self.statistics}
+        self.parts['read'] = set(self.interface.names(all=True)).difference(
+            *(self.parts[part] for part in ('write', 'flush', 'statistics')))
+
+    def client(self, attributes=''):
+        """The client that is registered with these attributes."""
+        tearDownZCML()
+        setUpZCML(self)
+        permissions = ''.join(
+            f'<permission id="shop.{id}" title="{id}" />'
+            for id in ('read', 'write', 'flush', 'statistics', 'use'))
+        factory = f'{self.factory.__module__}.{self.factory.__name__}'
+        load(f'{permissions}'
+             f'<p01:memcache factory="{factory}" {attributes} />')
+        return getUtility(IMemcacheClient)
+
+    def names(self, client):
+        """All there are, and more, but for those that all objects show."""
+        nothing = Checker({})
+        names = {'nope', *dir(client), *IUltraMemcacheClient.names(all=True)}
+        for name in sorted(names):
+            try:
+                nothing.check_getattr(client, name)
+            except ForbiddenAttribute:
+                yield name
+
+    def ask(self, client, change=False):
+        """Return the names that are allowed, and those that could be."""
+        proxied = ProxyFactory(client)
+        allowed, unauthorized = set(), set()
+        for name in self.names(client):
+            try:
+                if change:
+                    setattr(proxied, name, getattr(client, name, None))
+                else:
+                    getattr(proxied, name)
+            except Unauthorized:
+                unauthorized.add(name)
+            except ForbiddenAttribute:
+                pass
+            else:
+                allowed.add(name)
+        return allowed, unauthorized
+
+    def check(self, attributes, required):
+        """Each name requires the permission in `required`, or is closed."""
+        client = self.client(attributes)
+        for id in {*required.values(), 'zope.ManageSite'}:
+            logIn(id)
+            allowed = {name for name in required if required[name] == id}
+            self.assertEqual(
+                self.ask(client), (allowed, set(required) - allowed), id)
+        logIn('zope.View', 'zope.ManageServices', *required.values())
+        self.assertEqual(self.ask(client, change=True), (set(), set()))
+
+    def require(self, *parts, permission=None):
+        """What is to be required where some parts have their own."""
+        required = {} if permission is None else dict.fromkeys(
+            self.interface.names(all=True), permission)
+        for part in parts:
+            required.update(dict.fromkeys(self.parts[part], f'shop.{part}'))
+        return required
+
+    def test_names(self):
+        client = self.client()
+        names = set(self.names(client))
+        self.assertLess({
+            '__dict__', '__init__', '__reduce_ex__', '__setattr__',
+            '__getattribute__', '_timeout', '_store', 'after_fork', 'nope',
+            'password', 'getPools', *self.interface.names(all=True)}, names)
+
+    def test_one_part(self):
+        for part, name in OWN_PERMISSION.items():
+            with self.subTest(part=part):
+                self.check(f'{name}="shop.{part}"', self.require(part))
+
+    def test_all_parts(self):
+        attributes = ' '.join(
+            f'{name}="shop.{part}"' for part, name in OWN_PERMISSION.items())
+        required = self.require(*OWN_PERMISSION)
+        self.check(attributes, required)
+        self.check(attributes + ' permission="shop.use"', required)
+
+    def test_permission_alone(self):
+        self.check(
+            'permission="shop.use"', self.require(permission='shop.use'))
+
+    def test_permission_is_that_of_the_other_parts(self):
+        for part, name in OWN_PERMISSION.items():
+            with self.subTest(part=part):
+                self.check(f'permission="shop.use" {name}="shop.{part}"',
+                           self.require(part, permission='shop.use'))
+
+    def test_the_same_permission_for_several(self):
+        required = self.require('read', 'flush')
+        self.check('readPermission="shop.use" flushPermission="shop.use"',
+                   dict.fromkeys(required, 'shop.use'))
+
+    def test_public(self):
+        client = self.client(
+            'readPermission="zope.Public" flushPermission="shop.flush"')
+        # Public is what not even an interaction is needed for.
+        self.assertEqual(ProxyFactory(client).lifetime, 3600)
+        logIn()
+        self.assertEqual(
+            self.ask(client), (self.parts['read'], self.parts['flush']))
+
+    def test_public_but_for_one_part(self):
+        client = self.client(
+            'permission="zope.Public" flushPermission="shop.flush"')
+        logIn()
+        self.assertEqual(
+            self.ask(client),
+            (set(self.interface.names(all=True)) - self.parts['flush'],
+             self.parts['flush']))
+
+    def test_declarations(self):
+        client = self.client()
+        names = set(self.interface.names(all=True))
+        fields = set(schema.getFieldNames(self.interface))
+        for id, reads, changes in (
+                ('zope.View', names, set()),
+                ('zope.ManageServices', set(), fields),
+                ('zope.ManageSite', set(), set())):
+            with self.subTest(id=id):
+                logIn(id)
+                self.assertEqual(self.ask(client), (reads, names - reads))
+                self.assertEqual(
+                    self.ask(client, change=True), (changes, fields - changes))
+
+    def test_trusted_code_needs_nothing(self):
+        client = self.client('readPermission="shop.read"')
+        logIn()
+        self.assertIs(type(client), self.factory)
+        client.lifetime = 5
+        self.assertEqual(client.lifetime, 5)
+        client.close()
+
+
+class PooledOwnPermissionTests(OwnPermissionTests):
+
+    factory = UltraMemcacheClient
+    interface = IUltraMemcacheClient
+    statistics = METHODS['statistics'] | {'getPools'}
+
+    def test_a_factory_that_tells_less(self):
+        # What it makes is the pooled client, but it does not say so.
+        load(f'<p01:memcache {ours("makeClient")} lifetime="5"'
+             ' readPermission="zope.View" statisticsPermission="zope.View" />')
+        client = getUtility(IMemcacheClient)
+        logIn('zope.View')
+        self.assertEqual(self.ask(client), (
+            set(IMemcacheReader.names(all=True)) | METHODS['statistics'],
+            set()))
+
+    def test_a_client_that_takes_no_checker(self):
+        load(f'<p01:memcache {ours("Slotted")} readPermission="zope.View"'
+             ' />')
+        client = getUtility(IMemcacheClient)
+        self.assertIs(type(client), Proxy)
+        logIn()
+        self.assertRaises(Unauthorized, lambda: client.query)
+        logIn('zope.View')
+        self.assertEqual(len(client.buildKey('key')), 32)
+        self.assertRaises(ForbiddenAttribute, lambda: client.set)
+
+    def test_the_parts_in_plain_zcml(self):
+        self.addCleanup(undefineChecker, Declared)
+        load(f'''
+            <include package="zope.security" />
+            <class class="{__name__}.Declared">
+              <require permission="zope.View"
+                  interface="p01.memcache.interfaces.IUltraMemcacheReader" />
+              <require permission="zope.ManageSite"
+                  interface="p01.memcache.interfaces.IMemcacheFlusher" />
+            </class>
+            <p01:memcache {ours("Declared")} />''')
+        client = getUtility(IMemcacheClient)
+        for id, mine, others in (
+                ('zope.View', 'read', 'flush'),
+                ('zope.ManageSite', 'flush', 'read')):
+            logIn(id)
+            self.assertEqual(
+                self.ask(client), (self.parts[mine], self.parts[others]))
+
+
+class ReturnedValueTests(ZCMLTestCase):
+    """What an allowed method returns gives no way around.
+
+    zope.security proxies it in turn: containers can be read, not changed,
+    what is in them is proxied when it is taken out, and of an object without
+    a declaration of its own nothing is allowed. Only what cannot be changed
+    anyway, such as text and numbers, is not proxied.
+    """
+
+    def setUp(self):
+        super().setUp()
+        server = EmbeddedServer()
+        server.__enter__()
+        self.addCleanup(server.__exit__, None, None, None)
+        load(f'<p01:memcache servers="{server.address}"'
+             ' permission="zope.View" />'
+             f'<p01:memcache servers="{server.address}"'
+             f' permission="zope.View" name="classic" {CLASSIC} />')
+        self.clients = [
+            getUtility(IMemcacheClient, name) for name in ('', 'classic')]
+        for client in self.clients:
+            self.addCleanup(client.close)
+        logIn('zope.View')
+
+    def assertClosed(self, value, *names):
+        self.assertIs(type(value), Proxy)
+        for name in names:
+            with self.assertRaises(ForbiddenAttribute, msg=name):
+                getattr(value, name)
+
+    def test_methods(self):
+        for client in self.clients:
+            for name in IMemcacheClient.names(all=True):
+                if IMethod.providedBy(IMemcacheClient[name]):
+                    self.assertClosed(
+                        getattr(ProxyFactory(client), name), '__self__',
+                        '__func__', '__globals__', '__code__')
+
+    def test_attributes(self):
+        for client in self.clients:
+            self.assertClosed(
+                ProxyFactory(client).servers, 'append', 'clear',
+                '__setitem__')
+
+    def test_text_and_numbers(self):
+        for client in self.clients:
+            for value in 'text', b'bytes', 1, 1.5, True, None:
+                client.set('key', value)
+                found = ProxyFactory(client).query('key', default='missing')
+                self.assertIs(type(found), type(value))
+                self.assertEqual(found, value)
+
+    def test_containers(self):
+        for client in self.clients:
+            client.set('key', {'list': [Pickable('title')]})
+            proxied = ProxyFactory(client)
+            found, token = proxied.gets('key')
+            self.assertEqual(token, client.gets('key')[1])
+            for value in (
+                    found, proxied.query('key'),
+                    proxied.queryAndTouch('key'),
+                    proxied.getOrCreate('key', dict),
+                    proxied.queryMany(['key'])['key']):
+                self.assertClosed(value, 'update', '__setitem__', 'pop')
+                self.assertClosed(value['list'], 'append', '__setitem__')
+                self.assertClosed(value['list'][0], 'title', '__dict__')
+            self.assertClosed(proxied.gets('key'), '__reduce__')
+
+    def test_what_a_factory_returned(self):
+        for client in self.clients:
+            made = []
+            value = ProxyFactory(client).getOrCreate(
+                'made', lambda made=made: made)
+            self.assertClosed(value, 'append')
+            client.invalidate('made')
+
+    def test_statistics(self):
+        for client in self.clients:
+            found = ProxyFactory(client).getStatistics()
+            self.assertClosed(found, 'append', '__setitem__')
+            self.assertClosed(found[0][1], 'update', '__setitem__')
+        found = ProxyFactory(self.clients[0]).getPools()
+        self.assertClosed(found, 'append', '__setitem__')
+        self.assertClosed(found[0][1], 'update', '__setitem__')
+
+
 class PermissionDefinitionTests(ZCMLTestCase):
     """The package loads, whoever defines its permissions, and when."""
 
@@ -537,3 +935,12 @@ class FileTests(ZCMLTestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn('zope.security is not available', done.stderr)
         self.assertIn(f'line {LINE}.0', done.stderr)
+
+    def test_permission_of_a_part_without_zope_security(self):
+        for name in OWN_PERMISSION.values():
+            with (mock.patch.dict(
+                    sys.modules, {'zope.security.checker': None}),
+                  self.assertRaisesRegex(
+                    ConfigurationError, 'zope.security is not available')):
+                load(f'<p01:memcache {name}="zope.View" />')
+            tearDownZCML()
