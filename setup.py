@@ -56,6 +56,12 @@ setup(
         'demo': [
             'tqdm',
         ],
+        # What guides bin/fuzz by the code that its replies reach.
+        'fuzz': [
+            # There are no other wheels of it.
+            'atheris; python_version < "3.14" and sys_platform == "linux"'
+            ' and platform_machine == "x86_64"',
+        ],
         # Other clients, to which ours are compared.
         'peers': [
             # There are no other wheels of it.
@@ -68,10 +74,15 @@ setup(
         ],
         'test': [
             'gevent',
+            'hypothesis',
+            'persistent',
             'trustme',
             'zope.security',
             'zope.testing',
             'zope.testrunner',
+        ],
+        'zstd': [
+            'zstandard',
         ],
     },
 )

@@ -23,14 +23,23 @@ _RELATIVE = 60 * 60 * 24 * 30
 _LAST = 2 ** 31 - 1
 
 
+def _plain(value):
+    """Return an int or float without what a subclass makes of it, or nan."""
+    if type(value) is int:
+        return value
+    for kind in int, float:
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind.__pos__(value)
+    return math.nan
+
+
 def expiry(lifetime, name='lifetime'):
     """Return `lifetime`, in seconds, as memcached's ``exptime``."""
-    if (isinstance(lifetime, bool)
-            or not isinstance(lifetime, (int, float))
-            or not 0 <= lifetime < math.inf):
+    seconds = _plain(lifetime)
+    if not 0 <= seconds < math.inf:
         raise ValueError(
             f'{name} {lifetime!r}: must be a number of seconds, 0 or more')
-    seconds = math.ceil(lifetime)
+    seconds = math.ceil(seconds)
     if seconds <= _RELATIVE:
         return seconds
     moment = int(time.time()) + seconds
@@ -85,8 +94,8 @@ def _rule(field, error):
 
 def check_number(name, value):
     """Raise a ValueError if memcached would not take it for a number."""
-    if (isinstance(value, bool) or not isinstance(value, int)
-            or not 0 <= value <= MAX_NUMBER):
+    if (not isinstance(value, int)
+            or not 0 <= _plain(value) <= MAX_NUMBER):
         raise ValueError(
             f'{name} {value!r}: must be a whole number from 0 to {MAX_NUMBER}')
 

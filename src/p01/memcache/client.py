@@ -226,7 +226,7 @@ class _Client(memcache.Client):
             raise protocol.unexpected(line + b'\r\n')
         key, flags, size = match.groups()
         if key != self._wanted:
-            raise ProtocolError(f'a value that was not asked for: {key!r}')
+            raise protocol.unasked(key)
         if int(size) > protocol.MAX_VALUE:
             raise ProtocolError(f'a value of {int(size)} bytes')
         self._wanted = None  # a second one would be too many

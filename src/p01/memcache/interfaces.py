@@ -430,7 +430,7 @@ class IMemcacheWriter(Interface):
     def getOrCreate(key, factory, lifetime=None, grace=None, dependencies=()):
         """Return the value of `key`, or what ``factory()`` returns.
 
-        What it returns is pickled and stored, for `lifetime` seconds (see
+        What it returns is serialized and stored, for `lifetime` seconds (see
         `set`). One caller computes it, among all threads of all processes
         that share the cache, and the others wait for it. Whoever has waited
         for the client's time-out computes it, too, and what is ready first is
@@ -464,8 +464,9 @@ class IMemcacheWriter(Interface):
         time, and those who wait for it get what it returned.
 
         A factory that asks for its own key is a ``RuntimeError``, one that
-        cannot be called a ``TypeError``, and a value that cannot be pickled a
-        ``SerializationError``.
+        cannot be called a ``TypeError``, and a value that cannot be serialized
+        a ``SerializationError``. One that is larger than `maxValueSize` is
+        returned and not stored, so each caller computes it.
 
         The right to compute is lent by memcached 1.6, with its meta commands;
         to older servers, and proxies, a claim is added in the key's place.

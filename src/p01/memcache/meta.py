@@ -10,12 +10,12 @@ section "Meta Commands" of memcached's ``doc/protocol.txt``.
 
 import re
 
-from p01.memcache.errors import ProtocolError
 from p01.memcache.protocol import MAX_LINE
 from p01.memcache.protocol import check_key
 from p01.memcache.protocol import check_unique
 from p01.memcache.protocol import one_of
 from p01.memcache.protocol import read_block
+from p01.memcache.protocol import unasked
 from p01.memcache.protocol import unexpected
 
 
@@ -48,7 +48,7 @@ def read_leased(reader, key):
         raise unexpected(line)
     size, flags, unique, named, marks = match.groups()
     if named != key:
-        raise ProtocolError(f'a value that was not asked for: {named!r}')
+        raise unasked(named)
     check_unique(unique)
     data = read_block(reader, int(size))
     win = b'W' in marks or (False if b'Z' in marks else None)

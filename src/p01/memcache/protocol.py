@@ -171,6 +171,11 @@ def unexpected(line):
     return ProtocolError(f'unexpected reply: {text!r}')
 
 
+def unasked(key):
+    """Return the error that a value of that key is, not of the wanted one."""
+    return ProtocolError(f'a value that was not asked for: {key[:80]!r}')
+
+
 def read_values(reader, keys, found):
     """Put what the server has of `keys` into the dict `found`.
 
@@ -183,7 +188,7 @@ def read_values(reader, keys, found):
             raise unexpected(line)
         key, flags, size = match.groups()
         if key not in keys or key in found:
-            raise ProtocolError(f'a value that was not asked for: {key!r}')
+            raise unasked(key)
         found[key] = read_block(reader, int(size)), int(flags)
     return found
 
@@ -201,7 +206,7 @@ def read_unique(reader, key):
         raise unexpected(line)
     named, flags, size, unique = match.groups()
     if named != key:
-        raise ProtocolError(f'a value that was not asked for: {named!r}')
+        raise unasked(named)
     check_unique(unique)
     data = read_block(reader, int(size))
     line = reader.readline(MAX_LINE)

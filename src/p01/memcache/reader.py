@@ -29,7 +29,8 @@ class Reader:
 
     def readline(self, limit):
         """Return a line with its end, or without one after `limit` bytes."""
-        end = self._data.find(b'\n', self._start) + 1
+        start = self._start
+        end = self._data.find(b'\n', start, start + limit) + 1
         while not end:
             rest = self._data[self._start:]
             if len(rest) >= limit:
@@ -37,7 +38,7 @@ class Reader:
                 break
             self._data = rest + self._receive(SIZE)
             self._start = 0
-            end = self._data.find(b'\n', len(rest)) + 1
+            end = self._data.find(b'\n', len(rest), limit) + 1
         line = self._data[self._start:end]
         self._start = end
         return line

@@ -24,7 +24,7 @@ def of(found, server):
 def parse(token):
     """Return the number and the server's name."""
     if isinstance(token, str):
-        unique, at, server = token.partition('@')
+        unique, at, server = str.partition(token, '@')
         if (at and unique.isascii() and unique.isdigit()
                 and len(unique) <= 20 and int(unique) <= MAX_NUMBER):
             return int(unique), server

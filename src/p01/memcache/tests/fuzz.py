@@ -1,0 +1,759 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Broken replies for the parser, and a second parser that knows better.
+
+The second one, the models, is written in another way, for data that is all
+there. For each input both must agree: about the value, or the error, and
+about where the reply ends. See `examine`.
+
+The command ``bin/fuzz`` makes the inputs: with ``--mutations`` it changes
+valid replies at random, with ``--seconds`` atheris changes them, which is
+guided by the code that they reach.
+"""
+
+import argparse
+import contextlib
+import importlib.util
+import io
+import os
+import pathlib
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import traceback
+from functools import partial
+from typing import NamedTuple
+
+from p01.memcache import client
+from p01.memcache import meta
+from p01.memcache import protocol
+from p01.memcache import reader
+from p01.memcache import stamp
+from p01.memcache import token
+from p01.memcache.errors import ClientError
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ProtocolError
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ServerBusy
+from p01.memcache.errors import ServerError
+from p01.memcache.errors import UnreadableValue
+
+
+# What is asked for; one of them is the beginning of another.
+KEY = b'key'
+KEYS = KEY, b'k', b'a:longer/key'
+
+# Seconds for one input, which takes microseconds.
+LIMIT = 10
+
+# Bytes of an input, a line that is too long among them.
+LONGEST = 4096
+
+# What a server can make us read that is no part of a reply.
+AHEAD = protocol.MAX_LINE + reader.SIZE
+
+# Seconds for the command to start and end what it runs.
+PATIENCE = 60
+
+# What the parser is made of: atheris watches which lines of it are reached.
+PARSER = client, meta, protocol, reader, stamp, token
+
+
+# The models
+
+
+class Text:
+    """A reply whose bytes are all there."""
+
+    def __init__(self, data):
+        self.data = data
+        self.place = 0
+
+    def line(self):
+        line, end, _ = self.data[self.place:].partition(b'\n')
+        if len(line + end) > protocol.MAX_LINE or (
+                not end and len(line) == protocol.MAX_LINE):
+            raise ProtocolError('too long')
+        if not end:
+            raise ReceiveError('cut')
+        if not line.endswith(b'\r'):
+            raise ProtocolError('a bad end')
+        self.place += len(line + end)
+        return line[:-1]
+
+    def block(self, size):
+        if size > protocol.MAX_VALUE:
+            raise ProtocolError('too large')
+        start, self.place = self.place, self.place + size + 2
+        if self.place > len(self.data):
+            self.place = len(self.data)
+            raise ReceiveError('cut')
+        if self.data[self.place - 2:self.place] != b'\r\n':
+            raise ProtocolError('a bad end')
+        return self.data[start:start + size]
+
+
+def refuse(line):
+    for beginning, kind in (
+            (b'SERVER_ERROR ', ServerError),
+            (b'ERROR Too many open connections', ServerBusy),
+            (b'CLIENT_ERROR ', ClientError)):
+        if line[:len(beginning)] == beginning:
+            raise kind(line)
+    raise (ClientError if line == b'ERROR' else ProtocolError)(line)
+
+
+def is_number(word, digits=20):
+    return 0 < len(word) <= digits and not word.strip(b'0123456789')
+
+
+def to_unique(word):
+    if not is_number(word) or int(word) >= 1 << 64:
+        raise ProtocolError(word)
+    return int(word)
+
+
+def is_wrong_value(line, count):
+    """Return whether the line does not begin a value, in so many words."""
+    words = line.split(b' ')
+    return (len(words) != count or words[0] != b'VALUE'
+            or not is_number(words[2], 10) or not is_number(words[3], 10))
+
+
+def model_values(keys, text, found):
+    while (line := text.line()) != b'END':
+        if is_wrong_value(line, 4):
+            refuse(line)
+        _, key, flags, size = line.split(b' ')
+        if key not in keys or key in found:
+            raise ProtocolError(key)
+        found[key] = text.block(int(size)), int(flags)
+    return found
+
+
+def model_unique(text, found):
+    line = text.line()
+    if line == b'END':
+        return None
+    if is_wrong_value(line, 5):
+        refuse(line)
+    _, key, flags, size, unique = line.split(b' ')
+    unique = to_unique(unique)
+    if key != KEY:
+        raise ProtocolError(key)
+    data = text.block(int(size))
+    if (line := text.line()) != b'END':
+        refuse(line)
+    return data, int(flags), unique
+
+
+def model_leased(text, found):
+    line = text.line()
+    if not line.startswith(b'VA '):
+        refuse(line)
+    words = dict(zip(('size', 'f', 'c', 'k'), line.split(b' ')[1:],
+                     strict=False))
+    marks = line.split(b' ')[5:]
+    if (len(words) < 4 or any(mark not in (b'W', b'X', b'Z') for mark in marks)
+            or any(words[name][:1] != name.encode() for name in 'fck')
+            or not is_number(words['size'], 10)
+            or not is_number(words['f'][1:], 10)
+            or words['k'] != b'k' + KEY):
+        raise ProtocolError(line)
+    unique = to_unique(words['c'][1:])
+    data = text.block(int(words['size']))
+    win = True if b'W' in marks else False if b'Z' in marks else None
+    return data, int(words['f'][1:]), unique, win
+
+
+def model_is_leased(text, found):
+    line = text.line()
+    if line == b'EN':
+        return False
+    word, *marks = line.split(b' ')
+    if word != b'HD' or any(mark not in (b'W', b'X', b'Z') for mark in marks):
+        refuse(line)
+    return marks != []
+
+
+def model_number(text, found):
+    line = text.line()
+    if line == b'NOT_FOUND':
+        return None
+    if line == b'CLIENT_ERROR cannot increment or decrement non-numeric value':
+        return False
+    number = line.rstrip(b' ')
+    if not is_number(number) or int(number) >= 1 << 64:
+        refuse(line)
+    return int(number)
+
+
+def model_statistics(text, found):
+    statistics = {}
+    while (line := text.line()) != b'END':
+        if line[:5] != b'STAT ':
+            refuse(line)
+        name, *value = line[5:].decode('utf-8', 'replace').split(' ', 1)
+        statistics[name] = ''.join(value)
+        if len(statistics) > protocol.MAX_STATISTICS:
+            raise ProtocolError('too many')
+    return statistics
+
+
+def model_one_of(outcomes, text, found):
+    line = text.line()
+    if line not in outcomes:
+        refuse(line)
+    return outcomes[line]
+
+
+def model_each(outcomes, text, found):
+    for key in KEYS:
+        try:
+            found[key] = model_one_of(outcomes, text, found)
+        except ServerError as error:
+            found[key] = error
+
+
+# The targets
+
+
+class ClassicHost:
+    """A host of the classic client that has been sent the request already.
+
+    The rest is the one that python-memcached reads from.
+    """
+
+    readline = client._Host.readline
+
+    def __init__(self, reader):
+        self._reader = reader
+
+    def send_cmd(self, command):
+        pass
+
+    def recv(self, size):
+        data = self._reader.read(size)
+        if len(data) < size:
+            raise ReceiveError('the end')  # of a file
+        return data
+
+
+class ClassicClient(client._Client):
+
+    def set_servers(self, servers):
+        self.servers = self.buckets = servers
+
+
+def read_classic(reader):
+    """Have python-memcached read the value of `KEY`."""
+    return ClassicClient([ClassicHost(reader)]).get_multi([KEY])
+
+
+class Target(NamedTuple):
+    """Something that reads a reply, and some replies that it must read.
+
+    ``read(reader, found)`` is asked, and ``model(text, found)`` knows. The
+    ``replies`` are bytes and what they stand for.
+    """
+
+    read: object
+    model: object
+    replies: dict
+
+
+def simple(read, outcomes):
+    """A target that reads one line."""
+    return Target(
+        lambda reader, found: read(reader), partial(model_one_of, outcomes),
+        {line + b'\r\n': value for line, value in outcomes.items()})
+
+
+STORED = {b'STORED': True}
+BLOCK = b'\0END\r\nVALUE key 0 1\r\nx\r\nEND\r\n \xff'
+SIZED = len(BLOCK), BLOCK
+WIDE = b'x' * (protocol.MAX_LINE - len(b'STAT a \r\n'))
+
+TARGETS = {
+    'read_values': Target(
+        lambda reader, found: protocol.read_values(
+            reader, frozenset(KEYS), found),
+        partial(model_values, KEYS), {
+            b'END\r\n': {},
+            b'VALUE key 0 0\r\n\r\nEND\r\n': {KEY: (b'', 0)},
+            b'VALUE key 64 %d\r\n%b\r\nVALUE k 4294967295 3\r\nabc\r\n'
+            b'VALUE a:longer/key 1 2\r\n\r\n\r\nEND\r\n' % SIZED: {
+                KEY: (BLOCK, 64), b'k': (b'abc', 2 ** 32 - 1),
+                b'a:longer/key': (b'\r\n', 1)},
+        }),
+    'read_unique': Target(
+        lambda reader, found: protocol.read_unique(reader, KEY),
+        model_unique, {
+            b'END\r\n': None,
+            b'VALUE key 64 %d 18446744073709551615\r\n%b\r\nEND\r\n' % SIZED:
+                (BLOCK, 64, 2 ** 64 - 1),
+            b'VALUE key 0 0 1\r\n\r\nEND\r\n': (b'', 0, 1),
+        }),
+    'read_block': Target(
+        lambda reader, found: protocol.read_block(reader, 5),
+        lambda text, found: text.block(5),
+        {b'a\r\nbc\r\n': b'a\r\nbc'}),
+    'read_stored': simple(protocol.read_stored, STORED),
+    'read_stored_or_not': simple(
+        protocol.read_stored_or_not, {**STORED, b'NOT_STORED': False}),
+    'read_compared': simple(
+        protocol.read_compared,
+        {**STORED, b'EXISTS': False, b'NOT_FOUND': None}),
+    'read_touched': simple(
+        protocol.read_touched, {b'TOUCHED': True, b'NOT_FOUND': False}),
+    'read_deleted': simple(
+        protocol.read_deleted, {b'DELETED': True, b'NOT_FOUND': False}),
+    'read_ok': simple(protocol.read_ok, {b'OK': True}),
+    'read_no_operation': simple(protocol.read_no_operation, {b'MN': True}),
+    'read_number': Target(
+        lambda reader, found: protocol.read_number(reader),
+        model_number, {
+            b'0\r\n': 0,
+            b'18446744073709551615\r\n': 2 ** 64 - 1,
+            b'9  \r\n': 9,
+            b'NOT_FOUND\r\n': None,
+            b'CLIENT_ERROR cannot increment or decrement non-numeric value'
+            b'\r\n': False,
+        }),
+    'read_each': Target(
+        lambda reader, found: protocol.read_each(
+            reader, KEYS, protocol.read_stored, found),
+        partial(model_each, STORED), {
+            b'STORED\r\nSTORED\r\nSTORED\r\n': None,
+            b'STORED\r\nSERVER_ERROR out of memory\r\nSTORED\r\n': None,
+        }),
+    'read_stats': Target(
+        lambda reader, found: protocol.read_stats(reader),
+        model_statistics, {
+            b'END\r\n': {},
+            b'STAT pid 1\r\nSTAT version 1.6.18 a b\r\nSTAT \xff\r\nSTAT  \r\n'
+            b'END\r\n': {'pid': '1', 'version': '1.6.18 a b', '\ufffd': '',
+                         '': ''},
+            # as long as a line may be
+            b'STAT a %b\r\nEND\r\n' % WIDE: {'a': WIDE.decode()},
+        }),
+    'read_leased': Target(
+        lambda reader, found: meta.read_leased(reader, KEY),
+        model_leased, {
+            b'VA 0 f0 c1 kkey W\r\n\r\n': (b'', 0, 1, True),
+            b'VA 0 f0 c1 kkey Z\r\n\r\n': (b'', 0, 1, False),
+            b'VA %d f64 c18446744073709551615 kkey X Z\r\n%b\r\n' % SIZED:
+                (BLOCK, 64, 2 ** 64 - 1, False),
+            b'VA 3 f4294967295 c2 kkey\r\nabc\r\n':
+                (b'abc', 2 ** 32 - 1, 2, None),
+        }),
+    'read_is_leased': Target(
+        lambda reader, found: meta.read_is_leased(reader),
+        model_is_leased, {
+            b'EN\r\n': False,
+            b'HD\r\n': False,
+            b'HD W\r\n': True,
+            b'HD X Z\r\n': True,
+        }),
+    'read_made_stale': simple(
+        meta.read_made_stale, {b'HD': True, b'EX': False, b'NF': None}),
+    'read_classic': Target(
+        lambda reader, found: read_classic(reader),
+        lambda text, found: model_values([KEY], text, {}), {
+            b'END\r\n': {},
+            b'VALUE key 0 0\r\n\r\nEND\r\n': {KEY: (b'', 0)},
+            b'VALUE key 64 %d\r\n%b\r\nEND\r\n' % SIZED: {KEY: (BLOCK, 64)},
+        }),
+}
+
+
+# The examination
+
+
+def wrong(what, *args):
+    raise AssertionError(what % args) from None
+
+
+class Feed:
+    """Gives a `Reader` the bytes, so many at a time."""
+
+    def __init__(self, data, step):
+        self._data = data
+        self._step = step
+        self.place = 0
+
+    def __call__(self, size):
+        if size > reader.PIECE:
+            wrong('%d bytes would be allocated', size)
+        piece = self._data[self.place:self.place + min(size, self._step)]
+        if not piece:
+            raise ReceiveError('the end')
+        self.place += len(piece)
+        return piece
+
+
+def outcome(read, source):
+    """Return the class of the error or None, the value, and what was found.
+    """
+    found, kind, value = {}, None, None
+    try:
+        value = read(source, found)
+    except MemcacheError as error:
+        # It is written into the log.
+        if not str(error).isprintable():
+            wrong('an error that does not fit on a line: %r', str(error))
+        kind = type(error)
+    # What is left of an error is its class.
+    return kind, value, {
+        key: type(data) if isinstance(data, Exception) else data
+        for key, data in found.items()}
+
+
+def examine_reply(target, data, step):
+    """Have the target read what may be a reply, and something behind it.
+
+    Returns whether it is one. An `AssertionError` tells what is wrong.
+    """
+    text = Text(data)
+    expected = outcome(target.model, text)
+    rest = data[text.place:]
+    # Also behind a refusal the connection is used again.
+    is_whole = expected[0] in (None, ServerError)
+
+    file = io.BytesIO(data)
+    seen = outcome(target.read, file)
+    if seen != expected:
+        wrong('of a file %r was read, and not %r', seen, expected)
+    if is_whole and file.read() != rest:
+        wrong('of a file not %r was left', rest)
+
+    feed = Feed(data, step)
+    stream = reader.Reader(feed)
+
+    def read(stream, found):
+        stream.fill()
+        return target.read(stream, found)
+
+    seen = outcome(read, stream)
+    if seen != expected:
+        wrong('in pieces of %d bytes %r was read, and not %r', step, seen,
+              expected)
+    if feed.place - text.place > AHEAD:
+        wrong('in pieces of %d bytes %d more were read', step,
+              feed.place - text.place)
+    if is_whole:
+        try:
+            left = stream.read(len(rest))
+        except ReceiveError:
+            left = None
+        if left != rest or not stream.is_empty():
+            wrong('in pieces of %d bytes not %r was left', step, rest)
+
+    if is_whole:
+        for cut in text.place - 1, step % text.place:
+            seen, *_ = outcome(target.read, io.BytesIO(data[:cut]))
+            if seen is not ReceiveError:
+                wrong('of only %d bytes %r was made', cut, seen)
+    return expected[0] is None
+
+
+def examine_stamp(data):
+    """Have a stamp taken from in front of the data."""
+    try:
+        versions, rest = stamp.take(data)
+    except UnreadableValue:
+        return False
+    line = data[:len(data) - len(rest)]
+    words = line[:-1].split(b' ')
+    if line[-1:] != b'\n' or b'\n' in line[:-1] or not data.endswith(rest):
+        wrong('a stamp %r was taken', line)
+    if dict(zip(words[::2], words[1::2], strict=True)) != versions:
+        wrong('versions %r were taken from %r', versions, line)
+    for key in versions:
+        if not 0 < len(key) <= 250 or min(key) <= 0x20 or 0x7f in key:
+            wrong('a key %r was taken', key)
+    return True
+
+
+def examine_token(data):
+    """Have a token parsed."""
+    text = data.decode('utf-8', 'replace')
+    number, at, server = text.partition('@')
+    right = (at != '' and is_number(number.encode())
+             and int(number) < 1 << 64)
+    try:
+        parsed = token.parse(text)
+    except ValueError:
+        parsed = None
+    if parsed != ((int(number), server) if right else None):
+        wrong('a token was taken for %r', parsed)
+    return right
+
+
+EXAMINATIONS = [
+    *(partial(examine_reply, target) for target in TARGETS.values()),
+    lambda data, step: examine_stamp(data),
+    lambda data, step: examine_token(data),
+]
+NAMES = [*TARGETS, 'stamp.take', 'token.parse']
+
+# What is valid, for each of them.
+SEEDS = [
+    *(tuple(target.replies) for target in TARGETS.values()),
+    (b'tag:0a4290 0123456789abcdef\ndata', b'k 1 key 2\n\r\n\n'),
+    (b'1@127.0.0.1:11211', b'18446744073709551615@fake'),
+]
+
+
+def examine(data):
+    """Examine an input: which target, the size of a piece, and a reply.
+
+    Returns whether the reply is valid. An `AssertionError`, or any other
+    exception, tells what is wrong.
+    """
+    if len(data) < 2:
+        return False
+    return EXAMINATIONS[data[0] % len(EXAMINATIONS)](
+        data[2:], data[1] or reader.SIZE)
+
+
+def describe(data):
+    """Return two lines: what the input is for, and how to repeat it."""
+    if len(data) < 2:
+        return f'{data!r}, which is no input\n'
+    name, step = NAMES[data[0] % len(NAMES)], data[1] or reader.SIZE
+    return (f'{name}, in pieces of {step} bytes: {data[2:]!r}\n'
+            f'bin/fuzz --input {data.hex()}')
+
+
+# Mutations
+
+
+def flip_bit(data, start, end, word):
+    flipped = bytes(byte ^ 1 << end % 8 for byte in data[start:start + 1])
+    return data[:start] + flipped + data[start + 1:]
+
+
+def replace_number(data, start, end, word):
+    parts = re.split(rb'(\d+)', data)
+    if len(parts) > 1:
+        parts[1 + 2 * (start % (len(parts) // 2))] = word
+    return b''.join(parts)
+
+
+# Each makes another reply of one, from a piece of it and a word.
+EDITS = (
+    flip_bit,
+    replace_number,
+    lambda data, start, end, word: data[:start] + data[end:],
+    lambda data, start, end, word: data[:end] + data[start:],
+    lambda data, start, end, word: data[:start] + word + data[start:],
+    lambda data, start, end, word: data[:start] + word + data[end:],
+    lambda data, start, end, word: data[:start],
+    lambda data, start, end, word: data + word,
+)
+
+NUMBERS = (
+    b'0', b'1', b'9', b'-1', b'+1', b'1e3', b'0x1', b'\xd9\xa1', b'4294967296',
+    b'1073741824', b'1073741825', b'8589934592', b'9' * 10, b'9' * 11,
+    b'9' * 20, b'9' * 21, b'18446744073709551615', b'18446744073709551616',
+    b'0' * 19 + b'1')
+
+WORDS = (
+    *NUMBERS, b'\r\n', b'\n', b'\r', b' ', b'\0', b'\xff', b'@', b'-',
+    b'VALUE ', b'VALUE key 0 1\r\nx\r\n', b'VALUE other 0 1\r\nx\r\n', b'END',
+    b'STAT ', b'STAT a 1\r\n', b'VA ', b'HD', b'EN', b' W', b' X', b' Z',
+    b' f0', b' c1', b' kkey', b'key', b'k', b'STORED\r\n', b'NOT_FOUND\r\n',
+    b'ERROR\r\n',
+    b'SERVER_ERROR out of memory\r\n', b'SERVER_ERROR \x1b[2J',
+    b'CLIENT_ERROR line too long\r\n', b'ERROR Too many open connections\r\n',
+    b'x' * 250, b' ' * 300, b'x' * protocol.MAX_LINE,
+    *sorted({reply for replies in SEEDS for reply in replies}))
+
+
+def mutate(chance):
+    """Return an input, made of a valid one by some edits."""
+    target = chance.randrange(len(SEEDS))
+    data = chance.choice(SEEDS[target])
+    for _ in range(chance.randrange(5)):
+        # Most pieces are short, as what matters in a reply is.
+        start = chance.randrange(len(data) + 1)
+        end = min(start + chance.choice((1, 1, 2, 5, 50)), len(data))
+        word = chance.choice(chance.choice((NUMBERS, WORDS)))
+        data = chance.choice(EDITS)(data, start, end, word)
+    step = chance.choice((0, 1, 2, chance.randrange(256)))
+    return bytes((target, step)) + data
+
+
+class TooSlow(BaseException):
+    """An input was not examined in time."""
+
+
+@contextlib.contextmanager
+def limited():
+    """Yield a function that examines an input, and does not wait for ever."""
+    def interrupt(*args):
+        raise TooSlow(f'not examined within {LIMIT} s')
+
+    def limited_examine(data):
+        signal.setitimer(signal.ITIMER_REAL, LIMIT)
+        return examine(data)
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        yield limited_examine
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+def try_mutations(count, seed):
+    """Return what was found, or None, and how many inputs were valid."""
+    chance, valid = random.Random(seed), 0
+    with limited() as limited_examine:
+        for _ in range(count):
+            data = mutate(chance)
+            try:
+                valid += limited_examine(data)
+            except (Exception, TooSlow):
+                return data, valid
+    return None, valid
+
+
+# atheris
+
+# It must see the parser before anybody else has imported it.
+CHILD = '''\
+import sys
+import atheris
+with atheris.instrument_imports(include=sys.argv.pop(1).split(',')):
+    from p01.memcache.tests import fuzz
+atheris.Setup(sys.argv, fuzz.examine)
+atheris.Fuzz()
+'''
+
+
+def has_atheris():
+    return importlib.util.find_spec('atheris') is not None
+
+
+def try_guided(seconds, seed):
+    """Return what was found, or None, and how many inputs were tried.
+
+    A RuntimeError tells why it was not done.
+    """
+    with contextlib.ExitStack() as stack:
+        folder = pathlib.Path(
+            stack.enter_context(tempfile.TemporaryDirectory()))
+        corpus = folder / 'corpus'
+        corpus.mkdir()
+        for target, replies in enumerate(SEEDS):
+            for number, reply in enumerate(replies):
+                (corpus / f'{target}-{number}').write_bytes(
+                    bytes((target, number)) + reply)
+        words = folder / 'words'
+        words.write_text(''.join(
+            '"{}"\n'.format(''.join(f'\\x{byte:02x}' for byte in word))
+            for word in WORDS))
+        output = stack.enter_context(open(folder / 'output', 'w+b'))
+        # It ends its process itself, so it gets one of its own.
+        child = stack.enter_context(subprocess.Popen(
+            (sys.executable, '-P', '-c', CHILD,
+             ','.join(module.__name__ for module in PARSER),
+             f'-max_total_time={seconds}', f'-seed={seed}',
+             f'-max_len={LONGEST}', f'-timeout={LIMIT}',
+             '-rss_limit_mb=512', '-print_final_stats=1', f'-dict={words}',
+             f'-artifact_prefix={folder}/found-', str(corpus)),
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+            stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT))
+        stack.callback(child.kill)
+        try:
+            status = child.wait(seconds + LIMIT + PATIENCE)
+        except subprocess.TimeoutExpired:
+            status = 'of no kind: it did not end'
+        output.seek(0)
+        said = output.read().decode(errors='replace')
+        found = [file.read_bytes() for file in folder.glob('found-*')]
+    tried = [line.split()[1] for line in said.splitlines()
+             if line.startswith('stat::number_of_executed_units:')]
+    if not found and (status != 0 or not tried):
+        raise RuntimeError(f'atheris ended with status {status}:\n{said}')
+    return found[0] if found else None, int((tried or [0])[0])
+
+
+# The command
+
+
+def number(text):
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog='fuzz', description='Has the parser read replies that no server'
+        ' should send, and compares what it makes of them with what a second,'
+        ' simple parser does. The exit status is 1 if they differ, and what'
+        ' they differ about is printed, with the arguments that repeat it.')
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument(
+        '--seconds', metavar='N', type=number, default=60,
+        help='so long, guided by the code that the replies reach (default:'
+        ' 60; needs atheris, the extra "fuzz" of the package)')
+    what.add_argument(
+        '--mutations', metavar='N', type=number,
+        help='so many valid replies, changed at random (a million takes about'
+        ' a minute)')
+    what.add_argument(
+        '--input', metavar='HEX', type=bytes.fromhex,
+        help='this one, that was found before')
+    parser.add_argument(
+        '--seed', metavar='N', type=number,
+        help='a number by which the same is tried as with it before')
+    return parser.parse_args(arguments)
+
+
+def report(data):
+    """Print what is wrong about an input. Returns the exit status."""
+    with limited() as limited_examine:
+        try:
+            limited_examine(data)
+        except (Exception, TooSlow):
+            print(f'Found: {describe(data)}\n{traceback.format_exc()}')
+            return 1
+    print(f'Nothing is wrong with {describe(data)}')
+    return 0
+
+
+def main(arguments=None):
+    given = parse_arguments(arguments)
+    if given.input is not None:
+        return report(given.input)
+    seed = given.seed or random.randrange(1, 2 ** 31)
+    if given.mutations:
+        print(f'{given.mutations} mutated replies, --seed {seed}', flush=True)
+        found, valid = try_mutations(given.mutations, seed)
+        tried = f'{valid} of them valid'
+    elif has_atheris():
+        print(f'{given.seconds} seconds of atheris, --seed {seed}', flush=True)
+        found, tried = try_guided(given.seconds, seed)
+        tried = f'{tried} inputs tried'
+    else:
+        print('--seconds needs atheris: install p01.memcache[fuzz] where there'
+              ' is one (Linux on x86_64), or try --mutations', file=sys.stderr)
+        return 2
+    if found is not None:
+        # It may have been a matter of time, or of memory.
+        report(found)
+    print(f'{tried}, {"nothing" if found is None else "something"} found')
+    return 0 if found is None else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

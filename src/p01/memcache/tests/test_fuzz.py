@@ -1,0 +1,207 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The command that attacks the parser, and that it does find what is wrong."""
+
+import contextlib
+import io
+import random
+import re
+import sys
+import unittest
+from unittest import mock
+
+from p01.memcache import meta
+from p01.memcache import protocol
+from p01.memcache import reader
+from p01.memcache import stamp
+from p01.memcache import token
+from p01.memcache.errors import ProtocolError
+from p01.memcache.tests import fuzz
+
+
+def run(*arguments):
+    """Return the exit status of the command, and what it prints."""
+    output = io.StringIO()
+    with (contextlib.redirect_stdout(output),
+          contextlib.redirect_stderr(output)):
+        try:
+            status = fuzz.main(arguments)
+        except SystemExit as end:
+            status = end.code
+    return status, output.getvalue()
+
+
+class TargetTest(unittest.TestCase):
+
+    def test_all_that_reads_a_reply(self):
+        names = {name for module in (protocol, meta) for name in vars(module)
+                 if name.startswith('read_')}
+        self.assertEqual(names, set(fuzz.TARGETS) - {'read_classic'})
+
+    def test_valid_replies(self):
+        for number, target in enumerate(fuzz.TARGETS.values()):
+            for reply, value in target.replies.items():
+                kind, seen, _ = fuzz.outcome(target.read, io.BytesIO(reply))
+                self.assertEqual((kind, seen), (None, value))
+                for step in range(1, 12):
+                    for rest in b'', b'\r\n', b'END\r\n', reply:
+                        data = bytes((number, step)) + reply + rest
+                        self.assertTrue(fuzz.examine(data), data)
+
+    def test_other_seeds(self):
+        for number in range(len(fuzz.TARGETS), len(fuzz.SEEDS)):
+            for seed in fuzz.SEEDS[number]:
+                self.assertTrue(fuzz.examine(bytes((number, 0)) + seed))
+
+    def test_any_bytes(self):
+        for data in b'', b'\0', b'\0\0', bytes(range(256)):
+            self.assertFalse(fuzz.examine(data))
+
+    def test_mutations_of_all_kinds(self):
+        chance, valid, all_of = random.Random(1), set(), set()
+        for _ in range(5000):
+            data = fuzz.mutate(chance)
+            all_of.add(data[0])
+            if fuzz.examine(data):
+                valid.add(data[0])
+        self.assertEqual(all_of, set(range(len(fuzz.SEEDS))))
+        self.assertEqual(valid, all_of)
+
+
+class FaultyReader(reader.Reader):
+    """It forgets what is behind a block of 5 bytes."""
+
+    def read(self, size):
+        data = super().read(size)
+        if size == 5 and not self.is_empty():
+            self.fill()
+        return data
+
+
+class FaultTest(unittest.TestCase):
+    """Faults that are put into the parser are found, at once."""
+
+    def assertFound(self, name=None, examined=30000):
+        found, _ = fuzz.try_mutations(examined, 1)
+        self.assertIsNotNone(found)
+        if name is not None:
+            self.assertEqual(fuzz.NAMES[found[0]], name)
+        status, output = run('--input', found.hex())
+        self.assertEqual(status, 1)
+        self.assertIn('Traceback', output)
+        self.assertIn(f'bin/fuzz --input {found.hex()}\n', output)
+        return output
+
+    def patch(self, place, name, value):
+        self.enterContext(mock.patch.object(place, name, value))
+
+    def test_none(self):
+        self.assertIsNone(fuzz.try_mutations(3000, 1)[0])
+
+    def test_a_number_that_is_too_large(self):
+        self.patch(protocol, 'MAX_NUMBER', 10 ** 20)
+        self.assertFound()
+
+    def test_a_value_that_does_not_end(self):
+        self.patch(
+            protocol, 'read_block',
+            lambda reader, size: reader.read(size + 2)[:-2])
+        self.assertFound()
+
+    def test_bytes_that_are_left_over(self):
+        self.patch(reader, 'Reader', FaultyReader)
+        self.assertFound('read_block')
+
+    def test_an_announced_size_is_allocated(self):
+        def read(self, size):
+            if size == 5:
+                self._receive(1 << 30)
+            return super(Greedy, self).read(size)
+
+        Greedy = type('Greedy', (reader.Reader,), {'read': read})
+        self.patch(reader, 'Reader', Greedy)
+        self.assertIn('would be allocated', self.assertFound('read_block'))
+
+    def test_another_exception(self):
+        self.patch(protocol, '_parse_number', lambda line: line.split()[:0])
+        self.assertFound('read_number')
+
+    def test_an_error_of_two_lines(self):
+        self.patch(
+            protocol, 'unexpected', lambda line: ProtocolError('a\nb'))
+        self.assertIn('does not fit', self.assertFound())
+
+    def test_a_key_of_a_stamp(self):
+        self.patch(stamp.protocol, 'is_key', lambda key: True)
+        self.assertFound('stamp.take')
+
+    def test_a_token(self):
+        self.patch(token, 'MAX_NUMBER', 2 ** 70)
+        self.assertFound('token.parse')
+
+    def test_no_end(self):
+        def read_for_ever(reader):
+            while True:
+                pass
+
+        self.patch(fuzz, 'LIMIT', 0.01)
+        self.patch(protocol, 'read_stats', read_for_ever)
+        output = self.assertFound('read_stats')
+        self.assertIn('not examined within 0.01 s', output)
+
+
+class CommandTest(unittest.TestCase):
+
+    def test_mutations(self):
+        status, output = run('--mutations', '100', '--seed', '5')
+        self.assertEqual(status, 0)
+        self.assertRegex(
+            output, r'\A100 mutated replies, --seed 5\n'
+            r'\d+ of them valid, nothing found\n\Z')
+        self.assertEqual(run('--mutations', '100', '--seed', '5')[1], output)
+
+    def test_found(self):
+        with mock.patch.object(protocol, 'MAX_NUMBER', 10 ** 20):
+            status, output = run('--mutations', '30000', '--seed', '1')
+        self.assertEqual(status, 1)
+        self.assertIn('Found: ', output)
+        self.assertIn('something found\n', output)
+
+    def test_nothing_wrong(self):
+        status, output = run('--input', '0b01')
+        self.assertEqual(status, 0)
+        self.assertIn('Nothing is wrong', output)
+
+    def test_without_atheris(self):
+        with mock.patch.dict(sys.modules, {'atheris': None}):
+            status, output = run('--seconds', '1')
+        self.assertEqual(status, 2)
+        self.assertIn('p01.memcache[fuzz]', output)
+        self.assertIn('--mutations', output)
+
+    def test_wrong_arguments(self):
+        for arguments in (
+                ['--seconds', '0'], ['--seconds', '-1'], ['--seconds', 'x'],
+                ['--mutations', '0'], ['--input', 'x'], ['x'],
+                ['--seconds', '1', '--mutations', '1']):
+            with self.subTest(arguments):
+                status, output = run(*arguments)
+                self.assertEqual(status, 2)
+                self.assertIn('usage: ', output)
+
+
+class LongTest(unittest.TestCase):
+    """Some seconds of it; the command has no limit."""
+
+    level = 2
+
+    def test_mutations(self):
+        status, output = run('--mutations', '100000', '--seed', '1')
+        self.assertEqual(status, 0, output)
+
+    @unittest.skipUnless(fuzz.has_atheris(), 'there is no atheris')
+    def test_guided(self):
+        status, output = run('--seconds', '5', '--seed', '1')
+        self.assertEqual(status, 0, output)
+        [tried] = re.findall(r'\n(\d+) inputs tried, nothing found\n', output)
+        self.assertGreater(int(tried), 1000)
