@@ -171,9 +171,9 @@ def unexpected(line):
     return ProtocolError(f'unexpected reply: {text!r}')
 
 
-def unasked(key):
+def unasked(named):
     """Return the error that a value of that key is, not of the wanted one."""
-    return ProtocolError(f'a value that was not asked for: {key[:80]!r}')
+    return ProtocolError(f'a value that was not asked for: {named[:80]!r}')
 
 
 def read_values(reader, keys, found):
