@@ -12,7 +12,7 @@ import enum
 import functools
 import importlib
 import pickle
-import pickletools
+import types
 from _compat_pickle import IMPORT_MAPPING
 from _compat_pickle import NAME_MAPPING
 from io import BytesIO
@@ -20,14 +20,13 @@ from io import BytesIO
 from p01.memcache.errors import ForbiddenGlobal
 
 
-# The types of plain data that pickle has no opcodes for, and what the older
-# pickle protocols make instances with. These call nothing but classes, and
-# those were looked up here.
+# The types of plain data: pickle has no opcodes for some, and the older of its
+# protocols name them to make instances of their subclasses; and what these do
+# that with. It calls nothing but classes, and those were looked up here.
 _STANDARD = {
-    ('builtins', name): kind for name, kind in (
-        ('bytearray', bytearray), ('complex', complex),
-        ('frozenset', frozenset), ('object', object), ('range', range),
-        ('set', set), ('slice', slice))
+    ('builtins', kind.__name__): kind for kind in (
+        bool, bytearray, bytes, complex, dict, float, frozenset, int, list,
+        object, range, set, slice, str, tuple)
 } | {
     ('copyreg', '_reconstructor'): copyreg._reconstructor,
     ('copyreg', '__newobj__'): copyreg.__newobj__,
@@ -45,6 +44,10 @@ def _encode(text, encoding='latin1'):
 # A flag of the types that cannot be changed, as those written in C.
 _IMMUTABLE = 1 << 8
 
+# What a pickle did not make, wherever it has it from.
+_SHARED = (
+    type, enum.Enum, types.FunctionType, types.MethodType, types.ModuleType)
+
 
 class Allowed:
     """A list of modules and names, see `IMemcacheClient.allow`.
@@ -59,11 +62,9 @@ class Allowed:
     def loads(self, data):
         """Return what the pickle stands for, or raise `ForbiddenGlobal`."""
         if copyreg._inverted_registry:
-            # An extension that was used before is found without being asked
-            # for by its name.
-            for opcode, number, _ in pickletools.genops(data):
-                if opcode.name.startswith('EXT'):
-                    raise ForbiddenGlobal(f'extension {number}')
+            # An extension that was used before is found by that of C without
+            # being asked for by its name.
+            return _CarefulUnpickler(BytesIO(data), self.find).load()
         if self._signed:
             return _Unpickler(BytesIO(data), self.find).load()
         try:
@@ -91,7 +92,10 @@ class Allowed:
             return self._get
         path = f'{module}.{name}'
         if path in self._names:
-            return _resolve(module, name)
+            found = _resolve(module, name)
+            # A name in the list may be a module's: that is not for itself.
+            if not isinstance(found, types.ModuleType):
+                return found
         if module in self._names:
             found = _resolve(module, name)
             # Not what the module has imported, nor what can be called.
@@ -101,15 +105,13 @@ class Allowed:
         raise ForbiddenGlobal(path)
 
     def _get(self, owner, name):
-        """What members of an enum and methods of a class are pickled as."""
+        """What is in a class is pickled as: members, methods, classes."""
         if isinstance(owner, type) and isinstance(name, str):
             if (isinstance(owner, enum.EnumMeta)
                     and name in owner.__members__):
                 return owner.__members__[name]
-            path = f'{owner.__module__}.{owner.__qualname__}.{name}'
-            if path in self._names:
-                return getattr(owner, name)
-            raise ForbiddenGlobal(path)
+            return self.find(
+                owner.__module__, f'{owner.__qualname__}.{name}')
         raise ForbiddenGlobal('builtins.getattr')
 
 
@@ -144,9 +146,12 @@ class _CarefulUnpickler(pickle._Unpickler):
         self._found.append(self._find(module, name))
         return self._found[-1]
 
+    def get_extension(self, code):
+        raise ForbiddenGlobal(f'extension {code}')
+
     def load_build(self):
         changed = self.stack[-2]
-        if isinstance(changed, (type, enum.Enum)) or any(
+        if isinstance(changed, _SHARED) or any(
                 changed is found for found in self._found):
             raise ForbiddenGlobal(f'to change {changed!r:.100}')
         super().load_build()

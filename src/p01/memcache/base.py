@@ -517,7 +517,13 @@ class BaseClient(Configured):
         name = type(error).__name__
         with self._setting:
             self._unread[name] = self._unread.get(name, 0) + 1
-        notify(UnreadableValueEvent(self, key, error))
+        try:
+            notify(UnreadableValueEvent(self, key, error))
+        except Exception:
+            # The listener's trouble, not that of the caller of `query`.
+            logger.exception(
+                'memcache key %s: a listener failed to hear that it is not'
+                ' readable', builtKey)
 
     # Changing
 

@@ -43,6 +43,9 @@ def make(client):
     return Codec(wrap(serializer), wrap(_Bytes()), most)
 
 
+_OWN = PickleSerializer, JSONSerializer, SignedSerializer
+
+
 def _find(named):
     if not isinstance(named, str):
         return named
@@ -111,6 +114,10 @@ class _Foreign:
 
     def __init__(self, serializer):
         self._serializer = serializer
+        # One of ours, as an object, marks its values itself.
+        self._reserved = (
+            flags.STAMPED | flags.CLAIM if isinstance(serializer, _OWN)
+            else flags.OURS)
 
     def dumps(self, key, obj):
         refuse(obj)
@@ -124,7 +131,7 @@ class _Foreign:
             raise SerializationError(
                 f'serializer {self._serializer!r}: it returned'
                 f' {type(data).__name__}, not bytes')
-        if type(made) is not int or made & flags.OURS or (
+        if type(made) is not int or made & self._reserved or (
                 not 0 <= made <= flags.MOST):
             raise SerializationError(
                 f'serializer {self._serializer!r}: the flags {made!r} are not'
@@ -132,6 +139,6 @@ class _Foreign:
         return result
 
     def loads(self, key, data, found):
-        if found & flags.OURS:
+        if found & self._reserved:
             raise UnreadableValue(f'unknown flags {found}')
         return self._serializer.loads(key, data, found)

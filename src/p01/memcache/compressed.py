@@ -91,6 +91,9 @@ def _from_zstd(data, most):
         if size > most:
             raise ValueTooLarge(
                 f'decompressed, it exceeds maxValueSize {most}')
+        if size < 1:
+            # What we compress does; of others, more could follow unseen.
+            raise UnreadableValue('zstd: it does not tell its size')
         value = zstandard.ZstdDecompressor().decompress(
             data, max_output_size=most, allow_extra_data=False)
     except zstandard.ZstdError as error:

@@ -34,7 +34,8 @@ import traceback
 def describe(error):
     """Return an exception in words, whoever has written them."""
     # Of any exception, even of one that cannot be turned into a str.
-    told = str(traceback.TracebackException.from_exception(error))
+    told = str(traceback.TracebackException(
+        type(error), error, None, compact=True))
     return _printable(f'{type(error).__name__}: {" ".join(told.split())}')
 
 

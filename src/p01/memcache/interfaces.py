@@ -170,10 +170,10 @@ class IMemcacheReader(Interface):
         description=(
             'What pickles may name, anything else is a miss: modules '
             '("shop.model"), for the classes that are defined in them, or '
-            'names ("shop.model.Item", "shop.model.load", '
-            '"zoneinfo.ZoneInfo._unpickle"). None, bool, int, float, complex, '
-            'str, bytes, bytearray, tuple, list, dict, set, frozenset, range '
-            'and slice are always allowed. With None every pickle is read.'),
+            'names ("shop.model.Item", "shop.model.load"). None, bool, int, '
+            'float, complex, str, bytes, bytearray, tuple, list, dict, set, '
+            'frozenset, range and slice are always allowed. With None every '
+            'pickle is read.'),
         value_type=schema.DottedName(),
         required=False,
         default=None)
@@ -744,7 +744,11 @@ class IInvalidateCacheEvent(Interface):
 
 
 class IUnreadableValueEvent(Interface):
-    """A stored value could not be read. It was a miss."""
+    """A stored value could not be read. It was a miss.
+
+    It is notified in the thread that found out, which waits for the handlers.
+    What one of them raises is logged.
+    """
 
     client = Attribute('The client.')
 

@@ -4,6 +4,7 @@
 
 import json
 import math
+import reprlib
 
 from zope.interface import implementer
 
@@ -16,6 +17,7 @@ from p01.memcache.proxied import refuse
 
 
 _SIMPLE = frozenset((str, int, bool, type(None)))
+_SHORT = _SIMPLE - {int}
 
 
 class _Refused(Exception):
@@ -24,18 +26,24 @@ class _Refused(Exception):
     place = ''
 
 
-def _check(obj):
+def _check(obj, simple=_SIMPLE):
     """Raise `_Refused` for the first part that JSON does not hold.
 
     A tuple, for example, would come back as a list, and 1 as a key as '1'.
     """
     kind = type(obj)
-    if kind in _SIMPLE or kind is float and math.isfinite(obj):
+    if kind in simple or kind is float and math.isfinite(obj):
+        return
+    if kind is int:
+        try:
+            str(obj)
+        except ValueError as error:
+            raise _Refused(describe(error)) from None
         return
     if kind is dict:
         for name in obj:
             if type(name) is not str:
-                raise _Refused(f'its key {name!r:.100} is not a str')
+                raise _Refused(f'its key {reprlib.repr(name)} is not a str')
     elif kind is not list:
         try:
             refuse(obj)
@@ -48,8 +56,8 @@ def _check(obj):
     try:
         for place, part in (  # noqa: B007
                 obj.items() if kind is dict else enumerate(obj)):
-            if type(part) not in _SIMPLE:
-                _check(part)
+            if type(part) not in simple:
+                _check(part, simple)
     except _Refused as refused:
         refused.place = f'[{place!r:.100}]{refused.place}'
         raise
@@ -62,15 +70,18 @@ class JSONSerializer:
     def dumps(self, key, obj):
         try:
             _check(obj)
-            text = json.dumps(obj, ensure_ascii=False, separators=(',', ':'))
+            try:
+                text = json.dumps(
+                    obj, ensure_ascii=False, separators=(',', ':'))
+            except ValueError:
+                _check(obj, _SHORT)  # an int of thousands of digits
+                raise
         except _Refused as refused:
             raise SerializationError(
                 f'value{refused.place}: {refused}') from None
         except RecursionError:
             raise SerializationError(
                 'value: it contains itself, or is nested too deep') from None
-        except ValueError as error:  # an int of thousands of digits
-            raise SerializationError(f'value: {describe(error)}') from error
         return text.encode('utf-8', 'surrogatepass'), flags.JSON
 
     def loads(self, key, data, found):

@@ -8,11 +8,12 @@ from p01.memcache import pickled
 from p01.memcache.errors import SerializationError
 from p01.memcache.proxied import Proxy
 from p01.memcache.proxied import bare
+from p01.memcache.proxied import removeSecurityProxy
 
 
 def build(key, namespace, protocol):
-    if type(key) is Proxy:
-        key = bare(key)
+    while type(key) is Proxy:
+        key = removeSecurityProxy(key)
     if isinstance(key, str):
         base = str.encode(key)
     elif isinstance(key, bytes):

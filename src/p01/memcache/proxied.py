@@ -21,14 +21,23 @@ except ImportError:
 
 
 def bare(key):
-    """Return a key without the security proxies around it and within it."""
+    """Return a key without the security proxies around it and within it.
+
+    What has none in it stays the same object: a pickle tells what is in it
+    twice from what is equal.
+    """
     while type(key) is Proxy:
         key = removeSecurityProxy(key)
     kind = type(key)
-    if kind in (tuple, list, set, frozenset):
-        return kind(map(bare, key))
     if kind is dict:
-        return {bare(name): bare(value) for name, value in key.items()}
+        items = [*key.items()]
+        found = bare(items)
+        return key if found is items else dict(found)
+    if kind in (tuple, list, set, frozenset):
+        parts = list(map(bare, key))
+        if any(part is not former
+               for part, former in zip(parts, key, strict=True)):
+            return kind(parts)
     return key
 
 

@@ -36,10 +36,12 @@ def read_file(name, path):
         with open(path, encoding='utf-8-sig') as file:
             text = file.read(_MOST + 1)
     except UnicodeDecodeError:
-        raise ValueError(f'{name} {path!r}: it is not UTF-8') from None
+        text = None  # that error has all of it
     except (OSError, ValueError) as error:
         reason = getattr(error, 'strerror', None) or error
         raise ValueError(f'{name} {path!r}: {reason}') from None
+    if text is None:
+        raise ValueError(f'{name} {path!r}: it is not UTF-8')
     if len(text) > _MOST:
         raise ValueError(
             f'{name} {path!r}: it has more than {_MOST} characters')

@@ -534,6 +534,19 @@ class ClientContract:
 
     # what cannot be read
 
+    def test_a_listener_that_fails(self):
+        def fail(event):
+            raise RuntimeError('listener')
+
+        zope.event.subscribers.append(fail)
+        self.addCleanup(zope.event.subscribers.remove, fail)
+        self.plant('key', b'no pickle')
+        with self.assertLogs('p01.memcache', 'ERROR') as logged:
+            self.assertMiss('key')
+        self.assertIn('RuntimeError: listener', logged.output[0])
+        self.assertEqual(self.client.getOrCreate('key', lambda: 1), 1)
+        self.assertEqual(self.client.getUnreadable(), {'UnreadableValue': 2})
+
     def assertUnreadable(self, key):
         self.events.clear()
         self.assertMiss(key)
