@@ -3,17 +3,25 @@
 """A scenario about values, and the clients that it is asked of.
 
 A subclass of `Scenario` has the tests. It is asked of the fakes
-(`FakeMixin`), and of the real clients on a layer's server (`ServerMixin`).
+(`FakeMixin`), and of the real clients on a layer's server (`ServerMixin`);
+`cases` makes a ``TestCase`` for each of them.
 """
 
+import unittest
 from unittest import mock
 
 import zope.event
 
 from p01.memcache import testing
+from p01.memcache.client import MemcacheClient
+from p01.memcache.testing import EmbeddedLayer
+from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.test_contract import look
 from p01.memcache.tests.test_contract import plant
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 MISSING = 'missing'
@@ -131,3 +139,25 @@ class ServerMixin:
 
     def stored(self, key):
         return look(self.layer.address, key)
+
+
+def cases(title, scenario, *slow):
+    """Return ``{name: TestCase}``, for all clients on all kinds of servers.
+
+    Only the first one is of level 1, without what is `slow`.
+    """
+    made = {f'Fake{title}Test': type(
+        f'Fake{title}Test', (FakeMixin, scenario, unittest.TestCase),
+        {'__module__': scenario.__module__, 'factory': FakeMemcacheClient})}
+    for kind, mixin, factory, layer in (
+            ('FakeUltra', FakeMixin, FakeUltraMemcacheClient, None),
+            ('Ultra', ServerMixin, UltraMemcacheClient, EmbeddedLayer),
+            ('Classic', ServerMixin, MemcacheClient, EmbeddedLayer),
+            ('RealUltra', ServerMixin, UltraMemcacheClient, MemcachedLayer),
+            ('RealClassic', ServerMixin, MemcacheClient, MemcachedLayer)):
+        name = f'{kind}{title}Test'
+        made[name] = type(
+            name, (mixin, scenario, *slow, unittest.TestCase), {
+                '__module__': scenario.__module__, 'factory': factory,
+                'level': 2, **({'layer': layer} if layer else {})})
+    return made

@@ -18,20 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache import compressed
-from p01.memcache.client import MemcacheClient
 from p01.memcache.compressed import CompressedSerializer
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.pickled import PickleSerializer
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.scenario import MISSING
-from p01.memcache.tests.scenario import FakeMixin
 from p01.memcache.tests.scenario import Scenario
-from p01.memcache.tests.scenario import ServerMixin
-from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.tests.scenario import cases
 
 
 try:
@@ -376,48 +369,7 @@ class GraceScenario(Scenario):
         self.assertLess(time.monotonic() - start, 1)
 
 
-class FakeCompressedTest(FakeMixin, CompressedScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraCompressedTest(
-        FakeMixin, CompressedScenario, GraceScenario, unittest.TestCase):
-
-    level = 2
-    factory = FakeUltraMemcacheClient
-
-
-class UltraCompressedTest(
-        ServerMixin, CompressedScenario, GraceScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = UltraMemcacheClient
-
-
-class ClassicCompressedTest(
-        ServerMixin, CompressedScenario, GraceScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class RealUltraCompressedTest(
-        ServerMixin, CompressedScenario, GraceScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = UltraMemcacheClient
-
-
-class RealClassicCompressedTest(
-        ServerMixin, CompressedScenario, GraceScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = MemcacheClient
+globals().update(cases('Compressed', CompressedScenario, GraceScenario))
 
 
 class BombTest(unittest.TestCase):

@@ -20,7 +20,6 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
-from p01.memcache import testing
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import ClusterLayer
@@ -30,12 +29,11 @@ from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
+from p01.memcache.tests import scenario
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.test_contract import ask
-from p01.memcache.tests.test_contract import look
-from p01.memcache.tests.test_contract import plant
 from p01.memcache.tests.test_contract import refusing
 from p01.memcache.tests.test_faults import PATIENCE
 from p01.memcache.tests.test_faults import SLACK
@@ -1028,36 +1026,13 @@ class DependencyScenario(Scenario):
         self.race([self.client, self.other()], self.rounds)
 
 
-class FakeMixin:
-
-    def makeClient(self, **settings):
-        client = super().makeClient(**settings)
-        if self.client is not None:
-            testing.storage[client] = getFakeBackend(self.client)
-        return client
-
-    def plant(self, key, data, flags=0):
-        getFakeBackend(self.client).cache[key] = (data, flags)
-
-    def stored(self, key):
-        return getFakeBackend(self.client).cache.get(key)
+class FakeMixin(scenario.FakeMixin):
 
     def lose(self, key):
         del getFakeBackend(self.client).cache[key]
 
 
-class ServerMixin:
-    """For the clients that do have a server."""
-
-    def makeClient(self, **settings):
-        return super().makeClient(
-            **{'servers': [self.layer.address], **settings})
-
-    def plant(self, key, data, flags=0):
-        plant(self.layer.address, key, data, flags)
-
-    def stored(self, key):
-        return look(self.layer.address, key)
+class ServerMixin(scenario.ServerMixin):
 
     def lose(self, key):
         reply = ask(self.layer.address, b'delete %b\r\n' % key.encode(),

@@ -19,19 +19,12 @@ from zope.security.checker import NamesChecker
 from zope.security.checker import ProxyFactory
 from zope.security.proxy import Proxy
 
-from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import Pickable
 from p01.memcache.tests.quiet import keep_quiet
-from p01.memcache.tests.scenario import FakeMixin
 from p01.memcache.tests.scenario import Scenario
-from p01.memcache.tests.scenario import ServerMixin
-from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.tests.scenario import cases
 
 
 SECRETS = 'P01_MEMCACHE_TEST_PROXIED_SECRETS'
@@ -349,43 +342,7 @@ class ProxiedScenario(Scenario):
                 self.client.set('key', 1, dependencies=[proxied])
 
 
-class FakeProxiedTest(FakeMixin, ProxiedScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraProxiedTest(FakeMixin, ProxiedScenario, unittest.TestCase):
-
-    level = 2
-    factory = FakeUltraMemcacheClient
-
-
-class UltraProxiedTest(ServerMixin, ProxiedScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = UltraMemcacheClient
-
-
-class ClassicProxiedTest(ServerMixin, ProxiedScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class RealUltraProxiedTest(ServerMixin, ProxiedScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = UltraMemcacheClient
-
-
-class RealClassicProxiedTest(ServerMixin, ProxiedScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = MemcacheClient
+globals().update(cases('Proxied', ProxiedScenario))
 
 
 class WithoutTest(unittest.TestCase):

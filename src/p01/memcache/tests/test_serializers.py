@@ -23,22 +23,15 @@ from hypothesis import strategies
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.jsoned import JSONSerializer
 from p01.memcache.pickled import PickleSerializer
 from p01.memcache.signed import SignedSerializer
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.scenario import MISSING
-from p01.memcache.tests.scenario import FakeMixin
 from p01.memcache.tests.scenario import Scenario
-from p01.memcache.tests.scenario import ServerMixin
-from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.tests.scenario import cases
 
 
 JSON = 1 << 11
@@ -495,48 +488,7 @@ class SwitchScenario(Scenario):
         self.assertEqual(errors, [])
 
 
-class FakeSerializerTest(FakeMixin, SerializerScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraSerializerTest(
-        FakeMixin, SerializerScenario, SwitchScenario, unittest.TestCase):
-
-    level = 2
-    factory = FakeUltraMemcacheClient
-
-
-class UltraSerializerTest(
-        ServerMixin, SerializerScenario, SwitchScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = UltraMemcacheClient
-
-
-class ClassicSerializerTest(
-        ServerMixin, SerializerScenario, SwitchScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class RealUltraSerializerTest(
-        ServerMixin, SerializerScenario, SwitchScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = UltraMemcacheClient
-
-
-class RealClassicSerializerTest(
-        ServerMixin, SerializerScenario, SwitchScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = MemcacheClient
+globals().update(cases('Serializer', SerializerScenario, SwitchScenario))
 
 
 held = strategies.recursive(

@@ -33,17 +33,13 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.jsoned import JSONSerializer
 from p01.memcache.pickled import PickleSerializer
 from p01.memcache.signed import SignedSerializer
-from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import Pickable
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scenario import MISSING
-from p01.memcache.tests.scenario import FakeMixin
 from p01.memcache.tests.scenario import Scenario
-from p01.memcache.tests.scenario import ServerMixin
+from p01.memcache.tests.scenario import cases
 from p01.memcache.tests.test_security import parts
 from p01.memcache.tests.test_zcml import PACKAGE
 from p01.memcache.tests.test_zcml import SITE
@@ -624,43 +620,7 @@ class SignedScenario(Scenario):
                 self.fail('it did not fail')
 
 
-class FakeSignedTest(FakeMixin, SignedScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraSignedTest(FakeMixin, SignedScenario, unittest.TestCase):
-
-    level = 2
-    factory = FakeUltraMemcacheClient
-
-
-class UltraSignedTest(ServerMixin, SignedScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = UltraMemcacheClient
-
-
-class ClassicSignedTest(ServerMixin, SignedScenario, unittest.TestCase):
-
-    level = 2
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class RealUltraSignedTest(ServerMixin, SignedScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = UltraMemcacheClient
-
-
-class RealClassicSignedTest(ServerMixin, SignedScenario, unittest.TestCase):
-
-    level = 2
-    layer = MemcachedLayer
-    factory = MemcacheClient
+globals().update(cases('Signed', SignedScenario))
 
 
 class SignedSerializerTest(unittest.TestCase):
