@@ -52,33 +52,33 @@ _SHARED = (
 class Allowed:
     """A list of modules and names, see `IMemcacheClient.allow`.
 
-    With `signed`, who has made the pickles is known, and means no harm.
+    With `trusted`, who has made the pickles is known, and means no harm.
     """
 
-    def __init__(self, names, signed=False):
+    def __init__(self, names, trusted=False):
         self._names = frozenset(names)
-        self._signed = signed
+        self._trusted = trusted
 
     def loads(self, data):
         """Return what the pickle stands for, or raise `ForbiddenGlobal`."""
         if copyreg._inverted_registry:
             # An extension that was used before is found by that of C without
             # being asked for by its name.
-            return _CarefulUnpickler(BytesIO(data), self.find).load()
-        if self._signed:
-            return _Unpickler(BytesIO(data), self.find).load()
+            return _CarefulUnpickler(BytesIO(data), self.find_global).load()
+        if self._trusted:
+            return _Unpickler(BytesIO(data), self.find_global).load()
         try:
             return _Unpickler(BytesIO(data), self._find_immutable).load()
         except _Mutable:
-            return _CarefulUnpickler(BytesIO(data), self.find).load()
+            return _CarefulUnpickler(BytesIO(data), self.find_global).load()
 
     def _find_immutable(self, module, name):
-        found = self.find(module, name)
+        found = self.find_global(module, name)
         if isinstance(found, type) and found.__flags__ & _IMMUTABLE:
             return found
         raise _Mutable
 
-    def find(self, module, name):
+    def find_global(self, module, name):
         """Return the global, if it is allowed."""
         # As they are called in pickles for Python 2.
         module, name = NAME_MAPPING.get(
@@ -110,7 +110,7 @@ class Allowed:
             if (isinstance(owner, enum.EnumMeta)
                     and name in owner.__members__):
                 return owner.__members__[name]
-            return self.find(
+            return self.find_global(
                 owner.__module__, f'{owner.__qualname__}.{name}')
         raise ForbiddenGlobal('builtins.getattr')
 

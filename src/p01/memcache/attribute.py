@@ -12,6 +12,7 @@ from zope.schema import Choice
 from zope.schema import Password
 from zope.schema.interfaces import RequiredMissing
 from zope.schema.interfaces import ValidationError
+from zope.schema.interfaces import WrongContainedType
 from zope.schema.interfaces import WrongType
 
 from p01.memcache import address
@@ -69,7 +70,10 @@ def check_attribute(field, value):
             raise WrongType(value, field._type, name)
         field.validate(value)
     except (WrongType, RequiredMissing):
-        kind = 'a number' if field._type is Real else field._type.__name__
+        kind = (
+            'a number' if field._type is Real
+            else 'a name or an ISerializer' if name == 'serializer'
+            else field._type.__name__)
         raise TypeError(f'{name} {shown}: must be {kind}') from None
     except (ValidationError, OverflowError) as error:
         raise ValueError(f'{name} {shown}: {_rule(field, error)}') from None
@@ -89,6 +93,8 @@ def _rule(field, error):
             ('at least', getattr(field, 'min_length', None) or None))
         if bound is not None)
     rule = error.doc() if isinstance(error, ValidationError) else error
+    if isinstance(error, WrongContainedType):
+        rule = f'{error.errors[0].value!r}: {error.errors[0].doc()}'
     return f'{rule} ({bounds})' if bounds else rule
 
 

@@ -39,7 +39,7 @@ from zope.event import notify
 from zope.interface import implementer
 
 from p01.memcache import codec
-from p01.memcache import flags as kinds
+from p01.memcache import flag
 from p01.memcache import protocol
 from p01.memcache import stamp
 from p01.memcache import strict
@@ -77,7 +77,7 @@ def _delete(wire, expires):
 def _is_doubtful(found):
     """Return whether ``(data, flags)`` may be no value that counts."""
     data, flags = found
-    return flags & (kinds.STAMPED | kinds.CLAIM) or not data
+    return flags & (flag.STAMPED | flag.CLAIM) or not data
 
 
 @implementer(IMemcacheClient)
@@ -122,15 +122,16 @@ class BaseClient(Configured):
 
     def _check_coding(self):
         """Raise a ValueError if an argument would have no effect."""
-        for name, serializers in (
-                ('secretsFile', ('signed-pickle',)),
-                ('secretsVariable', ('signed-pickle',)),
-                ('allow', ('pickle', 'signed-pickle'))):
-            if (getattr(self, name) is not None
-                    and self.serializer not in serializers):
+        signed = codec.is_signed(self.serializer)
+        for name, has_effect in (
+                ('secretsFile', signed),
+                ('secretsVariable', signed),
+                ('allow', self.serializer in ('pickle', 'signed-pickle'))):
+            if getattr(self, name) is not None and not has_effect:
                 raise ValueError(
-                    f'{name}: has no effect, as the serializer is not '
-                    + ' or '.join(serializers))
+                    f'{name}: has no effect with the serializer'
+                    f' {self.serializer!r}')
+
 
     def _follow(self, name):
         if name in self._coding:
@@ -157,6 +158,7 @@ class BaseClient(Configured):
         tags = self._tags(dependencies) if dependencies != () else ()
         dumped = self._dump(builtKey, data, raw)
         if dumped is None:
+            self._invalidate(builtKey)  # it must not stand as if it were new
             return None
         data, flags = dumped
         size = len(data)
@@ -165,7 +167,7 @@ class BaseClient(Configured):
             wire = self._target(builtKey, deadline)
             if tags:
                 data = stamp.put(self._versions(wire, tags, deadline), data)
-                flags |= kinds.STAMPED
+                flags |= flag.STAMPED
             self._store(wire, data, flags, expires, deadline)
         except MemcacheError as error:
             self._degraded(
@@ -297,17 +299,13 @@ class BaseClient(Configured):
                     f'mapping: {key!r} and another key are the same to'
                     ' memcached')
             try:
-                dumped[builtKey] = self._codec.dumps(
-                    builtKey.encode(), data, raw)
-            except ValueTooLarge as error:
-                dumped[builtKey] = error
-                large.append((key, builtKey))
-                continue
+                dumped[builtKey] = self._dump(builtKey, data, raw)
             except ValueError as error:
                 raise type(error)(f'mapping: {key!r}: {error}') from error
-            pairs.append((key, builtKey))
+            (large if dumped[builtKey] is None else pairs).append(
+                (key, builtKey))
         for _, builtKey in large:
-            self._refuse(builtKey, dumped[builtKey])
+            self._invalidate(builtKey)
         return [key for key, _ in large] + self._command_many(
             pairs, '%s: not stored',
             lambda builtKey, wire: partial(
@@ -371,13 +369,8 @@ class BaseClient(Configured):
         try:
             return self._codec.dumps(builtKey.encode(), data, raw)
         except ValueTooLarge as error:
-            self._refuse(builtKey, error)
+            self._degraded(error, 'key %s: not stored', builtKey)
             return None
-
-    def _refuse(self, builtKey, error):
-        """Store nothing; the old value must not stand as if it were new."""
-        self._degraded(error, 'key %s: not stored', builtKey)
-        self._invalidate(builtKey)
 
     def _tags(self, dependencies):
         """Return the keys under which their versions are."""
@@ -477,11 +470,11 @@ class BaseClient(Configured):
         """
         values, stamped = {}, {}
         for builtKey, (data, flags) in found.items():
-            if flags & kinds.STAMPED:
+            if flags & flag.STAMPED:
                 try:
                     versions, value = stamp.take(data)
                     stamped[builtKey] = (
-                        versions, (value, flags & ~kinds.STAMPED))
+                        versions, (value, flags & ~flag.STAMPED))
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded
@@ -545,6 +538,8 @@ class BaseClient(Configured):
         expires = self._expiry(lifetime)
         dumped = self._dump(builtKey, data, raw)
         if dumped is None:
+            if command is protocol.replace:
+                self._invalidate(builtKey)
             return None
         return self._command(
             builtKey, 'not stored',
@@ -572,7 +567,7 @@ class BaseClient(Configured):
             if number is None and initial is not None:
                 if self._change(
                         wire, partial(protocol.add, wire, b'%d' % initial,
-                                      kinds.PLAIN),
+                                      flag.PLAIN),
                         expires, protocol.read_stored_or_not, deadline):
                     return initial
                 number = count()  # another one was faster

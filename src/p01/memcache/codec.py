@@ -3,9 +3,8 @@
 """What one client makes of objects, and of the values that it reads."""
 
 import zope.component
-from zope.interface import implementer
 
-from p01.memcache import flags
+from p01.memcache import flag
 from p01.memcache import secret
 from p01.memcache.compressed import CompressedSerializer
 from p01.memcache.compressed import check_size
@@ -19,54 +18,64 @@ from p01.memcache.proxied import refuse
 from p01.memcache.signed import SignedSerializer
 
 
+# In front of the name of a serializer whose values are signed.
+_SIGNED = 'signed-'
+
+
+def is_signed(serializer):
+    return isinstance(serializer, str) and serializer.startswith(_SIGNED)
+
+
 def make(client):
     """Return the codec of a client, as its attributes say."""
-    named, threshold, most = (
-        client.serializer, client.compress, client.maxValueSize)
-    secrets = None
-    if named in ('pickle', 'signed-pickle'):
-        signed = named == 'signed-pickle'
+    serializer, secrets = client.serializer, None
+    if is_signed(serializer):
+        serializer = serializer.removeprefix(_SIGNED)
+        secrets = secret.read(client.secretsFile, client.secretsVariable)
+    if serializer == 'pickle':
         serializer = PickleSerializer(
-            client.pickleProtocol, client.allow, signed)
-        if signed:
-            secrets = secret.read(client.secretsFile, client.secretsVariable)
-    elif named == 'json':
+            client.pickleProtocol, client.allow, trusted=secrets is not None)
+    elif serializer == 'json':
         serializer = JSONSerializer()
     else:
-        serializer = _Foreign(_find(named))
+        serializer = _find(serializer)
 
     def wrap(serializer):
         # What is not signed is not even decompressed.
-        serializer = CompressedSerializer(serializer, threshold, most)
+        serializer = CompressedSerializer(
+            serializer, client.compress, client.maxValueSize)
         return SignedSerializer(serializer, secrets) if secrets else serializer
 
-    return Codec(wrap(serializer), wrap(_Bytes()), most)
+    return Codec(wrap(serializer), wrap(_Bytes(
+        flag.FREE if isinstance(serializer, _Foreign) else flag.JSON)),
+        client.maxValueSize)
 
 
-_OWN = PickleSerializer, JSONSerializer, SignedSerializer
-
-
-def _find(named):
-    if not isinstance(named, str):
-        return named
-    serializer = zope.component.queryUtility(ISerializer, named)
-    if serializer is None:
+def _find(serializer):
+    """Return the serializer of an application."""
+    found = serializer
+    if isinstance(serializer, str):
+        found = zope.component.queryUtility(ISerializer, serializer)
+    if found is None:
         raise ValueError(
-            f'serializer {named!r}: must be pickle, signed-pickle, json, or'
-            ' the name of an ISerializer utility, registered before the client'
-            ' is made')
-    return serializer
+            f'serializer {serializer!r}: must be pickle, signed-pickle, json,'
+            ' signed-json, or the name of an ISerializer utility that is'
+            ' registered before the client is made')
+    if isinstance(found, (PickleSerializer, JSONSerializer)):
+        return found
+    return _Foreign(found)
 
 
 class Codec:
-    """An `ISerializer` that also knows raw values.
+    """Makes what is stored of an object, or of raw bytes, and reads it again.
 
-    `serialized` makes the bytes of a value again of what is stored.
+    `unwrapper` is as the serializer, but leaves the serialized bytes as they
+    are.
     """
 
-    def __init__(self, serializer, serialized, most):
+    def __init__(self, serializer, unwrapper, most):
         self._serializer = serializer
-        self._serialized = serialized
+        self._unwrapper = unwrapper
         self._most = most
 
     def dumps(self, key, obj, raw):
@@ -74,14 +83,14 @@ class Codec:
             return self._serializer.dumps(key, obj)
         data = raw_bytes(obj)
         check_size(len(data), self._most)
-        return data, flags.PLAIN
+        return data, flag.PLAIN
 
-    def loads(self, key, data, found, raw):
+    def loads(self, key, data, flags, raw):
         try:
             if not raw:
-                return self._serializer.loads(key, data, found)
-            if found:
-                return self._serialized.loads(key, data, found)
+                return self._serializer.loads(key, data, flags)
+            if flags:
+                return self._unwrapper.loads(key, data, flags)
             check_size(len(data), self._most)
             return data
         except UnreadableValue:
@@ -100,45 +109,42 @@ def raw_bytes(data):
 
 
 class _Bytes:
-    """Leaves what our own serializers have made as it is."""
+    """Leaves the bytes that serializers with these flags made as they are."""
 
-    def loads(self, key, data, found):
-        if found not in (flags.PLAIN, flags.JSON):
-            raise UnreadableValue(f'unknown flags {found}')
+    def __init__(self, flags):
+        self._flags = flags
+
+    def loads(self, key, data, flags):
+        if flags & ~self._flags:
+            raise UnreadableValue(f'unknown flags {flags}')
         return data
 
 
-@implementer(ISerializer)
 class _Foreign:
     """An application's serializer: its mistakes are told in our errors."""
 
     def __init__(self, serializer):
         self._serializer = serializer
-        # One of ours, as an object, marks its values itself.
-        self._reserved = (
-            flags.STAMPED | flags.CLAIM if isinstance(serializer, _OWN)
-            else flags.OURS)
 
     def dumps(self, key, obj):
         refuse(obj)
         try:
-            result = data, made = self._serializer.dumps(key, obj)
+            result = self._serializer.dumps(key, obj)
         except Exception as error:
             raise SerializationError(
                 f'a {type(obj).__name__} cannot be serialized:'
                 f' {describe(error)}') from error
-        if type(data) is not bytes:
+        if not isinstance(result, tuple) or len(result) != 2 or (
+                type(result[0]) is not bytes or type(result[1]) is not int):
             raise SerializationError(
-                f'serializer {self._serializer!r}: it returned'
-                f' {type(data).__name__}, not bytes')
-        if type(made) is not int or made & self._reserved or (
-                not 0 <= made <= flags.MOST):
+                f'serializer {self._serializer!r}: must return bytes, int')
+        if result[1] & ~flag.FREE:
             raise SerializationError(
-                f'serializer {self._serializer!r}: the flags {made!r} are not'
-                ' for applications')
+                f'serializer {self._serializer!r}: flags {result[1]} must be'
+                ' made of the bits 0 to 5 and 12 to 15')
         return result
 
-    def loads(self, key, data, found):
-        if found & self._reserved:
-            raise UnreadableValue(f'unknown flags {found}')
-        return self._serializer.loads(key, data, found)
+    def loads(self, key, data, flags):
+        if flags & ~flag.FREE:
+            raise UnreadableValue(f'unknown flags {flags}')
+        return self._serializer.loads(key, data, flags)

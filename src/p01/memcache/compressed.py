@@ -7,7 +7,7 @@ import zlib
 
 from zope.interface import implementer
 
-from p01.memcache import flags
+from p01.memcache import flag
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.interfaces import ISerializer
@@ -37,22 +37,22 @@ class CompressedSerializer:
         self._most = most
 
     def dumps(self, key, obj):
-        data, made = self._serializer.dumps(key, obj)
+        data, flags = self._serializer.dumps(key, obj)
         check_size(len(data), self._most)
         if self._threshold is not None and len(data) >= self._threshold:
             compressed, how = _compress(data)
             if len(compressed) < len(data):
-                return compressed, made | how
-        return data, made
+                return compressed, flags | how
+        return data, flags
 
-    def loads(self, key, data, found):
-        if found & flags.ZLIB:
-            data, found = _from_zlib(data, self._most), found & ~flags.ZLIB
-        elif found & flags.ZSTD:
-            data, found = _from_zstd(data, self._most), found & ~flags.ZSTD
+    def loads(self, key, data, flags):
+        if flags & flag.ZLIB:
+            data, flags = _from_zlib(data, self._most), flags & ~flag.ZLIB
+        elif flags & flag.ZSTD:
+            data, flags = _from_zstd(data, self._most), flags & ~flag.ZSTD
         else:
             check_size(len(data), self._most)
-        return self._serializer.loads(key, data, found)
+        return self._serializer.loads(key, data, flags)
 
 
 def check_size(size, most):
@@ -62,9 +62,9 @@ def check_size(size, most):
 
 def _compress(data):
     if zstandard is None:
-        return zlib.compress(data, _LEVEL), flags.ZLIB
+        return zlib.compress(data, _LEVEL), flag.ZLIB
     # It is not for several threads, and made faster than looked up.
-    return zstandard.ZstdCompressor(_LEVEL).compress(data), flags.ZSTD
+    return zstandard.ZstdCompressor(_LEVEL).compress(data), flag.ZSTD
 
 
 def _from_zlib(data, most):

@@ -16,14 +16,13 @@ import threading
 from functools import partial
 from time import monotonic
 
-from p01.memcache import flags as kinds
+from p01.memcache import flag
 from p01.memcache import protocol
 from p01.memcache import stamp
 from p01.memcache import token as tokens
 from p01.memcache.attribute import expiry
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.errors import ValueTooLarge
 from p01.memcache.flight import Flight
 
 
@@ -162,7 +161,7 @@ class Creation:
     def _ages(self, lease):
         """Return whether the value was stored with a grace."""
         data, flags = lease.found
-        return flags & kinds.STAMPED and any(
+        return flags & flag.STAMPED and any(
             word.startswith(_FRESH)
             for word in data.partition(b'\n')[0].split())
 
@@ -173,9 +172,9 @@ class Creation:
         """
         (data, flags), changed = lease.found, []
         try:
-            if flags & kinds.STAMPED:
+            if flags & flag.STAMPED:
                 versions, data = stamp.take(data)
-                flags &= ~kinds.STAMPED
+                flags &= ~flag.STAMPED
                 changed = self._changed(versions, lease)
             if not all(key.startswith(_FRESH) for key in changed):
                 return _MISSING, lease
@@ -221,7 +220,7 @@ class Creation:
         """
         client, key = self._client, _CLAIM + self._wire
         if not client._change(
-                key, partial(protocol.add, key, b'', kinds.CLAIM),
+                key, partial(protocol.add, key, b'', flag.CLAIM),
                 _RENEWAL, protocol.read_stored_or_not, self._deadline):
             return lease._replace(win=False, give_back=None)
 
@@ -251,7 +250,8 @@ class Creation:
                 if lease is None or lease.win:
                     versions = self._read_versions(lease)
                 value = self._factory()
-                computed = self._dump(value)
+                computed = self._client._dump(
+                    self._builtKey, value, raw=False)
                 if computed is None:
                     self._refuse(lease)
                 elif versions is None:
@@ -266,16 +266,6 @@ class Creation:
             flight.threads.discard(me)
             self._leave(flight, found)
         return value
-
-    def _dump(self, value):
-        """Return ``(data, flags)``, or None for what is too large."""
-        try:
-            return self._client._codec.dumps(
-                self._builtKey.encode(), value, raw=False)
-        except ValueTooLarge as error:
-            self._client._degraded(
-                error, 'key %s: not stored', self._builtKey)
-            return None
 
     def _read_versions(self, lease):
         """Return the versions before it is computed, None if not known."""
@@ -303,11 +293,11 @@ class Creation:
                 version = stamp.make()
                 key = _FRESH + version
                 client._store(
-                    key, version, kinds.PLAIN, expiry(self._lifetime),
+                    key, version, flag.PLAIN, expiry(self._lifetime),
                     deadline)
                 versions = {key: version, **versions}
             if versions:
-                data, flags = stamp.put(versions, data), flags | kinds.STAMPED
+                data, flags = stamp.put(versions, data), flags | flag.STAMPED
             stored = self._compare_and_store(
                 lease.token, data, flags, self._expiry(), deadline)
         except MemcacheError as error:
@@ -345,7 +335,7 @@ class Creation:
         self._client._change(
             # Not as long as a stand-in's other values.
             self._wire, lambda expires: protocol.cas(
-                self._wire, b'', kinds.CLAIM, unique, _AT_ONCE),
+                self._wire, b'', flag.CLAIM, unique, _AT_ONCE),
             _AT_ONCE, protocol.read_compared, deadline, server)
 
     def _compare_and_store(self, token, data, flags, expires, deadline):

@@ -137,23 +137,24 @@ class IMemcacheReader(Interface):
         title='Serializer',
         description=(
             'What turns objects into bytes: "pickle", which all releases of '
-            'this package used; "signed-pickle", which only reads what was '
-            'signed for that key with one of its secrets; "json", for None, '
-            'bool, int, float, str, and lists and dicts of these; the name of '
-            'an `ISerializer` utility; or an `ISerializer`. What another one '
-            'has stored is a miss. With raw=True nothing is serialized, nor '
-            'signed. See security.txt.'),
+            'this package used; "json", for None, bool, int, float, str, and '
+            'lists and dicts of these; the name of an `ISerializer` utility '
+            'that is registered before the client is made; or an '
+            '`ISerializer`. A name behind "signed-", as in "signed-pickle": '
+            'only what was signed for its key with one of the secrets is '
+            'read. What another serializer has stored is a miss. With '
+            'raw=True nothing is serialized, nor signed. See security.txt.'),
         min_length=1,
         default='pickle')
 
     secretsFile = File(
         title='Secrets file',
         description=(
-            'A file of secrets for "signed-pickle", separated by blanks or '
-            'new lines. Each has at least 32 bytes. The first one signs, all '
-            'of them verify: to replace a secret, first add the new one at '
-            'the end everywhere, then put it in front, then remove the old '
-            'one. The file is read when the client is made, or this is set.'),
+            'A file of secrets for signatures, separated by blanks or new '
+            'lines. Each has at least 32 bytes. The first one signs, all of '
+            'them verify. The file is read when the client is made, or an '
+            'attribute of the serializer is set; if that fails, the former '
+            'secrets stay.'),
         min_length=1,
         required=False)
 
@@ -173,7 +174,7 @@ class IMemcacheReader(Interface):
             'names ("shop.model.Item", "shop.model.load"). None, bool, int, '
             'float, complex, str, bytes, bytearray, tuple, list, dict, set, '
             'frozenset, range and slice are always allowed. With None every '
-            'pickle is read.'),
+            'pickle is read. It is for "pickle" and "signed-pickle".'),
         value_type=schema.DottedName(),
         required=False,
         default=None)
@@ -183,8 +184,9 @@ class IMemcacheReader(Interface):
         description=(
             'Bytes from which on a value is compressed, where that makes it '
             'smaller: by zstandard if that is installed (the extra "zstd"), '
-            'otherwise by zlib. All clients read both, given zstandard. None '
-            'compresses nothing. Raw values are not compressed.'),
+            'otherwise by zlib. Install it for all processes, or for none: '
+            'without it, what it has compressed is a miss. None compresses '
+            'nothing. Raw values are not compressed.'),
         min=1,
         required=False,
         default=None)
@@ -193,8 +195,9 @@ class IMemcacheReader(Interface):
         title='Largest value',
         description=(
             'The most bytes of a value, as they are before they are '
-            'compressed. A larger one is not stored, as if the server had '
-            'refused it; found in memcached it is a miss.'),
+            'compressed. A larger one is not stored, which is logged, and '
+            'what it was to replace is removed; found in memcached it is a '
+            'miss.'),
         min=1,
         max=1 << 30,
         default=1 << 26)
@@ -209,9 +212,11 @@ class IMemcacheReader(Interface):
         - bytes as they are,
         - an int's decimal digits (True is 1),
         - the ``_p_oid`` of a persistent object that has got one,
-        - the pickle of anything else,
+        - the pickle of anything else.
 
-        of a security-proxied key those of what is behind the proxy.
+        A security-proxied key is as what is behind the proxy. Within a tuple,
+        list, set, frozenset or dict that is so, too, and a persistent object
+        that has got its ``_p_oid`` stands for that.
 
         So ``1``, ``'1'`` and ``b'1'`` are the same key. A pickle is only good
         as a key where equal objects have equal pickles: a dict's depends on
@@ -293,8 +298,9 @@ class IMemcacheWriter(Interface):
         `data` is serialized, see `serializer`; what cannot be is a
         ``SerializationError`` (a ``ValueError``). So is an object with a
         security proxy, which would come back without it, and a persistent
-        object, also where it is part of the value. With `raw`, it is bytes,
-        stored as they are; anything else is a ``ValueError``.
+        object; to the serializers of this package also where it is part of
+        the value. With `raw`, it is bytes, stored as they are; anything else
+        is a ``ValueError``.
 
         None says that no server acknowledged the value: `query` may give an
         older one, or none. Where it is larger than `maxValueSize`, or the
@@ -337,7 +343,7 @@ class IMemcacheWriter(Interface):
         Returns True if that was done, False if there is no value, or it would
         be too large for the server, None if nobody knows. `data` that is not
         bytes is a ``ValueError``. It would break a value that is pickled, or
-        that has dependencies.
+        that has dependencies; and what grows beyond `maxValueSize` is a miss.
         """
 
     def prepend(key, data):

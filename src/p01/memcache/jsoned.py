@@ -8,7 +8,7 @@ import reprlib
 
 from zope.interface import implementer
 
-from p01.memcache import flags
+from p01.memcache import flag
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import describe
@@ -82,11 +82,11 @@ class JSONSerializer:
         except RecursionError:
             raise SerializationError(
                 'value: it contains itself, or is nested too deep') from None
-        return text.encode('utf-8', 'surrogatepass'), flags.JSON
+        return text.encode('utf-8', 'surrogatepass'), flag.JSON
 
-    def loads(self, key, data, found):
-        if found != flags.JSON:
-            raise UnreadableValue(f'unknown flags {found}')
+    def loads(self, key, data, flags):
+        if flags != flag.JSON:
+            raise UnreadableValue(f'unknown flags {flags}')
         return json.loads(
             data.decode('utf-8', 'surrogatepass'), parse_constant=_refuse)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from p01.memcache import flags as kinds
+from p01.memcache import flag
 from p01.memcache import protocol
 from p01.memcache import stamp
 
@@ -43,8 +43,8 @@ def is_claim(client, key, data, flags, deadline, doubtful):
 
     That is `doubtful` where the server cannot be asked whether it lends it.
     """
-    if data or flags != kinds.PLAIN:
-        return flags == kinds.CLAIM
+    if data or flags != flag.PLAIN:
+        return flags == flag.CLAIM
     leased = client._is_leased(key, deadline)
     return doubtful if leased is None else leased
 
@@ -57,7 +57,7 @@ def claim(client, key, deadline):
         if found is None:
             mine = b'claim' + stamp.make()  # never a number to count with
             client._change(
-                key, partial(protocol.add, key, mine, kinds.CLAIM),
+                key, partial(protocol.add, key, mine, flag.CLAIM),
                 SECONDS, protocol.read_stored_or_not, deadline)
             found = client._retrieve_unique(key, deadline)
         if found is not None:

@@ -7,7 +7,7 @@ import pickle
 
 from zope.interface import implementer
 
-from p01.memcache import flags
+from p01.memcache import flag
 from p01.memcache.allowed import Allowed
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
@@ -18,7 +18,7 @@ from p01.memcache.proxied import refuse
 
 
 # What holds nothing that would have to be refused.
-_SIMPLE = frozenset((str, bytes, int, float, bool, type(None)))
+SIMPLE = frozenset((str, bytes, int, float, bool, type(None)))
 
 
 class _Pickler(pickle.Pickler):
@@ -47,14 +47,14 @@ def _impossible(obj, error):
 class PickleSerializer:
     """See `ISerializer`. Of `allow`, see `IMemcacheClient`."""
 
-    def __init__(self, protocol=-1, allow=None, signed=False):
+    def __init__(self, protocol=-1, allow=None, trusted=False):
         self._protocol = protocol
         self._loads = (
-            pickle.loads if allow is None else Allowed(allow, signed).loads)
+            pickle.loads if allow is None else Allowed(allow, trusted).loads)
 
     def dumps(self, key, obj):
-        if type(obj) in _SIMPLE:
-            return dumps(obj, self._protocol), flags.PLAIN
+        if type(obj) in SIMPLE:
+            return dumps(obj, self._protocol), flag.PLAIN
         file = io.BytesIO()
         try:
             _Pickler(file, self._protocol).dump(obj)
@@ -62,9 +62,9 @@ class PickleSerializer:
             raise
         except Exception as error:
             raise _impossible(obj, error) from error
-        return file.getvalue(), flags.PLAIN
+        return file.getvalue(), flag.PLAIN
 
-    def loads(self, key, data, found):
-        if found != flags.PLAIN:
-            raise UnreadableValue(f'unknown flags {found}')
+    def loads(self, key, data, flags):
+        if flags != flag.PLAIN:
+            raise UnreadableValue(f'unknown flags {flags}')
         return self._loads(data)

@@ -20,27 +20,6 @@ except ImportError:
         return obj
 
 
-def bare(key):
-    """Return a key without the security proxies around it and within it.
-
-    What has none in it stays the same object: a pickle tells what is in it
-    twice from what is equal.
-    """
-    while type(key) is Proxy:
-        key = removeSecurityProxy(key)
-    kind = type(key)
-    if kind is dict:
-        items = [*key.items()]
-        found = bare(items)
-        return key if found is items else dict(found)
-    if kind in (tuple, list, set, frozenset):
-        parts = list(map(bare, key))
-        if any(part is not former
-               for part, former in zip(parts, key, strict=True)):
-            return kind(parts)
-    return key
-
-
 @functools.lru_cache(1000)
 def is_special(kind):
     """Return whether instances of the class are not to be stored."""

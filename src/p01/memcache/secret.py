@@ -55,8 +55,8 @@ def read(file, variable):
     """
     if (file is None) == (variable is None):
         raise ValueError(
-            'serializer signed-pickle: needs a secretsFile or a'
-            ' secretsVariable, and not both')
+            'serializer: signing needs a secretsFile or a secretsVariable, and'
+            ' not both')
     if file is not None:
         name, text = f'secretsFile {file!r}', read_file('secretsFile', file)
     else:
@@ -64,21 +64,20 @@ def read(file, variable):
         text = os.environ.get(variable)
         if text is None:
             raise ValueError(f'{name}: is not in the environment')
-    return check(name, [
-        word.encode('utf-8', 'surrogateescape') for word in text.split()])
-
-
-def check(name, secrets):
-    """Return the secrets, if they are some that can sign."""
-    if isinstance(secrets, (str, bytes)):
-        raise TypeError(f'{name}: must be several, in a list for example')
-    secrets = list(secrets)
-    if not secrets:
-        raise ValueError(f'{name}: must be at least one secret')
-    for number, secret in enumerate(secrets, 1):
-        if not isinstance(secret, bytes):
-            raise TypeError(f'{name}: secret {number} must be bytes')
-        if len(secret) < _LEAST:
-            raise ValueError(
-                f'{name}: secret {number} has less than {_LEAST} bytes')
+    secrets = [
+        word.encode('utf-8', 'surrogateescape') for word in text.split()]
+    wrong = _find_wrong(secrets)
+    if wrong:
+        text = secrets = None  # some show what the frames of an error have
+        raise ValueError(
+            f'{name}: {wrong}; secrets are separated by blanks or new lines,'
+            ' and there are no comments')
     return secrets
+
+
+def _find_wrong(secrets):
+    """Return what is wrong about the secrets, in words without them."""
+    for number, secret in enumerate(secrets, 1):
+        if len(secret) < _LEAST:
+            return f'secret {number} has less than {_LEAST} bytes'
+    return None if secrets else 'there must be at least one secret'

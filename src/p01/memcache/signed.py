@@ -11,10 +11,9 @@ import struct
 
 from zope.interface import implementer
 
-from p01.memcache import flags
+from p01.memcache import flag
 from p01.memcache.errors import ForgedValue
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.secret import check
 
 
 _VERSION = b'\x01'
@@ -27,37 +26,35 @@ _pack_head = struct.Struct('>cHH').pack
 class SignedSerializer:
     """Signs what another serializer makes. See `ISerializer`.
 
-    `secrets` are bytes, at least 32 each. The first one signs, all of them
-    verify.
+    `secrets` are bytes. The first one signs, all of them verify.
     """
 
     def __init__(self, serializer, secrets):
         self._serializer = serializer
         # Copied for each value, which is faster than to begin anew.
         self._keyed = [
-            hmac.new(secret, digestmod='sha256')
-            for secret in check('secrets', secrets)]
+            hmac.new(secret, digestmod='sha256') for secret in secrets]
 
     def dumps(self, key, obj):
-        data, made = self._serializer.dumps(key, obj)
-        made |= flags.SIGNED
-        signature = _sign(self._keyed[0], key, made, data)
-        return b'%b%b%b' % (_VERSION, signature, data), made
+        data, flags = self._serializer.dumps(key, obj)
+        flags |= flag.SIGNED
+        signature = _sign(self._keyed[0], key, flags, data)
+        return b'%b%b%b' % (_VERSION, signature, data), flags
 
-    def loads(self, key, data, found):
-        if not found & flags.SIGNED:
+    def loads(self, key, data, flags):
+        if not flags & flag.SIGNED:
             raise ForgedValue('it is not signed')
         signature, value = data[1:_START], data[_START:]
-        if data[:1] != _VERSION or found > flags.MOST or not any(
+        if data[:1] != _VERSION or flags > 0xffff or not any(
                 hmac.compare_digest(
-                    signature, _sign(keyed, key, found, value))
+                    signature, _sign(keyed, key, flags, value))
                 for keyed in self._keyed):
             raise ForgedValue('its signature is wrong')
-        return self._serializer.loads(key, value, found & ~flags.SIGNED)
+        return self._serializer.loads(key, value, flags & ~flag.SIGNED)
 
 
-def _sign(keyed, key, made, data):
+def _sign(keyed, key, flags, data):
     mac = keyed.copy()
-    mac.update(_pack_head(_VERSION, made, len(key)) + key)
+    mac.update(_pack_head(_VERSION, flags, len(key)) + key)
     mac.update(data)
     return mac.digest()

@@ -16,7 +16,7 @@ from functools import partial
 from p01.memcache import protocol
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.flags import PLAIN
+from p01.memcache.flag import PLAIN
 
 
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch

@@ -33,7 +33,7 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
-from p01.memcache.flags import CLAIM
+from p01.memcache.flag import CLAIM
 from p01.memcache.health import Health
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.keeping import LockKeeping

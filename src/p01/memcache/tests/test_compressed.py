@@ -242,8 +242,11 @@ class CompressedScenario(Scenario):
                 self.assertIn(client.buildKey('key'), message)
                 self.assertIn(f'{size} bytes', message)
                 self.assertIn(f'maxValueSize {size - 1}', message)
-                self.assertIsNone(self.stored(client.buildKey('key')))
-                self.assertMiss(client, 'key')
+                if how in ('set', 'setMany', 'replace'):
+                    self.assertMiss(client, 'key')
+                else:
+                    # It would not have been replaced, or only by that token.
+                    self.assertFoundRaw(client, 'key', b'')
         self.assertEqual(client.getUnreadable(), {})
 
     def test_too_large_to_be_stored(self):
@@ -253,7 +256,7 @@ class CompressedScenario(Scenario):
             self.assertRefused(client, VALUE, size)
             self.assertRefused(client, b'x' * size, size, raw=True)
             self.assertEqual(
-                client.queryMany(['before', 'key', 'after'], raw=True),
+                client.queryMany(['before', 'after'], raw=True),
                 {'before': b'b', 'after': b'a'})
             client.set('key', 'x' * 10)
             self.assertFound(client, 'key', 'x' * 10)

@@ -311,6 +311,9 @@ class ClientContract:
                 (None, pickle.dumps(None, -1)),
                 (1.5, pickle.dumps(1.5, -1)),
                 (('a', 1), pickle.dumps(('a', 1), -1)),
+                (('a', Persistent(b'1')), pickle.dumps(('a', b'1'), -1)),
+                ([{'a': {Persistent(b'1')}}],
+                 pickle.dumps([{'a': {b'1'}}], -1)),
                 ]:
             with self.subTest(key=key):
                 built = self.client.buildKey(key)

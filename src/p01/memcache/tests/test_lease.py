@@ -42,9 +42,9 @@ from p01.memcache.decorator import cached
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
-from p01.memcache.flags import CLAIM
-from p01.memcache.flags import PLAIN
-from p01.memcache.flags import STAMPED
+from p01.memcache.flag import CLAIM
+from p01.memcache.flag import PLAIN
+from p01.memcache.flag import STAMPED
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.server import Server
 from p01.memcache.testing import EmbeddedLayer

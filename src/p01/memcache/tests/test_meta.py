@@ -8,7 +8,7 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache import flags as kinds
+from p01.memcache import flag
 from p01.memcache import meta
 from p01.memcache import protocol
 from p01.memcache.address import parse
@@ -512,7 +512,7 @@ class EmbeddedTest(unittest.TestCase):
     def test_lease_of_nothing(self):
         self.assertIs(self.is_leased(), False)
         data, flags, unique, win = self.lend()
-        self.assertEqual((data, flags, win), (b'', kinds.PLAIN, True))
+        self.assertEqual((data, flags, win), (b'', flag.PLAIN, True))
         # Who only looks does not take the right away.
         self.assertIs(self.is_leased(), True)
         self.assertEqual(self.lend(), (b'', 0, unique, False))

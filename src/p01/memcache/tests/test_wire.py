@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 from zope.interface import implementer
 
 from p01.memcache import client as classic
-from p01.memcache import flags
+from p01.memcache import flag
 from p01.memcache import meta
 from p01.memcache import protocol
 from p01.memcache.address import parse
@@ -370,8 +370,8 @@ class Serializer:
 
 
 def is_flags(value):
-    return type(value) is int and 0 <= value <= flags.MOST and not (
-        value & flags.OURS)
+    return type(value) is int and 0 <= value <= flag.MOST and not (
+        value & flag.OURS)
 
 
 # What was sent
@@ -684,7 +684,7 @@ class ArgumentTest(WireCase):
                 self.check_attributes(value)
 
     def test_corners_of_serializers(self):
-        for value in *CORNERS, flags.MOST & ~flags.OURS, *(
+        for value in *CORNERS, flag.MOST & ~flag.OURS, *(
                 1 << bit for bit in range(17)):
             with self.subTest(value=value):
                 self.check_serializer(value)

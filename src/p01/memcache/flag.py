@@ -3,10 +3,10 @@
 """The flags of a value: what was made of the object that it stands for."""
 
 # A pickle, or raw bytes. All releases of this package wrote it; flags that
-# are not in this file are other clients'.
+# are not in this file are other clients', or an application's serializer's.
 PLAIN = 0
 
-# The rest are bits that no known client uses.
+# The rest are bits that no client for Python uses.
 
 # Behind a stamp, see `p01.memcache.stamp`.
 STAMPED = 1 << 6
@@ -20,5 +20,5 @@ ZSTD = 1 << 10
 # JSON.
 JSON = 1 << 11
 
-OURS = STAMPED | CLAIM | SIGNED | ZLIB | ZSTD | JSON
-MOST = (1 << 16) - 1
+# What is left to applications' serializers.
+FREE = 0xffff & ~(STAMPED | CLAIM | SIGNED | ZLIB | ZSTD | JSON)
