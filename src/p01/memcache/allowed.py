@@ -22,7 +22,7 @@ from p01.memcache.errors import ForbiddenGlobal
 
 # The types of plain data: pickle has no opcodes for some, and the older of its
 # protocols name them to make instances of their subclasses; and what these do
-# that with. It calls nothing but classes, and those were looked up here.
+# that with.
 _STANDARD = {
     ('builtins', kind.__name__): kind for kind in (
         bool, bytearray, bytes, complex, dict, float, frozenset, int, list,
@@ -64,13 +64,14 @@ class Allowed:
         if copyreg._inverted_registry:
             # An extension that was used before is found by that of C without
             # being asked for by its name.
-            return _CarefulUnpickler(BytesIO(data), self.find_global).load()
+            return _CarefulUnpickler(BytesIO(data), self).load()
         if self._trusted:
             return _Unpickler(BytesIO(data), self.find_global).load()
+        # In most pickles there is nothing that could be changed.
         try:
             return _Unpickler(BytesIO(data), self._find_immutable).load()
         except _Mutable:
-            return _CarefulUnpickler(BytesIO(data), self.find_global).load()
+            return _CarefulUnpickler(BytesIO(data), self).load()
 
     def _find_immutable(self, module, name):
         found = self.find_global(module, name)
@@ -81,30 +82,27 @@ class Allowed:
     def find_global(self, module, name):
         """Return the global, if it is allowed."""
         # As they are called in pickles for Python 2.
-        module, name = NAME_MAPPING.get(
+        mapped = NAME_MAPPING.get(
             (module, name), (IMPORT_MAPPING.get(module, module), name))
-        place = module, name
-        if place in _STANDARD:
-            return _STANDARD[place]
-        if place == ('_codecs', 'encode'):
-            return _encode
-        if place == ('builtins', 'getattr'):
-            return self._get
-        path = f'{module}.{name}'
-        if path in self._names:
-            found = _resolve(module, name)
-            # A name in the list may be a module's: that is not for itself.
-            if not isinstance(found, types.ModuleType):
-                return found
-        if module in self._names:
-            found = _resolve(module, name)
-            # Not what the module has imported, nor what can be called.
-            if (isinstance(found, type) and found.__module__ == module
-                    and found.__qualname__ == name):
-                return found
-        raise ForbiddenGlobal(path)
+        for place in (module, name), mapped:
+            if place in _STANDARD:
+                return _STANDARD[place]
+            if place == ('_codecs', 'encode'):
+                return _encode
+            if place == ('builtins', 'getattr'):
+                return self.get_attribute
+            if '.'.join(place) in self._names:
+                found = _resolve(*place)
+                # A name in the list may be a module's: not that for itself.
+                if not isinstance(found, types.ModuleType):
+                    return found
+            if place[0] in self._names:
+                found = _find_class(*place)
+                if found is not None:
+                    return found
+        raise ForbiddenGlobal('.'.join(mapped))
 
-    def _get(self, owner, name):
+    def get_attribute(self, owner, name):
         """What is in a class is pickled as: members, methods, classes."""
         if isinstance(owner, type) and isinstance(name, str):
             if (isinstance(owner, enum.EnumMeta)
@@ -118,6 +116,23 @@ class Allowed:
 def _resolve(module, name):
     return functools.reduce(
         getattr, name.split('.'), importlib.import_module(module))
+
+
+def _find_class(module, name):
+    """Return a class that is defined in the module, or None.
+
+    Not what the module has imported. Nothing on the way is asked for an
+    attribute, which might import a module, or do what a property does. No
+    class of classes: it makes classes, and may keep a list of them.
+    """
+    found = importlib.import_module(module)
+    for part in name.split('.'):
+        found = vars(found).get(part)
+        if not issubclass(type(found), type) or found.__module__ != module:
+            return None
+    if found.__qualname__ != name or issubclass(found, type):
+        return None
+    return found
 
 
 class _Mutable(Exception):
@@ -135,25 +150,68 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _CarefulUnpickler(pickle._Unpickler):
-    """In Python, and many times slower, as that of C has no place for this."""
+    """Does not change what the pickle did not make.
 
-    def __init__(self, file, find):
+    In Python, and many times slower: that of C has no place for this.
+    """
+
+    def __init__(self, file, allowed):
         super().__init__(file)
-        self._find = find
-        self._found = []
+        self._allowed = allowed
+        self._found = {}  # id -> what was found by a name
 
     def find_class(self, module, name):
-        self._found.append(self._find(module, name))
-        return self._found[-1]
+        found = self._allowed.find_global(module, name)
+        if found == self._allowed.get_attribute:
+            found = self._get_attribute
+        return self._keep(found)
+
+    def _get_attribute(self, owner, name):
+        return self._keep(self._allowed.get_attribute(owner, name))
+
+    def _keep(self, found):
+        self._found[id(found)] = found
+        return found
 
     def get_extension(self, code):
         raise ForbiddenGlobal(f'extension {code}')
 
-    def load_build(self):
-        changed = self.stack[-2]
-        if isinstance(changed, _SHARED) or any(
-                changed is found for found in self._found):
+    def _check(self, changed):
+        if isinstance(changed, _SHARED) or id(changed) in self._found:
             raise ForbiddenGlobal(f'to change {changed!r:.100}')
+
+    def load_build(self):
+        self._check(self.stack[-2])
         super().load_build()
 
-    dispatch = {**pickle._Unpickler.dispatch, pickle.BUILD[0]: load_build}
+    def load_append(self):
+        self._check(self.stack[-2])
+        super().load_append()
+
+    def load_setitem(self):
+        self._check(self.stack[-3])
+        super().load_setitem()
+
+    # What is changed by several items stands in front of their mark.
+
+    def load_appends(self):
+        self._check(self.metastack[-1][-1])
+        super().load_appends()
+
+    def load_setitems(self):
+        self._check(self.metastack[-1][-1])
+        super().load_setitems()
+
+    def load_additems(self):
+        self._check(self.metastack[-1][-1])
+        super().load_additems()
+
+    dispatch = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.APPEND[0]: load_append,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.APPENDS[0]: load_appends,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.ADDITEMS[0]: load_additems,
+    }

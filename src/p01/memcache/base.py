@@ -31,6 +31,7 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 """
 
 import logging
+import threading
 import time
 from functools import partial
 from time import monotonic
@@ -141,6 +142,7 @@ class BaseClient(Configured):
         super().after_fork()
         # By key on the wire. Those of the parent process never end here.
         self._flights = {}
+        self._counting = threading.RLock()
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -155,7 +157,7 @@ class BaseClient(Configured):
     def set(self, key, data, lifetime=None, raw=False, dependencies=()):
         builtKey = self.buildKey(key)
         expires = self._expiry(lifetime)
-        tags = self._tags(dependencies) if dependencies != () else ()
+        tags = self._tags_of_value(dependencies) if dependencies != () else ()
         dumped = self._dump(builtKey, data, raw)
         if dumped is None:
             self._invalidate(builtKey)  # it must not stand as if it were new
@@ -304,20 +306,17 @@ class BaseClient(Configured):
                 raise type(error)(f'mapping: {key!r}: {error}') from error
             (large if dumped[builtKey] is None else pairs).append(
                 (key, builtKey))
-        for _, builtKey in large:
-            self._invalidate(builtKey)
+        deadline = monotonic() + self._timeout
+        self._remove_many(large, deadline)
         return [key for key, _ in large] + self._command_many(
             pairs, '%s: not stored',
             lambda builtKey, wire: partial(
                 protocol.set, wire, *dumped[builtKey]),
-            expires, protocol.read_stored)
+            expires, protocol.read_stored, deadline)
 
     def invalidateMany(self, keys):
         pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
-        return self._command_many(
-            pairs, '%s: not invalidated',
-            lambda builtKey, wire: partial(_delete, wire),
-            None, protocol.read_deleted)
+        return self._remove_many(pairs, monotonic() + self._timeout)
 
     # Values that are computed where there is none
 
@@ -328,7 +327,8 @@ class BaseClient(Configured):
         lifetime = self.lifetime if lifetime is None else lifetime
         return Creation(
             self, key, factory, lifetime,
-            0 if grace is None else grace, self._tags(dependencies)).run()
+            0 if grace is None else grace,
+            self._tags_of_value(dependencies)).run()
 
     # All values
 
@@ -380,6 +380,13 @@ class BaseClient(Configured):
                 raise TypeError(f'dependency {dependency!r}: must be a str')
             tags.append(_TAG + self.buildKey(dependency).encode())
         return list(dict.fromkeys(tags))
+
+    def _tags_of_value(self, dependencies):
+        tags = self._tags(dependencies)
+        if len(tags) > stamp.MOST:
+            raise ValueError(
+                f'dependencies: {len(tags)} are more than {stamp.MOST}')
+        return tags
 
     # The key on the wire
 
@@ -508,7 +515,7 @@ class BaseClient(Configured):
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, 'key %s: not readable', builtKey)
         name = type(error).__name__
-        with self._setting:
+        with self._counting:
             self._unread[name] = self._unread.get(name, 0) + 1
         try:
             notify(UnreadableValueEvent(self, key, error))
@@ -578,7 +585,13 @@ class BaseClient(Configured):
             self._degraded(error, 'key %s: not counted', builtKey)
             return None
 
-    def _command_many(self, pairs, trouble, request, expires, read):
+    def _remove_many(self, pairs, deadline):
+        return self._command_many(
+            pairs, '%s: not invalidated',
+            lambda builtKey, wire: partial(_delete, wire),
+            None, protocol.read_deleted, deadline)
+
+    def _command_many(self, pairs, trouble, request, expires, read, deadline):
         """Return the keys for which it was not done.
 
         `pairs` are keys and what was built of them; ``request(built key, key
@@ -586,7 +599,6 @@ class BaseClient(Configured):
         """
         if not pairs:
             return []
-        deadline = monotonic() + self._timeout
         for _, builtKey in pairs:
             self._flights.pop((builtKey.encode(), None), None)
         try:

@@ -28,9 +28,9 @@ def is_signed(serializer):
 
 def make(client):
     """Return the codec of a client, as its attributes say."""
-    serializer, secrets = client.serializer, None
+    serializer, name, secrets = client.serializer, None, None
     if is_signed(serializer):
-        serializer = serializer.removeprefix(_SIGNED)
+        serializer = name = serializer.removeprefix(_SIGNED)
         secrets = secret.read(client.secretsFile, client.secretsVariable)
     if serializer == 'pickle':
         serializer = PickleSerializer(
@@ -44,7 +44,9 @@ def make(client):
         # What is not signed is not even decompressed.
         serializer = CompressedSerializer(
             serializer, client.compress, client.maxValueSize)
-        return SignedSerializer(serializer, secrets) if secrets else serializer
+        if secrets is None:
+            return serializer
+        return SignedSerializer(serializer, name, secrets)
 
     return Codec(wrap(serializer), wrap(_Bytes(
         flag.FREE if isinstance(serializer, _Foreign) else flag.JSON)),

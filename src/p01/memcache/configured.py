@@ -14,8 +14,9 @@ from p01.memcache.secret import Secret
 class Configured:
     """Has the attributes that are fields of the interface ``_interface``.
 
-    Once ``_is_made``, ``_follow(name)`` is called after one was set. If that
-    fails, nothing has changed.
+    Once ``_is_made``, ``_follow(name)`` is called after one was set, on a copy
+    that has it. Then all that has changed there is changed at once: whatever
+    ends this before, the attributes and what follows them fit together.
     """
 
     _is_made = False
@@ -28,13 +29,13 @@ class Configured:
             super().__setattr__(name, value)
             return
         with self._setting:
-            former = getattr(self, name)
-            super().__setattr__(name, value)
-            try:
-                self._follow(name)
-            except BaseException:
-                super().__setattr__(name, former)
-                raise
+            former = dict(self.__dict__)
+            draft = object.__new__(type(self))
+            draft.__dict__.update(former, **{name: value})
+            draft._follow(name)
+            self.__dict__.update({
+                name: value for name, value in draft.__dict__.items()
+                if former.get(name, draft) is not value})
 
     def after_fork(self):
         self._setting = threading.RLock()  # a signal's handler may come back
@@ -48,9 +49,10 @@ def _checked(field, value):
     if field.__name__ in ('servers', 'allow') and isinstance(
             value, (list, tuple)):
         value = list(value)
+    if not isinstance(field, Password):
+        check_attribute(field, value)
+        return value
     if isinstance(value, Secret):
         value = value.reveal()
     check_attribute(field, value)
-    if isinstance(field, Password) and value is not None:
-        value = Secret(value)
-    return value
+    return None if value is None else Secret(value)

@@ -312,7 +312,7 @@ class Creation:
 
     def _refuse(self, lease):
         """Leave nothing in the place of the key, nor a right to compute."""
-        if lease is not None:
+        if lease is not None and lease.win:
             deadline = monotonic() + self._client._timeout
             with contextlib.suppress(MemcacheError):
                 self._discard(lease, deadline)

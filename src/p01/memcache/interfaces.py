@@ -307,7 +307,7 @@ class IMemcacheWriter(Interface):
         server refused it (as it does if it is larger than the server's item
         size, 1 MiB by default), an older value is removed.
 
-        `dependencies` are several str, such as ``('path:/shop', 'user:7')``:
+        `dependencies` are up to 100 str, such as ``('path:/shop', 'user:7')``:
         the value is a miss after `invalidateDependencies` of one of them.
         Their versions are read first, one round trip, and compared whenever
         the value is read, one more for all values of a `queryMany`. They are

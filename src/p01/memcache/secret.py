@@ -3,6 +3,7 @@
 """Secrets, and where they are read from. None of them is shown."""
 
 import os
+import re
 
 
 # Bytes of the shortest secret that signs: as many as its signature has.
@@ -10,6 +11,9 @@ _LEAST = 32
 
 # Characters of the largest file of secrets.
 _MOST = 1 << 16
+
+
+_is_name = re.compile(r'[A-Za-z_][A-Za-z_0-9]{,49}').fullmatch
 
 
 class Secret:
@@ -60,6 +64,11 @@ def read(file, variable):
     if file is not None:
         name, text = f'secretsFile {file!r}', read_file('secretsFile', file)
     else:
+        if not _is_name(variable):
+            # It is not named: it may be the secret.
+            raise ValueError(
+                'secretsVariable: must be the name of a variable, at most 50'
+                ' letters, digits and underscores')
         name = f'secretsVariable {variable!r}'
         text = os.environ.get(variable)
         if text is None:

@@ -3,7 +3,8 @@
 """Values behind a signature, by which nobody else can have made or moved them.
 
 In front of the value are a byte, the version of this format, and 32 bytes, the
-HMAC-SHA256 of the version, the flags, the key with its length, and the value.
+HMAC-SHA256 of the version, the flags, the names of the serializer and the key,
+each with its length, and the value.
 """
 
 import hmac
@@ -19,18 +20,19 @@ from p01.memcache.interfaces import ISerializer
 _VERSION = b'\x01'
 _START = 1 + 32
 
-_pack_head = struct.Struct('>cHH').pack
+_pack_head = struct.Struct('>cHHH').pack
 
 
 @implementer(ISerializer)
 class SignedSerializer:
-    """Signs what another serializer makes. See `ISerializer`.
+    """Signs what another serializer, of that name, makes. See `ISerializer`.
 
     `secrets` are bytes. The first one signs, all of them verify.
     """
 
-    def __init__(self, serializer, secrets):
+    def __init__(self, serializer, name, secrets):
         self._serializer = serializer
+        self._name = name.encode()
         # Copied for each value, which is faster than to begin anew.
         self._keyed = [
             hmac.new(secret, digestmod='sha256') for secret in secrets]
@@ -38,7 +40,7 @@ class SignedSerializer:
     def dumps(self, key, obj):
         data, flags = self._serializer.dumps(key, obj)
         flags |= flag.SIGNED
-        signature = _sign(self._keyed[0], key, flags, data)
+        signature = self._sign(self._keyed[0], key, flags, data)
         return b'%b%b%b' % (_VERSION, signature, data), flags
 
     def loads(self, key, data, flags):
@@ -47,14 +49,15 @@ class SignedSerializer:
         signature, value = data[1:_START], data[_START:]
         if data[:1] != _VERSION or flags > 0xffff or not any(
                 hmac.compare_digest(
-                    signature, _sign(keyed, key, flags, value))
+                    signature, self._sign(keyed, key, flags, value))
                 for keyed in self._keyed):
             raise ForgedValue('its signature is wrong')
         return self._serializer.loads(key, value, flags & ~flag.SIGNED)
 
-
-def _sign(keyed, key, flags, data):
-    mac = keyed.copy()
-    mac.update(_pack_head(_VERSION, flags, len(key)) + key)
-    mac.update(data)
-    return mac.digest()
+    def _sign(self, keyed, key, flags, data):
+        mac = keyed.copy()
+        name = self._name
+        mac.update(b'%b%b%b' % (
+            _pack_head(_VERSION, flags, len(name), len(key)), name, key))
+        mac.update(data)
+        return mac.digest()

@@ -19,6 +19,9 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.flag import PLAIN
 
 
+# Versions of one value, all of which have to be read.
+MOST = 100
+
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
 
 
@@ -38,7 +41,8 @@ def take(data):
     stamp, end, data = data.partition(b'\n')
     words = stamp.split(b' ')
     keys, versions = words[::2], words[1::2]
-    if (not end or len(keys) != len(versions)
+    # One more is that of a value's own lifetime.
+    if (not end or len(keys) != len(versions) or len(keys) > MOST + 1
             or not all(map(protocol.is_key, keys))):
         raise UnreadableValue('a stamp that is none')
     return dict(zip(keys, versions, strict=True)), data

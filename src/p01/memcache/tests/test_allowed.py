@@ -18,6 +18,7 @@ import pickle
 import struct
 import sys
 import tempfile
+import time
 import unittest
 import uuid
 import zoneinfo
@@ -61,6 +62,41 @@ class Item:
 class Role(enum.Enum):
     USER = 'user'
     ADMIN = 'admin'
+
+class Palette(dict, enum.Enum):
+    MAIN = {'bg': 'white'}
+
+class Registry:
+    seen = []
+
+    @classmethod
+    def add(cls, *items):
+        cls.seen.extend(items)
+
+    append = extend = __setitem__ = add
+
+class Plugin(type):
+    made = []
+
+    def __init__(cls, *args):
+        Plugin.made.append(cls)
+
+    def __setitem__(cls, *item):
+        Plugin.made.append(item)
+
+class Own(metaclass=Plugin):
+    pass
+
+class Lazy:
+
+    def __get__(self, instance, owner=None):
+        Registry.seen.append('asked')
+        return Item
+
+class Holder:
+    lazy = Lazy()
+
+Item.default = Item()
 
 def load(title='default'):
     return title
@@ -714,6 +750,67 @@ class ChangeTest(AllowedCase):
             by_line('p01shop.model', 'Role'),
             lambda: model.Role._member_names_, _member_names_=[])
 
+    def test_items(self):
+        from p01shop import model
+        for name, state in (
+                ('Registry', lambda: [*model.Registry.seen]),
+                ('Own', lambda: [*model.Plugin.made]),
+                ('Item.limit', lambda: [*model.Item.limit])):
+            before, found = state(), by_line('p01shop.model', name)
+            for change in (
+                    b'N' + b'a', b'(N' + b'e', b'(NN' + b'e', b'NN' + b's',
+                    b'(NN' + b'u', b'(NNNN' + b'u', b'(N' + b'\x90'):
+                client = self.client([*ALLOW, 'p01shop.model.Item.limit'])
+                self.assertUnreadable(
+                    b'\x80\x04' + found + change + b'.', 'ForbiddenGlobal',
+                    'to change', client)
+                self.assertEqual(state(), before)
+        user = by_line('p01shop.model', 'Palette') + b'}\x85R'
+        for change in fragment('bg') + b'Ns', b'(' + fragment('bg') + b'Nu':
+            self.read(self.usual, b'\x80\x04' + user + change + b'.')
+            self.assertUnreadable(
+                b'\x80\x04' + by_line('builtins', 'getattr') + b'('
+                + by_line('p01shop.model', 'Palette') + fragment('MAIN')
+                + b'tR' + change + b'.', 'ForbiddenGlobal', 'to change')
+        self.assertEqual(model.Palette.MAIN, {'bg': 'white'})
+
+    def test_an_instance_that_is_listed(self):
+        from p01shop import model
+        client = self.client([*ALLOW, 'p01shop.model.Item.default'])
+        for found in (
+                by_line('p01shop.model', 'Item.default'),
+                by_line('builtins', 'getattr') + b'('
+                + by_line('p01shop.model', 'Item') + fragment('default')
+                + b'tR'):
+            self.assertUnreadable(
+                b'\x80\x04' + found + fragment({'price': 0}) + b'b.',
+                'ForbiddenGlobal', 'to change', client)
+        self.assertEqual(vars(model.Item.default), {})
+
+    def test_a_class_of_classes(self):
+        from p01shop import model
+        before = [*model.Plugin.made]
+        for _, data in calls('p01shop.model', 'Plugin', ('Own', (), {})):
+            self.assertForbidden(data, 'p01shop.model.Plugin')
+        self.assertEqual(model.Plugin.made, before)
+
+    def test_nothing_is_asked_on_the_way(self):
+        from p01shop import model
+        for name in 'Holder.lazy', 'Holder.lazy.Part', 'os.path.join':
+            for data in by_stack, by_line:
+                self.assertForbidden(
+                    b'\x80\x04' + data('p01shop.model', name) + b'.',
+                    f'p01shop.model.{name}')
+        self.assertEqual(model.Registry.seen, [])
+
+    def test_many_names(self):
+        # Not looked through for each instance.
+        data = pickle.dumps([Plain(Plain()) for _ in range(20_000)], 1)
+        start = time.monotonic()
+        self.assertEqual(
+            len(self.read(self.client([HERE]), data)), 20_000)
+        self.assertLess(time.monotonic() - start, 5)
+
     def test_a_function(self):
         from p01shop import model
         for state in ({'__defaults__': ('evil',)}, {'mark': 1}):
@@ -743,7 +840,7 @@ class ChangeTest(AllowedCase):
                 ('copyreg', '__newobj__', copyreg.__newobj__),
                 ('copyreg', '__newobj_ex__', copyreg.__newobj_ex__),
                 ('_codecs', 'encode', allowed._encode),
-                ('builtins', 'getattr', Allowed._get)]:
+                ('builtins', 'getattr', Allowed.get_attribute)]:
             for state in ({'__defaults__': ('evil',)}, {'__name__': 'evil'},
                           {'__module__': 'os'}, {'mark': 1}):
                 self.assertUnchanged(

@@ -242,6 +242,23 @@ class ClientContract:
     def attributes(self):
         return [name for name in VALUES if name in self.interface]
 
+    def test_a_change_that_is_interrupted(self):
+        follow = self.factory._follow
+
+        def interrupted(client, name):
+            follow(client, name)
+            raise KeyboardInterrupt
+
+        with mock.patch.object(self.factory, '_follow', interrupted):
+            for name, value in [
+                    ('serializer', 'json'), ('servers', ['127.0.0.1:1'])]:
+                former = dict(vars(self.client))
+                with self.assertRaises(KeyboardInterrupt):
+                    setattr(self.client, name, value)
+                self.assertEqual(vars(self.client), former)
+        built = self.client.set('key', 'value')
+        self.assertEqual(self.stored(built), (pickle.dumps('value', -1), 0))
+
     def test_every_attribute_is_tested(self):
         self.assertEqual(
             set(getFields(self.interface)) - ELSEWHERE,

@@ -22,6 +22,8 @@ from unittest import mock
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.stamp import put
+from p01.memcache.stamp import take
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
@@ -1024,6 +1026,32 @@ class DependencyScenario(Scenario):
 
     def test_race_of_two(self):
         self.race([self.client, self.other()], self.rounds)
+
+
+class TooManyTest(unittest.TestCase):
+
+    def test_too_many(self):
+        client = FakeMemcacheClient()
+        many = [f'tag {number}' for number in range(101)]
+        self.assertIsNotNone(client.set('key', 1, dependencies=many[:100]))
+        self.assertEqual(client.query('key'), 1)
+        self.assertEqual(client.getOrCreate(
+            'other', lambda: 2, grace=60, dependencies=many[:100]), 2)
+        self.assertEqual(client.query('other'), 2)
+        for call in (
+                lambda: client.set('key', 1, dependencies=many),
+                lambda: client.getOrCreate('key', list, dependencies=many)):
+            with self.assertRaisesRegex(ValueError, '101 are more than 100'):
+                call()
+        self.assertIs(client.invalidateDependencies(*many), True)
+        self.assertIsNotNone(client.set('key', 1, dependencies=many[:100]))
+        data, flags = getFakeBackend(client).cache[client.buildKey('key')]
+        versions, value = take(data)
+        versions.update((b'key%d' % number, b'x') for number in range(2))
+        getFakeBackend(client).cache[client.buildKey('key')] = (
+            put(versions, value), flags)
+        with self.assertLogs('p01.memcache'):
+            self.assertIsNone(client.query('key'))
 
 
 class FakeMixin(scenario.FakeMixin):

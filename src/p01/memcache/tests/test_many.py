@@ -145,6 +145,19 @@ class UseTest(ManyCase):
             [{'active': 0, 'idle': 1, 'opened': 1}] * 3)
         self.assertIntact(client)
 
+    def test_what_is_too_large(self):
+        client = self.client()
+        client.setMany(self.values('old'))
+        client.maxValueSize = 100
+        large = dict.fromkeys(self.all, 'x' * 200)
+        before = [proxy.exchanges for proxy in self.proxies]
+        with self.assertLogs('p01.memcache'):
+            self.assertEqual(client.setMany(large), self.all)
+        self.assertEqual(
+            [proxy.exchanges for proxy in self.proxies],
+            [number + 1 for number in before])
+        self.assertEqual(client.queryMany(self.all), {})
+
     def test_only_the_servers_of_the_keys_are_asked(self):
         client = self.client()
         self.assertEqual(client.setMany(self.values('new', self.lost)), [])

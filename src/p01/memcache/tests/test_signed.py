@@ -67,9 +67,10 @@ FLAGS = [
     SIGNED | 1 << 11, SIGNED | 1 << 15, SIGNED | 1 << 16, SIGNED | 1 << 31]
 
 
-def sign(secret, key, flags, value):
+def sign(secret, key, flags, value, name=b'pickle'):
     """What is stored, as all releases must make it."""
-    head = b'\x01' + struct.pack('>HH', flags, len(key)) + key
+    head = b'\x01' + struct.pack(
+        '>HHH', flags, len(name), len(key)) + name + key
     return b'\x01' + hmac.digest(
         secret.encode(), head + value, 'sha256') + value
 
@@ -150,7 +151,8 @@ class SignedScenario(Scenario):
             client = self.makeClient(serializer='signed-' + name)
             built = client.set('key', value)
             self.assertEqual(self.stored(built), (
-                sign(FIRST, built.encode(), SIGNED | flags, data),
+                sign(FIRST, built.encode(), SIGNED | flags, data,
+                     name.encode()),
                 SIGNED | flags))
             self.assertFound(client, 'key', found)
             self.assertFoundRaw(client, 'key', data)
@@ -328,13 +330,15 @@ class SignedScenario(Scenario):
     def test_another_serializer(self):
         self.plant(self.client.buildKey('key'), b'["value"]', 1 << 11)
         self.assertForged()
-        built = self.client.buildKey('key').encode()
-        # Signed by somebody with the secret, but JSON.
-        data = sign(FIRST, built, SIGNED | 1 << 11, b'["value"]')
-        self.plant(built.decode(), data, SIGNED | 1 << 11)
-        self.assertUnreadable(
-            self.client, 'key', 'UnreadableValue', 'unknown flags 2048',
-            raw=False)
+        # Signed by somebody with the secret: also what has the same flags is
+        # not taken for a pickle.
+        self.makeClient(serializer='signed-json').set('key', ['value'])
+        self.assertForged()
+        built = self.client.buildKey('key')
+        data = pickle.dumps(Mark(), -1)
+        self.plant(
+            built, sign(FIRST, built.encode(), SIGNED, data, b'own'), SIGNED)
+        self.assertForged()
 
     def test_it_is_counted_whoever_reads(self):
         self.plant(self.client.buildKey('key'), b'forged', SIGNED)
@@ -672,7 +676,8 @@ class SignedSerializerTest(unittest.TestCase):
 
     def setUp(self):
         self.inner = mock.Mock(wraps=PickleSerializer())
-        self.serializer = SignedSerializer(self.inner, self.secrets)
+        self.serializer = SignedSerializer(
+            self.inner, 'pickle', self.secrets)
 
     def assertForged(self, key, data, flags):
         with self.assertRaises(ForgedValue):
@@ -693,7 +698,7 @@ class SignedSerializerTest(unittest.TestCase):
     def test_what_is_key_and_what_is_value(self):
         # Both begin alike, so that the boundary could be moved.
         serializer = SignedSerializer(mock.Mock(
-            dumps=lambda key, obj: (obj, 0)), self.secrets)
+            dumps=lambda key, obj: (obj, 0)), 'pickle', self.secrets)
         seen = {
             serializer.dumps(text[:place], text[place:])[0][:33]
             for text in (b'aaaaaaaa', b'\0\0\0\0\0\0\0\0')
@@ -824,8 +829,9 @@ class SecretsTest(SecretsCase):
     def test_a_missing_variable(self):
         self.refused([VARIABLE, 'not in the environment'],
                      secretsVariable=VARIABLE)
-        for name in ' ', 'a=b', 'a\0b', '\udc80':
-            self.refused([repr(name)], secretsVariable=name)
+        # What is no name may be the secret itself.
+        for name in ' ', 'a=b', 'a\0b', '\udc80', HIDDEN + 'a' * 48, '1a':
+            self.refused(['must be the name'], secretsVariable=name)
 
     def test_neither_and_both(self):
         os.environ[VARIABLE] = FIRST
