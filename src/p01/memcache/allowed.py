@@ -20,6 +20,20 @@ from io import BytesIO
 from p01.memcache.errors import ForbiddenGlobal
 
 
+def _for_classes(make, count):
+    """Return the function, for classes as its first arguments.
+
+    Of an instance it would call something.
+    """
+    def checked(*args):
+        for arg in args[:count]:
+            if not isinstance(arg, type):
+                raise ForbiddenGlobal(f'to call {arg!r:.100}')
+        return make(*args)
+
+    return checked
+
+
 # The types of plain data: pickle has no opcodes for some, and the older of its
 # protocols name them to make instances of their subclasses; and what these do
 # that with.
@@ -28,9 +42,9 @@ _STANDARD = {
         bool, bytearray, bytes, complex, dict, float, frozenset, int, list,
         object, range, set, slice, str, tuple)
 } | {
-    ('copyreg', '_reconstructor'): copyreg._reconstructor,
-    ('copyreg', '__newobj__'): copyreg.__newobj__,
-    ('copyreg', '__newobj_ex__'): copyreg.__newobj_ex__,
+    ('copyreg', '_reconstructor'): _for_classes(copyreg._reconstructor, 2),
+    ('copyreg', '__newobj__'): _for_classes(copyreg.__newobj__, 1),
+    ('copyreg', '__newobj_ex__'): _for_classes(copyreg.__newobj_ex__, 1),
 }
 
 
@@ -180,6 +194,27 @@ class _CarefulUnpickler(pickle._Unpickler):
         if isinstance(changed, _SHARED) or id(changed) in self._found:
             raise ForbiddenGlobal(f'to change {changed!r:.100}')
 
+    def _check_made_of(self, callee):
+        # Not an instance that can be called, or has something of that name.
+        if id(callee) not in self._found:
+            raise ForbiddenGlobal(f'to call {callee!r:.100}')
+
+    def load_reduce(self):
+        self._check_made_of(self.stack[-2])
+        super().load_reduce()
+
+    def load_newobj(self):
+        self._check_made_of(self.stack[-2])
+        super().load_newobj()
+
+    def load_newobj_ex(self):
+        self._check_made_of(self.stack[-3])
+        super().load_newobj_ex()
+
+    def load_obj(self):
+        self._check_made_of(self.stack[0])  # behind the mark
+        super().load_obj()
+
     def load_build(self):
         self._check(self.stack[-2])
         super().load_build()
@@ -208,6 +243,10 @@ class _CarefulUnpickler(pickle._Unpickler):
 
     dispatch = {
         **pickle._Unpickler.dispatch,
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.NEWOBJ_EX[0]: load_newobj_ex,
+        pickle.OBJ[0]: load_obj,
         pickle.BUILD[0]: load_build,
         pickle.APPEND[0]: load_append,
         pickle.SETITEM[0]: load_setitem,

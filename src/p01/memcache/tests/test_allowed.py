@@ -87,6 +87,17 @@ class Plugin(type):
 class Own(metaclass=Plugin):
     pass
 
+class Caller:
+
+    def __call__(self, *args, **kw):
+        Registry.seen.append('called')
+
+    def __init__(self):
+        self.__new__ = self.__init__ = self.__call__
+
+    def __getattr__(self, name):
+        return self.__call__
+
 class Lazy:
 
     def __get__(self, instance, owner=None):
@@ -793,6 +804,20 @@ class ChangeTest(AllowedCase):
         for _, data in calls('p01shop.model', 'Plugin', ('Own', (), {})):
             self.assertForbidden(data, 'p01shop.model.Plugin')
         self.assertEqual(model.Plugin.made, before)
+
+    def test_an_instance_is_not_called(self):
+        from p01shop import model
+        item = by_line('p01shop.model', 'Caller') + b')\x81'
+        for call in (
+                item + b')R', item + b')\x81', item + b')}\x92',
+                b'(' + item + b'o', b'(' + item + b'No',
+                by_line('copyreg', '__newobj__') + b'(' + item + b'tR',
+                by_line('copyreg', '__newobj_ex__') + b'(' + item + b')}tR',
+                by_line('copyreg', '_reconstructor') + b'('
+                + by_line('p01shop.model', 'Item') + item + b'NtR'):
+            self.assertUnreadable(
+                b'\x80\x04' + call + b'.', 'ForbiddenGlobal', 'to call')
+        self.assertEqual(model.Registry.seen, [])
 
     def test_nothing_is_asked_on_the_way(self):
         from p01shop import model
