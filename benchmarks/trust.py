@@ -3,8 +3,9 @@
 """What signatures, an allow-list, JSON and compression cost.
 
 Clients that differ in these only set and get the same values on the same
-memcached, and take turns: a page, one str, and records, of several types. Run
-it with a memcached of its own:  bin/py benchmarks/trust.py 127.0.0.1:11212
+memcached, and take turns: a page, one str, and records, of several types. Then
+the same without memcached. Run it with a memcached of its own:
+bin/py benchmarks/trust.py 127.0.0.1:11212
 """
 
 import argparse
@@ -53,6 +54,18 @@ def has_json(name, kind):
     return name != 'json' or kind == 'page'
 
 
+def works(client, value):
+    """Return what is measured, by its name."""
+    built, coded = client.set('key', value).encode(), client._codec
+    stored = coded.dumps(built, value, False)
+    return {
+        'set': partial(client.set, 'key', value),
+        'get': partial(client.query, 'key'),
+        'dumps': partial(coded.dumps, built, value, False),
+        'loads': partial(coded.loads, built, *stored, False),
+    }
+
+
 def repeat(work, count):
     for _ in range(count):
         work()
@@ -73,15 +86,11 @@ def main():
     for (size, count), (kind, make) in itertools.product(
             SIZES.items(), {'page': page, 'records': records}.items()):
         value = make(count)
-        for work in 'set', 'get':
-            contenders = {}
-            for name, client in clients.items():
-                if has_json(name, kind):
-                    client.set('key', value)
-                    assert client.query('key') == value
-                    contenders[name] = (
-                        partial(client.set, 'key', value) if work == 'set'
-                        else partial(client.query, 'key'))
+        prepared = {name: works(client, value)
+                    for name, client in clients.items()
+                    if has_json(name, kind)}
+        for work in 'set', 'get', 'dumps', 'loads':
+            contenders = {name: own[work] for name, own in prepared.items()}
             times = {name: [] for name in contenders}
             first = contenders['pickle']
             turns = max(1, round(options.seconds * 1e6 / measure(
@@ -99,8 +108,8 @@ def main():
                     mine / plain for mine, plain in zip(
                         times[name], times['pickle'], strict=True))
                 cells.append(
-                    f'{statistics.median(times[name]):8.0f} {ratio:4.2f} x')
-            print(f'{work} {size:>5} {kind:8} µs, x pickle '
+                    f'{statistics.median(times[name]):8.1f} {ratio:4.2f} x')
+            print(f'{work:5} {size:>6} {kind:8} µs        '
                   + ''.join(cells), flush=True)
     for client in clients.values():
         client.close()
