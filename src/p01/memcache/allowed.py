@@ -12,6 +12,7 @@ import enum
 import functools
 import importlib
 import pickle
+import reprlib
 import types
 from _compat_pickle import IMPORT_MAPPING
 from _compat_pickle import NAME_MAPPING
@@ -61,6 +62,10 @@ _IMMUTABLE = 1 << 8
 # What a pickle did not make, wherever it has it from.
 _SHARED = (
     type, enum.Enum, types.FunctionType, types.MethodType, types.ModuleType)
+
+
+# What is looked up in an instance to change it.
+_CALLED = frozenset(('__setstate__', 'append', 'extend', 'add'))
 
 
 class Allowed:
@@ -192,12 +197,16 @@ class _CarefulUnpickler(pickle._Unpickler):
 
     def _check(self, changed):
         if isinstance(changed, _SHARED) or id(changed) in self._found:
-            raise ForbiddenGlobal(f'to change {changed!r:.100}')
+            raise ForbiddenGlobal(f'to change {reprlib.repr(changed)}')
+        # What would be called to change it must be its class's.
+        own = getattr(changed, '__dict__', ())
+        if not _CALLED.isdisjoint(own):
+            raise ForbiddenGlobal(f'to call what a {type(changed)} has')
 
     def _check_made_of(self, callee):
         # Not an instance that can be called, or has something of that name.
         if id(callee) not in self._found:
-            raise ForbiddenGlobal(f'to call {callee!r:.100}')
+            raise ForbiddenGlobal(f'to call {reprlib.repr(callee)}')
 
     def load_reduce(self):
         self._check_made_of(self.stack[-2])

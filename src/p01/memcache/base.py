@@ -133,7 +133,6 @@ class BaseClient(Configured):
                     f'{name}: has no effect with the serializer'
                     f' {self.serializer!r}')
 
-
     def _follow(self, name):
         if name in self._coding:
             self._codec = codec.make(self)

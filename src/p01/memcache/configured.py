@@ -29,10 +29,17 @@ class Configured:
             super().__setattr__(name, value)
             return
         with self._setting:
-            former = dict(self.__dict__)
-            draft = object.__new__(type(self))
-            draft.__dict__.update(former, **{name: value})
-            draft._follow(name)
+            while True:
+                former = dict(self.__dict__)
+                draft = object.__new__(type(self))
+                draft.__dict__.update(former)
+                # It may be a property of a subclass.
+                super(Configured, draft).__setattr__(name, value)
+                draft._follow(name)
+                if all(self.__dict__.get(name) is value
+                       for name, value in former.items()
+                       if name in self._interface):
+                    break  # else a signal's handler has set another one
             self.__dict__.update({
                 name: value for name, value in draft.__dict__.items()
                 if former.get(name, draft) is not value})

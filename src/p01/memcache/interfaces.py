@@ -214,8 +214,8 @@ class IMemcacheReader(Interface):
         - the ``_p_oid`` of a persistent object that has got one,
         - the pickle of anything else.
 
-        A security-proxied key is as what is behind the proxy. Within a tuple,
-        list, set, frozenset or dict that is so, too, and a persistent object
+        A security-proxied key is as what is behind the proxy, also within a
+        tuple, list, set, frozenset or dict. In a pickle a persistent object
         that has got its ``_p_oid`` stands for that.
 
         So ``1``, ``'1'`` and ``b'1'`` are the same key. A pickle is only good

@@ -3,13 +3,29 @@
 """Any Python key as a memcached key. See `IMemcacheClient.buildKey`."""
 
 import hashlib
+import itertools
+import operator
+import pickle
 
 from p01.memcache import pickled
+from p01.memcache.errors import SerializationError
 from p01.memcache.proxied import Proxy
+from p01.memcache.proxied import is_special
 from p01.memcache.proxied import removeSecurityProxy
 
 
 _CONTAINERS = frozenset((tuple, list, set, frozenset, dict))
+
+
+class _Pickler(pickle.Pickler):
+
+    def reducer_override(self, obj):
+        # The states of two persistent objects may be equal.
+        if is_special(type(obj)):
+            oid = getattr(obj, '_p_oid', None)
+            if isinstance(oid, bytes):
+                return bytes, (oid,)
+        return NotImplemented
 
 
 def build(key, namespace, protocol):
@@ -24,47 +40,42 @@ def build(key, namespace, protocol):
     elif isinstance(oid := getattr(key, '_p_oid', None), bytes):
         base = oid
     else:
-        base = pickled.dumps(_identify(key), protocol)
+        base = _pickle(key, protocol)
     if namespace:
         base = namespace.encode() + base
     return hashlib.md5(base, usedforsecurity=False).hexdigest()
 
 
-def _identify(key):
+def _pickle(key, protocol):
+    if type(key) in (tuple, list) and pickled.SIMPLE.issuperset(
+            map(type, key)):
+        return pickled.dumps(key, protocol)  # as most are
     try:
-        return _replace(key)
-    except RecursionError:
-        return key  # it contains itself, which a pickle may
+        return pickled.dumps(key, protocol, _Pickler)
+    except SerializationError as error:
+        # A security proxy cannot be pickled, but what is behind it may be.
+        try:
+            found = _bare(key, {})
+        except RecursionError:
+            raise error from None
+        return pickled.dumps(found, protocol, _Pickler)
 
 
-def _replace(key):
-    """Return the key with the identities of the objects in its containers.
+def _bare(key, done):
+    """Return the key without the security proxies around it and within it.
 
-    That is what is behind a security proxy, and a persistent object's _p_oid:
-    the state of two may be equal. Where there are none it stays the same
-    object, as a pickle tells what is in it twice from what is equal.
+    What has none in it stays the same object: a pickle tells what is in it
+    twice from what is equal. `done` is what was made of the containers.
     """
     while type(key) is Proxy:
         key = removeSecurityProxy(key)
     kind = type(key)
-    if kind in pickled.SIMPLE:
+    if kind not in _CONTAINERS:
         return key
-    if kind in _CONTAINERS and _is_simple(key) and (
-            kind is not dict or _is_simple(key.values())):
-        return key  # most are
-    if kind is dict:
-        items = [*key.items()]
-        found = _replace(items)
-        return key if found is items else dict(found)
-    if kind in _CONTAINERS:
-        parts = list(map(_replace, key))
-        if any(part is not former
-               for part, former in zip(parts, key, strict=True)):
-            return kind(parts)
-        return key
-    oid = getattr(key, '_p_oid', None)
-    return oid if isinstance(oid, bytes) else key
-
-
-def _is_simple(parts):
-    return pickled.SIMPLE.issuperset(map(type, parts))
+    if id(key) not in done:
+        parts = [*key.items()] if kind is dict else key
+        found = [*map(_bare, parts, itertools.repeat(done))]
+        same = all(map(operator.is_, found, parts))
+        # With the key: what has this id later is another one.
+        done[id(key)] = key, key if same else kind(found)
+    return done[id(key)][1]

@@ -30,17 +30,20 @@ class _Pickler(pickle.Pickler):
         return NotImplemented
 
 
-def dumps(obj, protocol):
-    """Return the pickle of anything."""
+def dumps(obj, protocol, pickler=None):
+    """Return the pickle of anything, by a subclass of ``pickle.Pickler``."""
     try:
-        return pickle.dumps(obj, protocol)
+        if pickler is None:
+            return pickle.dumps(obj, protocol)
+        file = io.BytesIO()
+        pickler(file, protocol).dump(obj)
+        return file.getvalue()
+    except SerializationError:
+        raise
     except Exception as error:
-        raise _impossible(obj, error) from error
-
-
-def _impossible(obj, error):
-    return SerializationError(
-        f'a {type(obj).__name__} cannot be pickled: {describe(error)}')
+        raise SerializationError(
+            f'a {type(obj).__name__} cannot be pickled: {describe(error)}'
+        ) from error
 
 
 @implementer(ISerializer)
@@ -53,16 +56,8 @@ class PickleSerializer:
             pickle.loads if allow is None else Allowed(allow, trusted).loads)
 
     def dumps(self, key, obj):
-        if type(obj) in SIMPLE:
-            return dumps(obj, self._protocol), flag.PLAIN
-        file = io.BytesIO()
-        try:
-            _Pickler(file, self._protocol).dump(obj)
-        except SerializationError:
-            raise
-        except Exception as error:
-            raise _impossible(obj, error) from error
-        return file.getvalue(), flag.PLAIN
+        pickler = None if type(obj) in SIMPLE else _Pickler
+        return dumps(obj, self._protocol, pickler), flag.PLAIN
 
     def loads(self, key, data, flags):
         if flags != flag.PLAIN:

@@ -47,6 +47,7 @@ def read_file(name, path):
     if text is None:
         raise ValueError(f'{name} {path!r}: it is not UTF-8')
     if len(text) > _MOST:
+        text = None
         raise ValueError(
             f'{name} {path!r}: it has more than {_MOST} characters')
     return text

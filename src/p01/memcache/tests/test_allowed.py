@@ -817,6 +817,14 @@ class ChangeTest(AllowedCase):
                 + by_line('p01shop.model', 'Item') + item + b'NtR'):
             self.assertUnreadable(
                 b'\x80\x04' + call + b'.', 'ForbiddenGlobal', 'to call')
+        # Nor as what its class does not have.
+        for name, change in (
+                ('__setstate__', b'Nb'), ('append', b'Na'),
+                ('extend', b'(Ne'), ('add', b'(N\x90')):
+            target = by_line('p01shop.model', 'Item') + b')\x81}'
+            self.assertUnreadable(
+                b'\x80\x04' + target + fragment(name) + item + b'sb' + change
+                + b'.', 'ForbiddenGlobal', 'to call')
         self.assertEqual(model.Registry.seen, [])
 
     def test_nothing_is_asked_on_the_way(self):

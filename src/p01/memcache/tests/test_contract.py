@@ -14,7 +14,9 @@ import pickle
 import socket
 import time
 import unittest
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 from unittest import mock
 
 import zope.event
@@ -126,8 +128,15 @@ WRONG_VALUE = {
 class Persistent:
     """As persistent objects are, as far as a key's concerned."""
 
+    _p_oid = None
+
     def __init__(self, oid):
         self._p_oid = oid
+
+
+class Pair(NamedTuple):
+    one: object
+    two: object
 
 
 class Unpicklable:
@@ -242,6 +251,41 @@ class ClientContract:
     def attributes(self):
         return [name for name in VALUES if name in self.interface]
 
+    def test_a_property_of_a_subclass(self):
+        class Client(self.factory):
+
+            @property
+            def lifetime(self):
+                return self._kept * 2
+
+            @lifetime.setter
+            def lifetime(self, value):
+                self._kept = value
+
+        client = Client()
+        self.addCleanup(client.close)
+        client.lifetime = 7
+        self.assertEqual(client.lifetime, 14)
+        with self.assertRaises(ValueError):
+            client.lifetime = -1
+        self.assertEqual(client.lifetime, 14)
+
+    def test_a_change_within_a_change(self):
+        # As a signal's handler may make one.
+        follow, values = self.factory._follow, [2000]
+
+        def followed(client, name):
+            follow(client, name)
+            if values:
+                self.client.maxValueSize = values.pop()
+
+        with mock.patch.object(self.factory, '_follow', followed):
+            self.client.compress = 5
+        self.assertEqual(self.client.compress, 5)
+        self.assertEqual(self.client.maxValueSize, 2000)
+        with self.assertLogs('p01.memcache'):
+            self.assertIsNone(self.client.set('key', 'x' * 2001))
+
     def test_a_change_that_is_interrupted(self):
         follow = self.factory._follow
 
@@ -328,14 +372,39 @@ class ClientContract:
                 (None, pickle.dumps(None, -1)),
                 (1.5, pickle.dumps(1.5, -1)),
                 (('a', 1), pickle.dumps(('a', 1), -1)),
-                (('a', Persistent(b'1')), pickle.dumps(('a', b'1'), -1)),
-                ([{'a': {Persistent(b'1')}}],
-                 pickle.dumps([{'a': {b'1'}}], -1)),
                 ]:
             with self.subTest(key=key):
                 built = self.client.buildKey(key)
                 self.assertEqual(built, md5(base))
                 self.assertIs(type(built), str)
+
+    def test_buildKey_of_what_holds_a_persistent_object(self):
+        def itself(obj):
+            key = [obj]
+            key.append(key)
+            return key
+
+        for make in (
+                lambda obj: ('view', obj), lambda obj: [{'a': {obj}}],
+                lambda obj: {obj: 1}, lambda obj: Pair('view', obj),
+                lambda obj: (Pair(obj, 1),), lambda obj: OrderedDict(a=obj),
+                lambda obj: Pickable(value=obj), itself):
+            keys = []
+            for state in 1, 2:
+                for oid in b'1', b'2', None:
+                    obj = Persistent(oid)
+                    obj.state = state
+                    keys.append(self.client.buildKey(make(obj)))
+            # The state counts only where there is nothing else.
+            self.assertEqual(keys[:2], keys[3:5])
+            self.assertEqual(len(set(keys)), 4)
+
+    def test_buildKey_of_what_is_in_it_often(self):
+        key = (1.5,)
+        for _ in range(50):
+            key = key, key
+        self.assertEqual(
+            self.client.buildKey(key), md5(pickle.dumps(key, -1)))
 
     def test_buildKey_as_it_always_was(self):
         self.assertEqual(self.client.buildKey('cache_key'),

@@ -282,6 +282,13 @@ class ProxiedScenario(Scenario):
                         self.assertSameKey(client, key, bare)
         self.assertEqual(shared, ['shared'])
 
+    def test_keys_in_which_is_the_same_often(self):
+        bare = (('a',),)
+        key = (protect(bare[0]),)
+        for _ in range(40):
+            key, bare = (key, key), (bare, bare)
+        self.assertSameKey(self.client, key, bare)
+
     def test_keys_of_other_types(self):
         for key in Text('text'), Pickable('title'), Whole('part'):
             self.assertSameKey(self.client, protect(key), key)
