@@ -71,6 +71,11 @@ def load(client, threads=100, count=400):
     return work, threads * count
 
 
+def repeat(work, count):
+    for _ in range(count):
+        work()
+
+
 def measure(work, count):
     start = time.perf_counter()
     work()

@@ -16,6 +16,7 @@ from functools import partial
 
 import libmc
 from limit import measure
+from limit import repeat
 from pymemcache.client.base import PooledClient
 
 from p01.memcache.uclient import UltraMemcacheClient
@@ -80,11 +81,6 @@ class Peer:
         built = {build(key): key for key in keys}
         return {built[key]: pickle.loads(data)
                 for key, data in self._get(list(built)).items()}
-
-
-def repeat(work, count):
-    for _ in range(count):
-        work()
 
 
 def main():

@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 
 from limit import measure
+from limit import repeat
 
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -64,11 +65,6 @@ def works(client, value):
         'dumps': partial(coded.dumps, built, value, False),
         'loads': partial(coded.loads, built, *stored, False),
     }
-
-
-def repeat(work, count):
-    for _ in range(count):
-        work()
 
 
 def main():
