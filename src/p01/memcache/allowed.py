@@ -21,6 +21,11 @@ from io import BytesIO
 from p01.memcache.errors import ForbiddenGlobal
 
 
+def _refuse(doing, obj):
+    # It is not made whole before it is cut.
+    raise ForbiddenGlobal(f'{doing} {reprlib.repr(obj)}')
+
+
 def _for_classes(make, count):
     """Return the function, for classes as its first arguments.
 
@@ -29,7 +34,7 @@ def _for_classes(make, count):
     def checked(*args):
         for arg in args[:count]:
             if not isinstance(arg, type):
-                raise ForbiddenGlobal(f'to call {arg!r:.100}')
+                _refuse('to call', arg)
         return make(*args)
 
     return checked
@@ -52,7 +57,7 @@ _STANDARD = {
 def _encode(text, encoding='latin1'):
     """What bytes are made with by protocols that have no bytes."""
     if encoding != 'latin1':
-        raise ForbiddenGlobal(f'encoding {encoding!r:.100}')
+        _refuse('encoding', encoding)
     return text.encode('latin1')
 
 
@@ -195,59 +200,59 @@ class _CarefulUnpickler(pickle._Unpickler):
     def get_extension(self, code):
         raise ForbiddenGlobal(f'extension {code}')
 
-    def _check(self, changed):
+    def _check_changed(self, changed):
         if isinstance(changed, _SHARED) or id(changed) in self._found:
-            raise ForbiddenGlobal(f'to change {reprlib.repr(changed)}')
+            _refuse('to change', changed)
         # What would be called to change it must be its class's.
         own = getattr(changed, '__dict__', ())
         if not _CALLED.isdisjoint(own):
             raise ForbiddenGlobal(f'to call what a {type(changed)} has')
 
-    def _check_made_of(self, callee):
+    def _check_called(self, called):
         # Not an instance that can be called, or has something of that name.
-        if id(callee) not in self._found:
-            raise ForbiddenGlobal(f'to call {reprlib.repr(callee)}')
+        if id(called) not in self._found:
+            _refuse('to call', called)
 
     def load_reduce(self):
-        self._check_made_of(self.stack[-2])
+        self._check_called(self.stack[-2])
         super().load_reduce()
 
     def load_newobj(self):
-        self._check_made_of(self.stack[-2])
+        self._check_called(self.stack[-2])
         super().load_newobj()
 
     def load_newobj_ex(self):
-        self._check_made_of(self.stack[-3])
+        self._check_called(self.stack[-3])
         super().load_newobj_ex()
 
     def load_obj(self):
-        self._check_made_of(self.stack[0])  # behind the mark
+        self._check_called(self.stack[0])  # behind the mark
         super().load_obj()
 
     def load_build(self):
-        self._check(self.stack[-2])
+        self._check_changed(self.stack[-2])
         super().load_build()
 
     def load_append(self):
-        self._check(self.stack[-2])
+        self._check_changed(self.stack[-2])
         super().load_append()
 
     def load_setitem(self):
-        self._check(self.stack[-3])
+        self._check_changed(self.stack[-3])
         super().load_setitem()
 
     # What is changed by several items stands in front of their mark.
 
     def load_appends(self):
-        self._check(self.metastack[-1][-1])
+        self._check_changed(self.metastack[-1][-1])
         super().load_appends()
 
     def load_setitems(self):
-        self._check(self.metastack[-1][-1])
+        self._check_changed(self.metastack[-1][-1])
         super().load_setitems()
 
     def load_additems(self):
-        self._check(self.metastack[-1][-1])
+        self._check_changed(self.metastack[-1][-1])
         super().load_additems()
 
     dispatch = {

@@ -99,25 +99,11 @@ class BaseClient(Configured):
         'pickleProtocol', 'serializer', 'secretsFile', 'secretsVariable',
         'allow', 'compress', 'maxValueSize'))
 
-    def __init__(self, servers, debug, pickleProtocol, lifetime, namespace,
-                 keyScheme, generations, serializer, secretsFile,
-                 secretsVariable, allow, compress, maxValueSize):
+    def __init__(self, **attributes):
         self._logged = {}  # kind of trouble -> when it may be logged again
         self._unread = {}  # name of an error -> how often
         BaseClient.after_fork(self)
-        self.servers = servers
-        self.debug = debug
-        self.pickleProtocol = pickleProtocol
-        self.lifetime = lifetime
-        self.namespace = namespace
-        self.keyScheme = keyScheme
-        self.generations = generations
-        self.serializer = serializer
-        self.secretsFile = secretsFile
-        self.secretsVariable = secretsVariable
-        self.allow = allow
-        self.compress = compress
-        self.maxValueSize = maxValueSize
+        super().__init__(**attributes)
         self._check_coding()
         self._codec = codec.make(self)
 

@@ -259,9 +259,12 @@ class MemcacheClient(BaseClient):
                  keyScheme='compatible', generations=False,
                  serializer='pickle', secretsFile=None, secretsVariable=None,
                  allow=None, compress=None, maxValueSize=1 << 26):
-        super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
-                         keyScheme, generations, serializer, secretsFile,
-                         secretsVariable, allow, compress, maxValueSize)
+        super().__init__(
+            servers=servers, debug=debug, pickleProtocol=pickleProtocol,
+            lifetime=lifetime, namespace=namespace, keyScheme=keyScheme,
+            generations=generations, serializer=serializer,
+            secretsFile=secretsFile, secretsVariable=secretsVariable,
+            allow=allow, compress=compress, maxValueSize=maxValueSize)
         self._follow('servers')
         fork.register(self)
         self._is_made = True

@@ -21,6 +21,10 @@ class Configured:
 
     _is_made = False
 
+    def __init__(self, **attributes):
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
     def __setattr__(self, name, value):
         field = self._interface.get(name)
         if IField.providedBy(field):

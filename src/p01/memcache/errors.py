@@ -39,6 +39,11 @@ def describe(error):
     return _printable(f'{type(error).__name__}: {" ".join(told.split())}')
 
 
+def reason(error):
+    """Return why a file could not be used, without its path."""
+    return getattr(error, 'strerror', None) or str(error)
+
+
 def _printable(text):
     # It may be an attacker's, who would write lines into the log.
     return (text if text.isprintable() else ascii(text)[1:-1])[:300]

@@ -14,20 +14,19 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import describe
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.proxied import refuse
+from p01.memcache.refused import Refused
 
 
 _SIMPLE = frozenset((str, int, bool, type(None)))
 _SHORT = _SIMPLE - {int}
 
 
-class _Refused(Exception):
-    """Becomes an error when it is known where in the value."""
-
-    place = ''
+def _refused(reason):
+    return Refused(SerializationError, reason)
 
 
 def _check(obj, simple=_SIMPLE):
-    """Raise `_Refused` for the first part that JSON does not hold.
+    """Raise `Refused` for the first part that JSON does not hold.
 
     A tuple, for example, would come back as a list, and 1 as a key as '1'.
     """
@@ -38,18 +37,18 @@ def _check(obj, simple=_SIMPLE):
         try:
             str(obj)
         except ValueError as error:
-            raise _Refused(describe(error)) from None
+            raise _refused(describe(error)) from None
         return
     if kind is dict:
         for name in obj:
             if type(name) is not str:
-                raise _Refused(f'its key {reprlib.repr(name)} is not a str')
+                raise _refused(f'its key {reprlib.repr(name)} is not a str')
     elif kind is not list:
         try:
             refuse(obj)
         except SerializationError as error:
-            raise _Refused(str(error)) from None
-        raise _Refused(
+            raise _refused(str(error)) from None
+        raise _refused(
             f'{obj!r} is not in JSON' if kind is float else
             f'a {kind.__name__} would not come back from JSON as it is')
     place = None
@@ -58,7 +57,7 @@ def _check(obj, simple=_SIMPLE):
                 obj.items() if kind is dict else enumerate(obj)):
             if type(part) not in simple:
                 _check(part, simple)
-    except _Refused as refused:
+    except Refused as refused:
         refused.place = f'[{place!r:.100}]{refused.place}'
         raise
 
@@ -76,9 +75,8 @@ class JSONSerializer:
             except ValueError:
                 _check(obj, _SHORT)  # an int of thousands of digits
                 raise
-        except _Refused as refused:
-            raise SerializationError(
-                f'value{refused.place}: {refused}') from None
+        except Refused as refused:
+            raise refused.error('value') from None
         except RecursionError:
             raise SerializationError(
                 'value: it contains itself, or is nested too deep') from None
@@ -88,8 +86,8 @@ class JSONSerializer:
         if flags != flag.JSON:
             raise UnreadableValue(f'unknown flags {flags}')
         return json.loads(
-            data.decode('utf-8', 'surrogatepass'), parse_constant=_refuse)
+            data.decode('utf-8', 'surrogatepass'), parse_constant=_refuse_constant)
 
 
-def _refuse(name):
+def _refuse_constant(name):
     raise UnreadableValue(f'{name} is not in JSON')

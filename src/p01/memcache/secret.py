@@ -5,6 +5,8 @@
 import os
 import re
 
+from p01.memcache.errors import reason
+
 
 # Bytes of the shortest secret that signs: as many as its signature has.
 _LEAST = 32
@@ -42,8 +44,7 @@ def read_file(name, path):
     except UnicodeDecodeError:
         text = None  # that error has all of it
     except (OSError, ValueError) as error:
-        reason = getattr(error, 'strerror', None) or error
-        raise ValueError(f'{name} {path!r}: {reason}') from None
+        raise ValueError(f'{name} {path!r}: {reason(error)}') from None
     if text is None:
         raise ValueError(f'{name} {path!r}: it is not UTF-8')
     if len(text) > _MOST:

@@ -23,27 +23,18 @@ from uuid import UUID
 
 from p01.memcache.proxied import Proxy
 from p01.memcache.proxied import removeSecurityProxy
+from p01.memcache.refused import Refused
 
 
 _double = struct.Struct('>d')
 _missing = object()
 
 
-class _Refused(Exception):
-    """Becomes an error of the kind, when it is known where in the key."""
-
-    place = ''
-
-    def __init__(self, kind, reason):
-        self.kind = kind
-        self.reason = reason
-
-
 def build(key, namespace):
     try:
         encoded = _encode(key)
-    except _Refused as refused:
-        raise refused.kind(f'key{refused.place}: {refused.reason}') from None
+    except Refused as refused:
+        raise refused.error('key') from None
     except RecursionError:
         raise ValueError(
             'key: it contains itself, or is nested too deep') from None
@@ -61,7 +52,7 @@ def _encode_all(keys, place='[%d]'):
     try:
         for key in keys:
             encoded.append(_ENCODERS.get(type(key), _encode_other)(key))
-    except _Refused as refused:
+    except Refused as refused:
         refused.place = place % len(encoded) + refused.place
         raise
     return encoded
@@ -79,13 +70,13 @@ def _encode_str(key):
     try:
         data = key.encode()
     except UnicodeEncodeError as error:
-        raise _Refused(ValueError, error) from None
+        raise Refused(ValueError, error) from None
     return b's%d:%b' % (len(data), data)
 
 
 def _encode_float(key):
     if key != key:
-        raise _Refused(
+        raise Refused(
             ValueError, 'nan is not equal to itself, and would never be found')
     return b'f' + _double.pack(key + 0.0)  # -0.0 is 0.0 then
 
@@ -141,7 +132,7 @@ def _encode_other(key):
             'has no stable identity: pass a str, bytes, int, float, bool, '
             'None, tuple, list, set, dict, date, datetime, time, timedelta, '
             'UUID, member of an enum, or persistent object')
-    raise _Refused(TypeError, f'{_name(kind)} {reason}')
+    raise Refused(TypeError, f'{_name(kind)} {reason}')
 
 
 def _encode_member(key):
@@ -150,7 +141,7 @@ def _encode_member(key):
     for name in kind.__qualname__.split('.'):
         found = getattr(found, name, None)
     if found is not kind:
-        raise _Refused(
+        raise Refused(
             TypeError, f'{_name(kind)} is not found by that name, and another '
             'may have it: pass a member of an enum that is')
     # Flags that are combined have no name, or one that Python makes up.

@@ -8,6 +8,7 @@ from p01.memcache import protocol
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
+from p01.memcache.errors import reason
 from p01.memcache.stream import CLOSED
 from p01.memcache.stream import Stream
 
@@ -27,7 +28,7 @@ def make_context(caFile, certFile, keyFile):
     try:
         context = ssl.create_default_context(cafile=caFile)
     except (OSError, ValueError) as error:
-        raise ValueError(f'caFile {caFile!r}: {_reason(error)}') from error
+        raise ValueError(f'caFile {caFile!r}: {reason(error)}') from error
     if certFile is not None:
         try:
             # Who cannot type a passphrase should not be asked for one.
@@ -35,12 +36,8 @@ def make_context(caFile, certFile, keyFile):
         except (OSError, ValueError) as error:
             raise ValueError(
                 f'certFile {certFile!r}, keyFile {keyFile!r}:'
-                f' {_reason(error)}') from error
+                f' {reason(error)}') from error
     return context
-
-
-def _reason(error):
-    return getattr(error, 'strerror', None) or str(error)
 
 
 class TLSStream(Stream):

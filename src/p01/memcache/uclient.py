@@ -72,28 +72,21 @@ class UltraMemcacheClient(BaseClient):
                  maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None):
-        super().__init__(servers, debug, pickleProtocol, lifetime, namespace,
-                         keyScheme, generations, serializer, secretsFile,
-                         secretsVariable, allow, compress, maxValueSize)
-        self.timeout = timeout
-        self.delay = delay
-        self.retries = retries
-        self.pooltime = pooltime
-        self.blacktime = blacktime
-        self.maxPoolSize = maxPoolSize
-        self.distribution = distribution
-        self.failover = failover
-        self.ssl_context = ssl_context
-        self.caFile = caFile
-        self.certFile = certFile
-        self.keyFile = keyFile
-        self.username = username
-        self.password = password
-        self.credentialsFile = credentialsFile
+        super().__init__(
+            servers=servers, debug=debug, pickleProtocol=pickleProtocol,
+            lifetime=lifetime, namespace=namespace, timeout=timeout,
+            delay=delay, retries=retries, pooltime=pooltime,
+            blacktime=blacktime, maxPoolSize=maxPoolSize, keyScheme=keyScheme,
+            generations=generations, serializer=serializer,
+            secretsFile=secretsFile, secretsVariable=secretsVariable,
+            allow=allow, compress=compress, maxValueSize=maxValueSize,
+            distribution=distribution, failover=failover,
+            ssl_context=ssl_context, caFile=caFile, certFile=certFile,
+            keyFile=keyFile, username=username, password=password,
+            credentialsFile=credentialsFile)
         self._check_together()
         self._backlogs = {}
         self._health = {}
-        self.after_fork()
         fork.register(self)
         self._context = self._make_context()
         self._credentials = self._read_credentials()
