@@ -10,15 +10,13 @@ A subclass of `Scenario` has the tests. It is asked of the fakes
 import unittest
 from unittest import mock
 
-import zope.event
-
 from p01.memcache import testing
 from p01.memcache.client import MemcacheClient
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests.quiet import keep_quiet
+from p01.memcache.tests.test_contract import ClientCase
 from p01.memcache.tests.test_contract import look
 from p01.memcache.tests.test_contract import plant
 from p01.memcache.uclient import UltraMemcacheClient
@@ -27,25 +25,13 @@ from p01.memcache.uclient import UltraMemcacheClient
 MISSING = 'missing'
 
 
-class Scenario:
+class Scenario(ClientCase):
     """A client, and others beside it on the same server."""
 
-    factory = None
-    client = None
     settings = {}  # noqa: RUF012
 
-    def setUp(self):
-        keep_quiet(self)
-        self.events = []
-        zope.event.subscribers.append(self.events.append)
-        self.addCleanup(zope.event.subscribers.remove, self.events.append)
-        self.client = self.makeClient()
-        self.client.invalidateAll()
-
     def makeClient(self, **settings):
-        client = self.factory(**{'debug': 1, **self.settings, **settings})
-        self.addCleanup(client.close)
-        return client
+        return super().makeClient(**{'debug': 1, **self.settings, **settings})
 
     def plant(self, key, data, flags=0):
         """Put data and flags into the place of the key on the wire."""

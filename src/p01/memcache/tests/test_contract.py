@@ -203,11 +203,11 @@ def refusing():
         yield f'127.0.0.1:{taken.getsockname()[1]}'
 
 
-class ClientContract:
-    """The contract. A subclass says which client, and what is behind it."""
+class ClientCase:
+    """A client with nothing in its server. A subclass says which one."""
 
     factory = None
-    interface = IMemcacheClient
+    client = None
 
     def setUp(self):
         keep_quiet(self)
@@ -221,6 +221,12 @@ class ClientContract:
         client = self.factory(**settings)
         self.addCleanup(client.close)
         return client
+
+
+class ClientContract(ClientCase):
+    """The contract. A subclass says what is behind the client."""
+
+    interface = IMemcacheClient
 
     def plant(self, key, data, flags=0):
         """Put data and flags into the place of the key."""

@@ -44,6 +44,7 @@ from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
+from p01.memcache.tests.test_contract import Thrower
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -1219,20 +1220,6 @@ class Hidden(BaseException):
     """Not an `Exception`, as a greenlet's time-out is not one."""
 
 
-class Evil:
-    """Raises when it is unpickled."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __reduce__(self):
-        return raise_, (self.error,)
-
-
-def raise_(error):
-    raise error
-
-
 class Case25Test(FaultCase):
     """Data that cannot be pickled, and pickles that cannot be read."""
 
@@ -1306,7 +1293,7 @@ class Case25Test(FaultCase):
                       SystemError(), StopIteration(), OSError(),
                       UnicodeDecodeError('utf-8', b'', 0, 0, '')):
             with self.subTest(error):
-                self.assertTrue(self.user.set('key', Evil(error)))
+                self.assertTrue(self.user.set('key', Thrower(error)))
                 self.assertEqual(self.user.query('key', default=0), 0)
         self.assertIntact()
 
@@ -1315,7 +1302,7 @@ class Case25Test(FaultCase):
         # what was raised by the pickle from a greenlet's time-out.
         for error in Hidden, KeyboardInterrupt, SystemExit, GeneratorExit:
             with self.subTest(error):
-                self.assertTrue(self.user.set('key', Evil(error())))
+                self.assertTrue(self.user.set('key', Thrower(error())))
                 with contextlib.suppress(error):
                     self.assertEqual(self.user.query('key', default=0), 0)
         self.assertIntact()

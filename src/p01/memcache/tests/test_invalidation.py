@@ -35,6 +35,7 @@ from p01.memcache.tests import scenario
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
+from p01.memcache.tests.test_contract import ClientCase
 from p01.memcache.tests.test_contract import ask
 from p01.memcache.tests.test_contract import refusing
 from p01.memcache.tests.test_faults import PATIENCE
@@ -101,22 +102,12 @@ NO_STAMPS = [
 ]
 
 
-class Scenario:
+class Scenario(ClientCase):
     """A client with generations, and others beside it on the same servers."""
 
-    factory = None
-    client = None
-
-    def setUp(self):
-        keep_quiet(self)
-        self.client = self.makeClient()
-        self.client.invalidateAll()
-
     def makeClient(self, **settings):
-        client = self.factory(
+        return super().makeClient(
             **{'namespace': 'one', 'generations': True, **settings})
-        self.addCleanup(client.close)
-        return client
 
     def other(self, **settings):
         """Return one that has used its namespace, and some dependencies."""

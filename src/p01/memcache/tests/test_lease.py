@@ -111,8 +111,8 @@ def strike(ident, error):
         ctypes.c_ulong(ident), ctypes.py_object(error))
 
 
-class Scenario:
-    """What every client does, whatever lends it the right to compute."""
+class Callers:
+    """Calls in threads of their own."""
 
     def setUp(self):
         super().setUp()
@@ -120,16 +120,6 @@ class Scenario:
         self._executor = ThreadPoolExecutor(120)
         self._local = threading.local()
         self.addCleanup(self._executor.shutdown)
-        self.client = self.makeClient()
-        self.other = self.makeOther()
-        self.client.invalidateAll()
-
-    def makeClient(self, timeout=PATIENCE, **settings):
-        raise NotImplementedError
-
-    def makeOther(self, **settings):
-        """Return a client as another process would have it."""
-        return self.makeClient(**settings)
 
     def begin(self, client, factory, key='key', **kw):
         """Return the future of a call in a thread of its own."""
@@ -138,6 +128,12 @@ class Scenario:
             return client.getOrCreate(key, factory, **kw)
 
         return self._executor.submit(call)
+
+    def computing(self, client, factory, **kw):
+        """Return the same, when the factory has begun."""
+        future = self.begin(client, factory, **kw)
+        self.assertTrue(factory.begun.wait(PATIENCE))
+        return future
 
     def lookers(self, client):
         """Return a list to which the client's callers add, at each look."""
@@ -161,6 +157,23 @@ class Scenario:
 
     def results(self, futures):
         return [future.result(PATIENCE) for future in futures]
+
+
+class Scenario(Callers):
+    """What every client does, whatever lends it the right to compute."""
+
+    def setUp(self):
+        super().setUp()
+        self.client = self.makeClient()
+        self.other = self.makeOther()
+        self.client.invalidateAll()
+
+    def makeClient(self, timeout=PATIENCE, **settings):
+        raise NotImplementedError
+
+    def makeOther(self, **settings):
+        """Return a client as another process would have it."""
+        return self.makeClient(**settings)
 
     def wire(self, key='key'):
         return self.client._wire(
@@ -315,8 +328,7 @@ class Scenario:
     def test_a_value_that_only_its_maker_can_use(self):
         # It can be pickled, and not be unpickled: each one computes his own.
         factory = Factory(Thrower(OSError('no')), slow=True)
-        first = self.begin(self.client, factory)
-        self.assertTrue(factory.begun.wait(PATIENCE))
+        first = self.computing(self.client, factory)
         others = self.waiting(self.client, 2, factory)
         factory.go_on.set()
         for value in self.results([first, *others]):
@@ -353,8 +365,7 @@ class Scenario:
 
     def test_others_wait(self):
         factory, never = Factory(['a'], slow=True), Factory('never')
-        winner = self.begin(self.client, factory)
-        self.assertTrue(factory.begun.wait(PATIENCE))
+        winner = self.computing(self.client, factory)
         others = (self.waiting(self.client, 5, never)
                   + self.waiting(self.other, 5, never))
         factory.go_on.set()
@@ -365,8 +376,7 @@ class Scenario:
 
     def test_who_waits_does_not_ask_all_the_time(self):
         factory = Factory(slow=True)
-        winner = self.begin(self.client, factory)
-        self.assertTrue(factory.begun.wait(PATIENCE))
+        winner = self.computing(self.client, factory)
         looks = self.lookers(self.other)
         others = [self.begin(self.other, Factory('never')) for _ in range(5)]
         until(lambda: len(set(looks)) == 5)
@@ -378,8 +388,7 @@ class Scenario:
     def test_too_late(self):
         # Who has waited for too long computes; the first of them stores.
         slow = Factory('slow', slow=True)
-        winner = self.begin(self.client, slow)
-        self.assertTrue(slow.begun.wait(PATIENCE))
+        winner = self.computing(self.client, slow)
         late = self.makeOther(timeout=SHORT)
         self.assertEqual(late.getOrCreate('key', Factory('first')), 'first')
         # And is as well as before.
@@ -393,8 +402,7 @@ class Scenario:
     def test_too_late_in_the_same_process(self):
         client = self.makeClient(timeout=SHORT)
         slow = Factory('slow', slow=True)
-        winner = self.begin(client, slow)
-        self.assertTrue(slow.begun.wait(PATIENCE))
+        winner = self.computing(client, slow)
         self.assertEqual(client.getOrCreate('key', Factory('first')), 'first')
         self.assertEqual(client.query('key'), 'first')
         slow.go_on.set()
@@ -404,8 +412,7 @@ class Scenario:
     def test_too_late_with_a_grace(self):
         # He who lost must not make the winner's value look old.
         slow = Factory('slow', slow=True)
-        winner = self.begin(self.client, slow, lifetime=60, grace=60)
-        self.assertTrue(slow.begun.wait(PATIENCE))
+        winner = self.computing(self.client, slow, lifetime=60, grace=60)
         client = self.makeOther(timeout=SHORT)
         self.assertEqual(
             client.getOrCreate('key', Factory('first'), 60, 60), 'first')
@@ -505,8 +512,7 @@ class Scenario:
     def test_the_error_is_for_its_caller_only(self):
         # The next one computes, the others wait for that one.
         bad, good = Factory(ValueError('no'), slow=True), Factory(['good'])
-        winner = self.begin(self.client, bad)
-        self.assertTrue(bad.begun.wait(PATIENCE))
+        winner = self.computing(self.client, bad)
         others = (self.waiting(self.client, 5, good)
                   + self.waiting(self.other, 5, good))
         bad.go_on.set()
@@ -534,8 +540,7 @@ class Scenario:
         # Who waits for another process, while another thread tries and fails,
         # has to go on waiting for what comes next.
         elsewhere = Factory(ValueError('no'), slow=True)
-        winner = self.begin(self.other, elsewhere)
-        self.assertTrue(elsewhere.begun.wait(PATIENCE))
+        winner = self.computing(self.other, elsewhere)
         gate, held = self.gated(self.client)
         first = self.begin(self.client, Factory('never'))
         self.assertTrue(held.wait(PATIENCE))
@@ -544,8 +549,7 @@ class Scenario:
         with self.assertRaises(ValueError):
             self.client.getOrCreate('key', Factory(ValueError('no')))
         slow = Factory(slow=True)
-        third = self.begin(self.other, slow)
-        self.assertTrue(slow.begun.wait(PATIENCE))
+        third = self.computing(self.other, slow)
         looks = self.lookers(self.client)
         gate.set()
         time.sleep(0.03)
@@ -593,8 +597,7 @@ class Scenario:
 
     def test_its_own_key_while_another_thread_waits(self):
         elsewhere = Factory(ValueError('no'), slow=True)
-        winner = self.begin(self.other, elsewhere)
-        self.assertTrue(elsewhere.begun.wait(PATIENCE))
+        winner = self.computing(self.other, elsewhere)
         gate, held = self.gated(self.client)
         first = self.begin(self.client, Factory('right'))
         self.assertTrue(held.wait(PATIENCE))
@@ -635,8 +638,7 @@ class Scenario:
 
     def test_no_value_yet(self):
         factory = Factory(slow=True)
-        future = self.begin(self.client, factory)
-        self.assertTrue(factory.begun.wait(PATIENCE))
+        future = self.computing(self.client, factory)
         for client in self.client, self.other:
             for raw in False, True:
                 with self.subTest(client=client, raw=raw):
@@ -655,8 +657,7 @@ class Scenario:
         # Whatever the dice say.
         factory = Factory(slow=True)
         with mock.patch.object(stamp, 'make', return_value=b'1' * 16):
-            future = self.begin(self.client, factory)
-            self.assertTrue(factory.begun.wait(PATIENCE))
+            future = self.computing(self.client, factory)
         for client in self.client, self.other:
             self.assertIsNone(client.increment('key'))
             self.assertIsNone(client.decrement('key'))
@@ -693,8 +694,7 @@ class Scenario:
                 self.client.invalidate('key')
                 old = Factory('old', slow=True)
                 new = Factory('new')
-                winner = self.begin(self.client, old, **kw)
-                self.assertTrue(old.begun.wait(PATIENCE))
+                winner = self.computing(self.client, old, **kw)
                 change()
                 # One comes before it is done, and one after that.
                 later = self.waiting(self.client, 1, new, **kw)
@@ -713,8 +713,7 @@ class Scenario:
             with self.subTest(change=change):
                 self.client.invalidate('key')
                 old, new = Factory('old', slow=True), Factory('new', slow=True)
-                winner = self.begin(self.client, old, **kw)
-                self.assertTrue(old.begun.wait(PATIENCE))
+                winner = self.computing(self.client, old, **kw)
                 change()
                 later = self.waiting(self.client, 3, new, **kw)
                 old.go_on.set()
@@ -730,8 +729,7 @@ class Scenario:
             with self.subTest(change=change):
                 self.client.invalidate('key')
                 old, new = Factory('old', slow=True), Factory('new', slow=True)
-                winner = self.begin(self.other, old, **kw)
-                self.assertTrue(old.begun.wait(PATIENCE))
+                winner = self.computing(self.other, old, **kw)
                 early = self.waiting(self.client, 1, new, **kw)
                 change()
                 later = self.waiting(self.client, 3, new, **kw)
@@ -747,8 +745,7 @@ class Scenario:
             with self.subTest(client=client):
                 client.invalidate('key')
                 old = Factory('old', slow=True)
-                winner = self.begin(self.client, old)
-                self.assertTrue(old.begun.wait(PATIENCE))
+                winner = self.computing(self.client, old)
                 client.set('key', 'set')
                 self.assertEqual(
                     self.client.getOrCreate('key', Factory('never')), 'set')
@@ -762,8 +759,7 @@ class Scenario:
             for client in self.client, self.other:
                 with self.subTest(client=client):
                     old = Factory('old', slow=True)
-                    winner = self.begin(self.client, old)
-                    self.assertTrue(old.begun.wait(PATIENCE))
+                    winner = self.computing(self.client, old)
                     client.invalidate('key')
                     old.go_on.set()
                     self.assertEqual(winner.result(PATIENCE), 'old')
@@ -808,8 +804,7 @@ class Scenario:
         self.client.getOrCreate('key', Factory('old'), **kw)
         self.age()
         middle = Factory('middle', slow=True)
-        renewer = self.begin(self.client, middle, **kw)
-        self.assertTrue(middle.begun.wait(PATIENCE))
+        renewer = self.computing(self.client, middle, **kw)
         self.assertEqual(
             self.other.getOrCreate('key', Factory('never'), **kw), 'old')
         self.other.invalidateDependencies('a')
@@ -830,8 +825,7 @@ class Scenario:
         self.assertEqual(self.other.query('key'), 'old')
         self.age()
         new, never = Factory('new', slow=True), Factory('never')
-        renewer = self.begin(self.client, new, **self.renew)
-        self.assertTrue(new.begun.wait(PATIENCE))
+        renewer = self.computing(self.client, new, **self.renew)
         for client in self.client, self.other:
             for _ in range(3):
                 self.assertEqual(client.getOrCreate(
@@ -870,8 +864,7 @@ class Scenario:
         self.age()
         self.touch(self.wire(), -1)
         new = Factory('new', slow=True)
-        winner = self.begin(self.client, new, **self.renew)
-        self.assertTrue(new.begun.wait(PATIENCE))
+        winner = self.computing(self.client, new, **self.renew)
         others = self.waiting(self.other, 3, Factory('never'), **self.renew)
         new.go_on.set()
         self.assertEqual(self.results([winner, *others]), ['new'] * 4)
@@ -884,8 +877,7 @@ class Scenario:
                 self.client.getOrCreate('key', Factory(error), **self.renew)
             self.assertMiss(self.client)
             new = Factory(['new'], slow=True)
-            renewer = self.begin(self.other, new, **self.renew)
-            self.assertTrue(new.begun.wait(PATIENCE))
+            renewer = self.computing(self.other, new, **self.renew)
             self.assertNotEqual(self.client.getOrCreate(
                 'key', Factory('never'), **self.renew), 'never')
             new.go_on.set()
@@ -949,8 +941,7 @@ class Scenario:
                 self.client.getOrCreate('key', Factory('old'), **self.renew)
                 self.age()
                 middle = Factory('middle', slow=True)
-                renewer = self.begin(self.client, middle, **self.renew)
-                self.assertTrue(middle.begun.wait(PATIENCE))
+                renewer = self.computing(self.client, middle, **self.renew)
                 client.invalidate('key')
                 later = self.waiting(
                     self.client, 2, Factory('new'), **self.renew)
@@ -965,8 +956,7 @@ class Scenario:
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
         new = Factory('new', slow=True)
-        renewer = self.begin(self.client, new, **self.renew)
-        self.assertTrue(new.begun.wait(PATIENCE))
+        renewer = self.computing(self.client, new, **self.renew)
         never = Factory('never')
         others = (self.waiting(self.other, 2, never)
                   + self.waiting(self.client, 2, never))
@@ -983,8 +973,7 @@ class Scenario:
             self.client.getOrCreate('key', Factory('old'), **self.renew)
             self.age()
             new, never = Factory('new', slow=True), Factory('never')
-            renewer = self.begin(one, new, lifetime=100)
-            self.assertTrue(new.begun.wait(PATIENCE))
+            renewer = self.computing(one, new, lifetime=100)
             for client in one, other:
                 for _ in range(2):
                     self.assertEqual(client.getOrCreate(
@@ -1000,8 +989,7 @@ class Scenario:
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
         failing = Factory(KeyError(), slow=True)
-        renewer = self.begin(self.client, failing, lifetime=100)
-        self.assertTrue(failing.begun.wait(PATIENCE))
+        renewer = self.computing(self.client, failing, lifetime=100)
         self.assertEqual(self.other.getOrCreate(
             'key', Factory('never'), **self.renew), 'old')
         failing.go_on.set()
@@ -1035,8 +1023,7 @@ class Scenario:
 
     def test_too_large(self):
         factory = Factory('x' * (1 << 21), slow=True)
-        first = self.begin(self.client, factory)
-        self.assertTrue(factory.begun.wait(PATIENCE))
+        first = self.computing(self.client, factory)
         others = self.waiting(self.client, 2, factory)
         factory.go_on.set()
         for value in self.results([first, *others]):
@@ -1051,8 +1038,7 @@ class Scenario:
     def test_fork(self):
         # A child does not wait for threads that it does not have.
         factory = Factory(slow=True)
-        winner = self.begin(self.client, factory)
-        self.assertTrue(factory.begun.wait(PATIENCE))
+        winner = self.computing(self.client, factory)
         looked, tell = os.pipe()
         self.addCleanup(os.close, looked)
         self.addCleanup(os.close, tell)
@@ -1205,19 +1191,8 @@ class TestFakeUltraMemcacheClient(TestFakeMemcacheClient):
         return FakeUltraMemcacheClient(**{'timeout': PATIENCE, **settings})
 
 
-class Trouble:
+class Trouble(Callers):
     """The server is down, or dies while it is needed."""
-
-    def setUp(self):
-        keep_quiet(self)
-        self._executor = ThreadPoolExecutor(20)
-        self.addCleanup(self._executor.shutdown)
-        self._local = threading.local()
-
-    begin = Scenario.begin
-    lookers = Scenario.lookers
-    waiting = Scenario.waiting
-    results = Scenario.results
 
     def proxied(self):
         """Return a proxy to a server, and a client behind it."""
@@ -1231,8 +1206,7 @@ class Trouble:
             client = self.makeClient(address)
             for value in ['a'], ['b']:
                 factory = Factory(value, slow=True)
-                first = self.begin(client, factory)
-                self.assertTrue(factory.begun.wait(PATIENCE))
+                first = self.computing(client, factory)
                 others = self.waiting(client, 5, factory)
                 factory.go_on.set()
                 values = self.results([first, *others])
@@ -1245,8 +1219,7 @@ class Trouble:
             client = self.makeClient(address)
             error = ValueError('no')
             factory = Factory(error, slow=True)
-            first = self.begin(client, factory)
-            self.assertTrue(factory.begun.wait(PATIENCE))
+            first = self.computing(client, factory)
             others = self.waiting(client, 3, factory)
             factory.go_on.set()
             for future in first, *others:
@@ -1257,8 +1230,7 @@ class Trouble:
         with refusing() as address:
             client = self.makeClient(address, timeout=SHORT)
             slow = Factory('slow', slow=True)
-            first = self.begin(client, slow)
-            self.assertTrue(slow.begun.wait(PATIENCE))
+            first = self.computing(client, slow)
             self.assertEqual(client.getOrCreate('key', Factory('a')), 'a')
             slow.go_on.set()
             self.assertEqual(first.result(PATIENCE), 'slow')
@@ -1285,8 +1257,7 @@ class Trouble:
                     partial(client.invalidateDependencies, 'a')):
                 with self.subTest(change=change):
                     old = Factory('old', slow=True)
-                    first = self.begin(client, old)
-                    self.assertTrue(old.begun.wait(PATIENCE))
+                    first = self.computing(client, old)
                     change()
                     self.assertEqual(
                         client.getOrCreate('key', Factory('new')), 'new')
@@ -1298,8 +1269,7 @@ class Trouble:
         for grace in None, 60:
             with self.subTest(grace=grace):
                 factory = Factory(['a'], slow=True)
-                first = self.begin(client, factory, grace=grace)
-                self.assertTrue(factory.begun.wait(PATIENCE))
+                first = self.computing(client, factory, grace=grace)
                 others = self.waiting(client, 3, factory, grace=grace)
                 proxy.refuse()
                 proxy.cut()
