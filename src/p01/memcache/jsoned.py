@@ -86,7 +86,8 @@ class JSONSerializer:
         if flags != flag.JSON:
             raise UnreadableValue(f'unknown flags {flags}')
         return json.loads(
-            data.decode('utf-8', 'surrogatepass'), parse_constant=_refuse_constant)
+            data.decode('utf-8', 'surrogatepass'),
+            parse_constant=_refuse_constant)
 
 
 def _refuse_constant(name):
