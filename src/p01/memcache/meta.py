@@ -56,17 +56,22 @@ def read_leased(reader, key):
 
 
 def is_leased(key):
-    """Ask whether somebody has the right to compute the value."""
+    """Ask whether what was seen empty is no value."""
     check_key(key)
-    return b'mg %b\r\n' % key
+    return b'mg %b s\r\n' % key
 
 
 def read_is_leased(reader):
+    """Return True for a claim, and for one that is over.
+
+    Of the latter something else is there by now, or nothing.
+    """
     line = reader.readline(MAX_LINE)
-    match = re.fullmatch(rb'(?:EN|HD((?: [WXZ])*))\r\n', line)
+    match = re.fullmatch(rb'(?:EN|HD s(\d{1,10})((?: [WXZ])*))\r\n', line)
     if match is None:
         raise unexpected(line)
-    return bool(match[1])
+    size, marks = match.groups()
+    return size is None or int(size) > 0 or marks != b''
 
 
 def make_stale(key, unique):

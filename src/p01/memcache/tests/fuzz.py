@@ -172,11 +172,13 @@ def model_leased(text, found):
 def model_is_leased(text, found):
     line = text.line()
     if line == b'EN':
-        return False
-    word, *marks = line.split(b' ')
-    if word != b'HD' or any(mark not in (b'W', b'X', b'Z') for mark in marks):
+        return True
+    word, *words = line.split(b' ')
+    size, marks = b''.join(words[:1]), words[1:]
+    if word != b'HD' or not re.fullmatch(rb's[0-9]{1,10}', size) or any(
+            mark not in (b'W', b'X', b'Z') for mark in marks):
         refuse(line)
-    return marks != []
+    return marks != [] or int(size[1:]) > 0
 
 
 def model_number(text, found):
@@ -353,10 +355,11 @@ TARGETS = {
     'read_is_leased': Target(
         lambda reader, found: meta.read_is_leased(reader),
         model_is_leased, {
-            b'EN\r\n': False,
-            b'HD\r\n': False,
-            b'HD W\r\n': True,
-            b'HD X Z\r\n': True,
+            b'EN\r\n': True,
+            b'HD s0\r\n': False,
+            b'HD s3\r\n': True,
+            b'HD s0 W\r\n': True,
+            b'HD s3 X Z\r\n': True,
         }),
     'read_made_stale': simple(
         meta.read_made_stale, {b'HD': True, b'EX': False, b'NF': None}),

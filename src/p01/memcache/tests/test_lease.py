@@ -1114,6 +1114,26 @@ class WithServer(Scenario):
         self.addCleanup(client.close)
         return client
 
+    def test_a_claim_ends_meanwhile(self):
+        # Between the look at the value and the question whether it is one.
+        is_leased = self.client._is_leased
+
+        def ask(end, *args):
+            end()
+            return is_leased(*args)
+
+        wire = self.client.buildKey('key').encode()
+        for end in (lambda: self.other.set('key', b'value', raw=True),
+                    lambda: self.other.invalidate('key')):
+            self.client._is_leased = partial(ask, end)
+            for read, miss in (
+                    (partial(self.client.query, 'key'), None),
+                    (partial(self.client.queryMany, ['key']), {})):
+                self.other.invalidate('key')
+                self.other._lend(wire, 0, monotonic() + PATIENCE)
+                self.assertEqual(read(raw=True), miss)
+        self.assertEqual(self.client.getUnreadable(), {})
+
 
 class TestMeta(WithServer, unittest.TestCase):
 

@@ -77,11 +77,12 @@ READERS = {
             (WILD, 2 ** 32 - 1, MOST, None),
     }),
     'is leased': (meta.read_is_leased, {
-        b'EN\r\n': False,
-        b'HD\r\n': False,
-        b'HD Z\r\n': True,
-        b'HD W\r\n': True,
-        b'HD X Z\r\n': True,
+        b'EN\r\n': True,
+        b'HD s0\r\n': False,
+        b'HD s3\r\n': True,
+        b'HD s0 Z\r\n': True,
+        b'HD s0 W\r\n': True,
+        b'HD s3 X Z\r\n': True,
     }),
     'made stale': (meta.read_made_stale, {
         b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None}),
@@ -343,7 +344,7 @@ class RequestTest(unittest.TestCase):
             b'mg key v f c k N60\r\n',
         lambda key: meta.get_or_lease(key, 60, 30):
             b'mg key v f c k N60 R30\r\n',
-        meta.is_leased: b'mg key\r\n',
+        meta.is_leased: b'mg key s\r\n',
         lambda key: meta.make_stale(key, 12): b'md key I C12\r\n',
     }
 
@@ -510,7 +511,8 @@ class EmbeddedTest(unittest.TestCase):
             protocol.no_operation(), protocol.read_no_operation), True)
 
     def test_lease_of_nothing(self):
-        self.assertIs(self.is_leased(), False)
+        # What was seen a moment ago is no more.
+        self.assertIs(self.is_leased(), True)
         data, flags, unique, win = self.lend()
         self.assertEqual((data, flags, win), (b'', flag.PLAIN, True))
         # Who only looks does not take the right away.
@@ -520,8 +522,11 @@ class EmbeddedTest(unittest.TestCase):
             protocol.cas(KEY, b'new', 3, unique, 0),
             protocol.read_compared), True)
         self.assertEqual(self.lend(30)[3], None)
-        self.assertIs(self.is_leased(), False)
+        # It is another one than what was seen empty.
+        self.assertIs(self.is_leased(), True)
         self.assertEqual(self.lend()[:2], (b'new', 3))
+        self.ask(protocol.set(KEY, b'', 3, 0), protocol.read_stored)
+        self.assertIs(self.is_leased(), False)
 
     def test_lease_of_a_value(self):
         self.store(protocol.add, expires=20)

@@ -483,7 +483,7 @@ REQUESTS = {
     'meta.get_or_lease': (
         lambda key: meta.get_or_lease(key, 600, 30),
         b'mg key v f c k N600 R30\r\n'),
-    'meta.is_leased': (meta.is_leased, b'mg key\r\n'),
+    'meta.is_leased': (meta.is_leased, b'mg key s\r\n'),
     'meta.make_stale': (
         lambda key: meta.make_stale(key, 5), b'md key I C5\r\n'),
 }
