@@ -36,6 +36,8 @@ def _plain(value):
 
 def expiry(lifetime, name='lifetime'):
     """Return `lifetime`, in seconds, as memcached's ``exptime``."""
+    if type(lifetime) is int and 0 <= lifetime <= _RELATIVE:
+        return lifetime  # as most are
     seconds = _plain(lifetime)
     if not 0 <= seconds < math.inf:
         raise ValueError(

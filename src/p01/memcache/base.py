@@ -14,8 +14,9 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 ``_change(key, request, expires, read, deadline, server=None)``
     sends ``request(expires)`` and returns what `read` makes of the reply; None
     where the key is not on the server that a token was made by
-``_change_many(requests, expires, read, deadline)``
-    does so for ``{key: request}``, returns ``{key: reply or MemcacheError}``
+``_change_many(changes, request, expires, read, deadline)``
+    does so by ``request(key, *arguments, expires)`` for ``{key: arguments}``,
+    returns ``{key: reply or MemcacheError}``
 ``_renew(key, request, expires, read, deadline)``
     is `_change` for what leaves the value as it is
 ``_lend(key, grace, deadline)``
@@ -240,9 +241,9 @@ class BaseClient(Configured):
     # Many values
 
     def queryMany(self, keys, raw=False):
-        wanted = {}
+        wanted, build = {}, self.buildKey
         for key in listed('keys', keys):
-            builtKey = self.buildKey(key)
+            builtKey = build(key)
             try:
                 former = wanted.setdefault(key, builtKey)
             except TypeError:
@@ -260,11 +261,11 @@ class BaseClient(Configured):
         except MemcacheError as error:
             self._degraded(error, '%s: not read', f'{len(wanted)} keys')
             return {}
-        values = {}
+        values, loads = {}, self._codec.loads
         for key, builtKey in wanted.items():
             if builtKey in found:
                 try:
-                    values[key] = self._codec.loads(
+                    values[key] = loads(
                         builtKey.encode(), *found[builtKey], raw)
                 except UnreadableValue as error:
                     self._unreadable(key, builtKey, error)
@@ -294,10 +295,8 @@ class BaseClient(Configured):
         deadline = monotonic() + self._timeout
         self._remove_many(large, deadline)
         return [key for key, _ in large] + self._command_many(
-            pairs, '%s: not stored',
-            lambda builtKey, wire: partial(
-                protocol.set, wire, *dumped[builtKey]),
-            expires, protocol.read_stored, deadline)
+            pairs, dumped, '%s: not stored', protocol.set, expires,
+            protocol.read_stored, deadline)
 
     def invalidateMany(self, keys):
         pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
@@ -404,11 +403,16 @@ class BaseClient(Configured):
     def _target(self, builtKey, deadline):
         """Return the key on the wire of what is about to be changed."""
         wire = builtKey.encode()
-        self._flights.pop((wire, None), None)
+        self._end_flight(wire)
         if self.generations:
             wire += self._suffix_of_targets(deadline)
-            self._flights.pop((wire, None), None)
+            self._end_flight(wire)
         return wire
+
+    def _end_flight(self, wire):
+        """Whoever computes a value of the key, he does so for himself."""
+        if self._flights:
+            self._flights.pop((wire, None), None)
 
     # Reading
 
@@ -572,20 +576,20 @@ class BaseClient(Configured):
 
     def _remove_many(self, pairs, deadline):
         return self._command_many(
-            pairs, '%s: not invalidated',
-            lambda builtKey, wire: partial(_delete, wire),
-            None, protocol.read_deleted, deadline)
+            pairs, {}, '%s: not invalidated', _delete, None,
+            protocol.read_deleted, deadline)
 
-    def _command_many(self, pairs, trouble, request, expires, read, deadline):
+    def _command_many(self, pairs, arguments, trouble, request, expires, read,
+                      deadline):
         """Return the keys for which it was not done.
 
-        `pairs` are keys and what was built of them; ``request(built key, key
-        on the wire)`` returns a function of the expiry.
+        `pairs` are keys and what was built of them, which `arguments` maps to
+        those of ``request(key on the wire, *arguments, expires)``.
         """
         if not pairs:
             return []
         for _, builtKey in pairs:
-            self._flights.pop((builtKey.encode(), None), None)
+            self._end_flight(builtKey.encode())
         try:
             suffix = self._suffix_of_targets(deadline)
         except MemcacheError as error:
@@ -593,10 +597,11 @@ class BaseClient(Configured):
             return [key for key, _ in pairs]
         wires = {builtKey: builtKey.encode() + suffix for _, builtKey in pairs}
         for wire in wires.values():
-            self._flights.pop((wire, None), None)
+            self._end_flight(wire)
         replies = self._change_many(
-            {wire: request(builtKey, wire)
-             for builtKey, wire in wires.items()}, expires, read, deadline)
+            {wire: arguments.get(builtKey, ())
+             for builtKey, wire in wires.items()},
+            request, expires, read, deadline)
         failed = []
         for key, builtKey in pairs:
             reply = replies[wires[builtKey]]
@@ -625,8 +630,8 @@ class BaseClient(Configured):
         """Remove keys of our own; return True, or None where it failed."""
         self._flights.clear()
         replies = self._change_many(
-            {wire: partial(_delete, wire) for wire in wires},
-            None, protocol.read_deleted, monotonic() + self._timeout)
+            dict.fromkeys(wires, ()), _delete, None, protocol.read_deleted,
+            monotonic() + self._timeout)
         errors = [reply for reply in replies.values()
                   if isinstance(reply, MemcacheError)]
         for error in errors:

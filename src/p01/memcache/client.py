@@ -331,18 +331,20 @@ class MemcacheClient(BaseClient):
         with host.until(deadline):
             return host.change(key, request(expires), read)
 
-    def _change_many(self, requests, expires, read, deadline):
+    def _change_many(self, changes, request, expires, read, deadline):
         replies = {}
-        changes = {key: request(expires) for key, request in requests.items()}
-        for host, keys in self._by_host(changes).items():
+        requests = {key: request(key, *arguments, expires)
+                    for key, arguments in changes.items()}
+        for host, keys in self._by_host(requests).items():
             try:
                 with host.until(deadline):
+                    for asked in protocol.change_all(
+                            {key: requests[key] for key in keys}, read,
+                            replies, protocol.MOST_BYTES):
+                        host.ask(*asked)
                     for key in keys:
-                        try:
-                            replies[key] = host.change(
-                                key, changes[key], read)
-                        except ServerError as error:
-                            replies[key] = error
+                        if isinstance(replies[key], ServerError):
+                            host.remove(key)
             except MemcacheError as error:
                 for key in keys:
                     replies.setdefault(key, error)

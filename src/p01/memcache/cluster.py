@@ -17,12 +17,8 @@ from p01.memcache.exchange import exchange
 from p01.memcache.exchange import share
 
 
-# So many changes, of so many bytes, are sent before the replies are read. A
-# larger value goes alone.
-_MOST_CHANGES, _MOST_BYTES = 500, 1 << 16
-
-# They have to fit into one record of TLS: memcached 1.6 waits for more where
-# it has read only the first of two, and a `set` behind it.
+# What is sent at once has to fit into one record of TLS: memcached 1.6 waits
+# for more where it has read only the first of two, and a `set` behind it.
 _RECORD = 1 << 14
 
 _UNKNOWN = MemcacheError('not known')
@@ -62,26 +58,6 @@ def _deliver(server, keys, deadline):
                     return dict.fromkeys(keys, error)
         refused[key] = trouble
     return refused
-
-
-def _writes(server, changes, read, replies):
-    """Yield the requests that put a reply to each change into `replies`."""
-    is_tls = server.address.startswith('tls://')
-    for keys in _batches(changes, _RECORD if is_tls else _MOST_BYTES):
-        yield (b''.join(map(changes.get, keys)), protocol.read_each, keys,
-               read, replies)
-
-
-def _batches(changes, most):
-    keys, size = [], 0
-    for key, data in changes.items():
-        size += len(data)
-        if keys and (size > most or len(keys) == _MOST_CHANGES):
-            yield keys
-            keys, size = [], len(data)
-        keys.append(key)
-    if keys:
-        yield keys
 
 
 class Cluster:
@@ -129,8 +105,9 @@ class Cluster:
             work.setdefault(server, []).append(key)
         for left, (server, wanted) in count_down(work):
             refused = _deliver(server, wanted, share(deadline, left + 1))
-            errors += refused.values()
-            wanted = [key for key in wanted if key not in refused]
+            if refused:
+                errors += refused.values()
+                wanted = [key for key in wanted if key not in refused]
             if wanted:
                 work[server] = protocol.get_all(wanted, found)
             else:
@@ -170,32 +147,38 @@ class Cluster:
             raise ServerDown(f'{absent[0].address} is down')
         return reply
 
-    def change_all(self, requests, expires, read, deadline):
+    def change_all(self, changes, request, expires, read, deadline):
         """Change the values of many keys, each as `change` does.
 
-        `requests` maps a key to its ``request(expires)``. Returns a dict of
-        the keys and their replies or errors.
+        `changes` maps a key to the arguments of ``request(key, *arguments,
+        expires)``. Returns a dict of the keys and their replies or errors.
         """
-        homes = self._find_all(requests, deadline)
-        changes = [
-            (key, requests[key](_limit(expires, absent)))
-            for key, (_, absent) in homes.items()]
+        homes = self._find_all(changes, deadline)
+        # One may be refused: all are made before anything is done.
+        requests = {
+            key: request(key, *changes[key],
+                         _limit(expires, absent) if absent else expires)
+            for key, (_, absent) in homes.items()}
         work, replies, away = {}, {}, {}
-        for key, data in changes:
-            server, absent = homes[key]
-            work.setdefault(server, {})[key] = data
-            for other in absent:
-                other.backlog.add(key)
-            if absent and expires is None:
-                away[key] = ServerDown(f'{absent[0].address} is down')
+        for key, (server, absent) in homes.items():
+            work.setdefault(server, {})[key] = requests[key]
+            if absent:
+                for other in absent:
+                    other.backlog.add(key)
+                if expires is None:
+                    away[key] = ServerDown(f'{absent[0].address} is down')
         try:
             for left, (server, wanted) in count_down(work):
                 refused = _deliver(server, wanted, share(deadline, left + 1))
-                replies.update(refused)
-                wanted = {key: data for key, data in wanted.items()
-                          if key not in refused}
+                if refused:
+                    replies.update(refused)
+                    wanted = {key: data for key, data in wanted.items()
+                              if key not in refused}
                 if wanted:
-                    work[server] = _writes(server, wanted, read, replies)
+                    is_tls = server.address.startswith('tls://')
+                    work[server] = protocol.change_all(
+                        wanted, read, replies,
+                        _RECORD if is_tls else protocol.MOST_BYTES)
                 else:
                     del work[server]
             for server, reply in exchange(self._in_order(work), deadline):

@@ -1,16 +1,18 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A stream that keeps the interpreter lock where that is better.
+"""A stream that keeps the interpreter lock while a reply is about to come.
 
-Every system call that releases the interpreter lock has to get it back
-afterwards, and beside a computing thread that takes up to the switch
-interval (5 ms) each time, for a reply that was there after 20 µs. Such a
-contended lock is better kept: `LockKeepingStream` calls the C library in a
-way that does not release it, and waits so for a reply, but only for a moment.
-Where the lock is not contended, keeping it would hold up other threads for
-nothing, so `LockKeeping` decides by what it sees.
+A system call that releases the interpreter lock has to get it back
+afterwards. Beside a computing thread that takes up to the switch interval
+(5 ms) each time, among many threads that all talk to the server it takes as
+long as the talk itself, for a reply that was there after 20 µs. And who sleeps
+until a reply is there has to be woken up, which takes longer than to look for
+it a few times. So `LockKeepingStream` calls the C library in a way that does
+not release the lock, and looks for the reply again and again, but only for a
+moment. `LockKeeping` sees whether the server mostly answers within it.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -23,97 +25,92 @@ from time import sleep
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
+from p01.memcache.reader import SIZE
 from p01.memcache.stream import CLOSED
 from p01.memcache.stream import LATE
 from p01.memcache.stream import Stream
 
 
-# How long the lock is kept while a reply is waited for. A memcached on this
-# machine or in this rack answers sooner.
+# How long the lock is kept for a reply. A memcached on this machine or in this
+# rack answers sooner.
 _MOMENT = 100e-6
 
-# Who waited longer than this for a reply has mostly waited for the lock.
-_CONTENDED = 2e-3
+# A bit less than the interpreter's switch interval, which ends a turn; and the
+# gap between two requests in which others had theirs.
+_TURN, _GAP = 4e-3, 1e-3
 
 # How often a wait that releases the lock looks whether its time is over.
 _TICK = struct.pack('ll', 0, 20_000)
 
-# A bit less than the interpreter's switch interval, which ends a turn.
-_TURN = 4e-3
+# What a request does, and who waits for its reply: keep the lock and look for
+# it, keep the lock and sleep, or release the lock.
+LOOK, SLEEP, RELEASE = range(3)
 
-# How many waits pass until the other way is tried again, at first and at most.
+# After so many more looks in vain than others nobody looks any more, for so
+# many requests, at first and at most.
+_VAIN = 8
 _FIRST, _LAST = 32, 4096
 
 # More bytes take the kernel too long for keeping the lock.
-_SMALL = 6144
+_LARGE = 1 << 16
 
 
 class LockKeeping:
-    """Whether requests to a server should keep the lock.
+    """Which way requests to a server go: `LOOK`, `SLEEP` or `RELEASE`.
 
     One object is shared by the connections to a server. It is not locked:
     an update that gets lost makes it decide a little later.
     """
 
     def __init__(self):
-        self.active = False
-        self._spell = _FIRST  # so many requests keep the lock at a stretch
-        self._left = 0        # so many of them are to come
-        self._late = 0        # so many waited for a moment in vain
-        self._rest = _FIRST   # so many long waits pass after a vain spell
-        self._resting = 0     # so many of them are to come
-        self._turn = 0.0      # when a thread gave way
+        self.way = RELEASE    # of the last request
+        self.vain = 0         # how many looks more in vain than not, lately
+        self._other = LOOK    # the way while nobody looks
+        self._left = 0        # for so many requests
+        self._rest = _FIRST   # and for so many, the next time
+        self._began = 0.0     # the turn of a thread
+        self._ended = 0.0     # the last request
 
     def choose(self):
-        """Return whether the next request keeps the lock."""
-        if not self.active:
-            return False
-        self._left -= 1
-        if self._left > 0:
-            return True
-        # This one releases it, to see whether that still takes so long.
-        self._left = self._spell
-        self._late = 0
-        return False
-
-    def released(self, seconds):
-        """A wait that released the lock took so long."""
-        if seconds < _CONTENDED:
-            # The lock may have come free by chance: believe it by and by.
-            self._spell = max(self._spell // 4, _FIRST)
-            self.active = self.active and self._spell > _FIRST
-        elif self._resting:
-            self._resting -= 1
-        elif self.active:
-            self._spell = min(self._spell * 2, _LAST)
-            self._rest = _FIRST
+        """Return the way of the next request."""
+        if self._left:
+            self._left -= 1
+            self.way = self._other
         else:
-            self._left = self._spell
-            self._late = 0
-            self.active = True
+            self.way = LOOK
+        return self.way
 
-    def give_way(self):
+    def succeeded(self):
+        """The reply was seen in time, after looks in vain."""
+        self.vain -= 1
+        if not self.vain:
+            self._rest = _FIRST
+
+    def failed(self, other):
+        """It was not, and `other` would have been the better way."""
+        self.vain += 1
+        if self.vain >= _VAIN:
+            # After the rest a single look tells whether it is still so.
+            self.vain = _VAIN - 1
+            self._other = other
+            self._left = self._rest
+            self._rest = min(self._rest * 2, _LAST)
+
+    def give_way(self, asked):
         """Let other threads run, where the turn of this one is nearly over.
 
-        This is called between two requests. Who loses the lock within one
-        takes a connection out of use until it is his turn again; with many
-        threads soon all of them, and each request has to wait for one.
+        This is called behind a request that began at `asked`. Who loses the
+        lock within one takes a connection out of use until it is his turn
+        again; with many threads soon all of them, and each request has to wait
+        for one.
         """
         now = monotonic()
-        if now - self._turn > _TURN:
-            self._turn = now
+        if asked - self._ended > _GAP:
+            self._began = asked
+        self._ended = now
+        if now - self._began > _TURN:
+            self._began = now
             sleep(1e-6)
-
-    def waited(self):
-        """A wait that kept the lock was in vain."""
-        self._late += 1
-        if self._late > _FIRST // 4 and (
-                self._late * 2 > self._spell - self._left):
-            # The server is too far away to be waited for in this way.
-            self.active = False
-            self._spell = _FIRST
-            self._resting = self._rest
-            self._rest = min(self._rest * 2, _LAST)
 
 
 try:
@@ -123,6 +120,7 @@ try:
     _libc = ctypes.PyDLL(None, use_errno=True)
     _send, _recv = _libc.send, _libc.recv
     _poll, _ppoll = _libc.poll, _libc.ppoll
+    _yield = _libc.sched_yield
     # The lock is released here, as socket.recv does, but that would begin
     # anew after a signal, with the kernel's whole time-out.
     _recv_releasing = ctypes.CDLL(None, use_errno=True).recv
@@ -146,7 +144,7 @@ else:
     _moment = _Timespec(0, int(_MOMENT * 1e9))
     _A_MOMENT = ctypes.byref(_moment)
     _ONE = ctypes.c_ulong(1)
-    _CAPACITY = ctypes.c_size_t(_SMALL)
+    _SIZE = ctypes.c_size_t(SIZE)
 
 
 def can_keep_lock(connection):
@@ -168,13 +166,16 @@ class LockKeepingStream(Stream):
         super().__init__(connection)
         connection.settimeout(None)
         self._keeping = keeping
-        self._keeps = False  # this request
+        self._way = RELEASE
         self._fd = connection.fileno()
         self._pollfd = ctypes.byref(_PollFd(self._fd, select.POLLIN, 0))
         # The kernel's own time-out: it saves a call to wait, before each one
         # to receive.
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _TICK)
-        buffer = ctypes.create_string_buffer(_SMALL)
+        self._reserve(SIZE)
+
+    def _reserve(self, size):
+        buffer = ctypes.create_string_buffer(size)
         self._buffer = ctypes.byref(buffer)
         self._received = memoryview(buffer)
 
@@ -188,9 +189,8 @@ class LockKeepingStream(Stream):
 
     def send(self, data):
         size = len(data)
-        keeping = self._keeping
-        self._keeps = keeping.active and size <= _SMALL and keeping.choose()
-        if self._keeps:
+        self._way = self._keeping.choose()
+        if self._way != RELEASE and size <= _LARGE:
             sent = _send(self._fd, data, size, _FLAGS)
             if sent < 0:
                 self._would_block(SendError)
@@ -203,38 +203,82 @@ class LockKeepingStream(Stream):
             except OSError as error:
                 raise SendError(f'cannot send: {error}') from error
         if sent < size:
-            super().send(memoryview(data)[sent:])
-            self._socket.settimeout(None)
+            with self._in_time():
+                super().send(memoryview(data)[sent:])
 
     def receive(self, size):
-        if size > _SMALL:
+        if size > _LARGE:
             return self._receive_block(size)
-        start = now = monotonic()
-        if self._keeps and now < self.deadline:
-            if _ppoll(self._pollfd, _ONE, _A_MOMENT, None) == 1:
-                size = _recv(self._fd, self._buffer, _CAPACITY, _FLAGS)
-                if size > 0:
-                    return self._received[:size].tobytes()
-            else:
-                self._keeping.waited()
-        while now < self.deadline:
-            size = _recv_releasing(self._fd, self._buffer, _CAPACITY, 0)
-            now = monotonic()
+        most = _SIZE if size == SIZE else ctypes.c_size_t(size)
+        if size > len(self._received):
+            self._reserve(_LARGE)
+        now = monotonic()
+        if self._way != RELEASE and now < self.deadline:
+            look = self._look if self._way == LOOK else self._sleep
+            size = look(most, now)
             if size > 0:
-                if not self._keeps and (
-                        now - start > _CONTENDED or self._keeping.active):
-                    self._keeping.released(now - start)
+                return self._received[:size].tobytes()
+            now = monotonic()
+        while now < self.deadline:
+            size = _recv_releasing(self._fd, self._buffer, most, 0)
+            if size > 0:
                 return self._received[:size].tobytes()
             if size == 0:
                 raise ReceiveError(CLOSED)
             self._would_block(ReceiveError)
+            now = monotonic()
         raise ReceiveTimeout(LATE)
+
+    def _look(self, most, start):
+        """Return how many bytes are received within a moment, or less than 0.
+        """
+        size, passed = -1, 0
+        while size < 0 and passed < _MOMENT:
+            # The server may need this very processor to answer.
+            _yield()
+            size = _recv(self._fd, self._buffer, most, _FLAGS)
+            passed = monotonic() - start
+        if passed < _MOMENT:
+            if self._keeping.vain:
+                self._keeping.succeeded()
+        elif passed < 2 * _MOMENT:
+            # The server is too far away to be waited for by who has the lock.
+            self._keeping.failed(RELEASE)
+        else:
+            # Who yields does not get the processor back, but who is woken up.
+            self._keeping.failed(SLEEP)
+        return size
+
+    def _sleep(self, most, start):
+        """Do so without the processor."""
+        if _ppoll(self._pollfd, _ONE, _A_MOMENT, None) != 1:
+            return -1
+        return _recv(self._fd, self._buffer, most, _FLAGS)
 
     def _receive_block(self, size):
         # No copy: the kernel writes into what is returned.
-        data = super().receive(size)
-        self._socket.settimeout(None)
-        return data
+        if monotonic() < self.deadline:
+            try:
+                data = self._socket.recv(size, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                raise ReceiveError(f'cannot receive: {error}') from error
+            else:
+                if data:
+                    return data
+                raise ReceiveError(CLOSED)
+        with self._in_time():
+            return super().receive(size)
+
+    @contextlib.contextmanager
+    def _in_time(self):
+        """In the ordinary way the socket has a time-out."""
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(None)
 
     def _would_block(self, trouble):
         """Raise `trouble`, unless the call only had nothing to do."""

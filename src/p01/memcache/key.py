@@ -29,21 +29,25 @@ class _Pickler(pickle.Pickler):
 
 
 def build(key, namespace, protocol):
-    while type(key) is Proxy:
-        key = removeSecurityProxy(key)
-    if isinstance(key, str):
-        base = str.encode(key)
-    elif isinstance(key, bytes):
-        base = key
-    elif isinstance(key, int):
-        base = b'%d' % key
-    elif isinstance(oid := getattr(key, '_p_oid', None), bytes):
-        base = oid
-    else:
-        base = _pickle(key, protocol)
+    # Most are str.
+    base = key.encode() if type(key) is str else _base(key, protocol)
     if namespace:
         base = namespace.encode() + base
     return hashlib.md5(base, usedforsecurity=False).hexdigest()
+
+
+def _base(key, protocol):
+    """Return the bytes that stand for the key."""
+    while type(key) is Proxy:
+        key = removeSecurityProxy(key)
+    if isinstance(key, str):
+        return str.encode(key)
+    if isinstance(key, bytes):
+        return key
+    if isinstance(key, int):
+        return b'%d' % key
+    oid = getattr(key, '_p_oid', None)
+    return oid if isinstance(oid, bytes) else _pickle(key, protocol)
 
 
 def _pickle(key, protocol):

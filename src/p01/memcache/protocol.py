@@ -28,14 +28,23 @@ MAX_STATISTICS = 10_000
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
 
+# Bytes of a value that is copied without a second thought.
+_SMALL = 4096
+
 # So many keys are asked for at once, and then the values are read, so that
 # neither side waits for the other to read.
 MOST_KEYS = 1000
 
+# So many changes, of so many bytes, are sent before the replies are read.
+MOST_CHANGES, MOST_BYTES = 500, 1 << 16
+
 # Counters have 64 bits, and so has the number that tells a value from others.
 MAX_NUMBER = (1 << 64) - 1
 
-is_key = re.compile(rb'[^\x00-\x20\x7f]{1,250}').fullmatch
+# A key is of so many bytes at most.
+MAX_KEY = 250
+
+is_key = re.compile(rb'[^\x00-\x20\x7f]{1,%d}' % MAX_KEY).fullmatch
 parse_value = re.compile(
     rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
 _parse_unique = re.compile(
@@ -45,6 +54,8 @@ _parse_number = re.compile(rb'(\d{1,20}) *\r\n').fullmatch
 
 def check_key(key):
     """Raise a ValueError if memcached would not take `key` for one key."""
+    if type(key) is bytes and key.isalnum() and len(key) <= MAX_KEY:
+        return  # as those are that a client builds
     if not is_key(key):
         raise ValueError(
             f'key {key!r}: must be 1 to 250 bytes, without blanks and'
@@ -52,9 +63,8 @@ def check_key(key):
 
 
 def get(keys):
-    if not all(map(is_key, keys)):
-        for key in keys:
-            check_key(key)
+    for key in keys:
+        check_key(key)
     return b'get %b\r\n' % b' '.join(keys)
 
 
@@ -64,6 +74,29 @@ def get_all(keys, found):
         batch = keys[start:start + MOST_KEYS]
         # The name `set` is that of a command here.
         yield get(batch), read_values, frozenset(batch), found
+
+
+def change_all(changes, read, replies, most):
+    """Yield requests, each with what puts the replies into `replies`.
+
+    `changes` maps keys to requests, and `read` reads the reply to one of
+    them. At most `most` bytes are sent at once; a larger value goes alone.
+    """
+    for keys in _batches(changes, most):
+        yield (b''.join(map(changes.get, keys)), read_each, keys, read,
+               replies)
+
+
+def _batches(changes, most):
+    keys, size = [], 0
+    for key, data in changes.items():
+        size += len(data)
+        if keys and (size > most or len(keys) == MOST_CHANGES):
+            yield keys
+            keys, size = [], len(data)
+        keys.append(key)
+    if keys:
+        yield keys
 
 
 def gets(key):
@@ -86,7 +119,8 @@ def check_value(data):
 
 def _store(command, key, data, flags, expires):
     check_key(key)
-    check_value(data)
+    if len(data) > MAX_VALUE:
+        check_value(data)
     return b'%b %b %d %d %d\r\n%b\r\n' % (
         command, key, flags, expires, len(data), data)
 
@@ -182,7 +216,8 @@ def read_values(reader, keys, found):
     A key's value is ``(data, flags)``. Where the reply is cut, `found` holds
     what arrived whole before.
     """
-    while (line := reader.readline(MAX_LINE)) != b'END\r\n':
+    readline = reader.readline
+    while (line := readline(MAX_LINE)) != b'END\r\n':
         match = parse_value(line)
         if match is None:
             raise unexpected(line)
@@ -224,8 +259,12 @@ def read_block(reader, size):
     """Return so many bytes, behind which a line ends."""
     if size > MAX_VALUE:
         raise ProtocolError(f'a value of {size} bytes')
-    data = reader.read(size)
-    end = reader.read(2)
+    # A second call takes longer than a second copy of what is small.
+    if size <= _SMALL:
+        data = reader.read(size + 2)
+        data, end = data[:size], data[size:]
+    else:
+        data, end = reader.read(size), reader.read(2)
     if end != b'\r\n':
         if len(end) < 2:
             raise ReceiveError(
@@ -234,13 +273,17 @@ def read_block(reader, size):
     return data
 
 
+_UNKNOWN = object()
+
+
 def one_of(outcomes):
     """Return a function that reads a line and returns what it stands for."""
     def read(reader):
         line = reader.readline(MAX_LINE)
-        if line in outcomes:
-            return outcomes[line]
-        raise unexpected(line)
+        outcome = outcomes.get(line, _UNKNOWN)
+        if outcome is _UNKNOWN:
+            raise unexpected(line)
+        return outcome
     return read
 
 

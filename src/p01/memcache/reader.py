@@ -6,6 +6,9 @@
 # that a server can make us read without ever sending the end of a line.
 SIZE = 6144
 
+# The ends of a value and of its reply, which are received with the value.
+BEHIND = len(b'\r\nEND\r\n')
+
 # What is allocated ahead for bytes that are announced and not here yet.
 PIECE = 1 << 20
 
@@ -31,30 +34,40 @@ class Reader:
         """Return a line with its end, or without one after `limit` bytes."""
         start = self._start
         end = self._data.find(b'\n', start, start + limit) + 1
-        while not end:
+        if not end:
+            end = self._find_end(limit)
+            start = self._start
+        self._start = end
+        return self._data[start:end]
+
+    def _find_end(self, limit):
+        """Receive until a line ends, and return where that is."""
+        while True:
             rest = self._data[self._start:]
             if len(rest) >= limit:
-                end = self._start + limit
-                break
+                return self._start + limit
             self._data = rest + self._receive(SIZE)
             self._start = 0
             end = self._data.find(b'\n', len(rest), limit) + 1
-        line = self._data[self._start:end]
-        self._start = end
-        return line
+            if end:
+                return end
 
     def read(self, size):
         """Return exactly `size` bytes."""
-        end = self._start + size
-        data = self._data[self._start:end]
-        if len(data) < size:
-            pieces = [data]
-            missing = size - len(data)
-            while missing:
-                self._data = self._receive(max(SIZE, min(missing, PIECE)))
-                pieces.append(self._data[:missing])
-                end = len(pieces[-1])
-                missing -= end
-            data = b''.join(pieces)
+        start = self._start
+        end = start + size
+        if end > len(self._data):
+            return self._gather(size)
         self._start = end
-        return data
+        return self._data[start:end]
+
+    def _gather(self, size):
+        pieces = [self._data[self._start:]]
+        missing = size - len(pieces[0])
+        while missing:
+            self._data = self._receive(
+                max(SIZE, min(missing + BEHIND, PIECE)))
+            pieces.append(self._data[:missing])
+            self._start = len(pieces[-1])
+            missing -= self._start
+        return b''.join(pieces)

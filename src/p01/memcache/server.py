@@ -14,6 +14,7 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.keeping import RELEASE
 from p01.memcache.protocol import get
 from p01.memcache.protocol import is_common
 from p01.memcache.protocol import no_operation
@@ -63,8 +64,8 @@ class Server:
             self._failed(error, read, start, asked, deadline)
             raise
         self._answered(asked)
-        if self._keeping.active:
-            self._keeping.give_way()
+        if self._keeping.way != RELEASE and self.opened > 1:
+            self._keeping.give_way(asked)
         return reply
 
     def converse(self, requests, step, deadline):

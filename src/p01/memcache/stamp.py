@@ -11,7 +11,6 @@ A stamp is a line of the keys and their versions, one after the other.
 
 import re
 import secrets
-from functools import partial
 
 from p01.memcache import protocol
 from p01.memcache.errors import MemcacheError
@@ -72,9 +71,8 @@ def current(client, keys, deadline):
     missing = {key: make() for key in keys if key not in versions}
     if missing:
         replies = client._change_many(
-            {key: partial(protocol.add, key, version, PLAIN)
-             for key, version in missing.items()},
-            0, protocol.read_stored_or_not, deadline)
+            {key: (version, PLAIN) for key, version in missing.items()},
+            protocol.add, 0, protocol.read_stored_or_not, deadline)
         for reply in replies.values():
             if isinstance(reply, MemcacheError):
                 raise reply

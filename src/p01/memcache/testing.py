@@ -226,10 +226,11 @@ class _Fake:
         # Not that of MemcacheClient, which would ask python-memcached.
         BaseClient._store(self, key, data, flags, expires, deadline)
 
-    def _change_many(self, requests, expires, read, deadline):
-        changes = {key: request(expires) for key, request in requests.items()}
+    def _change_many(self, changes, request, expires, read, deadline):
+        requests = {key: request(key, *arguments, expires)
+                    for key, arguments in changes.items()}
         replies = {}
-        for key, change in changes.items():
+        for key, change in requests.items():
             try:
                 replies[key] = self._change(
                     key, lambda expires, change=change: change, expires, read,

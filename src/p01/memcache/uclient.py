@@ -206,8 +206,9 @@ class UltraMemcacheClient(BaseClient):
         return self._cluster.change(
             key, request, expires, read, deadline, server)
 
-    def _change_many(self, requests, expires, read, deadline):
-        return self._cluster.change_all(requests, expires, read, deadline)
+    def _change_many(self, changes, request, expires, read, deadline):
+        return self._cluster.change_all(
+            changes, request, expires, read, deadline)
 
     def _renew(self, key, request, expires, read, deadline):
         return self._cluster.renew(key, request, expires, read, deadline)

@@ -791,8 +791,8 @@ class TestMany(ClusterCase):
 
     def change(self, expires=0):
         return self.cluster.change_all(
-            {key: functools.partial(protocol.set, key, b'', 0)
-             for key in self.keys}, expires, protocol.read_stored, soon())
+            dict.fromkeys(self.keys, (b'', 0)), protocol.set, expires,
+            protocol.read_stored, soon())
 
     def test_one_request(self):
         self.assertEqual(self.change(7), dict.fromkeys(self.keys, True))
@@ -884,7 +884,7 @@ class TestMany(ClusterCase):
         self.cluster = Cluster(self.servers, Ring(self.servers), True)
         self.a.health.down(20)
         replies = self.cluster.change_all(
-            {b'k': lambda expires: protocol.delete(b'k')}, None,
+            {b'k': ()}, lambda key, expires: protocol.delete(key), None,
             protocol.read_deleted, soon())
         self.assertIsInstance(replies[b'k'], ServerDown)
         # But done where another process might have stored it.

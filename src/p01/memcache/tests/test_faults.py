@@ -11,6 +11,7 @@ Level 1 runs on the embedded and the scripted server, level 2 on memcached.
 """
 
 import contextlib
+import itertools
 import os
 import pickle
 import random
@@ -187,15 +188,17 @@ class PlainStream:
 
 
 class KeptLock:
-    """The same as beside a computing thread: every request keeps the lock."""
+    """Every request keeps the lock, in both ways by turns.
+
+    Else it is soon released here, as the proxies need it to answer.
+    """
 
     level = 2
 
     def setUp(self):
-        self.enterContext(mock.patch.multiple(
-            keeping.LockKeeping, choose=lambda keeping: True,
-            active=property(lambda keeping: True, lambda keeping, value: 0),
-            create=True))
+        ways = itertools.cycle((keeping.LOOK, keeping.SLEEP))
+        self.enterContext(mock.patch.object(
+            keeping.LockKeeping, 'choose', lambda keeping: next(ways)))
         super().setUp()
 
 

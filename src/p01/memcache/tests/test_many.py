@@ -22,7 +22,6 @@ import unittest
 import weakref
 from unittest import mock
 
-from p01.memcache import cluster
 from p01.memcache import exchange
 from p01.memcache import protocol
 from p01.memcache.embedded import EmbeddedServer
@@ -274,7 +273,7 @@ class UseTest(ManyCase):
     def test_batches(self):
         # So that neither side waits for the other to read.
         self.enterContext(mock.patch.object(protocol, 'MOST_KEYS', 2))
-        self.enterContext(mock.patch.object(cluster, '_MOST_CHANGES', 2))
+        self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
         client = self.client()
         for operation, expected in (
                 (lambda: client.setMany(self.values('new')), []),
@@ -288,12 +287,12 @@ class UseTest(ManyCase):
         self.assertIntact(client, 1)
 
     def test_sizes_of_batches(self):
-        most = cluster._MOST_BYTES
+        most = protocol.MOST_BYTES
 
         def sizes(*lengths):
             changes = {
                 number: b'x' * length for number, length in enumerate(lengths)}
-            batches = list(cluster._batches(changes, most))
+            batches = list(protocol._batches(changes, most))
             self.assertEqual(sum(batches, []), list(changes))
             return [[len(changes[key]) for key in keys] for keys in batches]
 
@@ -303,7 +302,7 @@ class UseTest(ManyCase):
         self.assertEqual(sizes(most, 1), [[most], [1]])
         self.assertEqual(
             sizes(1, most + 1, 1, 2), [[1], [most + 1], [1, 2]])
-        count = cluster._MOST_CHANGES
+        count = protocol.MOST_CHANGES
         self.assertEqual(
             [len(keys) for keys in sizes(*[1] * (2 * count + 1))],
             [count, count, 1])
@@ -521,7 +520,7 @@ class TwiceTest(ManyCase):
     def test_twice_between_two_batches(self):
         # The second batch is refused, which must not go unnoticed.
         self.enterContext(mock.patch.multiple(
-            cluster, _MOST_CHANGES=500, _MOST_BYTES=1 << 20))
+            protocol, MOST_CHANGES=500, MOST_BYTES=1 << 20))
         seen = 0
 
         def answer(request):

@@ -58,7 +58,7 @@ REQUESTS = {
         rb'flush_all',
         rb'stats',
         rb'mn',
-        rb'mg <key>( v f c k N<n>( R<n>)?)?',
+        rb'mg <key>( s| v f c k N<n>( R<n>)?)',
         rb'md <key> I C<n>',
     )
 }
