@@ -403,16 +403,17 @@ class BaseClient(Configured):
     def _target(self, builtKey, deadline):
         """Return the key on the wire of what is about to be changed."""
         wire = builtKey.encode()
-        self._end_flight(wire)
+        self._end_flights((wire,))
         if self.generations:
             wire += self._suffix_of_targets(deadline)
-            self._end_flight(wire)
+            self._end_flights((wire,))
         return wire
 
-    def _end_flight(self, wire):
-        """Whoever computes a value of the key, he does so for himself."""
+    def _end_flights(self, wires):
+        """Whoever computes values of these keys, he does so for himself."""
         if self._flights:
-            self._flights.pop((wire, None), None)
+            for wire in wires:
+                self._flights.pop((wire, None), None)
 
     # Reading
 
@@ -588,16 +589,14 @@ class BaseClient(Configured):
         """
         if not pairs:
             return []
-        for _, builtKey in pairs:
-            self._end_flight(builtKey.encode())
+        self._end_flights(builtKey.encode() for _, builtKey in pairs)
         try:
             suffix = self._suffix_of_targets(deadline)
         except MemcacheError as error:
             self._degraded(error, trouble, f'{len(pairs)} keys')
             return [key for key, _ in pairs]
         wires = {builtKey: builtKey.encode() + suffix for _, builtKey in pairs}
-        for wire in wires.values():
-            self._end_flight(wire)
+        self._end_flights(wires.values())
         replies = self._change_many(
             {wire: arguments.get(builtKey, ())
              for builtKey, wire in wires.items()},

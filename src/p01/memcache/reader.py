@@ -61,6 +61,23 @@ class Reader:
         self._start = end
         return self._data[start:end]
 
+    def scan(self, match, keys, found):
+        """Read the values that were received and are what was asked for.
+
+        It ends in front of whatever is not. See `protocol.read_values`.
+        """
+        data, start = self._data, self._start
+        while (header := match(data, start)) is not None:
+            key, flags, size = header.groups()
+            begin = header.end()
+            end = begin + int(size)
+            if (data[end:end + 2] != b'\r\n' or key not in keys
+                    or key in found):
+                break
+            found[key] = data[begin:end], int(flags)
+            start = end + 2
+        self._start = start
+
     def _gather(self, size):
         pieces = [self._data[self._start:]]
         missing = size - len(pieces[0])
