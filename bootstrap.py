@@ -4,7 +4,8 @@
 
 Makes a private virtual environment in .venv, puts the tool chain there in
 the versions that versions.cfg pins, and runs buildout with it. The Python
-that runs this script is left as it is.
+that runs this script is left as it is. With "-c FILE" buildout reads that file
+instead of buildout.cfg, and what it pins is there, too.
 
 Pip alone uses the network, the way the user configured it: buildout knows
 nothing of pip's indexes, proxies and certificates, so pip fetches a wheel of
@@ -78,12 +79,13 @@ def run(command, problem):
         fail('%s (%s).' % (problem, (errors or ['no reason given'])[-1]))
 
 
-def pinned():
-    """The requirements that versions.cfg pins: "name==version; marker"."""
+def pinned(names):
+    """The requirements that these files pin: "name==version; marker"."""
     import configparser
     config = configparser.ConfigParser(interpolation=None)
-    with open(os.path.join(HERE, 'versions.cfg')) as stream:
-        config.read_file(stream)
+    for name in names:
+        with open(os.path.join(HERE, name)) as stream:
+            config.read_file(stream)
     requirements = []
     for name, version in config.items('versions'):
         requirement = '%s==%s' % (name, version)
@@ -94,10 +96,13 @@ def pinned():
 
 
 def is_ready(stamp):
-    """Is the environment finished, made for this stamp, and working?"""
+    """Is the environment finished, made for this stamp, and working?
+
+    That it was made for more does no harm.
+    """
     try:
         with open(STAMP) as stream:
-            if stream.read() != stamp:
+            if not set(stamp.split('\n')) <= set(stream.read().split('\n')):
                 return False
         return not subprocess.call(
             [PYTHON, '-c', 'import zc.buildout.buildout, pip'],
@@ -111,7 +116,7 @@ def make_environment(requirements, stamp):
     say('Making the virtual environment %s' % VENV)
     run([sys.executable, '-m', 'venv', '--clear', VENV],
         'a virtual environment could not be made')
-    say('Fetching the packages that versions.cfg pins')
+    say('Fetching the packages in the versions that are pinned')
     pip = [PYTHON, '-m', 'pip']
     run(pip + ['wheel', '--no-deps', '--wheel-dir', WHEELS] + requirements,
         'the packages could not be fetched, is there a network?')
@@ -151,7 +156,10 @@ def main(arguments):
     if not os.access(HERE, os.W_OK):
         fail('the folder %s is not writable.' % HERE)
 
-    requirements = pinned()
+    names = ['versions.cfg']
+    if '-c' in arguments:
+        names += arguments[arguments.index('-c') + 1:][:1]
+    requirements = pinned(names)
     # Anything told here makes the environment unfit once it has changed.
     stamp = '\n'.join([HERE, sys.base_prefix, sys.version] + requirements)
     if not is_ready(stamp):

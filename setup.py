@@ -53,6 +53,15 @@ setup(
         'zope.schema',
     ],
     extras_require={
+        # What bin/benchmark needs, and the clients that it measures.
+        'benchmark': [
+            # There are no other wheels of it for Linux.
+            'libmc; sys_platform == "linux" and platform_machine == "x86_64"',
+            'matplotlib',
+            'pillow',
+            'pymemcache',
+            'tqdm',
+        ],
         'demo': [
             'tqdm',
         ],

@@ -12,11 +12,9 @@ import argparse
 import itertools
 import os
 import statistics
+import time
 from datetime import datetime
 from functools import partial
-
-from limit import measure
-from limit import repeat
 
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -67,6 +65,18 @@ def works(client, value):
     }
 
 
+def repeat(operation, count):
+    for _ in range(count):
+        operation()
+
+
+def measure(operation, count):
+    """Return the microseconds of each time, if it is done so many times."""
+    start = time.perf_counter()
+    repeat(operation, count)
+    return (time.perf_counter() - start) / count * 1e6
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('server', help='host:port of a memcached')
@@ -89,12 +99,10 @@ def main():
             contenders = {name: own[work] for name, own in prepared.items()}
             times = {name: [] for name in contenders}
             first = contenders['pickle']
-            turns = max(1, round(options.seconds * 1e6 / measure(
-                partial(repeat, first, 20), 20)))
+            turns = max(1, round(options.seconds * 1e6 / measure(first, 20)))
             for _ in range(options.rounds):
                 for name, operation in contenders.items():
-                    times[name].append(
-                        measure(partial(repeat, operation, turns), turns))
+                    times[name].append(measure(operation, turns))
             cells = []
             for name in clients:
                 if name not in contenders:

@@ -1,0 +1,92 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The table of the results."""
+
+from statistics import median
+
+
+def best_peer(results, contenders):
+    """Return the name of the peer that was the fastest, or None."""
+    peers = [name for name in contenders
+             if results['contenders'][name]['isPeer']]
+    return min(peers, default=None,
+               key=lambda name: median(contenders[name]['wall']))
+
+
+def ratio(contenders, name, other):
+    """Return the median of how much longer `name` took in each round."""
+    return median(mine / its for mine, its in zip(
+        contenders[name]['wall'], contenders[other]['wall'], strict=True))
+
+
+def table(results):
+    """Return it as a text."""
+    titles = {name: known['title']
+              for name, known in results['contenders'].items()}
+    lines = list(_about(results))
+    for work in results['works'].values():
+        lines += ['', *_work(results, titles, work)]
+    for what, numbers in results['footprint'].items():
+        lines += ['', *_footprint(titles, what, numbers)]
+    for curve in results['curves'].values():
+        lines += ['', *_curve(titles, curve)]
+    return '\n'.join(lines)
+
+
+def _about(results):
+    about = results['about']
+    yield (f'{about["date"]}, {about["cpu"]}, {about["cores"]} cores,'
+           f' {about["kernel"]}')
+    yield ', '.join([about['python'], f'memcached {about["memcached"]}'] + [
+        f'{known["title"]} {known["version"]}'
+        for known in results['contenders'].values() if known['version']])
+    yield (f'Medians of {about["rounds"]} rounds, {about["seconds"]} s or'
+           ' more for a turn')
+    yield ('Ratios to the raw sockets (limit) and to the fastest other client'
+           ' (peer): medians of those in each round')
+    for name, reason in results['missing'].items():
+        yield f'Without {name}: {reason}'
+
+
+def _work(results, titles, work):
+    contenders = work['contenders']
+    isComputing = any(column['computed'][0] is not None
+                      for column in contenders.values())
+    peer = best_peer(results, contenders)
+    yield (f'{work["title"]:32}{"µs":>9}{"least":>9}{"most":>9}{"limit":>8}'
+           f'{"peer":>8}{"computed" if isComputing else "CPU µs":>9}')
+    for name, column in contenders.items():
+        wall = column['wall']
+        line = (f'  {titles[name]:30}{median(wall):9,.1f}{min(wall):9,.1f}'
+                f'{max(wall):9,.1f}')
+        for other in 'limit', peer:
+            line += (f'{ratio(contenders, name, other):6.2f} x'
+                     if other in contenders else f'{"-":>8}')
+        if isComputing:
+            line += f'{median(column["computed"]):9.0%}'
+        else:
+            line += f'{median(column["cpu"]):9,.1f}'
+        if column['failed']:
+            line += f'  {column["failed"]:,} FAILED'
+        yield line
+
+
+def _footprint(titles, what, numbers):
+    yield {'connections': '100 threads write: connections opened',
+           'memory': 'an idle client: kB of memory'}[what]
+    for name, number in numbers.items():
+        text = '-' if number is None else f'{number:,}'
+        yield f'  {titles[name]:30}{text:>9}'
+
+
+def _curve(titles, curve):
+    names = list(curve['points'][0]['contenders'])
+    yield f'{curve["title"]}: µs by {curve["axis"]}'
+    yield f'{"":12}' + ''.join(f'{titles[name]:>20}' for name in names)
+    for point in curve['points']:
+        columns = point['contenders']
+        line = f'  {point["number"]:10,}' + ''.join(
+            f'{median(columns[name]["wall"]):20,.1f}' for name in names)
+        failed = [f'{titles[name]}: {columns[name]["failed"]:,} FAILED'
+                  for name in names if columns[name]['failed']]
+        yield '  '.join([line, *failed])
