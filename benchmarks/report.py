@@ -5,6 +5,14 @@
 from statistics import median
 
 
+#: What the contenders are called where there is little space.
+SHORT = {
+    'limit': 'raw', 'ultra': 'Ultra', 'classic': 'Class',
+    'pymemcache': 'pymem', 'python-memcached': 'pyth.', 'pylibmc': 'pylib',
+    'libmc': 'libmc',
+}
+
+
 def best_peer(results, contenders):
     """Return the name of the peer that was the fastest, or None."""
     peers = [name for name in contenders
@@ -31,6 +39,38 @@ def table(results):
     for curve in results['curves'].values():
         lines += ['', *_curve(titles, curve)]
     return '\n'.join(lines)
+
+
+def summary(results):
+    """Return the microseconds of all works, a line each, and the ratios of
+    the pooled client: a text for the documentation.
+    """
+    names = [name for name in SHORT if name in results['contenders']]
+    width = max(len(work['title']) for work in results['works'].values())
+    lines = [' ' * width + ''.join(f'{SHORT[name]:>6}' for name in names)]
+    for work in results['works'].values():
+        lines.append(f'{work["title"]:{width}}' + ''.join(
+            f'{_number(median(work["contenders"][name]["wall"])):>6}'
+            for name in names))
+    lines += ['', f'{"the pooled client":{width}}{"x raw":>7}{"x peer":>8}'
+              f'{"computed":>10}']
+    for work in results['works'].values():
+        contenders = work['contenders']
+        peer = best_peer(results, contenders)
+        [computed, *_] = contenders['ultra']['computed']
+        lines.append(
+            f'{work["title"]:{width}}'
+            f'{ratio(contenders, "ultra", "limit"):7.2f}'
+            f'{ratio(contenders, "ultra", peer):8.2f}'
+            + (' ' * 10 if computed is None else
+               f'{median(contenders["ultra"]["computed"]):10.0%}')
+            + f'  {peer}')
+    return '\n'.join(lines)
+
+
+def _number(microseconds):
+    digits = 1 if microseconds < 100 else 0
+    return f'{microseconds:,.{digits}f}'
 
 
 def _about(results):

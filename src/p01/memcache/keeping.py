@@ -73,7 +73,7 @@ class LockKeeping:
 
     def choose(self):
         """Return the way of the next request."""
-        if self._left:
+        if self._left > 0:
             self._left -= 1
             self.way = self._other
         else:
@@ -82,7 +82,7 @@ class LockKeeping:
 
     def succeeded(self):
         """The reply was seen in time, after looks in vain."""
-        self.vain -= 1
+        self.vain = max(self.vain - 1, 0)
         if not self.vain:
             self._rest = _FIRST
 

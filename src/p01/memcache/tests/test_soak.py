@@ -282,6 +282,7 @@ class ArgumentsTest(unittest.TestCase):
             self.assertIn('Linux only', self.refused())
 
 
+@unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class CommandTest(unittest.TestCase):
 
     level = 2

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What a setting of the pooled client gains, or costs.
+
+Clients that differ in one of them only take turns on a memcached that is
+started for this. Run it with  bin/py benchmarks/settings.py
+"""
+
+import argparse
+import contextlib
+import os
+import statistics
+import tempfile
+from functools import partial
+
+from trust import SIGNED
+from trust import VARIABLE
+from trust import measure
+from trust import page
+
+from p01.memcache.testing import Memcached
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+CLIENTS = {
+    'default': {},
+    'unix socket': {},
+    'keyScheme strict': {'keyScheme': 'strict'},
+    'generations': {'generations': True},
+    'pickleProtocol 0': {'pickleProtocol': 0},
+    'signed-pickle': SIGNED,
+    'json': {'serializer': 'json'},
+    'compress': {'compress': 1000},
+}
+
+KEY = ('view', 'front-page', 42)
+MANY = [f'key {number}' for number in range(100)]
+
+
+class Works(dict):
+    """What is measured, by its name."""
+
+    def __init__(self, client):
+        small, large = page(100), page(10_000)
+        client.set('small', small)
+        client.set('large', large)
+        client.set('created', small)
+        client.setMany(dict.fromkeys(MANY, small))
+        super().__init__({
+            'query': partial(client.query, 'small'),
+            'set': partial(client.set, 'small', small),
+            'query, 10 kB': partial(client.query, 'large'),
+            'set, 10 kB': partial(client.set, 'large', large),
+            'a tuple as key': partial(client.query, KEY),
+            'getOrCreate, hit': partial(client.getOrCreate, 'created', list),
+            '100 x query': lambda: [client.query(key) for key in MANY],
+            'queryMany of 100': partial(client.queryMany, MANY),
+        })
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--seconds', type=float, default=0.05,
+                        help='of each client in each round')
+    options = parser.parse_args()
+    os.environ[VARIABLE] = os.urandom(32).hex()
+    with contextlib.ExitStack() as stack:
+        path = stack.enter_context(tempfile.TemporaryDirectory())
+        os.chmod(path, 0o777)  # memcached may be another user
+        server = stack.enter_context(Memcached())
+        local = stack.enter_context(Memcached(path=f'{path}/socket'))
+        clients = {}
+        for name, settings in CLIENTS.items():
+            used = local if name == 'unix socket' else server
+            client = UltraMemcacheClient(
+                [used.address], namespace=name, **settings)
+            stack.callback(client.close)
+            clients[name] = Works(client)
+        print(f'{"":20}' + ''.join(f'{name:>19}' for name in clients))
+        for work, default in clients['default'].items():
+            count = max(1, round(options.seconds * 1e6 / measure(default, 9)))
+            times = {name: [] for name in clients}
+            for _ in range(options.rounds):
+                for name, works in clients.items():
+                    times[name].append(measure(works[work], count))
+            print(f'{work:20}' + ''.join(
+                f'{statistics.median(taken):10.1f} µs'
+                f'{ratio(taken, times["default"]):5.2f}x'
+                for taken in times.values()), flush=True)
+
+
+def ratio(taken, default):
+    return statistics.median(
+        mine / its for mine, its in zip(taken, default, strict=True))
+
+
+if __name__ == '__main__':
+    main()
