@@ -26,6 +26,9 @@ class Configured:
             setattr(self, name, value)
 
     def __setattr__(self, name, value):
+        if name.startswith('_'):
+            super().__setattr__(name, value)
+            return
         field = self._interface.get(name)
         if IField.providedBy(field):
             value = _checked(field, value)
