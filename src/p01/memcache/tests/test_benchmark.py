@@ -11,6 +11,7 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
 import unittest
 from unittest import mock
@@ -150,6 +151,15 @@ class TableTest(BenchmarkTest):
 
     def test_table(self):
         self.assertEqual(self.load('report').table(results()) + '\n', TABLE)
+
+    def test_the_document(self):
+        # It has the figures that are beside the command.
+        text = (FOLDER.parent / 'src/p01/memcache/performance.txt').read_text(
+            encoding='utf-8')
+        summary = self.load('report').summary(
+            json.loads((FOLDER / 'results.json').read_text()))
+        for part in summary.split('\n\n'):
+            self.assertIn(textwrap.indent(part, '  '), text)
 
     def test_without_matplotlib(self):
         self.file.write_text(json.dumps(results()))

@@ -260,6 +260,7 @@ def test_suite():
         document('zcml.txt', test_zcml.setUpDocument, test_zcml.tearDownZCML),
         # It sets the layers up itself.
         document('testing.txt'),
+        document('performance.txt', setUpServer, layer=embedded),
         document('pool.txt', setUpPool),
         document('protocol.txt'),
         document('load-testing.txt', layer=testing.StandardPortLayer,
