@@ -338,13 +338,13 @@ class MemcacheClient(BaseClient):
         for host, keys in self._by_host(requests).items():
             try:
                 with host.until(deadline):
-                    for asked in protocol.change_all(
+                    for data, read_all, batch, *args in protocol.change_all(
                             {key: requests[key] for key in keys}, read,
                             replies, protocol.MOST_BYTES):
-                        host.ask(*asked)
-                    for key in keys:
-                        if isinstance(replies[key], ServerError):
-                            host.remove(key)
+                        host.ask(data, read_all, batch, *args)
+                        for key in batch:
+                            if isinstance(replies[key], ServerError):
+                                host.remove(key)
             except MemcacheError as error:
                 for key in keys:
                     replies.setdefault(key, error)

@@ -19,6 +19,7 @@ import warnings
 from unittest import mock
 
 from p01.memcache import fork
+from p01.memcache import protocol
 from p01.memcache.address import parse_all
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
@@ -683,6 +684,16 @@ class RepliesTest(ClientCase):
             server.requests[1], b'delete ' + wire('key') + b'\r\n')
         self.assertEqual(cache.query('next'), 'value of next')
         self.assertEqual(server.opened, 1)
+
+    def test_a_refused_value_before_the_connection_is_lost(self):
+        # Its former value must not stand, whatever becomes of the others.
+        self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
+        server, cache = self.answers(
+            b'STORED\r\n', b'SERVER_ERROR out of memory storing object\r\n',
+            b'DELETED\r\n', None)
+        self.assertEqual(cache.setMany(dict.fromkeys('abcd', 1)), [*'bcd'])
+        self.assertEqual(
+            server.requests[2], b'delete %b\r\n' % wire('b'))
 
     def test_a_refused_value_whose_former_cannot_be_removed(self):
         server, cache = self.answers(
