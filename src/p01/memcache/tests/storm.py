@@ -78,9 +78,11 @@ class Storm:
             except self._kind:
                 # It is not struck again before it is ready again.
                 pass
-            except BaseException:
-                self.errors.append(traceback.format_exc())
-                return
+            except BaseException as error:
+                # Within a pickler it was taken for a fault of the object.
+                if not isinstance(error.__cause__, self._kind):
+                    self.errors.append(traceback.format_exc())
+                    return
         # The last one may not have struck yet.
         try:
             end = monotonic() + 0.1
