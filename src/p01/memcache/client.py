@@ -10,6 +10,7 @@ end. The other commands are those of `p01.memcache.protocol`: python-memcached
 does not tell their outcome from trouble.
 """
 
+import contextlib
 import socket
 import weakref
 from time import monotonic
@@ -337,18 +338,26 @@ class MemcacheClient(BaseClient):
                     for key, arguments in changes.items()}
         for host, keys in self._by_host(requests).items():
             try:
-                with host.until(deadline):
-                    for data, read_all, batch, *args in protocol.change_all(
-                            {key: requests[key] for key in keys}, read,
-                            replies, protocol.MOST_BYTES):
-                        host.ask(data, read_all, batch, *args)
-                        for key in batch:
-                            if isinstance(replies[key], ServerError):
-                                host.remove(key)
+                self._converse(
+                    host, {key: requests[key] for key in keys}, read, replies,
+                    deadline)
             except MemcacheError as error:
                 for key in keys:
                     replies.setdefault(key, error)
+            # The old ones must not stand, whatever became of the others.
+            refused = {key: protocol.delete(key) for key in keys
+                       if isinstance(replies[key], ServerError)}
+            with contextlib.suppress(MemcacheError):
+                self._converse(
+                    host, refused, protocol.read_deleted, {}, deadline)
         return replies
+
+    def _converse(self, host, requests, read, replies, deadline):
+        for asked in protocol.change_all(
+                requests, read, replies, protocol.MOST_BYTES):
+            # Each time it is looked whether more came than was asked for.
+            with host.until(deadline):
+                host.ask(*asked)
 
     def _renew(self, key, request, expires, read, deadline):
         with self._client.host(key).until(deadline) as host:

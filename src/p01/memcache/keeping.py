@@ -93,8 +93,9 @@ class LockKeeping:
             # After the rest a single look tells whether it is still so.
             self.vain = _VAIN - 1
             self._other = other
-            self._left = self._rest
-            self._rest = min(self._rest * 2, _LAST)
+            if self._left <= 0:  # else others who looked, too, were faster
+                self._left = self._rest
+                self._rest = min(self._rest * 2, _LAST)
 
     def give_way(self, asked):
         """Let other threads run, where the turn of this one is nearly over.

@@ -87,4 +87,6 @@ class Reader:
             pieces.append(self._data[:missing])
             self._start = len(pieces[-1])
             missing -= self._start
+        # What is left over alone, else an idle connection keeps the value.
+        self._data, self._start = self._data[self._start:], 0
         return b''.join(pieces)

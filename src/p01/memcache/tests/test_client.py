@@ -690,10 +690,28 @@ class RepliesTest(ClientCase):
         self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
         server, cache = self.answers(
             b'STORED\r\n', b'SERVER_ERROR out of memory storing object\r\n',
-            b'DELETED\r\n', None)
-        self.assertEqual(cache.setMany(dict.fromkeys('abcd', 1)), [*'bcd'])
+            b'STORED\r\n', None, b'DELETED\r\n')
+        self.assertEqual(cache.setMany(dict.fromkeys('abcd', 1)), [*'bd'])
         self.assertEqual(
-            server.requests[2], b'delete %b\r\n' % wire('b'))
+            server.requests[4], b'delete %b\r\n' % wire('b'))
+
+    def test_refused_values_that_cannot_be_removed(self):
+        refused = b'SERVER_ERROR out of memory storing object\r\n'
+        server, cache = self.answers(
+            refused, b'STORED\r\n', refused, refused, b'DELETED\r\n')
+        self.assertEqual(cache.setMany(dict.fromkeys('abc', 1)), [*'ac'])
+        self.assertEqual(
+            server.requests[3:],
+            [b'delete %b\r\n' % wire(key) for key in 'ac'])
+
+    def test_a_reply_too_many_between_two_batches(self):
+        self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
+        server, cache = self.answers(
+            b'STORED\r\n', b'STORED\r\nSTORED\r\n',
+            b'SERVER_ERROR out of memory storing object\r\n', b'STORED\r\n',
+            b'DELETED\r\n')
+        self.assertEqual(cache.setMany(dict.fromkeys('abcd', 1)), ['c'])
+        self.assertEqual(server.opened, 2)
 
     def test_a_refused_value_whose_former_cannot_be_removed(self):
         server, cache = self.answers(

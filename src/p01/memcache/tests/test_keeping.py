@@ -56,6 +56,12 @@ class TestLockKeeping(unittest.TestCase):
             # One look tells that it is still so.
             self.fail(1)
 
+    def test_all_fail_at_the_same_time(self):
+        self.fail(8)
+        for _ in range(16):
+            self.keeping.failed(RELEASE)
+        self.assertEqual(self.choose(33), [RELEASE] * 32 + [LOOK])
+
     def test_the_way_of_the_rest_may_change(self):
         self.fail(8, RELEASE)
         self.choose(32)
