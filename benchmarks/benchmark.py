@@ -5,7 +5,6 @@
 import argparse
 import datetime
 import json
-import math
 import pathlib
 import signal
 import sys
@@ -158,7 +157,7 @@ def count(text):
 
 def duration(text):
     value = float(text)
-    if not 0 < value < math.inf:
+    if not 0 < value <= 3600:
         raise ValueError
     return value
 
@@ -166,7 +165,7 @@ def duration(text):
 def read(text):
     try:
         results = json.loads(pathlib.Path(text).read_text())
-        if SECTIONS - set(results):
+        if not isinstance(results, dict) or SECTIONS - set(results):
             raise ValueError('these are no results')
     except (OSError, TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(f'{text}: {error}') from None
@@ -191,7 +190,7 @@ def file(text):
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(
         prog='benchmark', description='Measures our clients beside other ones,'
-        ' and beside raw sockets, which are the limit, on memcached that it'
+        ' and beside raw sockets, on memcached that it'
         ' starts itself. All do the same work, and take turns. It writes the'
         ' results to a file, prints a table and draws two pictures. A full'
         ' run takes about a quarter of an hour; nothing else should run.')
@@ -235,10 +234,14 @@ def main(arguments=None):
             sys.exit('benchmark: interrupted.')
         except RuntimeError as error:
             sys.exit(f'benchmark: {error}')
-        path = options.results or (RESULTS if isWhole else None)
-        if path is not None:
-            path.write_text(json.dumps(results) + '\n')
     print(report.table(results))
+    path = options.results or (
+        RESULTS if isWhole and options.draw is None else None)
+    if path is not None:
+        try:
+            path.write_text(json.dumps(results) + '\n')
+        except OSError as error:
+            sys.exit(f'benchmark: the results cannot be written: {error}')
     pictures = options.pictures or (PICTURES if isWhole else None)
     if pictures is not None:
         draw(results, pictures)

@@ -13,7 +13,8 @@ from the server for each operation. Each has these methods:
     returns a dict of what there is
 ``close()``
 
-The peers have the time-outs of our clients, and Nagle's algorithm is off.
+The peers have the time-outs of our clients, and Nagle's algorithm is off, but
+for python-memcached, which leaves it on.
 ``title`` is what they are called, ``package`` what is installed for them, and
 ``isBounded`` tells whether `pool` bounds their connections.
 """
@@ -63,7 +64,8 @@ class Limit:
 
     def _connect(self, place):
         # Those that are there are used first, as a pool does. That a thread
-        # makes one too many has no consequence.
+        # makes one too many has no consequence. Who gives one back may take it
+        # again before those who wait: of 100 threads half get hardly any.
         try:
             return self._pools[place].get_nowait()
         except queue.Empty:

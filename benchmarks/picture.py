@@ -73,7 +73,7 @@ def _panels(count, columns, height):
 def _head(figure, results, title, handles):
     about = results['about']
     figure.legend(
-        handles, [known['title'] for known in results['contenders'].values()],
+        handles, [handle.get_label() for handle in handles],
         title=f'{title}\n{about["cpu"]}, {about["cores"]} cores,'
         f' {about["python"]}, memcached {about["memcached"]},'
         f' {about["date"]}\n', title_fontsize=9, loc='outside upper center',
@@ -88,8 +88,9 @@ def _performance(results):
     figure, axes = _panels(len(panels), 4, 1.35)
     for axis, (title, write, numbers) in zip(axes, panels, strict=True):
         _draw_bars(axis, title, write, numbers)
-    handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[name])
-               for name in results['contenders']]
+    handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[name],
+                                label=known['title'])
+               for name, known in results['contenders'].items()]
     _head(figure, results,
           'Microseconds of an operation, shorter is better (longer: ↑)',
           handles)
@@ -154,9 +155,11 @@ def _growth(results):
     handles = {}
     for axis, curve in zip(axes, curves, strict=True):
         _draw_curve(axis, curve, handles)
+    for name, handle in handles.items():
+        handle.set_label(results['contenders'][name]['title'])
     _head(figure, results,
           'Microseconds of an operation, lower is better',
-          [handles[name] for name in results['contenders']])
+          [handles[name] for name in results['contenders'] if name in handles])
     return figure
 
 

@@ -16,7 +16,8 @@ SHORT = {
 def best_peer(results, contenders):
     """Return the name of the peer that was the fastest, or None."""
     peers = [name for name in contenders
-             if results['contenders'][name]['isPeer']]
+             if results['contenders'][name]['isPeer']
+             and not contenders[name]['failed']]
     return min(peers, default=None,
                key=lambda name: median(contenders[name]['wall']))
 

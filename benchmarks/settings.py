@@ -3,16 +3,19 @@
 """What a setting of the pooled client gains, or costs.
 
 Clients that differ in one of them only take turns on a memcached that is
-started for this. Run it with  bin/py benchmarks/settings.py
+started for this. Run it with bin/py benchmarks/settings.py
 """
 
 import argparse
 import contextlib
 import os
+import random
 import statistics
 import tempfile
 from functools import partial
 
+from benchmark import count
+from benchmark import duration
 from trust import SIGNED
 from trust import VARIABLE
 from trust import measure
@@ -60,8 +63,8 @@ class Works(dict):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--rounds', type=int, default=9)
-    parser.add_argument('--seconds', type=float, default=0.05,
+    parser.add_argument('--rounds', type=count, default=9)
+    parser.add_argument('--seconds', type=duration, default=0.05,
                         help='of each client in each round')
     options = parser.parse_args()
     os.environ[VARIABLE] = os.urandom(32).hex()
@@ -79,15 +82,15 @@ def main():
             clients[name] = Works(client)
         print(f'{"":20}' + ''.join(f'{name:>19}' for name in clients))
         for work, default in clients['default'].items():
-            count = max(1, round(options.seconds * 1e6 / measure(default, 9)))
-            times = {name: [] for name in clients}
+            times = max(1, round(options.seconds * 1e6 / measure(default, 9)))
+            taken = {name: [] for name in clients}
             for _ in range(options.rounds):
-                for name, works in clients.items():
-                    times[name].append(measure(works[work], count))
+                for name in random.sample(list(clients), len(clients)):
+                    taken[name].append(measure(clients[name][work], times))
             print(f'{work:20}' + ''.join(
-                f'{statistics.median(taken):10.1f} µs'
-                f'{ratio(taken, times["default"]):5.2f}x'
-                for taken in times.values()), flush=True)
+                f'{statistics.median(each):10.1f} µs'
+                f'{ratio(each, taken["default"]):5.2f}x'
+                for each in taken.values()), flush=True)
 
 
 def ratio(taken, default):

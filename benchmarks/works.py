@@ -90,10 +90,17 @@ def pages(size, keys=KEYS):
 
 SMALL = small(KEYS)
 
+# What is no str or number takes another way through our clients.
+RECORD = {'number': 42, 'title': 'A page', 'prices': list(range(20)),
+          'author': ('Jane', 'Doe')}
+
 #: By their names in the results.
 WORKS = {
     'get': Work('get, small', gets(), stored=SMALL),
     'set': Work('set, small', sets('value 1')),
+    'get-dict': Work('get, a dict', gets(), stored=dict.fromkeys(
+        KEYS, RECORD)),
+    'set-dict': Work('set, a dict', sets(RECORD)),
     'get-10k': Work('get, 10 kB', gets(), stored=pages(10_000)),
     'set-10k': Work('set, 10 kB', sets(PAGE[:10_000])),
     'get-100k': Work('get, 100 kB', gets(), stored=pages(100_000)),
@@ -120,6 +127,8 @@ WORKS = {
 
 class Measure(NamedTuple):
     """Of one turn: microseconds of an operation, and of its CPU time.
+
+    That is the time that has passed, by the operations of all threads.
 
     ``computed`` is how much the computing thread did of what it does alone.
     There is no CPU time then: most of it is that thread's.

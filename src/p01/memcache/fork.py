@@ -6,6 +6,9 @@ A child that used its parent's sockets would read replies meant for the
 parent, and a lock that another thread held at the fork stays taken for ever.
 """
 
+# Looking an address up imports this the first time. A child that is forked in
+# the middle of it would wait for ever for the end of the import.
+import encodings.idna  # noqa: F401
 import os
 import weakref
 

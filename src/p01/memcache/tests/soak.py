@@ -44,6 +44,9 @@ KEYS = 60  # of each thread
 # The time-out, and what an operation may take beyond it, in seconds.
 TIMEOUT, SLACK = 0.5, 0.05
 
+# What one may take that has an excuse, see `Watch`.
+EXCUSE = 1.5
+
 # Megabytes by which the process may grow while all is well.
 GROWTH = 2.0
 
@@ -78,6 +81,7 @@ class Watch(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.excused = 0
+        self.excuse = 0.0  # the longest operation that has one
         self.longest = {1: 0.0, 2: 0.0}  # by how many time-outs it may take
         self._slow = collections.deque()
         self._pauses = collections.deque(maxlen=1000)
@@ -115,6 +119,7 @@ class Watch(threading.Thread):
             self.longest[timeouts] = max(self.longest[timeouts], end - start)
         else:
             self.excused += 1
+            self.excuse = max(self.excuse, end - start)
 
 
 def make_value(key, version):
@@ -167,12 +172,19 @@ class Worker:
         self.counts[what] += 1
         self.site.examples.append((what, *args))
 
+    def not_stored(self, count):
+        self.counts['not stored'] += count
+        if count and self.site.healthy is not None:
+            self.broken('refused', count)
+
     # reading
 
     def read(self, entries, function, *args, **kw):
         """Check the ``{key: value}`` that the function returns."""
         before = [(entry, entry.least, entry.kept) for entry in entries]
         found = self.timed(function, *args, **kw)
+        for key in set(found) - {entry.key for entry in entries}:
+            self.broken('wrong', key, found[key])
         for entry, least, kept in before:
             value = found.get(entry.key)
             if value is None:
@@ -221,7 +233,7 @@ class Worker:
                 entry.least = version
                 if entry.key not in failed:
                     entry.kept = start
-            self.counts['not stored'] += len(failed)
+            self.not_stored(len(failed))
 
     def set(self):
         entry = self.chance.choice(self.entries)
@@ -264,7 +276,7 @@ class Worker:
         number = self.timed(
             self.client.increment, self.counter, 1, self.tried)
         if number is None:
-            self.counts['not stored'] += 1
+            self.not_stored(1)
         elif number > self.tried:
             self.broken('wrong', self.counter, number, self.tried)
         elif number <= self.counted:
@@ -305,7 +317,7 @@ class Site:
         self.seed = seed
         self.chance = random.Random(seed)
         self.healthy = None  # since when
-        self.strikes = self.evicted = 0
+        self.strikes = self.evicted = self.slots = 0
         self.readings = []
         self.dead = []  # why a thread is
         self.complaints = queue.SimpleQueue()  # of the client, when healthy
@@ -345,9 +357,9 @@ class Site:
                 self.client.debug = 1  # tell of each error
                 logger.addHandler(handler)
                 self.work(ticks['healthy'], bar)
-                self.evicted = sum(
-                    int(statistics['evictions'])
-                    for _, statistics in self.client.getStatistics())
+                for _, statistics in self.client.getStatistics():
+                    # A server that does not answer is an error, and logged.
+                    self.evicted += int(statistics.get('evictions', 0))
                 self.rest()
             finally:
                 logger.disabled = False
@@ -371,6 +383,7 @@ class Site:
     def rest(self):
         self.client.close()
         self.readings.append(Reading.take())
+        self.slots = sum(pool['active'] for _, pool in self.client.getPools())
 
     def wait_for_servers(self):
         end = monotonic() + PATIENCE
@@ -396,19 +409,26 @@ class Site:
         yield 'wrong values', total('wrong'), 0
         yield 'stale values', total('stale'), 0
         yield 'lost values', total('lost'), 0
+        yield 'not stored while healthy', total('refused'), 0
         yield 'evicted values', self.evicted, 0
         for name, timeouts in ('operation', 1), ('getOrCreate', 2):
             yield (f'longest {name} (ms)',
                    milliseconds(self.watch.longest[timeouts]),
                    milliseconds(timeouts * TIMEOUT + SLACK))
         yield 'longer, but excused', self.watch.excused, None
+        # It may be the client that has stopped all threads.
+        yield ('longest excused (ms)', milliseconds(self.watch.excuse),
+               milliseconds(EXCUSE))
         yield 'threads alive', len(self.workers) - len(self.dead), None
         yield 'threads dead', len(self.dead), 0
         yield 'errors while healthy', self.complaints.qsize(), 0
+        yield 'slots in use at rest', self.slots, 0
         for name in Reading._fields:
             numbers = [getattr(reading, name) for reading in self.readings]
             for place, number in enumerate(numbers):
                 limit = None
+                if place == 1 and name == 'megabytes':
+                    limit = numbers[0] + 5 * GROWTH
                 if place == 2:
                     # Memory must be flat as long as all is well.
                     limit = (numbers[1] + GROWTH if name == 'megabytes'

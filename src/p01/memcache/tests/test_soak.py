@@ -166,6 +166,7 @@ class FakeServers:
         return contextlib.nullcontext()
 
 
+@unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class PromisesTest(unittest.TestCase):
     """A promise that is broken is named, and the exit status tells it."""
 
@@ -274,7 +275,8 @@ class ArgumentsTest(unittest.TestCase):
                     f'argument {name}: invalid', self.refused(name, value))
 
     def test_no_server(self):
-        with mock.patch.object(Memcached, 'find', return_value=None):
+        with (mock.patch.object(sys, 'platform', 'linux'),
+              mock.patch.object(Memcached, 'find', return_value=None)):
             self.assertIn('there is no memcached', self.refused())
 
     def test_another_system(self):
