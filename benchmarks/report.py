@@ -22,10 +22,14 @@ def best_peer(results, contenders):
                key=lambda name: median(contenders[name]['wall']))
 
 
+def ratios(contenders, name, other):
+    """Return how much longer `name` took, of each round."""
+    return [mine / its for mine, its in zip(
+        contenders[name]['wall'], contenders[other]['wall'], strict=True)]
+
+
 def ratio(contenders, name, other):
-    """Return the median of how much longer `name` took in each round."""
-    return median(mine / its for mine, its in zip(
-        contenders[name]['wall'], contenders[other]['wall'], strict=True))
+    return median(ratios(contenders, name, other))
 
 
 def table(results):
@@ -53,19 +57,19 @@ def summary(results):
         lines.append(f'{work["title"]:{width}}' + ''.join(
             f'{_number(median(work["contenders"][name]["wall"])):>6}'
             for name in names))
-    lines += ['', f'{"the pooled client":{width}}{"x raw":>7}{"x peer":>8}'
-              f'{"computed":>10}']
+    lines += ['', f'{"the pooled client":{width}}{"x raw":>7}{"least":>7}'
+              f'{"most":>7}{"x peer":>8}{"computed":>10}']
     for work in results['works'].values():
         contenders = work['contenders']
         peer = best_peer(results, contenders)
+        each = ratios(contenders, 'ultra', 'limit')
         [computed, *_] = contenders['ultra']['computed']
         lines.append(
-            f'{work["title"]:{width}}'
-            f'{ratio(contenders, "ultra", "limit"):7.2f}'
-            f'{ratio(contenders, "ultra", peer):8.2f}'
+            f'{work["title"]:{width}}{median(each):7.2f}{min(each):7.2f}'
+            f'{max(each):7.2f}{ratio(contenders, "ultra", peer):8.2f}'
             + (' ' * 10 if computed is None else
                f'{median(contenders["ultra"]["computed"]):10.0%}')
-            + f'  {peer}')
+            + f' {SHORT[peer]}')
     return '\n'.join(lines)
 
 
