@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """When the interpreter lock is kept for a reply, and in which way."""
 
+import itertools
 import socket
 import threading
 import time
@@ -187,30 +188,29 @@ class TestStream(unittest.TestCase):
                 self.stream.deadline = monotonic() + 10
                 self.assertEqual(self.stream.receive(size), b'late')
 
+    def sizes(self):
+        """Yield some, each on a stream of its own in each way."""
+        for way, size in itertools.product(WAYS, (SIZE, PIECE)):
+            with self.subTest(way=way, size=size):
+                self.doCleanups()
+                self.setUp()
+                self.use(way)
+                yield size
+
     def test_the_end(self):
-        for way in WAYS:
-            for size in SIZE, PIECE:
-                with self.subTest(way=way, size=size):
-                    self.doCleanups()
-                    self.setUp()
-                    self.use(way)
-                    self.end.close()
-                    with self.assertRaises(ReceiveError):
-                        self.stream.receive(size)
-                    with self.assertRaises(SendError):
-                        for _ in range(2):
-                            self.stream.send(b'.')
+        for size in self.sizes():
+            self.end.close()
+            with self.assertRaises(ReceiveError):
+                self.stream.receive(size)
+            with self.assertRaises(SendError):
+                for _ in range(2):
+                    self.stream.send(b'.')
 
     def test_closed(self):
-        for way in WAYS:
-            for size in SIZE, PIECE:
-                with self.subTest(way=way, size=size):
-                    self.doCleanups()
-                    self.setUp()
-                    self.use(way)
-                    self.stream.close()
-                    with self.assertRaises(ReceiveError):
-                        self.stream.receive(size)
+        for size in self.sizes():
+            self.stream.close()
+            with self.assertRaises(ReceiveError):
+                self.stream.receive(size)
 
     def test_a_server_that_is_near(self):
         for _ in range(20):
