@@ -88,7 +88,8 @@ class LockKeeping:
 
     def failed(self, other):
         """It was not, and `other` would have been the better way."""
-        self.vain += 1
+        # Milliseconds without the processor are more than many looks gain.
+        self.vain = _VAIN if other == SLEEP else self.vain + 1
         if self.vain >= _VAIN:
             # After the rest a single look tells whether it is still so.
             self.vain = _VAIN - 1

@@ -44,11 +44,17 @@ class TestLockKeeping(unittest.TestCase):
         self.assertEqual(self.keeping.way, LOOK)
 
     def test_too_far_away(self):
-        for other in RELEASE, SLEEP:
-            self.keeping = LockKeeping()
-            self.fail(8, other)
-            self.assertEqual(self.choose(32), [other] * 32)
-            self.assertEqual(self.keeping.way, other)
+        self.fail(8)
+        self.assertEqual(self.choose(32), [RELEASE] * 32)
+        self.assertEqual(self.keeping.way, RELEASE)
+
+    def test_others_want_the_processor(self):
+        self.fail(1, SLEEP)
+        self.assertEqual(self.choose(32), [SLEEP] * 32)
+        self.assertEqual(self.keeping.way, SLEEP)
+        # As long as that goes on, it is tried ever more seldom.
+        self.fail(1, SLEEP)
+        self.assertEqual(self.choose(65), [SLEEP] * 64 + [LOOK])
 
     def test_rests_get_longer(self):
         self.fail(8)
@@ -233,8 +239,7 @@ class TestStream(unittest.TestCase):
     def test_a_processor_that_others_want(self):
         self.enterContext(mock.patch.object(
             keeping, '_yield', lambda: time.sleep(300e-6)))
-        for _ in range(8):
-            self.stream.send(b'.')
-            self.end.send(b'reply')
-            self.assertEqual(self.stream.receive(SIZE), b'reply')
+        self.stream.send(b'.')
+        self.end.send(b'reply')
+        self.assertEqual(self.stream.receive(SIZE), b'reply')
         self.assertEqual(self.keeping.choose(), SLEEP)
