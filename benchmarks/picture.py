@@ -8,6 +8,7 @@ from statistics import median
 
 from matplotlib import pyplot
 from PIL import Image
+from report import number
 
 
 # Told apart by who is colour-blind, too. Ours are the blue ones.
@@ -106,38 +107,32 @@ def _bars(results):
                 for name, columns in works[work]['contenders'].items()}
 
     for name, work in works.items():
-        yield work['title'], _number, medians(name, 'wall')
+        yield work['title'], number, medians(name, 'wall')
     for name, threads in ('busy-8', 8), ('busy-100', 100):
         if name in works:
             yield (f'↑ still computed beside {threads}', '{:.0%}'.format,
                    medians(name, 'computed'))
     for name in 'get', 'get-100k', 'queryMany', 'write-8', 'load':
         if name in works:
-            yield (f'CPU time: {works[name]["title"]}', _number,
+            yield (f'CPU time: {works[name]["title"]}', number,
                    medians(name, 'cpu'))
     for name, title in (('connections', 'connections of 100 threads'),
                         ('memory', 'kilobytes of an idle client')):
         numbers = results['footprint'].get(name, {})
         if numbers and None not in numbers.values():
-            yield title, _number, numbers
-
-
-def _number(number):
-    if isinstance(number, int) or number >= 100:
-        return f'{number:,.0f}'
-    return f'{number:.1f}'
+            yield title, number, numbers
 
 
 def _draw_bars(axis, title, write, numbers):
     cut = CUT * median(numbers.values())
     end = min(cut, max(numbers.values()))
-    for place, (name, number) in enumerate(numbers.items()):
-        length = min(number, end)
+    for place, (name, value) in enumerate(numbers.items()):
+        length = min(value, end)
         axis.barh(place, length, color=COLOURS[name], height=0.8)
-        if number > end:
+        if value > end:
             # A gap, as it goes on for long.
             axis.barh(place, 0.03 * end, left=0.88 * end, color='white')
-        axis.text(length + 0.02 * end, place, write(number), va='center',
+        axis.text(length + 0.02 * end, place, write(value), va='center',
                   fontweight='bold' if name == 'ultra' else 'normal')
     axis.set_title(title)
     axis.set_xlim(0, 1.3 * end)

@@ -22,14 +22,20 @@ def best_peer(results, contenders):
                key=lambda name: median(contenders[name]['wall']))
 
 
-def ratios(contenders, name, other):
-    """Return how much longer `name` took, of each round."""
-    return [mine / its for mine, its in zip(
-        contenders[name]['wall'], contenders[other]['wall'], strict=True)]
+def ratios(taken, other):
+    """Return how much longer it took than the other, in each round."""
+    return [mine / its for mine, its in zip(taken, other, strict=True)]
 
 
-def ratio(contenders, name, other):
-    return median(ratios(contenders, name, other))
+def ratio(taken, other):
+    return median(ratios(taken, other))
+
+
+def number(value):
+    """Return it with three digits, about."""
+    if isinstance(value, int) or value >= 100:
+        return f'{value:,.0f}'
+    return f'{value:.1f}'
 
 
 def table(results):
@@ -55,27 +61,23 @@ def summary(results):
     lines = [' ' * width + ''.join(f'{SHORT[name]:>6}' for name in names)]
     for work in results['works'].values():
         lines.append(f'{work["title"]:{width}}' + ''.join(
-            f'{_number(median(work["contenders"][name]["wall"])):>6}'
+            f'{number(median(work["contenders"][name]["wall"])):>6}'
             for name in names))
     lines += ['', f'{"the pooled client":{width}}{"x raw":>7}{"least":>7}'
               f'{"most":>7}{"x peer":>8}{"computed":>10}']
     for work in results['works'].values():
         contenders = work['contenders']
         peer = best_peer(results, contenders)
-        each = ratios(contenders, 'ultra', 'limit')
+        ours = contenders['ultra']['wall']
+        each = ratios(ours, contenders['limit']['wall'])
         [computed, *_] = contenders['ultra']['computed']
         lines.append(
             f'{work["title"]:{width}}{median(each):7.2f}{min(each):7.2f}'
-            f'{max(each):7.2f}{ratio(contenders, "ultra", peer):8.2f}'
+            f'{max(each):7.2f}{ratio(ours, contenders[peer]["wall"]):8.2f}'
             + (' ' * 10 if computed is None else
                f'{median(contenders["ultra"]["computed"]):10.0%}')
             + f' {SHORT[peer]}')
     return '\n'.join(lines)
-
-
-def _number(microseconds):
-    digits = 1 if microseconds < 100 else 0
-    return f'{microseconds:,.{digits}f}'
 
 
 def _about(results):
@@ -105,7 +107,7 @@ def _work(results, titles, work):
         line = (f'  {titles[name]:30}{median(wall):9,.1f}{min(wall):9,.1f}'
                 f'{max(wall):9,.1f}')
         for other in 'limit', peer:
-            line += (f'{ratio(contenders, name, other):6.2f} x'
+            line += (f'{ratio(wall, contenders[other]["wall"]):6.2f} x'
                      if other in contenders else f'{"-":>8}')
         if isComputing:
             line += f'{median(column["computed"]):9.0%}'
@@ -119,8 +121,8 @@ def _work(results, titles, work):
 def _footprint(titles, what, numbers):
     yield {'connections': '100 threads write: connections opened',
            'memory': 'an idle client: kB of memory'}[what]
-    for name, number in numbers.items():
-        text = '-' if number is None else f'{number:,}'
+    for name, count in numbers.items():
+        text = '-' if count is None else f'{count:,}'
         yield f'  {titles[name]:30}{text:>9}'
 
 

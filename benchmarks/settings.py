@@ -9,17 +9,17 @@ started for this. Run it with bin/py benchmarks/settings.py
 import argparse
 import contextlib
 import os
-import random
 import statistics
 import tempfile
 from functools import partial
 
 from benchmark import count
 from benchmark import duration
+from report import ratio
 from trust import SIGNED
 from trust import VARIABLE
-from trust import measure
 from trust import page
+from trust import take_turns
 
 from p01.memcache.testing import Memcached
 from p01.memcache.uclient import UltraMemcacheClient
@@ -81,21 +81,14 @@ def main():
             stack.callback(client.close)
             clients[name] = Works(client)
         print(f'{"":20}' + ''.join(f'{name:>19}' for name in clients))
-        for work, default in clients['default'].items():
-            times = max(1, round(options.seconds * 1e6 / measure(default, 9)))
-            taken = {name: [] for name in clients}
-            for _ in range(options.rounds):
-                for name in random.sample(list(clients), len(clients)):
-                    taken[name].append(measure(clients[name][work], times))
+        for work in clients['default']:
+            taken = take_turns(
+                {name: works[work] for name, works in clients.items()},
+                options.rounds, options.seconds)
             print(f'{work:20}' + ''.join(
                 f'{statistics.median(each):10.1f} µs'
                 f'{ratio(each, taken["default"]):5.2f}x'
                 for each in taken.values()), flush=True)
-
-
-def ratio(taken, default):
-    return statistics.median(
-        mine / its for mine, its in zip(taken, default, strict=True))
 
 
 if __name__ == '__main__':

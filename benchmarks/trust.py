@@ -11,10 +11,13 @@ bin/py benchmarks/trust.py 127.0.0.1:11212
 import argparse
 import itertools
 import os
+import random
 import statistics
 import time
 from datetime import datetime
 from functools import partial
+
+from report import ratio
 
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -77,6 +80,20 @@ def measure(operation, count):
     return (time.perf_counter() - start) / count * 1e6
 
 
+def take_turns(operations, rounds, seconds):
+    """Return the microseconds of each in each round, by their names.
+
+    The first one tells how often all are done in a turn of so many seconds.
+    """
+    first, *_ = operations.values()
+    count = max(1, round(seconds * 1e6 / measure(first, 20)))
+    taken = {name: [] for name in operations}
+    for _ in range(rounds):
+        for name in random.sample(list(operations), len(operations)):
+            taken[name].append(measure(operations[name], count))
+    return taken
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('server', help='host:port of a memcached')
@@ -97,22 +114,15 @@ def main():
                     if has_json(name, kind)}
         for work in 'set', 'get', 'dumps', 'loads':
             contenders = {name: own[work] for name, own in prepared.items()}
-            times = {name: [] for name in contenders}
-            first = contenders['pickle']
-            turns = max(1, round(options.seconds * 1e6 / measure(first, 20)))
-            for _ in range(options.rounds):
-                for name, operation in contenders.items():
-                    times[name].append(measure(operation, turns))
+            times = take_turns(contenders, options.rounds, options.seconds)
             cells = []
             for name in clients:
                 if name not in contenders:
                     cells.append(f'{"-":>15}')
                     continue
-                ratio = statistics.median(
-                    mine / plain for mine, plain in zip(
-                        times[name], times['pickle'], strict=True))
                 cells.append(
-                    f'{statistics.median(times[name]):8.1f} {ratio:4.2f} x')
+                    f'{statistics.median(times[name]):8.1f}'
+                    f' {ratio(times[name], times["pickle"]):4.2f} x')
             print(f'{work:5} {size:>6} {kind:8} µs        '
                   + ''.join(cells), flush=True)
     for client in clients.values():

@@ -76,13 +76,13 @@ class Codec:
     """
 
     def __init__(self, serializer, unwrapper, most):
-        self._dumps, self._loads = serializer.dumps, serializer.loads
+        self._serializer = serializer
         self._unwrapper = unwrapper
         self._most = most
 
     def dumps(self, key, obj, raw):
         if not raw:
-            return self._dumps(key, obj)
+            return self._serializer.dumps(key, obj)
         data = raw_bytes(obj)
         check_size(len(data), self._most)
         return data, flag.PLAIN
@@ -90,7 +90,7 @@ class Codec:
     def loads(self, key, data, flags, raw):
         try:
             if not raw:
-                return self._loads(key, data, flags)
+                return self._serializer.loads(key, data, flags)
             if flags:
                 return self._unwrapper.loads(key, data, flags)
             check_size(len(data), self._most)
@@ -115,10 +115,6 @@ class _Bytes:
 
     def __init__(self, flags):
         self._flags = flags
-
-    def dumps(self, key, data):
-        """Nothing is made this way: raw bytes are stored as they are."""
-        raise NotImplementedError
 
     def loads(self, key, data, flags):
         if flags & ~self._flags:

@@ -7,10 +7,9 @@ import zlib
 
 from zope.interface import implementer
 
+from p01.memcache import flag
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.flag import ZLIB
-from p01.memcache.flag import ZSTD
 from p01.memcache.interfaces import ISerializer
 
 
@@ -33,29 +32,27 @@ class CompressedSerializer:
     """
 
     def __init__(self, serializer, threshold, most):
-        self._dumps, self._loads = serializer.dumps, serializer.loads
+        self._serializer = serializer
         self._threshold = threshold
         self._most = most
 
     def dumps(self, key, obj):
-        data, flags = self._dumps(key, obj)
-        size = len(data)
-        if size > self._most:
-            check_size(size, self._most)
-        if self._threshold is not None and size >= self._threshold:
+        data, flags = self._serializer.dumps(key, obj)
+        check_size(len(data), self._most)
+        if self._threshold is not None and len(data) >= self._threshold:
             compressed, how = _compress(data)
-            if len(compressed) < size:
+            if len(compressed) < len(data):
                 return compressed, flags | how
         return data, flags
 
     def loads(self, key, data, flags):
-        if flags & ZLIB:
-            data, flags = _from_zlib(data, self._most), flags & ~ZLIB
-        elif flags & ZSTD:
-            data, flags = _from_zstd(data, self._most), flags & ~ZSTD
-        elif len(data) > self._most:
+        if flags & flag.ZLIB:
+            data, flags = _from_zlib(data, self._most), flags & ~flag.ZLIB
+        elif flags & flag.ZSTD:
+            data, flags = _from_zstd(data, self._most), flags & ~flag.ZSTD
+        else:
             check_size(len(data), self._most)
-        return self._loads(key, data, flags)
+        return self._serializer.loads(key, data, flags)
 
 
 def check_size(size, most):
@@ -65,9 +62,9 @@ def check_size(size, most):
 
 def _compress(data):
     if zstandard is None:
-        return zlib.compress(data, _LEVEL), ZLIB
+        return zlib.compress(data, _LEVEL), flag.ZLIB
     # It is not for several threads, and made faster than looked up.
-    return zstandard.ZstdCompressor(_LEVEL).compress(data), ZSTD
+    return zstandard.ZstdCompressor(_LEVEL).compress(data), flag.ZSTD
 
 
 def _from_zlib(data, most):

@@ -7,11 +7,11 @@ import pickle
 
 from zope.interface import implementer
 
+from p01.memcache import flag
 from p01.memcache.allowed import Allowed
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import describe
-from p01.memcache.flag import PLAIN
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.proxied import is_special
 from p01.memcache.proxied import refuse
@@ -57,9 +57,9 @@ class PickleSerializer:
 
     def dumps(self, key, obj):
         pickler = None if type(obj) in SIMPLE else _Pickler
-        return dumps(obj, self._protocol, pickler), PLAIN
+        return dumps(obj, self._protocol, pickler), flag.PLAIN
 
     def loads(self, key, data, flags):
-        if flags != PLAIN:
+        if flags != flag.PLAIN:
             raise UnreadableValue(f'unknown flags {flags}')
         return self._loads(data)

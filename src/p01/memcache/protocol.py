@@ -28,9 +28,6 @@ MAX_STATISTICS = 10_000
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
 
-# Bytes of a value that is copied without a second thought.
-_SMALL = 4096
-
 # So many keys are asked for at once, and then the values are read, so that
 # neither side waits for the other to read.
 MOST_KEYS = 1000
@@ -119,8 +116,7 @@ def check_value(data):
 
 def _store(command, key, data, flags, expires):
     check_key(key)
-    if len(data) > MAX_VALUE:
-        check_value(data)
+    check_value(data)
     return b'%b %b %d %d %d\r\n%b\r\n' % (
         command, key, flags, expires, len(data), data)
 
@@ -263,12 +259,8 @@ def read_block(reader, size):
     """Return so many bytes, behind which a line ends."""
     if size > MAX_VALUE:
         raise ProtocolError(f'a value of {size} bytes')
-    # A second call takes longer than a second copy of what is small.
-    if size <= _SMALL:
-        data = reader.read(size + 2)
-        data, end = data[:size], data[size:]
-    else:
-        data, end = reader.read(size), reader.read(2)
+    data = reader.read(size)
+    end = reader.read(2)
     if end != b'\r\n':
         if len(end) < 2:
             raise ReceiveError(
@@ -277,17 +269,13 @@ def read_block(reader, size):
     return data
 
 
-_UNKNOWN = object()
-
-
 def one_of(outcomes):
     """Return a function that reads a line and returns what it stands for."""
     def read(reader):
         line = reader.readline(MAX_LINE)
-        outcome = outcomes.get(line, _UNKNOWN)
-        if outcome is _UNKNOWN:
-            raise unexpected(line)
-        return outcome
+        if line in outcomes:
+            return outcomes[line]
+        raise unexpected(line)
     return read
 
 

@@ -790,7 +790,7 @@ class SecretsTest(SecretsCase):
             for client in (self.make(secretsFile=path),
                            self.make(secretsVariable=VARIABLE)):
                 self.assertEqual(
-                    len(client._codec._loads.__self__._keyed), count)
+                    len(client._codec._serializer._keyed), count)
 
     def test_a_file_with_a_mark_of_its_encoding(self):
         client = self.make(
