@@ -13,7 +13,7 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.exchange import count_down
 from p01.memcache.exchange import detach
-from p01.memcache.exchange import exchange
+from p01.memcache.exchange import exchange_with
 from p01.memcache.exchange import share
 
 
@@ -109,12 +109,19 @@ class Cluster:
                 errors += refused.values()
                 wanted = [key for key in wanted if key not in refused]
             if wanted:
-                work[server] = protocol.get_all(wanted, found)
+                work[server] = wanted
             else:
                 del work[server]
-        for _, reply in exchange(self._in_order(work), deadline):
-            if isinstance(reply, MemcacheError):
-                errors.append(reply)
+
+        def get(server):
+            # A second time, only for what has not come.
+            return protocol.get_all(
+                [key for key in work[server] if key not in found], found)
+
+        errors += [
+            reply for _, reply in exchange_with(
+                self._in_order(work), get, deadline)
+            if isinstance(reply, MemcacheError)]
         return found, errors
 
     def change(self, key, request, expires, read, deadline, name=None):
@@ -175,13 +182,20 @@ class Cluster:
                     wanted = {key: data for key, data in wanted.items()
                               if key not in refused}
                 if wanted:
-                    is_tls = server.address.startswith('tls://')
-                    work[server] = protocol.change_all(
-                        wanted, read, replies,
-                        _RECORD if is_tls else protocol.MOST_BYTES)
+                    work[server] = wanted
                 else:
                     del work[server]
-            for server, reply in exchange(self._in_order(work), deadline):
+
+            def ask(server):
+                is_tls = server.address.startswith('tls://')
+                return protocol.change_all(
+                    {key: data for key, data in work[server].items()
+                     if key not in replies},
+                    read, replies, _RECORD if is_tls else protocol.MOST_BYTES)
+
+            for server, reply in exchange_with(
+                    self._in_order(work), ask, deadline,
+                    protocol.may_repeat(read)):
                 if isinstance(reply, MemcacheError):
                     for key, (home, _) in homes.items():
                         if home is server:
@@ -225,12 +239,11 @@ class Cluster:
         """Ask all servers; return a list of each and its reply or error."""
         return [
             (server, reply if isinstance(reply, MemcacheError) else reply[0])
-            for server, reply in exchange(
-                dict.fromkeys(self.servers, [(data, read)]), deadline)]
+            for server, reply in exchange_with(
+                self.servers, lambda server: [(data, read)], deadline)]
 
     def _in_order(self, work):
-        return {server: work[server] for server in self.servers
-                if server in work}
+        return [server for server in self.servers if server in work]
 
     def _find_all(self, keys, deadline):
         if keys and (self._single or self._ring.alike):

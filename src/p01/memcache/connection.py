@@ -7,17 +7,12 @@ first byte of a request until its reply was read to the end, whatever ends an
 operation in between. So nobody ever reads the reply to another's request.
 """
 
-import functools
-import queue
-import socket
+import math
 import ssl
-import threading
 from time import monotonic
 
 from p01.memcache import protocol
 from p01.memcache.errors import AuthenticationError
-from p01.memcache.errors import ConnectError
-from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import SendError
@@ -38,95 +33,28 @@ _REFUSALS = frozenset((
     'ERROR'))
 
 
-def _resolve(host, port, deadline):
-    """Return the addresses of `host`, by the deadline."""
-    try:
-        return socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    except (OSError, UnicodeError, LookupError):
-        pass
-    # It is a name, and asking for its addresses knows no time-out.
-    answers = queue.SimpleQueue()
-
-    def ask():
-        try:
-            answers.put(
-                socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except Exception as error:
-            answers.put(error)
-
-    try:
-        threading.Thread(
-            target=ask, name=f'p01.memcache resolves {host}', daemon=True
-        ).start()
-        answer = answers.get(timeout=max(deadline - monotonic(), 0))
-    except queue.Empty:
-        raise ConnectTimeout(f'no address of {host} in time') from None
-    except RuntimeError as error:
-        raise ConnectError(f'no address of {host}: {error}') from error
-    if isinstance(answer, Exception):
-        raise ConnectError(f'no address of {host}: {answer}')
-    return answer
-
-
-def _open(address, tls, keeping, deadline):
-    """Return a stream to the first place of `address` that accepts."""
-    trouble = None
-    if address.is_unix:
-        places = [(socket.AF_UNIX, socket.SOCK_STREAM, 0, '', address.host)]
-    else:
-        places = _resolve(address.host, address.port, deadline)
-    for tried, (family, *kind, _, place) in enumerate(places):
-        # A silent one leaves time for the others.
-        now = monotonic()
-        remaining = (deadline - now) / (len(places) - tried)
-        if remaining <= 0:
-            break
-        try:
-            connection = socket.socket(family, *kind)
-        except OSError as error:
-            trouble = error
-            continue
-        try:
-            connection.settimeout(remaining)
-            connection.connect(place)
-            if not address.is_unix:
-                if connection.getsockname() == connection.getpeername():
-                    # The kernel chose the very port that nobody listens on,
-                    # and would keep the server from starting there.
-                    raise ConnectionRefusedError('connected to itself')
-                connection.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if address.tls:
-                return TLSStream(
-                    connection, tls, address.host, now + remaining)
-            if can_keep_lock(connection):
-                return LockKeepingStream(connection, keeping)
-            return Stream(connection)
-        except (OSError, ValueError) as error:
-            connection.close()
-            trouble = error
-        except BaseException:
-            connection.close()
-            raise
-    if trouble is None or isinstance(trouble, TimeoutError):
-        raise ConnectTimeout('connection not accepted in time') from trouble
-    what = 'no TLS connection' if address.tls else 'cannot connect'
-    raise ConnectError(f'{what}: {trouble}') from trouble
-
-
 class Connection:
-    """A connection to an `Address`, not made before `connect`.
+    """A connection by a `Dialer`, not made before `connect`.
 
-    `tls` is an ``ssl.SSLContext``, for an address that needs it;
-    `credentials` may be None.
+    `tls` is an ``ssl.SSLContext``, for an address that needs it, whose
+    certificate must be that of `host`; `credentials` may be None.
 
     ``dirty`` tells that it cannot be used: it is not connected, or its last
-    reply was not read to the end.
+    reply was not read to the end. ``since`` is when it was made, and
+    ``heard`` whether something of the last reply has come.
     """
 
-    def __init__(self, address, keeping, tls=None, credentials=None):
-        self._open = functools.partial(_open, address, tls, keeping)
+    heard = False
+    since = math.inf
+    _place = None
+
+    def __init__(self, dialer, keeping, max_age, tls=None, host='',
+                 credentials=None):
+        self._dialer = dialer
+        self._keeping = keeping
+        self._max_age = max_age
+        self._tls = tls
+        self._host = host
         self._credentials = credentials
         self._stream = None
         self._reader = None
@@ -134,11 +62,20 @@ class Connection:
 
     def connect(self, deadline):
         self.close()
-        self._stream = self._open(deadline)
+        self._stream, self._place = self._dialer.dial(deadline, self._greet)
         self._reader = Reader(self._stream.receive)
         if self._credentials is not None:
             self._authenticate(deadline)
         self.dirty = False
+        self.since = monotonic()
+
+    def _greet(self, connection, deadline):
+        """Return the stream that suits a connected socket."""
+        if self._tls is not None:
+            return TLSStream(connection, self._tls, self._host, deadline)
+        if can_keep_lock(connection):
+            return LockKeepingStream(connection, self._keeping)
+        return Stream(connection)
 
     def _authenticate(self, deadline):
         try:
@@ -171,17 +108,21 @@ class Connection:
         """Return the number of the socket, to wait for a reply."""
         return self._stream.fileno()
 
-    def is_ready(self):
+    def is_ready(self, now):
         """Return whether it can be used, and nothing came meanwhile.
 
-        That may be the end of the stream, or a reply too many.
+        That may be the end of the stream, or a reply too many. One that is
+        too old, or leads to where the server was before, is not used either.
         """
         return (not self.dirty
+                and self._place is self._dialer.place
+                and now - self.since < self._max_age
                 and self._reader.is_empty()
                 and self._stream.is_quiet())
 
     def send(self, data, deadline):
         self.dirty = True
+        self.heard = False
         self._stream.deadline = deadline
         try:
             self._stream.send(data)
@@ -193,6 +134,7 @@ class Connection:
         """Return what ``read(reader, *args)`` makes of the reply."""
         self._stream.deadline = deadline
         self._reader.fill()
+        self.heard = True
         try:
             reply = read(self._reader, *args)
         except ServerError:

@@ -4,6 +4,8 @@
 
 MemcacheError
     PoolTimeout
+    LeaseLost
+    LocalError
     ServerDown
     ServerBusy
     ServerError
@@ -52,14 +54,30 @@ def _printable(text):
 class MemcacheError(Exception):
     """Something about a memcached server went wrong.
 
-    ``server`` is its address, where one of several was asked.
+    ``server`` is its address, where one of several was asked. With ``again``
+    a used connection was closed before anything of the reply had come: what
+    does no harm twice may be asked again, on a fresh one.
     """
 
     server = None
+    again = False
 
 
 class PoolTimeout(MemcacheError):
     """All connections stayed in use until the operation's time was over."""
+
+
+class LeaseLost(MemcacheError):
+    """The right to compute a value may have ended with its server's restart.
+    """
+
+
+class LocalError(MemcacheError):
+    """Something is missing on this side, of which no server is to blame.
+
+    A descriptor, a port, a thread, memory, an answer of the name service, or
+    the time to ask.
+    """
 
 
 class ServerDown(MemcacheError):

@@ -76,6 +76,21 @@ def exchange(work, deadline):
     return [(server, results[server]) for server in work]
 
 
+def exchange_with(servers, ask, deadline, again=True):
+    """Make the requests ``ask(server)`` of each, all at the same time.
+
+    `Again`, where a used connection turned out to be closed, those that it
+    returns then. Returns a view of the servers and their replies or error.
+    """
+    results = dict(exchange(
+        {server: ask(server) for server in servers}, deadline))
+    lost = [server for server, reply in results.items()
+            if isinstance(reply, MemcacheError) and reply.again]
+    if again and lost:
+        results.update(exchange_with(lost, ask, deadline, again=False))
+    return results.items()
+
+
 def _ready(pending):
     """Wait; return those that have sent something, or whose time is over."""
     if len(pending) == 1:

@@ -4,13 +4,19 @@
 
 A child that used its parent's sockets would read replies meant for the
 parent, and a lock that another thread held at the fork stays taken for ever.
+
+Python hears of its own forks alone. uWSGI, and other programs with Python in
+them, fork without a word: so the process is compared, too, whenever a
+connection is about to be used.
 """
 
 # Looking an address up imports this the first time. A child that is forked in
 # the middle of it would wait for ever for the end of the import.
 import encodings.idna  # noqa: F401
 import os
+import threading
 import weakref
+from os import getpid
 
 
 _known = weakref.WeakSet()
@@ -21,10 +27,30 @@ def register(obj):
     _known.add(obj)
 
 
-def _after_in_child():
+def notice():
+    """Start afresh if this is a child of which Python has not heard."""
+    if getpid() != _process:
+        with _following:
+            if getpid() != _process:
+                _start_afresh()
+
+
+def _start_afresh():
+    global _process
     for obj in list(_known):
         obj.after_fork()
+    # Other threads of the child wait until all is done.
+    _process = getpid()
 
+
+def _after_in_child():
+    global _following
+    _following = threading.RLock()
+    _start_afresh()
+
+
+_process = getpid()
+_following = threading.RLock()
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_after_in_child)

@@ -5,8 +5,15 @@
 A server is up, failing (it showed failures, but fewer than `retries` in a
 row) or down. While it is down nobody asks it, and nobody waits for it: after
 `blacktime` seconds one request is let through and decides.
+
+An incident is counted once, however many threads see it: what began before
+the last failure that counted is no news. Only a fresh connection tells of the
+server, and after its failure one at a time is tried. One that was used before
+may have been forgotten by a firewall, or belong to a process that has been
+replaced: its failure is a doubt, which only gives the next requests less time.
 """
 
+import contextlib
 import logging
 import math
 import threading
@@ -14,31 +21,40 @@ from time import monotonic
 
 from p01.memcache import fork
 from p01.memcache.errors import ConnectError
+from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
+from p01.memcache.turn import Turn
 
 
 logger = logging.getLogger('p01.memcache')
 
-# A failing server is given half of the time for each failure in a row, but
-# not less than an eighth: it may be slow, and yet answer.
+# A doubtful server is given half of the time for each doubt in a row, but not
+# less than an eighth: it may be slow, and yet answer.
 _MOST_HALVINGS = 3
 
 # memcached counts whole seconds, and may be one behind.
 _GRAIN = 2
 
+# Seconds to wait for another thread that is changing the state. It takes
+# microseconds, unless it is interrupted.
+_PATIENCE = 0.05
+
+# So many lines are logged in so many seconds.
+_MOST_LINES, _MINUTE = 6, 60
+
 
 class Gate:
     """Open; or shut for a while, and then opened to one at a time."""
 
-    def __init__(self, pause):
-        self._pause = pause
+    def __init__(self):
         self._until = 0.0  # 0: open
+        self._pause = 0.0
         self._guest = None  # the thread that was let in
         self.after_fork()
         fork.register(self)
 
     def after_fork(self):
-        self._lock = threading.RLock()  # a signal's handler may come back
+        self._turn = Turn()
 
     @property
     def remaining(self):
@@ -48,29 +64,59 @@ class Gate:
     def open(self):
         self._until = 0.0
 
-    def shut(self):
-        self._until = monotonic() + self._pause
+    def shut(self, pause):
+        """Let nobody in for so many seconds, not less than so far."""
+        until = monotonic() + pause
+        if self._guest != threading.get_ident():
+            until = max(until, self._until)
+        self._guest = None
+        self._pause = pause
+        self._until = until
 
     def leave(self):
         """The one that was let in is back, and has decided nothing."""
-        with self._lock:
-            if self._guest == threading.get_ident():
-                self._guest = None
-                self._until = min(self._until, monotonic() + self._pause)
+        if self._guest == threading.get_ident():
+            self._guest = None
+            self._until = min(self._until, monotonic() + self._pause)
 
     def let_in(self, deadline):
         """Return whether the caller may go on, until the deadline."""
-        now = monotonic()
-        if now < self._until:
+        if not self._until:
+            return True
+        if monotonic() < self._until:
             return False
-        with self._lock:
-            if now < self._until:
-                return False
-            if self._until:
+        with contextlib.suppress(PoolTimeout), self._turn.by(0):
+            now = monotonic()
+            if not self._until:
+                return True
+            if now >= self._until:
                 # Nobody else, as long as this one is on its way.
                 self._guest = threading.get_ident()
                 self._until = max(now + self._pause, deadline)
-            return True
+                return True
+        return False
+
+
+class _Lines:
+    """The log of a server, which may change its state at every request."""
+
+    def __init__(self):
+        self._begin = -math.inf
+        self._count = 0
+
+    def warn(self, message, *args):
+        now = monotonic()
+        if now >= self._begin + _MINUTE:
+            missing = self._count - _MOST_LINES
+            if missing > 0:
+                message += f' ({missing} more changes were not logged)'
+            self._begin, self._count = now, 0
+        self._count += 1
+        if self._count == _MOST_LINES:
+            message += (
+                f' (more changes are not logged for {_MINUTE} seconds)')
+        if self._count <= _MOST_LINES:
+            logger.warning(message, *args)
 
 
 class Health:
@@ -83,19 +129,23 @@ class Health:
     def __init__(self, name, retries, delay, blacktime, tell):
         self._name = name
         self._retries = retries
+        self._delay = delay
         self._blacktime = blacktime
         self._tell = tell
-        self.failures = 0  # in a row
+        self._lines = _Lines()
+        self.failures = 0  # of fresh connections, in a row
+        self.doubts = 0    # these, and the failures of used ones
         self._since = 0.0  # the first of the failures
-        self._reason = ''  # of the last one
+        self._failed_at = self._doubted_at = -math.inf  # the last of each
+        self._reason = ''  # of the last failure
         self._settled_at = -math.inf
-        self._asking = Gate(blacktime)
-        self._connecting = Gate(delay)
+        self._asking = Gate()
+        self._connecting = Gate()
         self.after_fork()
         fork.register(self)
 
     def after_fork(self):
-        self._lock = threading.RLock()
+        self._turn = Turn()
 
     @property
     def is_down(self):
@@ -145,7 +195,7 @@ class Health:
         if not self.is_down:
             now = monotonic()
             return now + (deadline - now) / (
-                1 << min(self.failures, _MOST_HALVINGS))
+                1 << min(self.doubts, _MOST_HALVINGS))
         if not self._asking.let_in(deadline) and self.is_down:
             raise ServerDown(f'{self._name} is down, after: {self._reason}')
         return deadline
@@ -156,50 +206,88 @@ class Health:
             raise ServerDown(
                 f'{self._name} is left alone, after: {self._reason}')
 
-    def connected(self):
-        self._connecting.open()
-
     def undecided(self):
         """A request has ended that tells nothing of the server's health."""
         self._asking.leave()
         self._connecting.leave()
 
-    def failed(self, error):
-        with self._lock:
-            before = self.state
+    def connected(self):
+        """A connection is made, which says little of the server as yet."""
+        if not self.doubts:
+            self._connecting.open()
+
+    def hindered(self, error):
+        """Something on our own side kept a request from being made."""
+        self._asking.leave()
+        # One at a time tries again, at once.
+        self._reason = str(error)
+        self._connecting.shut(0)
+
+    def doubted(self, error, began):
+        """A request that began then has failed, on a used connection."""
+        self._asking.leave()
+        with contextlib.suppress(PoolTimeout), self._by_turns():
+            if began > max(self._doubted_at, self._failed_at):
+                self._doubted_at = monotonic()
+                self.doubts += 1
+                self._reason = str(error)
+
+    def failed(self, error, began):
+        """A request that began then has failed, on a fresh connection."""
+        before = after = self.state
+        with contextlib.suppress(PoolTimeout), self._by_turns():
+            if began <= self._failed_at:
+                # The incident has been counted.
+                self.undecided()
+                return
+            before, now = self.state, monotonic()
             if not self.failures:
-                self._since = monotonic()
+                self._since = now
+            self._failed_at = now
             self.failures += 1
+            self.doubts += 1
             self._reason = str(error)
-            if isinstance(error, ConnectError):
-                self._connecting.shut()
+            self._connecting.shut(
+                self._delay if isinstance(error, ConnectError) else 0)
             if self.is_down:
-                self._asking.shut()
+                self._asking.shut(self._blacktime)
             after = self.state
         if after != before:
             self._changed(before, after, str(error))
 
     def answered(self):
-        """The server is well. Call it if there were failures before."""
-        with self._lock:
+        """The server is well. Call it if there were doubts before."""
+        before = 'up'
+        with contextlib.suppress(PoolTimeout), self._by_turns():
             before = self.state
-            if before == 'up':
-                return
-            seconds = monotonic() - self._since
-            reason = '{} failure{} in {:.1f} seconds'.format(
-                self.failures, 's' * (self.failures > 1), seconds)
+            reason = self._history()
             if self.is_down:
                 self._settle(self._blacktime)
-            self.failures = 0
+            self.failures = self.doubts = 0
             self._asking.open()
-        self._changed(before, 'up', reason)
+            self._connecting.open()
+        if before != 'up':
+            self._changed(before, 'up', reason)
+
+    def _by_turns(self):
+        """To change the state; without it, another thread is at it."""
+        return self._turn.by(monotonic() + _PATIENCE)
+
+    def _history(self):
+        ago = f'{monotonic() - self._failed_at:.1f} seconds ago'
+        if self.failures == 1:
+            return f'1 failure {ago}'
+        lasted = self._failed_at - self._since
+        return (f'{self.failures} failures in {lasted:.1f} seconds, the last'
+                f' one {ago}')
 
     def _changed(self, before, after, reason):
         if after == 'up':
-            logger.warning(
+            self._lines.warn(
                 'memcached %s is up again, after %s', self._name, reason)
         else:
-            logger.warning('memcached %s is %s: %s', self._name, after, reason)
+            self._lines.warn(
+                'memcached %s is %s: %s', self._name, after, reason)
         if 'down' in (before, after):
             try:
                 self._tell(self._name, after, reason)

@@ -596,6 +596,18 @@ class IUltraMemcacheReader(IMemcacheReader):
         constraint=math.isfinite,
         default=60)
 
+    maxAge = schema.Real(
+        title='Most age',
+        description=(
+            'Seconds after which a connection is not used any more, however '
+            'busy it is. The next one asks for the addresses of the '
+            "server's name again: so the client follows a name that moves "
+            'to another machine.'),
+        min=0,
+        max=86400,
+        constraint=math.isfinite,
+        default=300)
+
     blacktime = schema.Real(
         title='Black-list time',
         description=(

@@ -101,9 +101,9 @@ class LockKeeping:
     def give_way(self, asked):
         """Let other threads run, where the turn of this one is nearly over.
 
-        This is called behind a request that began at `asked`. Who loses the
-        lock within one takes a connection out of use until it is his turn
-        again; with many threads soon all of them, and each request has to wait
+        This is called behind a request that was sent at `asked`. A thread that
+        loses the lock within one keeps its connection until it has its next
+        turn; with many threads soon all of them, and each request has to wait
         for one.
         """
         now = monotonic()
@@ -179,7 +179,7 @@ class LockKeepingStream(Stream):
     def _reserve(self, size):
         buffer = ctypes.create_string_buffer(size)
         self._buffer = ctypes.byref(buffer)
-        self._received = memoryview(buffer)
+        self._buffered = memoryview(buffer)
 
     def close(self):
         # The number may belong to another file from now on.
@@ -212,23 +212,30 @@ class LockKeepingStream(Stream):
         if size > _LARGE:
             return self._receive_block(size)
         most = _SIZE if size == SIZE else ctypes.c_size_t(size)
-        if size > len(self._received):
+        if size > len(self._buffered):
             self._reserve(_LARGE)
         now = monotonic()
         if self._way != RELEASE and now < self.deadline:
             look = self._look if self._way == LOOK else self._sleep
             size = look(most, now)
             if size > 0:
-                return self._received[:size].tobytes()
+                return self._buffered[:size].tobytes()
             now = monotonic()
         while now < self.deadline:
             size = _recv_releasing(self._fd, self._buffer, most, 0)
             if size > 0:
-                return self._received[:size].tobytes()
+                return self._buffered[:size].tobytes()
             if size == 0:
                 raise ReceiveError(CLOSED)
             self._would_block(ReceiveError)
             now = monotonic()
+        self._limit_looks()
+        size = _recv(self._fd, self._buffer, most, _FLAGS)
+        if size > 0:
+            return self._buffered[:size].tobytes()
+        if size == 0:
+            raise ReceiveError(CLOSED)
+        self._would_block(ReceiveError)
         raise ReceiveTimeout(LATE)
 
     def _look(self, most, start):
@@ -261,15 +268,12 @@ class LockKeepingStream(Stream):
         # No copy: the kernel writes into what is returned.
         if monotonic() < self.deadline:
             try:
-                data = self._socket.recv(size, socket.MSG_DONTWAIT)
+                return self._received(
+                    self._socket.recv(size, socket.MSG_DONTWAIT))
             except BlockingIOError:
                 pass
             except OSError as error:
                 raise ReceiveError(f'cannot receive: {error}') from error
-            else:
-                if data:
-                    return data
-                raise ReceiveError(CLOSED)
         with self._in_time():
             return super().receive(size)
 

@@ -3,7 +3,7 @@
 """A bounded, blocking pool of anything that a factory makes.
 
 What was used last is used next, and those who wait are served in the order in
-which they came. The factory must not wait: it is called under the lock.
+which they came.
 
 An asynchronous exception (a signal's, a greenlet's time-out) may end a caller
 between any two steps, and a count of what is lent would be wrong for ever
@@ -11,23 +11,24 @@ then. So nothing is counted: the pool refers weakly to all that it made, and
 what is lent belongs to its user alone. Whatever way the user comes to drop
 it, it is gone, and that is what makes room.
 
-On the usual path there is no lock either. Who is about to get one may have to
-wait for the interpreter lock as well, and many threads then queue up for both
-and hardly go on. Each step is one call of a container written in C, which
-cannot be interrupted; who adds an item looks for somebody to wait for it
-afterwards, and who begins to wait looks for an item afterwards.
+There is no lock either. A thread that is about to get one may have to wait
+for the interpreter lock as well, and many threads then queue up for both and
+hardly go on; and a thread that is interrupted within it holds up all others.
+Each step is one call of a container written in C, which cannot be interrupted;
+a thread that adds an item looks for somebody to wait for it afterwards, and
+one that begins to wait looks for an item afterwards.
 """
 
 import collections
-import queue
-import threading
 import weakref
 from time import monotonic
 
 from p01.memcache.errors import PoolTimeout
+from p01.memcache.mailbox import Mailbox
 
 
-# How often who waits looks whether something was dropped without a word.
+# How often a waiting thread looks whether something was dropped without a
+# word.
 _LOOK = 0.05
 
 
@@ -45,12 +46,9 @@ class Pool:
         self._reset()
 
     def _reset(self):
-        # For making an item; a signal's handler may come back.
-        self._lock = threading.RLock()
         self._members = set()                # a weak reference to each item
-        self._gone = collections.deque()     # those whose item is no more
         self._idle = collections.deque()     # (item, since when)
-        self._waiting = collections.deque()  # a queue for one item each
+        self._waiting = collections.deque()  # a mailbox for one item each
 
     def __repr__(self):
         return '<Pool {active} active, {idle} idle>'.format_map(
@@ -136,37 +134,36 @@ class Pool:
 
     def _make(self):
         """Return a new item, or None if there is no room."""
-        if not self._gone and len(self._members) >= self._size:
+        members = self._members
+        if len(members) >= self._size:
             return None
-        with self._lock:
-            while self._gone:
-                self._members.discard(self._gone[0])
-                self._gone.popleft()
-            item = self._factory()
-            member = weakref.ref(item, self._gone.append)
-            hash(member)  # it has none when its item is gone
-            self._members.add(member)
-            if len(self._members) > self._size:
-                self._members.discard(member)
-                return None
-            return item
+        item = self._factory()
+        # An item that is dropped without a word makes room by itself.
+        member = weakref.ref(item, members.discard)
+        hash(member)  # it has none when its item is gone
+        members.add(member)
+        if len(members) > self._size:
+            # Another thread was faster; or both were, and look again.
+            members.discard(member)
+            return None
+        return item
 
     def _wait(self, deadline):
-        mailbox = queue.SimpleQueue()
+        mailbox = Mailbox()
         try:
             self._waiting.append(mailbox)
             self._serve()
             while True:
                 remaining = deadline - monotonic()
                 try:
-                    return mailbox.get(timeout=max(min(remaining, _LOOK), 0))
-                except queue.Empty:
+                    return mailbox.get(min(remaining, _LOOK))
+                except IndexError:
                     if remaining <= 0:
                         raise PoolTimeout(
                             f'all {self._size} of the pool are in use'
                         ) from None
-                if mailbox not in self._waiting and mailbox.empty():
-                    # Who was about to serve it was interrupted.
+                if mailbox not in self._waiting and not mailbox:
+                    # The thread that was about to serve it was interrupted.
                     self._waiting.appendleft(mailbox)
                 self._serve()
         except BaseException:
@@ -177,5 +174,5 @@ class Pool:
         try:
             self._waiting.remove(mailbox)
         except ValueError:
-            if not mailbox.empty():
-                self.give(mailbox.get_nowait())
+            if mailbox:
+                self.give(mailbox.get(0))

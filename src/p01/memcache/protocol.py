@@ -182,6 +182,12 @@ def is_common(read):
     return read not in (read_ok, read_stats, read_no_operation)
 
 
+def may_repeat(read):
+    """Return whether it does no harm to make such a request twice."""
+    return read in (read_values, read_unique, read_deleted, read_touched,
+                    read_ok, read_stats)
+
+
 def unexpected(line):
     """Return the error that the line is, which is no reply to the request."""
     if not line.endswith(b'\r\n'):

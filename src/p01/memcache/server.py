@@ -2,25 +2,33 @@
 # ZPL 2.1, see LICENSE.txt
 """One server: its pool of connections, its health, and its backlog."""
 
+import math
 from functools import partial
 from time import monotonic
 
 from p01.memcache import fork
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import LeaseLost
+from p01.memcache.errors import LocalError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
+from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.keeping import RELEASE
 from p01.memcache.protocol import get
 from p01.memcache.protocol import is_common
+from p01.memcache.protocol import may_repeat
 from p01.memcache.protocol import no_operation
 from p01.memcache.protocol import read_no_operation
 from p01.memcache.protocol import read_values
 
+
+# What a closed connection looks like; time-outs are errors of other classes.
+_CLOSED = frozenset((ReceiveError, SendError))
 
 # A key that nobody has, to see whether a server answers.
 _NO_KEY = b'p01.memcache'
@@ -37,36 +45,53 @@ class Server:
         self.opened = 0  # connections so far
         self._keeping = keeping
         self._knows_meta = None
-        self._heard = 0.0  # when the last one asked that got a reply
         fork.register(self)
 
     def __repr__(self):
         return f'<Server {self.address} {self.health.state}, {self.pool!r}>'
 
-    def request(self, data, read, deadline, *args):
-        """Send `data` and return what ``read(reader, *args)`` makes of it."""
-        if self.health.failures:
+    def request(self, data, read, deadline, *args, since=math.inf):
+        """Send `data` and return what ``read(reader, *args)`` makes of it.
+
+        It is sent on a connection that was made before `since`, or else not
+        at all: that is a `LeaseLost`.
+        """
+        fork.notice()
+        if self.health.doubts:
             deadline = self.health.admit(deadline)
-        start = monotonic()
-        connection = self.pool.take(deadline)
-        try:
-            # An event's handler may use the client: the connection is given
-            # back before it is told.
+        while True:
+            start = monotonic()
+            made = asked = None
+            connection = self.pool.take(deadline)
             try:
-                asked = monotonic()
-                if not connection.is_ready():
-                    self._connect(connection, deadline)
-                connection.send(data, deadline)
-                reply = connection.receive(read, deadline, *args)
-            finally:
-                self._give_back(connection)
-        except MemcacheError as error:
-            self._failed(error, read, start, asked, deadline)
-            raise
-        self._answered(asked)
-        if self._keeping.way != RELEASE and self.opened > 1:
-            self._keeping.give_way(asked)
-        return reply
+                # An event's handler may use the client: the connection is
+                # given back before it is notified.
+                try:
+                    if not connection.is_ready(start):
+                        made = monotonic()
+                        self._connect(connection, deadline)
+                    if connection.since > since:
+                        raise LeaseLost('the connections have ended')
+                    connection.send(data, deadline)
+                    asked = monotonic()
+                    reply = connection.receive(read, deadline, *args)
+                finally:
+                    self._give_back(connection)
+            except MemoryError:
+                error = LocalError('no memory')
+                self._failed(error, connection, read, start, made, asked,
+                             deadline)
+                raise error from None
+            except MemcacheError as error:
+                self._failed(error, connection, read, start, made, asked,
+                             deadline)
+                if error.again and may_repeat(read):
+                    continue
+                raise
+            self._answered()
+            if self._keeping.way != RELEASE and self.opened > 1:
+                self._keeping.give_way(asked)
+            return reply
 
     def converse(self, requests, step, deadline):
         """Make some requests on one connection, while others are made too.
@@ -79,28 +104,36 @@ class Server:
         back, too: it tells of the health, and a handler may need them.
         """
         replies, read = [], None
-        if self.health.failures:
+        fork.notice()
+        if self.health.doubts:
             deadline = self.health.admit(deadline)
         start = monotonic()
+        made = asked = None
         connection = self.pool.take(min(step, deadline))
         try:
             try:
-                asked = monotonic()
-                if not connection.is_ready():
+                if not connection.is_ready(start):
+                    made = monotonic()
                     self._connect(connection, min(step, deadline))
                 for data, read, *args in requests:
-                    if replies and not connection.is_ready():
+                    if replies and not connection.is_ready(start):
                         raise ProtocolError('more than was asked for')
                     connection.send(data, min(step, deadline))
+                    asked = monotonic()
                     step = yield connection, deadline
                     replies.append(connection.receive(
                         read, min(step, deadline), *args))
             finally:
                 self._give_back(connection)
-        except MemcacheError as error:
-            return error, partial(
-                self._failed, error, read, start, asked, deadline)
-        return replies, partial(self._answered, asked)
+        except MemoryError:
+            error = LocalError('no memory')
+        except MemcacheError as trouble:
+            error = trouble
+        else:
+            return replies, self._answered
+        return error, partial(
+            self._failed, error, connection, read, start, made, asked,
+            deadline)
 
     def request_uncommon(self, data, read, deadline):
         """Request what proxies do not know.
@@ -145,26 +178,34 @@ class Server:
         else:
             self.pool.give(connection)
 
-    def _failed(self, error, read, start, asked, deadline):
+    def _failed(self, error, connection, read, start, made, asked, deadline):
+        """Tell the health what has failed on a connection.
+
+        It was waited for from `start`, and `made` then, unless it was a used
+        one; the request was on its way at `asked`.
+        """
         error.server = self.address
+        health, began = self.health, made or asked or start
         if isinstance(error, ServerError):
-            self._answered(asked)
-        elif (isinstance(error, (ClientError, ServerBusy, ServerDown))
+            self._answered()
+        elif isinstance(error, LocalError):
+            health.hindered(error)
+        elif (isinstance(error, (ClientError, LeaseLost, ServerBusy,
+                                 ServerDown))
                 # That is how a proxy refuses what it does not know.
                 or (type(error) is ReceiveError and not is_common(read))
-                or not self._is_to_blame(start, asked, deadline)):
-            self.health.undecided()
+                # This process stood still, or waited longer for a connection
+                # than was left for the server.
+                or (asked or began) >= deadline
+                or began - start > deadline - began):
+            health.undecided()
+        elif made:
+            health.failed(error, made)
         else:
-            self.health.failed(error)
-
-    def _is_to_blame(self, start, asked, deadline):
-        """Return whether a failure tells something about the server.
-
-        Not where more time was spent waiting for a connection than was left
-        for the server, and others had its answers meanwhile.
-        """
-        left = deadline - asked
-        return left > 0 and (left >= asked - start or self._heard < start)
+            # What has befallen it may have befallen all that are as old.
+            self.pool.close()
+            error.again = type(error) in _CLOSED and not connection.heard
+            health.doubted(error, began)
 
     def statistics(self):
         return {**self.pool.statistics(), 'opened': self.opened}
@@ -183,7 +224,6 @@ class Server:
         self.health.connected()
         self.opened += 1
 
-    def _answered(self, asked):
-        self._heard = asked
-        if self.health.failures:
+    def _answered(self):
+        if self.health.doubts:
             self.health.answered()

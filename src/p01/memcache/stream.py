@@ -20,14 +20,20 @@ LATE = 'no reply in time'
 # An l_linger of no seconds.
 _AT_ONCE = struct.pack('ii', 1, 0)
 
+# Seconds, behind a deadline, in which what is there already is received.
+_LAST_LOOK = 0.02
+
 
 class Stream:
     """Sends and receives in the ordinary way, on any kind of socket.
 
-    `deadline` (of the ``monotonic`` clock) ends every wait.
+    `deadline` (of the ``monotonic`` clock) ends every wait. What is there
+    then is received nevertheless: the process may have stood still while it
+    came.
     """
 
     deadline = 0.0
+    _last_look = 0.0, 0.0  # of the deadline, and until when it lasts
     _socket = None
 
     def __init__(self, connection):
@@ -80,16 +86,35 @@ class Stream:
 
     def receive(self, size):
         """Wait for bytes and return them, in general at most `size`."""
+        remaining = self.deadline - monotonic()
         try:
-            self._limit(ReceiveTimeout)
-            data = self._socket.recv(size)
-        except TimeoutError as error:
-            raise ReceiveTimeout(LATE) from error
+            if remaining > 0:
+                self._socket.settimeout(remaining)
+                with contextlib.suppress(TimeoutError):
+                    return self._received(self._socket.recv(size))
+            self._limit_looks()
+            self._socket.settimeout(0)
+            return self._received(self._socket.recv(size))
+        except BlockingIOError:
+            raise ReceiveTimeout(LATE) from None
         except OSError as error:
             raise ReceiveError(f'cannot receive: {error}') from error
+
+    def _received(self, data):
         if not data:
             raise ReceiveError(CLOSED)
         return data
+
+    def _limit_looks(self):
+        """Raise a `ReceiveTimeout` if bytes have come for long enough.
+
+        They may pour in without an end.
+        """
+        now, (deadline, end) = monotonic(), self._last_look
+        if deadline != self.deadline:
+            self._last_look = self.deadline, now + _LAST_LOOK
+        elif now >= end:
+            raise ReceiveTimeout(LATE)
 
     def _limit(self, timeout):
         remaining = self.deadline - monotonic()

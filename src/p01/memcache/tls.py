@@ -6,6 +6,7 @@ import ssl
 
 from p01.memcache import protocol
 from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import reason
@@ -18,6 +19,9 @@ _RECORD = 1 << 14
 
 # How much is encrypted before it is sent.
 _PIECE = 1 << 18
+
+# So many records may come unasked, each with a ticket for a later session.
+_MOST_TICKETS = 8
 
 # What a server's first byte is, if it speaks TLS: a handshake or an alert.
 _FIRST = b'\x16\x15'
@@ -57,10 +61,7 @@ class TLSStream(Stream):
             self._incoming, self._outgoing, server_hostname=host)
         is_first = True
         while not self._shake_hands():
-            self._limit(TimeoutError)
-            data = connection.recv(_RECORD)
-            if not data:
-                raise ConnectionError(CLOSED)
+            data = self._receive_record()
             if is_first and data[0] not in _FIRST:
                 end = data.find(b'\n') + 1
                 said = protocol.unexpected(data[:end] or data)
@@ -70,6 +71,14 @@ class TLSStream(Stream):
                     f'the server answers in plain text: {said}')
             is_first = False
             self._incoming.write(data)
+
+    def _receive_record(self):
+        try:
+            return super().receive(_RECORD)
+        except ReceiveTimeout as error:
+            raise TimeoutError(str(error)) from error
+        except ReceiveError as error:
+            raise ConnectionError(str(error)) from error
 
     def _shake_hands(self):
         """Return whether that is done; otherwise more has to be received."""
@@ -86,12 +95,14 @@ class TLSStream(Stream):
     def is_quiet(self):
         # What came may be a ticket for a later session, and is no reply.
         try:
-            while not super().is_quiet():
+            for _ in range(_MOST_TICKETS):
+                if super().is_quiet():
+                    self._tls.read(1)
+                    break
                 data = self._socket.recv(_RECORD)
                 if not data:
-                    return False
+                    break
                 self._incoming.write(data)
-            self._tls.read(1)
         except ssl.SSLWantReadError:
             return True
         except OSError:

@@ -20,6 +20,7 @@ from p01.memcache.backlog import Backlog
 from p01.memcache.base import BaseClient
 from p01.memcache.cluster import Cluster
 from p01.memcache.connection import Connection
+from p01.memcache.dial import Dialer
 from p01.memcache.errors import AuthenticationError
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
@@ -61,7 +62,7 @@ class UltraMemcacheClient(BaseClient):
     _authenticating = frozenset(('username', 'password', 'credentialsFile'))
     _connecting = _encrypting | _authenticating | frozenset((
         'servers', 'retries', 'delay', 'blacktime', 'maxPoolSize',
-        'pooltime', 'distribution', 'failover'))
+        'pooltime', 'maxAge', 'distribution', 'failover'))
 
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
@@ -71,7 +72,8 @@ class UltraMemcacheClient(BaseClient):
                  secretsVariable=None, allow=None, compress=None,
                  maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
-                 username=None, password=None, credentialsFile=None):
+                 username=None, password=None, credentialsFile=None,
+                 maxAge=300):
         super().__init__(
             servers=servers, debug=debug, pickleProtocol=pickleProtocol,
             lifetime=lifetime, namespace=namespace, timeout=timeout,
@@ -83,7 +85,7 @@ class UltraMemcacheClient(BaseClient):
             distribution=distribution, failover=failover,
             ssl_context=ssl_context, caFile=caFile, certFile=certFile,
             keyFile=keyFile, username=username, password=password,
-            credentialsFile=credentialsFile)
+            credentialsFile=credentialsFile, maxAge=maxAge)
         self._check_together()
         self._backlogs = {}
         self._health = {}
@@ -131,30 +133,30 @@ class UltraMemcacheClient(BaseClient):
     def _connect(self, former):
         addresses = address.parse_all(self.servers)
         ring = DISTRIBUTIONS[self.distribution](addresses)
-        servers = []
+        servers, backlogs, healths = [], {}, {}
         for server in addresses:
             keeping = LockKeeping()
             connection = functools.partial(
-                Connection, server, keeping, self._context,
+                Connection, Dialer(server), keeping, self.maxAge,
+                self._context if server.tls else None, server.host,
                 self._credentials)
             # What a server has not heard of, it must hear of also if it is
             # asked in another way now.
             owner = 'proxies' if ring.alike else server.place
-            if owner not in self._backlogs:
-                self._backlogs[owner] = Backlog(
-                    server.text, flush=not ring.alike)
-            health = Health(
+            backlogs[owner] = (
+                backlogs.get(owner) or self._backlogs.get(owner)
+                or Backlog(server.text, flush=not ring.alike))
+            healths[server.place] = health = Health(
                 server.text, self.retries, self.delay, self.blacktime, _tell)
             if server.place in self._health:
                 health.inherit(self._health[server.place])
-            self._health[server.place] = health
             pool = Pool(connection, self.maxPoolSize, self.pooltime)
             servers.append(
-                Server(server.text, pool, keeping, health,
-                       self._backlogs[owner]))
+                Server(server.text, pool, keeping, health, backlogs[owner]))
         cluster = Cluster(servers, ring, self.failover)
         if former is not None:
             cluster.inherit(former)
+        self._backlogs, self._health = backlogs, healths
         return cluster
 
     def _make_context(self):

@@ -1531,15 +1531,19 @@ class OwedTest(test_faults.FaultCase):
                 client.close()
                 direct.close()
 
+    def lose(self, fault, function):
+        # On a used connection, and on the fresh one that is tried next.
+        self.proxy.once(fault, fault)
+        function()
+        self.proxy.clear()
+
     def test_the_request_is_lost(self):
         for _, change in self.each():
-            self.proxy.once(Fault(then='rst', side='request'))
-            change()
+            self.lose(Fault(then='rst', side='request'), change)
 
     def test_the_reply_is_lost(self):
         for _, change in self.each():
-            self.proxy.once(Fault(then='fin'))
-            change()
+            self.lose(Fault(then='fin'), change)
 
     def test_the_reply_is_cut(self):
         for _, change in self.each():
@@ -1571,8 +1575,8 @@ class OwedTest(test_faults.FaultCase):
                           Fault(then='fin')):
                 with self.subTest(name):
                     client.set('key', b'50', raw=True)
-                    self.proxy.once(fault)
-                    self.assertEqual(use(client, 'key'), outcome)
+                    self.lose(fault, lambda use=use, outcome=outcome:
+                              self.assertEqual(use(client, 'key'), outcome))
                     self.assertEqual(client.query('key', raw=True), b'50')
 
     def test_errors_of_use_owe_nothing(self):

@@ -70,6 +70,7 @@ KEYWORDS = {
     'maxValueSize': 100_000,
     'distribution': 'modulo',
     'failover': True,
+    'maxAge': 2.5,
 }
 VALUES = {**ARGUMENTS, **KEYWORDS}
 
@@ -95,6 +96,7 @@ WRONG_TYPE = {
     'delay': [None, True, '3'],
     'retries': [None, True, '3', 3.0],
     'pooltime': [None, True, '3'],
+    'maxAge': [None, True, '3'],
     'blacktime': [None, True, '3'],
     'maxPoolSize': [None, True, '3', 3.0],
     'distribution': [],
@@ -118,6 +120,7 @@ WRONG_VALUE = {
     'delay': [-1, math.inf, math.nan],
     'retries': [0, -1],
     'pooltime': [-1, math.inf, math.nan],
+    'maxAge': [-1, math.inf, math.nan],
     'blacktime': [-1, math.inf, math.nan],
     'maxPoolSize': [0, -1],
     'distribution': ['', 'consistent', 'Ketama', None, 1, True, []],

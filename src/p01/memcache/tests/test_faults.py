@@ -33,6 +33,7 @@ from p01.memcache import keeping
 from p01.memcache import protocol
 from p01.memcache.address import parse
 from p01.memcache.connection import Connection
+from p01.memcache.dial import Dialer
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import NotInvalidated
@@ -303,6 +304,7 @@ class Case1Test(OffsetCase):
         release()
         if operation is OffsetCase.flush:
             self.settle(client)
+        self.assertRight(client, 1)
         self.assertRight(client, 3, threads=8)
         self.assertRight(client)
 
@@ -387,6 +389,8 @@ class Case3Test(FaultCase):
 
         def no_more_time():
             client.timeout = PATIENCE
+            # After a failure one at a time connects, until one has succeeded.
+            self.assertEqual(client.query(0, raw=True), self.value(0))
 
         barrier = threading.Barrier(len(pairs), no_more_time)
         self.proxy.once(*[Fault(pause=self.timeout * 2)] * len(pairs))
@@ -420,8 +424,11 @@ class Case4Test(OffsetCase):
                         self.cut_once(operation, client, fault))
 
     def cut_once(self, operation, client, fault):
-        self.proxy.once(fault)
+        # A used connection that was cut is no failure yet: what does no harm
+        # is asked again, on a fresh one.
+        self.proxy.once(fault, fault)
         self.timed(operation, self, client, fault.after)
+        self.proxy.clear()
         if operation is OffsetCase.flush:
             self.settle(client)
         self.assertRight(client, self.reads)
@@ -691,7 +698,7 @@ class Case10Test(FaultCase):
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             place = parse('{}:{}'.format(*free.getsockname()))
-        narcissus = Connection(place, keeping.LockKeeping())
+        narcissus = Connection(Dialer(place), keeping.LockKeeping(), 300)
         with (mock.patch.object(connection.socket, 'socket', Selfish),
               self.assertRaisesRegex(ConnectError, 'to itself')):
             narcissus.connect(time.monotonic() + PATIENCE)

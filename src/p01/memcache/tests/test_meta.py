@@ -13,6 +13,7 @@ from p01.memcache import meta
 from p01.memcache import protocol
 from p01.memcache.address import parse
 from p01.memcache.connection import Connection
+from p01.memcache.dial import Dialer
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ProtocolError
@@ -414,7 +415,8 @@ class EmbeddedTest(unittest.TestCase):
 
     def setUp(self):
         server = self.start_server()
-        self.connection = Connection(parse(server.address), LockKeeping())
+        self.connection = Connection(
+            Dialer(parse(server.address)), LockKeeping(), 300)
         self.addCleanup(self.connection.close)
         self.connection.connect(monotonic() + 5)
 
@@ -425,7 +427,7 @@ class EmbeddedTest(unittest.TestCase):
         self.connection.send(request, monotonic() + 5)
         reply = self.connection.receive(read, monotonic() + 5, *args)
         # Nothing is left to be read.
-        self.assertTrue(self.connection.is_ready())
+        self.assertTrue(self.connection.is_ready(monotonic()))
         return reply
 
     def gets(self):

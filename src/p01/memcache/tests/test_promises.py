@@ -429,7 +429,8 @@ class TimeTest(unittest.TestCase):
         self.assertEqual(self.times(IMemcacheClient), ['lifetime'])
         self.assertEqual(
             self.times(IUltraMemcacheClient),
-            ['lifetime', 'timeout', 'delay', 'pooltime', 'blacktime'])
+            ['lifetime', 'timeout', 'delay', 'pooltime', 'maxAge',
+             'blacktime'])
 
     def test_defaults(self):
         for factory, interface in self.clients:

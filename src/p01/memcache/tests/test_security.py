@@ -41,6 +41,7 @@ from zope.security.interfaces import ForbiddenAttribute
 from zope.security.interfaces import Unauthorized
 
 from p01.memcache import connection
+from p01.memcache import dial
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
@@ -607,7 +608,7 @@ class TimeoutTest(TimeoutCase):
             left.append(deadline - time.monotonic())
             raise TimeoutError
 
-        with (mock.patch.object(connection.socket, 'socket', Slow),
+        with (mock.patch.object(dial.socket, 'socket', Slow),
               mock.patch.object(connection, 'TLSStream', shake_hands)):
             self.assertMiss(self.client(
                 'tls://127.0.0.1:' + self.memcached.address.split(':')[1],

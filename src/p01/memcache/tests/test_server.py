@@ -6,6 +6,7 @@ And how it is asked, on connections that answer what the test says.
 """
 
 import collections
+import math
 import threading
 import unittest
 from time import monotonic
@@ -17,6 +18,8 @@ from p01.memcache import server
 from p01.memcache.backlog import Backlog
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
+from p01.memcache.errors import LeaseLost
+from p01.memcache.errors import LocalError
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
@@ -38,14 +41,19 @@ class Connection:
     First each of the ``answers``, then always ``answer``.
     """
 
-    dirty = False
+    dirty = True
+    heard = False
+    since = 0.0
     answer = 'answer'
     answers = collections.deque()
     requests = []
     deadline = None
 
-    def is_ready(self):
-        return True
+    def is_ready(self, now):
+        return not self.dirty
+
+    def connect(self, deadline):
+        self.dirty = False
 
     def send(self, data, deadline):
         self.dirty = True
@@ -124,6 +132,9 @@ class TestServer(ServerCase):
         self.assertEqual(self.health.state, 'failing')
         self.request()
         self.assertEqual(self.health.state, 'up')
+        # The used connection may be to blame, and not the server.
+        self.fail(ReceiveTimeout('late'))
+        self.assertEqual(self.health.state, 'up')
         self.fail(ReceiveTimeout('late'), 2)
         self.assertEqual(self.health.state, 'down')
         with self.assertRaises(ServerDown):
@@ -146,7 +157,7 @@ class TestServer(ServerCase):
         self.assertRegex(
             lines[2],
             r'^memcached 127\.0\.0\.1:1 is up again, after 3 failures in'
-            r' \d+\.\d seconds$')
+            r' \d+\.\d seconds, the last one \d+\.\d seconds ago$')
         self.assertEqual(len(lines), 3)
         self.assertEqual(self.told[0], (NAME, 'down', 'late'))
         self.assertEqual(self.told[1][:2], (NAME, 'up'))
@@ -186,24 +197,91 @@ class TestServer(ServerCase):
         self.assertAlmostEqual(
             Connection.deadline, monotonic() + 1, delta=0.1)
 
-    def late(self, times):
-        """Somebody waits long for a connection, and not so for the reply."""
-        clock = iter((0.0, 0.9) * times)
+    def late(self, *times):
+        """Make a request, until 1.0, that looks at the clock at these times.
+
+        Returns whether the server was blamed. The times are when it waits for
+        a connection, when it begins to make one, and when it has asked.
+        """
+        clock = iter(times)
         Connection.answer = ReceiveTimeout('late')
-        for _ in range(times):
-            with (mock.patch.object(server, 'monotonic', lambda: next(clock)),
-                  mock.patch.object(self.health, 'failed') as failed,
-                  self.assertRaises(ReceiveTimeout)):
-                self.server.request(b'', None, 1.0)
+        with (mock.patch.object(server, 'monotonic', lambda: next(clock)),
+              mock.patch.object(self.health, 'failed') as failed,
+              self.assertRaises(ReceiveTimeout)):
+            self.server.request(b'', None, 1.0)
         return failed.called
 
-    def test_who_waited_for_others_does_not_blame(self):
-        self.server._heard = 0.5
-        self.assertFalse(self.late(1))
+    def test_the_server_had_its_time(self):
+        self.assertTrue(self.late(0.0, 0.5, 0.5))
+        self.assertTrue(self.late(0.0, 0.1, 0.9))
 
-    def test_but_does_if_nobody_got_an_answer(self):
-        self.server._heard = -0.5
-        self.assertTrue(self.late(1))
+    def test_a_thread_that_waited_for_others_does_not_blame(self):
+        self.assertFalse(self.late(0.0, 0.6, 0.6))
+
+    def test_a_process_that_stood_still_does_not_blame(self):
+        self.assertFalse(self.late(0.0, 1.2, 1.2))
+        self.assertFalse(self.late(0.0, 0.0, 1.2))
+
+    def test_a_used_connection_takes_the_idle_ones_along(self):
+        self.health._retries = 1
+        first = self.server.pool.take(1)
+        self.request()
+        first.connect(None)
+        self.server.pool.give(first)
+        self.assertPool(0, 2)
+        self.fail(ReceiveTimeout('late'))
+        self.assertPool(0, 0)
+        self.assertEqual((self.health.state, self.health.doubts), ('up', 1))
+        # A fresh one decides.
+        self.fail(ReceiveTimeout('late'))
+        self.assertEqual(self.health.state, 'down')
+
+    def test_a_closed_connection_is_no_failure(self):
+        self.request()
+        Connection.answer = 'answer'
+        self.answer(ReceiveError('closed'))
+        # What only reads is asked again.
+        self.assertEqual(self.server.request(
+            b'get', protocol.read_values, monotonic() + 1), 'answer')
+        self.answer(ReceiveError('closed'))
+        with self.assertRaises(ReceiveError):
+            self.server.request(
+                b'incr', protocol.read_number, monotonic() + 1)
+        self.assertEqual((self.health.state, self.health.failures), ('up', 0))
+
+    def test_but_one_that_is_closed_within_a_reply_is_not_asked_again(self):
+        self.request()
+        self.answer(ReceiveError('closed'))
+        with (mock.patch.object(Connection, 'heard', True),
+              self.assertRaises(ReceiveError)):
+            self.server.request(b'get', protocol.read_values, monotonic() + 1)
+
+    def test_nor_is_a_fresh_one(self):
+        self.answer(ReceiveError('closed'))
+        with self.assertRaises(ReceiveError):
+            self.server.request(b'get', protocol.read_values, monotonic() + 1)
+        self.assertEqual(self.health.failures, 1)
+
+    def test_own_trouble_is_not_blamed_on_the_server(self):
+        for error in LocalError('no descriptor'), MemoryError():
+            Connection.answer = error
+            for _ in range(5):
+                with self.assertRaises(LocalError):
+                    self.server.request(b'', None, monotonic() + 1)
+            self.assertEqual(self.health.state, 'up')
+            # At once, and for all.
+            self.request()
+            self.health.admit_connect(monotonic() + 1)
+            self.health.admit_connect(monotonic() + 1)
+
+    def test_a_connection_that_is_too_young_for_a_lease(self):
+        with mock.patch.object(Connection, 'since', 5.0):
+            self.assertEqual(self.server.request(
+                b'', None, monotonic() + 1, since=5.0), 'answer')
+            with self.assertRaises(LeaseLost):
+                self.server.request(b'', None, monotonic() + 1, since=4.9)
+        self.assertPool(0, 1)
+        self.assertSent(b'')
 
 
 class TestConversation(ServerCase):
@@ -251,7 +329,7 @@ class TestConversation(ServerCase):
 
     def test_a_failing_server_is_given_less_time(self):
         self.health._retries = 10
-        self.health.failed(ReceiveTimeout('late'))
+        self.health.failed(ReceiveTimeout('late'), math.inf)
         _, limit = next(self.converse(b'a', step=9, timeout=9))
         self.assertAlmostEqual(limit, monotonic() + 4.5, delta=0.1)
         self.assertAlmostEqual(Connection.deadline, limit)
@@ -279,7 +357,7 @@ class TestConversation(ServerCase):
 
     def test_a_refusal_ends_it(self):
         self.health._retries = 10
-        self.health.failed(ReceiveTimeout('late'))
+        self.health.failed(ReceiveTimeout('late'), math.inf)
         self.answer(ServerError('no'))
         conversation = self.converse(b'a', b'b')
         next(conversation)
@@ -290,7 +368,7 @@ class TestConversation(ServerCase):
 
     def test_nobody_waits_for_one_that_is_down(self):
         for _ in range(2):
-            self.health.failed(ReceiveTimeout('late'))
+            self.health.failed(ReceiveTimeout('late'), math.inf)
         with self.assertRaises(ServerDown):
             next(self.converse(b'a'))
         self.assertSent()
@@ -345,7 +423,7 @@ class TestUncommon(ServerCase):
 
     def test_of_one_that_is_down_it_is_not_the_first_question(self):
         for _ in range(2):
-            self.health.failed(ReceiveTimeout('late'))
+            self.health.failed(ReceiveTimeout('late'), math.inf)
         self.wait()
         self.request()
         self.assertSent(self.look, b'a')
@@ -394,7 +472,46 @@ class TestHealth(HealthCase):
 
     def fail(self):
         for _ in range(2):
-            self.health.failed(ReceiveTimeout('late'))
+            self.health.failed(ReceiveTimeout('late'), math.inf)
+
+    def test_an_incident_is_counted_once(self):
+        """However many threads see it."""
+        self.health = Health(NAME, 10, 0, 60, self.tell)
+        began = monotonic()
+        for _ in range(5):
+            self.health.doubted(ReceiveTimeout('late'), began)
+            self.health.failed(ReceiveTimeout('late'), began)
+        self.assertEqual((self.health.failures, self.health.doubts), (1, 2))
+        self.health.failed(ReceiveTimeout('late'), monotonic())
+        self.assertEqual((self.health.failures, self.health.doubts), (2, 3))
+        self.health.doubted(ReceiveTimeout('late'), monotonic())
+        self.health.doubted(ReceiveTimeout('late'), began)
+        self.assertEqual((self.health.failures, self.health.doubts), (2, 4))
+
+    def test_a_thread_that_stops_within_a_change_holds_up_nobody(self):
+        self.health.failed(ReceiveTimeout('late'), math.inf)
+        with self.health._turn.by(0):
+            start = monotonic()
+            self.health.failed(ReceiveTimeout('late'), math.inf)
+            self.health.doubted(ReceiveTimeout('late'), math.inf)
+            self.health.answered()
+            self.assertLess(monotonic() - start, 1)
+        self.assertEqual((self.health.failures, self.health.doubts), (1, 1))
+
+    def test_a_server_that_flaps_does_not_fill_the_log(self):
+        now = 1000.0
+        with mock.patch.object(health, 'monotonic', lambda: now):
+            for _ in range(2):
+                for _ in range(1000):
+                    self.health.failed(ReceiveTimeout('late'), math.inf)
+                    self.health.answered()
+                now += 60
+        lines = [record.getMessage() for record in self.log.records[1:]]
+        self.assertEqual(len(lines), 12)
+        self.assertTrue(lines[5].endswith(
+            ' (more changes are not logged for 60 seconds)'), lines[5])
+        self.assertTrue(lines[6].endswith(
+            ' (1994 more changes were not logged)'), lines[6])
 
     def test_one_probe(self):
         self.fail()
@@ -422,7 +539,7 @@ class TestHealth(HealthCase):
 
     def test_one_tries_to_connect(self):
         self.health = Health(NAME, 10, 0.05, 60, self.tell)
-        self.health.failed(ConnectError('refused'))
+        self.health.failed(ConnectError('refused'), math.inf)
         with self.assertRaises(ServerDown):
             self.health.admit_connect(monotonic() + 1)
         pause = threading.Event()
@@ -431,13 +548,17 @@ class TestHealth(HealthCase):
         self.health.admit_connect(monotonic() + 1)
         with self.assertRaises(ServerDown):
             self.health.admit_connect(monotonic() + 1)
+        # A connection alone tells little.
         self.health.connected()
+        with self.assertRaises(ServerDown):
+            self.health.admit_connect(monotonic() + 1)
+        self.health.answered()
         self.health.admit_connect(monotonic() + 1)
         self.health.admit_connect(monotonic() + 1)
 
     def test_who_was_turned_away_opens_nothing(self):
         self.health = Health(NAME, 1, 60, 60, self.tell)
-        self.health.failed(ConnectError('refused'))
+        self.health.failed(ConnectError('refused'), math.inf)
         for gate in self.health._asking, self.health._connecting:
             gate._until = monotonic()
             self.assertTrue(gate.let_in(monotonic() + 90))
@@ -484,7 +605,7 @@ class TestHealth(HealthCase):
     def test_a_listener_that_fails(self):
         self.tell = mock.Mock(side_effect=ZeroDivisionError)
         self.health = Health(NAME, 1, 0, 60, self.tell)
-        self.health.failed(ReceiveTimeout('late'))
+        self.health.failed(ReceiveTimeout('late'), math.inf)
         self.tell.assert_called_once()
         self.assertEqual(self.health.state, 'down')
         self.assertIn('a listener failed', self.log.output[-1])
@@ -494,8 +615,8 @@ class TestHealth(HealthCase):
             self.told.append(change)
             with self.assertRaises(ServerDown):
                 self.health.admit(monotonic() + 1)
-            self.health.failed(ReceiveTimeout('again'))
+            self.health.failed(ReceiveTimeout('again'), math.inf)
 
         self.health = Health(NAME, 1, 0, 60, tell)
-        self.health.failed(ReceiveTimeout('late'))
+        self.health.failed(ReceiveTimeout('late'), math.inf)
         self.assertEqual(self.told, [(NAME, 'down', 'late')])

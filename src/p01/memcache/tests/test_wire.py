@@ -35,6 +35,7 @@ from p01.memcache import protocol
 from p01.memcache.address import parse
 from p01.memcache.client import MemcacheClient
 from p01.memcache.connection import Connection
+from p01.memcache.dial import Dialer
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.keeping import LockKeeping
 from p01.memcache.testing import EmbeddedLayer
@@ -819,6 +820,9 @@ class KeyTest(WireCase):
         self.clients = [
             self.client(factory, **settings)
             for factory, settings in self.kinds]
+        # Other tests of the layer may have used the same keys.
+        self.clients[0].invalidateAll()
+        self.sent.clear()
 
     def check(self, client, key):
         """Use the key everywhere, if it is one. Return whether it is."""
@@ -861,8 +865,6 @@ class KeyMemcachedTest(KeyTest):
 
     def setUp(self):
         super().setUp()
-        self.clients[0].invalidateAll()
-        self.sent.clear()
         test_contract.plant(self.layer.address, 'sentinel', SAFE)
         self.usual = {}
         for client in self.clients:
@@ -947,7 +949,8 @@ class ManyKeysTest(KeyMemcachedTest):
         # Neither kind is rare.
         self.assertTrue(30_000 < len(good) < 70_000, len(good))
 
-        connection = Connection(parse(self.layer.address), LockKeeping())
+        connection = Connection(
+            Dialer(parse(self.layer.address)), LockKeeping(), 300)
         self.addCleanup(connection.close)
         deadline = time.monotonic() + 60
         connection.connect(deadline)

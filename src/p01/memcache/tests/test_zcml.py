@@ -251,7 +251,7 @@ class DirectiveTests(ZCMLTestCase):
             allow=" shop.model
                    datetime.date " compress="100" maxValueSize="1000"
             timeout="0.5" delay="6"
-            retries="7" pooltime="8.5" blacktime="1e1" maxPoolSize="11"
+            retries="7" pooltime="8.5" maxAge="9" blacktime="1e1" maxPoolSize="11"
             distribution="modulo" failover="yes" />''')
         client = getUtility(IMemcacheClient, 'all')
         values = {
@@ -270,6 +270,7 @@ class DirectiveTests(ZCMLTestCase):
             'delay': 6.0,
             'retries': 7,
             'pooltime': 8.5,
+            'maxAge': 9.0,
             'blacktime': 10.0,
             'maxPoolSize': 11,
             'distribution': 'modulo',
@@ -399,6 +400,7 @@ class ErrorTests(ZCMLTestCase):
                 ('delay', '-0.1', 'delay -0.1', 'at least 0'),
                 ('retries', '0', 'retries 0', 'at least 1'),
                 ('pooltime', '86401', 'pooltime 86401', 'at most 86400'),
+                ('maxAge', '-1', 'maxAge -1', 'at least 0'),
                 ('blacktime', '1,5', "blacktime '1,5'", 'must be a number'),
                 ('maxPoolSize', '-1', 'maxPoolSize -1', 'at least 1')):
             with self.subTest(name=name, value=value[:10]):

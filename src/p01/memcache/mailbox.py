@@ -1,0 +1,39 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A mailbox: one thread waits for what another one puts into it.
+
+It is a lock and a deque. `queue.SimpleQueue` would be simpler, but up to
+CPython 3.12 its ``get`` waits for ever when a signal's handler takes longer
+than what is left of the time-out. A lock keeps the time.
+"""
+
+import collections
+import contextlib
+import threading
+
+
+class Mailbox:
+    """Is empty at first. Each step is one call of a container written in C.
+
+    So it can be interrupted anywhere, and nothing gets lost.
+    """
+
+    def __init__(self):
+        self._items = collections.deque()
+        self._locked = threading.Lock()
+        self._locked.acquire()
+
+    def __bool__(self):
+        """Return whether there is something in it."""
+        return bool(self._items)
+
+    def put(self, item):
+        self._items.append(item)
+        with contextlib.suppress(RuntimeError):  # it is open already
+            self._locked.release()
+
+    def get(self, seconds):
+        """Return an item, or raise an IndexError after so many seconds."""
+        if not self._items:
+            self._locked.acquire(timeout=max(seconds, 0))
+        return self._items.popleft()

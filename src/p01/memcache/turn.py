@@ -1,0 +1,38 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A turn: one thread at a time has it, and the others wait until a deadline.
+
+It is what a lock is for, without two faults that a lock has. A thread that an
+asynchronous exception ends between two steps leaves a lock taken for ever; a
+turn is a pool of one, and is free again whatever way its owner ends. And an
+ordinary lock is waited for without a bound.
+"""
+
+import contextlib
+import math
+
+from p01.memcache.pool import Pool
+
+
+class _Token:
+
+    def close(self):
+        """There is nothing to close."""
+
+
+class Turn:
+
+    def __init__(self):
+        self._pool = Pool(_Token, 1, math.inf)
+
+    @contextlib.contextmanager
+    def by(self, deadline):
+        """Have it, or raise a `PoolTimeout` at the deadline.
+
+        A deadline that is over asks without waiting.
+        """
+        token = self._pool.take(deadline)
+        try:
+            yield
+        finally:
+            self._pool.give(token)
