@@ -11,14 +11,16 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
     returns ``({key: (data, flags)}, [error of a server])``
 ``_retrieve_unique(key, deadline)``
     returns ``(data, flags, token)`` or None
-``_change(key, request, expires, read, deadline, server=None)``
+``_change(key, request, expires, read, deadline, server=None, since=inf)``
     sends ``request(expires)`` and returns what `read` makes of the reply; None
-    where the key is not on the server that a token was made by
+    where the key is not on the server that a token was made by; a `LeaseLost`
+    where there is no connection that was made before `since`
 ``_change_many(changes, request, expires, read, deadline)``
     does so by ``request(key, *arguments, expires)`` for ``{key: arguments}``,
     returns ``{key: reply or MemcacheError}``
-``_renew(key, request, expires, read, deadline)``
-    is `_change` for what leaves the value as it is
+``_renew(key, request, expires, read, deadline, *args)``
+    is `_change` for what leaves the value as it is; the arguments are for
+    `read`
 ``_lend(key, grace, deadline)``
     returns a `Lease`
 ``_is_leased(key, deadline)``
@@ -103,6 +105,7 @@ class BaseClient(Configured):
     def __init__(self, **attributes):
         self._logged = {}  # kind of trouble -> when it may be logged again
         self._unread = {}  # name of an error -> how often
+        self._unlending = set()  # servers that cannot compare and swap
         BaseClient.after_fork(self)
         super().__init__(**attributes)
         self._check_coding()
@@ -201,8 +204,7 @@ class BaseClient(Configured):
             wire = self._wire(builtKey, deadline)
             return self._renew(
                 wire, partial(protocol.get_and_touch, wire), expires,
-                lambda reader: protocol.read_values(reader, (wire,), {}),
-                deadline).get(wire)
+                protocol.read_fetched, deadline, wire)
 
         return self._query(key, raw, default, look_up)
 
@@ -226,6 +228,11 @@ class BaseClient(Configured):
         expires = self._expiry(lifetime)
         dumped = self._dump(builtKey, data, raw)
         if dumped is None:
+            return None
+        if not tokens.compares(token):
+            self._degraded(
+                MemcacheError(f'{server} has no compare-and-swap'),
+                'key %s: not stored', builtKey)
             return None
         return self._command(
             builtKey, 'not stored',

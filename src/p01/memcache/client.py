@@ -11,7 +11,7 @@ does not tell their outcome from trouble.
 """
 
 import contextlib
-import socket
+import math
 import weakref
 from time import monotonic
 
@@ -26,9 +26,10 @@ from p01.memcache import token
 from p01.memcache.address import hide_secrets
 from p01.memcache.address import parse
 from p01.memcache.base import BaseClient
+from p01.memcache.dial import Dialer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
-from p01.memcache.errors import ConnectTimeout
+from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
@@ -39,6 +40,15 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.reader import Reader
+from p01.memcache.stream import Stream
+
+
+# Seconds for which a connection is used. The next one asks for the addresses
+# of the server's name again.
+_MOST_AGE = 300
+
+# What a closed connection looks like; time-outs are errors of other classes.
+_CLOSED = frozenset((ReceiveError, SendError))
 
 
 class _Host(memcache._Host):
@@ -47,15 +57,18 @@ class _Host(memcache._Host):
     ``with host.until(deadline):`` is an operation.
 
     It is dirty from before the request until the reply was read to its end,
-    whatever ends the operation in between.
+    whatever ends the operation in between. The dialer is that of all threads,
+    so that they talk to one address of the server.
     """
 
     dirty = True
-    socket = None
+    since = math.inf  # when it was made
     knows_meta = None  # not tried yet
+    _stream = _place = None
 
-    def __init__(self, name, timeout, retry):
-        self._address = address = parse(name)
+    def __init__(self, dialer, timeout, retry):
+        self._dialer = dialer
+        address = dialer.address
         if address.is_unix:
             host = f'unix:{address.host}'
         elif ':' in address.host:
@@ -64,25 +77,37 @@ class _Host(memcache._Host):
             host = f'{address.host}:{address.port}'
         super().__init__(
             (host, address.weight), socket_timeout=timeout, dead_retry=retry)
-        self.name = name
+        self.name = address.text
 
     def until(self, deadline):
         self._deadline = deadline
         return self
 
     def __enter__(self):
-        if not self._is_ready():
+        fork.notice()
+        self._began = self._sent = monotonic()
+        self._heard = False
+        self._is_fresh = not self._is_ready()
+        if self._is_fresh:
             self.close_socket()
             self._connect()
         self.dirty = True
         return self
 
     def __exit__(self, kind, error, traceback):
-        if error is None or isinstance(error, ServerError):
+        if error is None or isinstance(error, (ServerError, LeaseLost)):
             self.dirty = False
             return
         self.close_socket()
-        if isinstance(error, (SendTimeout, ReceiveTimeout)):
+        if not isinstance(error, MemcacheError):
+            return
+        error.server = self.name
+        if not self._is_fresh:
+            # What has befallen it says nothing about a new one.
+            error.again = type(error) in _CLOSED and not self._heard
+        elif (isinstance(error, (SendTimeout, ReceiveTimeout))
+              and self._sent < self._deadline):
+            # Else this process stood still.
             self._leave_alone()
 
     def __del__(self):
@@ -92,71 +117,50 @@ class _Host(memcache._Host):
     def close_socket(self):
         # Kept although it is closed: an operation that a signal's handler
         # interrupts, and closes the connection of, finds an OSError.
-        if self.socket is not None:
-            self.socket.close()
+        if self._stream is not None:
+            self._stream.close()
 
     def _leave_alone(self):
         self.deaduntil = monotonic() + self.dead_retry
 
     def _is_ready(self):
-        """Whether it is connected, and nothing came since the last reply."""
-        if self.dirty or not self._reader.is_empty():
-            return False
-        try:
-            self.socket.settimeout(0)
-            self.socket.recv(1)
-        except BlockingIOError:
-            return True
-        except OSError:
-            pass
-        return False
+        """Whether it can be used, and nothing came since the last reply."""
+        return (not self.dirty
+                and self._place is self._dialer.place
+                and self._began - self.since < _MOST_AGE
+                and self._reader.is_empty()
+                and self._stream.is_quiet())
 
     def _connect(self):
         if monotonic() < self.deaduntil:
             raise ServerDown(f'{self.name} failed a moment ago')
-        remaining = max(self._deadline - monotonic(), 0.001)
         try:
-            if self._address.is_unix:
-                self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.settimeout(remaining)
-                self.socket.connect(self._address.host)
-            else:
-                self.socket = socket.create_connection(
-                    (self._address.host, self._address.port), remaining)
-                self.socket.setsockopt(
-                    socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        except (OSError, UnicodeError) as error:
-            self._leave_alone()
-            trouble = (ConnectTimeout if isinstance(error, TimeoutError)
-                       else ConnectError)
-            raise trouble(f'{self.name}: cannot connect: {error}') from error
+            self._stream, self._place = self._dialer.dial(
+                self._deadline, lambda sock, deadline: Stream(sock))
+        except MemcacheError as error:
+            error.server = self.name
+            if isinstance(error, ConnectError):
+                self._leave_alone()
+            raise
+        self.since = monotonic()
         # No cycle: what is dropped is closed at once.
         host = weakref.proxy(self)
         self._reader = Reader(lambda size: host._receive(size))
 
-    def _wait(self, method, argument, trouble, timeout):
-        """Call a method of the socket, for what is left of the time."""
-        try:
-            remaining = self._deadline - monotonic()
-            if remaining <= 0:
-                raise TimeoutError('timed out')
-            self.socket.settimeout(remaining)
-            return method(argument)
-        except TimeoutError as error:
-            raise timeout(f'{self.name}: {error}') from error
-        except OSError as error:
-            raise trouble(f'{self.name}: {error}') from error
+    def _send(self, data):
+        self._stream.deadline = self._deadline
+        self._stream.send(data)
+        self._sent = monotonic()
 
     def _receive(self, size):
-        data = self._wait(
-            self.socket.recv, size, ReceiveError, ReceiveTimeout)
-        if not data:
-            raise ReceiveError(f'{self.name}: closed the connection')
+        self._stream.deadline = self._deadline
+        data = self._stream.receive(size)
+        self._heard = True
         return data
 
     def ask(self, request, read, *args):
         """Return what ``read(reader, *args)`` makes of the reply."""
-        self._wait(self.socket.sendall, request, SendError, SendTimeout)
+        self._send(request)
         return read(self._reader, *args)
 
     def change(self, key, request, read):
@@ -174,7 +178,7 @@ class _Host(memcache._Host):
     # What python-memcached calls.
 
     def send_cmd(self, cmd):
-        self._wait(super().send_cmd, cmd, SendError, SendTimeout)
+        self._send(cmd + b'\r\n')
 
     def recv(self, rlen):
         return self._reader.read(rlen)
@@ -201,8 +205,8 @@ class _Client(memcache.Client):
 
     def set_servers(self, servers):
         self.servers = [
-            _Host(name, self.socket_timeout, self.dead_retry)
-            for name in servers]
+            _Host(dialer, self.socket_timeout, self.dead_retry)
+            for dialer in servers]
         self._init_buckets()
 
     def host(self, key):
@@ -287,8 +291,8 @@ class MemcacheClient(BaseClient):
         # The other threads' connections end with the former client: at once,
         # or after the operation that they are used for.
         self._client = _Client(
-            list(self.servers), socket_timeout=self._timeout,
-            dead_retry=self._retry)
+            [Dialer(parse(server)) for server in self.servers],
+            socket_timeout=self._timeout, dead_retry=self._retry)
 
     def after_fork(self):
         super().after_fork()
@@ -296,25 +300,42 @@ class MemcacheClient(BaseClient):
 
     def _retrieve(self, key, deadline):
         client = self._client
-        with client.host(key).until(deadline):
-            return client.get_multi([key]).get(key)
+
+        def ask():
+            with client.host(key).until(deadline):
+                return client.get_multi([key]).get(key)
+
+        return _repeat(ask)
 
     def _retrieve_many(self, keys, deadline):
         found, errors = {}, []
         for host, wanted in self._by_host(keys).items():
-            try:
+            def ask(host=host, wanted=wanted):
                 with host.until(deadline):
-                    for request in protocol.get_all(wanted, found):
+                    for request in protocol.get_all(
+                            [key for key in wanted if key not in found],
+                            found):
                         host.ask(*request)
+
+            try:
+                _repeat(ask)
             except MemcacheError as error:
                 errors.append(error)
         return found, errors
 
     def _retrieve_unique(self, key, deadline):
         host = self._client.host(key)
-        with host.until(deadline):
-            found = host.ask(protocol.gets(key), protocol.read_unique, key)
+        found = self._ask(
+            host, deadline, protocol.gets(key), protocol.read_unique, key)
         return token.of(found, host.name)
+
+    def _ask(self, host, deadline, request, read, *args):
+        """Make a request that does no harm if it is made twice."""
+        def ask():
+            with host.until(deadline):
+                return host.ask(request, read, *args)
+
+        return _repeat(ask)
 
     def _store(self, key, data, flags, expires, deadline):
         client = self._client
@@ -325,12 +346,19 @@ class MemcacheClient(BaseClient):
                 host.remove(key)
                 raise
 
-    def _change(self, key, request, expires, read, deadline, server=None):
+    def _change(self, key, request, expires, read, deadline, server=None,
+                since=math.inf):
         host = self._client.host(key)
         if server not in (None, host.name):
             return None
-        with host.until(deadline):
-            return host.change(key, request(expires), read)
+
+        def ask():
+            with host.until(deadline):
+                if host.since > since:
+                    raise LeaseLost('the connection has ended')
+                return host.change(key, request(expires), read)
+
+        return _repeat(ask) if protocol.may_repeat(read) else ask()
 
     def _change_many(self, changes, request, expires, read, deadline):
         replies = {}
@@ -359,12 +387,12 @@ class MemcacheClient(BaseClient):
             with host.until(deadline):
                 host.ask(*asked)
 
-    def _renew(self, key, request, expires, read, deadline):
-        with self._client.host(key).until(deadline) as host:
-            return host.ask(request(expires), read)
+    def _renew(self, key, request, expires, read, deadline, *args):
+        return self._ask(
+            self._client.host(key), deadline, request(expires), read, *args)
 
     def _lend(self, key, grace, deadline):
-        return lease.claim(self, key, deadline)
+        return lease.claim(self, key, self._client.host(key).name, deadline)
 
     def _is_leased(self, key, deadline):
         # Other clients may use the meta commands.
@@ -372,12 +400,11 @@ class MemcacheClient(BaseClient):
         if host.knows_meta is False:
             return None
         try:
-            with host.until(deadline):
-                leased = host.ask(meta.is_leased(key), meta.read_is_leased)
+            return self._ask(
+                host, deadline, meta.is_leased(key), meta.read_is_leased)
         except ClientError:
             host.knows_meta = False
             return None
-        return leased
 
     def _by_host(self, keys):
         hosts = {}
@@ -395,8 +422,18 @@ class MemcacheClient(BaseClient):
         replies = []
         for host in self._client.servers:
             try:
-                with host.until(monotonic() + self._timeout):
-                    replies.append((host.name, host.ask(request, read)))
+                replies.append((host.name, self._ask(
+                    host, monotonic() + self._timeout, request, read)))
             except MemcacheError as error:
                 replies.append((host.name, error))
         return replies
+
+
+def _repeat(ask):
+    """Ask a second time where a used connection turned out to be closed."""
+    try:
+        return ask()
+    except MemcacheError as error:
+        if not error.again:
+            raise
+    return ask()

@@ -8,6 +8,7 @@ import math
 from time import monotonic
 
 from p01.memcache import protocol
+from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
@@ -124,13 +125,16 @@ class Cluster:
             if isinstance(reply, MemcacheError)]
         return found, errors
 
-    def change(self, key, request, expires, read, deadline, name=None):
+    def change(self, key, request, expires, read, deadline, name=None,
+               since=math.inf):
         """Change the key's value by what ``request(expires)`` returns.
 
         Where it is not certain that this was done, the server will have to
         forget the key before it is asked for it again. Without `expires` it
         is done only if it was done where the key belongs. With a name,
-        None is returned if that is not the one of the server's backlog.
+        None is returned if that is not the one of the server's backlog. With
+        `since`, it is asked on a connection that was made before, or nothing
+        is done: that is a `LeaseLost`.
         """
         server, absent = self._find(key, deadline)
         if name is not None and name != server.backlog.name:
@@ -141,7 +145,9 @@ class Cluster:
         try:
             if server.backlog.keys:
                 server.backlog.deliver(server, key, deadline)
-            reply = server.request(data, read, deadline)
+            reply = server.request(data, read, deadline, since=since)
+        except LeaseLost:
+            raise
         except BaseException as error:
             self.owe(key)
             if isinstance(error, ServerError):
@@ -212,13 +218,13 @@ class Cluster:
                     self.server(key, deadline)
         return {**replies, **away}
 
-    def renew(self, key, request, expires, read, deadline):
+    def renew(self, key, request, expires, read, deadline, *args):
         """Request what leaves the value of the key as it is."""
         server, absent = self._find(key, deadline)
         data = request(_limit(expires, absent))
         if server.backlog.keys:
             server.backlog.deliver(server, key, deadline)
-        return server.request(data, read, deadline)
+        return server.request(data, read, deadline, *args)
 
     def owe(self, key):
         """Have the key removed before its server is asked for it again."""

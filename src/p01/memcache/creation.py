@@ -21,6 +21,7 @@ from p01.memcache import protocol
 from p01.memcache import stamp
 from p01.memcache import token as tokens
 from p01.memcache.attribute import expiry
+from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.flight import Flight
@@ -86,7 +87,8 @@ class Creation:
                         f'key {self._builtKey}: its factory asks for it')
                 if flight is not self._flight:
                     found = flight.wait(remaining)
-                elif lease is None:
+                elif lease is None or lease.token is None:
+                    # Nothing is lent: this is the one of the process.
                     return self._compute(lease)
                 else:
                     # Another process, or a thread that is about to say so.
@@ -151,7 +153,8 @@ class Creation:
                 value, used = self._use(lease)
                 if used is None:
                     continue
-                if value is not _MISSING or used.win or used.found is None:
+                if (value is not _MISSING or used.win or used.found is None
+                        or used.token is None):
                     return used, value
                 self._discard(lease, self._deadline)
         except MemcacheError as error:
@@ -229,16 +232,19 @@ class Creation:
             if lease.give_back is not None:
                 lease.give_back(deadline)
 
+        won = lease._replace(win=True, give_back=give_back)
+        if lease.token is None:
+            return won
         try:
-            found = client._retrieve_unique(self._wire, self._deadline)
+            confirmed = self._confirm(won, self._deadline)
         except BaseException:
             with contextlib.suppress(MemcacheError):
                 give_back(self._deadline)
             raise
-        if found is None or found[2] != lease.token:
+        if confirmed is None or confirmed.token != lease.token:
             client._remove(key, self._deadline)
             return None
-        return lease._replace(win=True, give_back=give_back)
+        return confirmed
 
     def _compute(self, lease):
         me = threading.get_ident()
@@ -247,7 +253,7 @@ class Creation:
             flight.threads.add(me)
             try:
                 versions = self._early
-                if lease is None or lease.win:
+                if lease is None or lease.token is None or lease.win:
                     versions = self._read_versions(lease)
                 value = self._factory()
                 computed = self._client._dump(
@@ -298,8 +304,8 @@ class Creation:
                 versions = {key: version, **versions}
             if versions:
                 data, flags = stamp.put(versions, data), flags | flag.STAMPED
-            stored = self._compare_and_store(
-                lease.token, data, flags, self._expiry(), deadline)
+            stored = self._put(
+                lease, data, flags, self._expiry(), deadline)
         except MemcacheError as error:
             client._degraded(
                 error, 'key %s: %d bytes not stored', self._builtKey, size)
@@ -331,16 +337,44 @@ class Creation:
 
     def _discard(self, lease, deadline):
         """Remove what is in the place of the key, if nobody has changed it."""
-        unique, server = tokens.parse(lease.token)
-        self._client._change(
-            # Not as long as a stand-in's other values.
-            self._wire, lambda expires: protocol.cas(
-                self._wire, b'', flag.CLAIM, unique, _AT_ONCE),
-            _AT_ONCE, protocol.read_compared, deadline, server)
+        if lease.token is not None:
+            self._swap(lease, b'', flag.CLAIM, _AT_ONCE, deadline)
 
-    def _compare_and_store(self, token, data, flags, expires, deadline):
-        unique, server = tokens.parse(token)
+    def _put(self, lease, data, flags, expires, deadline):
+        """Store what was computed; return whether others may have it."""
+        if lease.token is not None:
+            return self._swap(lease, data, flags, expires, deadline)
+        # Without a comparison: nothing tells what has happened meanwhile.
+        command, read = protocol.add, protocol.read_stored_or_not
+        if lease.found is not None:
+            command, read = protocol.set, protocol.read_stored
         return self._client._change(
-            self._wire,
-            partial(protocol.cas, self._wire, data, flags, unique),
-            expires, protocol.read_compared, deadline, server)
+            self._wire, partial(command, self._wire, data, flags), expires,
+            read, deadline)
+
+    def _swap(self, lease, data, flags, expires, deadline):
+        """Put it into the place of the key, if nobody has changed that.
+
+        Returns whether it was done.
+        """
+        while lease is not None:
+            unique, server = tokens.parse(lease.token)
+            try:
+                return self._client._change(
+                    self._wire,
+                    partial(protocol.cas, self._wire, data, flags, unique),
+                    expires, protocol.read_compared, deadline, server,
+                    lease.since)
+            except LeaseLost:
+                lease = self._confirm(lease, deadline)
+
+    def _confirm(self, lease, deadline):
+        """Return the lease for connections of now; None if it has ended.
+
+        The server may have been restarted since the others were made.
+        """
+        since = monotonic()
+        found = self._client._retrieve_unique(self._wire, deadline)
+        if found is None or not lease.mark or found[0] != lease.mark:
+            return None
+        return lease._replace(token=found[2], since=since)

@@ -88,7 +88,7 @@ class Dialer:
     """
 
     def __init__(self, address):
-        self._address = address
+        self.address = address
         self._known = _find_known(address)
         self.place = None
         self.after_fork()
@@ -124,7 +124,7 @@ class Dialer:
             # Another thread was faster, with another address.
             found.close()
             return self.dial(deadline, greet)
-        what = 'no TLS connection' if self._address.tls else 'cannot connect'
+        what = 'no TLS connection' if self.address.tls else 'cannot connect'
         raise _translate(trouble, what)
 
     def _find(self, deadline):
@@ -133,7 +133,7 @@ class Dialer:
         if lookup is None:
             try:
                 lookup = self._lookup = _Lookup(
-                    self._address.host, self._address.port)
+                    self.address.host, self.address.port)
             except RuntimeError as error:  # there is no thread to be had
                 return self._do_without(error)
         remaining = deadline - monotonic()
@@ -152,14 +152,14 @@ class Dialer:
         if getattr(answer, 'errno', None) in _NO_NAME or isinstance(
                 answer, UnicodeError):
             raise ConnectError(
-                f'no address of {self._address.host}: {answer}') from answer
+                f'no address of {self.address.host}: {answer}') from answer
         return self._do_without(answer)
 
     def _do_without(self, trouble):
         """The name service, not the server, is to blame."""
         if self.place is not None:
             return [self.place]
-        raise LocalError(f'no address of {self._address.host}: {trouble}')
+        raise LocalError(f'no address of {self.address.host}: {trouble}')
 
 
 def _find_known(address):

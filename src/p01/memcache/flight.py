@@ -4,13 +4,14 @@
 
 import collections
 import contextlib
-import queue
+
+from p01.memcache.mailbox import Mailbox
 
 
 class Flight:
-    """Tells those who wait how it ended. All its steps are calls of C.
+    """Tells the waiting threads how it ended. All its steps are calls of C.
 
-    So it can be interrupted anywhere; who waits does not wait for ever.
+    So it can be interrupted anywhere, and nobody waits for ever.
     """
 
     def __init__(self, key):
@@ -21,13 +22,13 @@ class Flight:
 
     def wait(self, seconds):
         """Return ``(data, flags)``, or None if there is none, or not yet."""
-        mailbox = queue.SimpleQueue()
+        mailbox = Mailbox()
         self._waiting.append(mailbox)
         if self.is_over:
             return None  # perhaps too late to be told
         try:
-            return mailbox.get(timeout=max(seconds, 0))
-        except queue.Empty:
+            return mailbox.get(seconds)
+        except IndexError:
             return None
 
     def finish(self, found):

@@ -13,6 +13,7 @@ import re
 from p01.memcache.protocol import MAX_LINE
 from p01.memcache.protocol import check_key
 from p01.memcache.protocol import check_unique
+from p01.memcache.protocol import check_value
 from p01.memcache.protocol import one_of
 from p01.memcache.protocol import read_block
 from p01.memcache.protocol import unasked
@@ -23,26 +24,37 @@ _parse_value = re.compile(
     rb'VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) k([^ ]+)((?: [WXZ])*)\r\n'
 ).fullmatch
 
+_parse_missing = re.compile(rb'EN(?: k([^ ]+))?\r\n').fullmatch
 
-def get_or_lease(key, seconds, grace):
-    """Ask for a value, and for the right to compute it.
+_parse_added = re.compile(
+    rb'(HD|NS)(?: c(\d{1,20}))? k([^ ]+)\r\n').fullmatch
 
-    Where there is none, the server makes an empty one that lives for
-    `seconds`. With less than `grace` seconds to live the value is returned,
-    and somebody gets the right to compute it anew.
+
+def get_or_renew(key, grace):
+    """Ask for a value, and for the right to renew it.
+
+    With less than `grace` seconds to live the value is returned, and one
+    caller gets the right to compute it anew. No claim is made where there is
+    none (N): to the server that is a hit, and its hit rate would be of no use.
     """
     check_key(key)
     renewal = b' R%d' % grace if grace else b''
-    return b'mg %b v f c k N%d%b\r\n' % (key, seconds, renewal)
+    return b'mg %b v f c k%b\r\n' % (key, renewal)
 
 
 def read_leased(reader, key):
-    """Return ``(data, flags, unique, win)`` of the key.
+    """Return ``(data, flags, unique, win)`` of the key; None if there is none.
 
     ``win`` is True for the one who has the right, False for others while
     somebody has it, and None where nobody needs it.
     """
     line = reader.readline(MAX_LINE)
+    missing = _parse_missing(line)
+    if missing is not None:
+        # Not all releases repeat the key.
+        if missing[1] not in (None, key):
+            raise unasked(missing[1])
+        return None
     match = _parse_value(line)
     if match is None:
         raise unexpected(line)
@@ -53,6 +65,32 @@ def read_leased(reader, key):
     data = read_block(reader, int(size))
     win = b'W' in marks or (False if b'Z' in marks else None)
     return data, int(flags), int(unique), win
+
+
+def add(key, data, flags, expires):
+    """Store a value where there is none, and ask for its unique number."""
+    check_key(key)
+    check_value(data)
+    return b'ms %b %d F%d T%d c k ME\r\n%b\r\n' % (
+        key, len(data), flags, expires, data)
+
+
+def read_added(reader, key):
+    """Return the unique number of what was stored; None if something is there.
+
+    It is 0 where the server does not say it.
+    """
+    line = reader.readline(MAX_LINE)
+    match = _parse_added(line)
+    if match is None:
+        raise unexpected(line)
+    state, unique, named = match.groups()
+    if named != key:
+        raise unasked(named)
+    if state == b'NS':
+        return None
+    check_unique(unique or 0)
+    return int(unique or 0)
 
 
 def is_leased(key):

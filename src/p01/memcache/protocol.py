@@ -179,13 +179,14 @@ def authenticate(username, password):
 
 def is_common(read):
     """Return whether also proxies answer requests whose replies it reads."""
-    return read not in (read_ok, read_stats, read_no_operation)
+    return read not in (read_ok, read_stats, read_no_operation, read_unique,
+                        read_fetched)
 
 
 def may_repeat(read):
     """Return whether it does no harm to make such a request twice."""
-    return read in (read_values, read_unique, read_deleted, read_touched,
-                    read_ok, read_stats)
+    return read in (read_values, read_unique, read_fetched, read_deleted,
+                    read_touched, read_ok, read_stats)
 
 
 def unexpected(line):
@@ -232,6 +233,11 @@ def read_values(reader, keys, found):
         if key not in keys or key in found:
             raise unasked(key)
         found[key] = read_block(reader, int(size)), int(flags)
+
+
+def read_fetched(reader, key):
+    """Return ``(data, flags)`` of the key that was touched, or None."""
+    return read_values(reader, (key,), {}).get(key)
 
 
 def read_unique(reader, key):

@@ -135,23 +135,23 @@ class Server:
             self._failed, error, connection, read, start, made, asked,
             deadline)
 
-    def request_uncommon(self, data, read, deadline):
+    def request_uncommon(self, data, read, deadline, *args):
         """Request what proxies do not know.
 
         They close the connection, and then answer what they know. Closed a
-        second time, this is taken for a refusal, a `ServerError`.
+        second time, this is taken for a refusal, a `ClientError`.
         """
         if self.health.is_down:
             self._look(deadline)  # of this a proxy tells that it is back
         for _ in range(2):
             try:
-                return self.request(data, read, deadline)
+                return self.request(data, read, deadline, *args)
             except ReceiveTimeout:
                 raise
             except ReceiveError as error:
                 refusal = str(error)
             self._look(deadline)
-        raise ServerError(refusal)
+        raise ClientError(refusal)
 
     def _look(self, deadline):
         """Raise a `MemcacheError` unless the server answers."""

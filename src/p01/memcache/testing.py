@@ -210,7 +210,8 @@ class _Fake:
         self._note(1, found is not None)
         return token.of(found, _HERE)
 
-    def _change(self, key, request, expires, read, deadline, server=None):
+    def _change(self, key, request, expires, read, deadline, server=None,
+                since=math.inf):
         if server not in (None, _HERE):
             return None
         with self._lock:
@@ -239,11 +240,11 @@ class _Fake:
                 replies[key] = error
         return replies
 
-    def _renew(self, key, request, expires, read, deadline):
-        return storage[self].ask(request(expires), [key], read)
+    def _renew(self, key, request, expires, read, deadline, *args):
+        return storage[self].ask(request(expires), [key], read, *args)
 
     def _lend(self, key, grace, deadline):
-        return lease.claim(self, key, deadline)
+        return lease.claim(self, key, _HERE, deadline)
 
     def _is_leased(self, key, deadline):
         return False

@@ -3,7 +3,8 @@
 """The token of a value: its number among all since the server was started.
 
 The number is another one whenever the value was changed, and means nothing to
-other servers, so the token names the server as well.
+other servers, so the token names the server as well. A server that cannot
+compare and swap says 0 for all of them.
 """
 
 from p01.memcache.protocol import MAX_NUMBER
@@ -19,6 +20,11 @@ def of(found, server):
         return None
     data, flags, unique = found
     return data, flags, make(unique, server)
+
+
+def compares(token):
+    """Return whether the server of the token can compare and swap."""
+    return not token.startswith('0@')
 
 
 def parse(token):

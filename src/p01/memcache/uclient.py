@@ -2,8 +2,10 @@
 # ZPL 2.1, see LICENSE.txt
 """The pooled memcache client."""
 
-import functools
+import math
 import ssl
+from functools import partial
+from time import monotonic
 
 from zope.event import notify
 from zope.interface import implementer
@@ -136,7 +138,7 @@ class UltraMemcacheClient(BaseClient):
         servers, backlogs, healths = [], {}, {}
         for server in addresses:
             keeping = LockKeeping()
-            connection = functools.partial(
+            connection = partial(
                 Connection, Dialer(server), keeping, self.maxAge,
                 self._context if server.tls else None, server.host,
                 self._credentials)
@@ -200,45 +202,70 @@ class UltraMemcacheClient(BaseClient):
 
     def _retrieve_unique(self, key, deadline):
         server = self._cluster.server(key, deadline)
-        found = server.request(
+        found = server.request_uncommon(
             protocol.gets(key), protocol.read_unique, deadline, key)
         return token.of(found, server.backlog.name)
 
-    def _change(self, key, request, expires, read, deadline, server=None):
+    def _change(self, key, request, expires, read, deadline, server=None,
+                since=math.inf):
         return self._cluster.change(
-            key, request, expires, read, deadline, server)
+            key, request, expires, read, deadline, server, since)
 
     def _change_many(self, changes, request, expires, read, deadline):
         return self._cluster.change_all(
             changes, request, expires, read, deadline)
 
-    def _renew(self, key, request, expires, read, deadline):
-        return self._cluster.renew(key, request, expires, read, deadline)
+    def _renew(self, key, request, expires, read, deadline, *args):
+        return self._cluster.renew(
+            key, request, expires, read, deadline, *args)
 
     def _lend(self, key, grace, deadline):
         server = self._cluster.server(key, deadline)
-        if not server.knows_meta(deadline):
-            return lease.claim(self, key, deadline)
-        try:
-            data, flags, unique, win = server.request(
-                meta.get_or_lease(key, lease.SECONDS, grace),
-                meta.read_leased, deadline, key)
-        except ClientError:
-            server.forget_meta()
-            raise
-        number = token.make(unique, server.backlog.name)
+        name, mine = server.backlog.name, None
+        while server.knows_meta(deadline):
+            if name in self._unlending:
+                return lease.read(self, key, deadline)
+            since = monotonic()
+            try:
+                found = server.request(
+                    meta.get_or_renew(key, grace), meta.read_leased, deadline,
+                    key)
+                if found is not None:
+                    break
+                mine = lease.make_mark()
+                unique = self._change(
+                    key, partial(meta.add, key, mine, CLAIM), lease.SECONDS,
+                    partial(meta.read_added, key=key), deadline)
+            except ClientError:
+                server.forget_meta()
+                raise
+            if unique:
+                return lease.Lease(
+                    None, token.make(unique, name), True, since=since,
+                    mark=mine)
+        else:
+            return lease.claim(self, key, name, deadline)
+        data, flags, unique, win = found
+        if not unique:
+            if data == mine:
+                self._remove(key, deadline)
+            return lease.lend_nothing(
+                self, key, name, 'its unique numbers are 0', deadline)
+        number = token.make(unique, name)
         if flags == CLAIM:
-            return lease.Lease(None, number, False)  # an added one
+            return lease.Lease(
+                None, number, data == mine, since=since, mark=data)
         if not data and win is not None:
-            return lease.Lease(None, number, win)
+            # The claim of another kind of client.
+            return lease.Lease(None, number, win, since=since)
 
         def give_back(deadline):
             server.request(meta.make_stale(key, unique),
-                           meta.read_made_stale, deadline)
+                           meta.read_made_stale, deadline, since=since)
 
         return lease.Lease(
             (data, flags), number, win, give_back if win else None,
-            knows_age=grace > 0)
+            knows_age=grace > 0, since=since, mark=data)
 
     def _is_leased(self, key, deadline):
         server = self._cluster.server(key, deadline)

@@ -251,7 +251,8 @@ class DirectiveTests(ZCMLTestCase):
             allow=" shop.model
                    datetime.date " compress="100" maxValueSize="1000"
             timeout="0.5" delay="6"
-            retries="7" pooltime="8.5" maxAge="9" blacktime="1e1" maxPoolSize="11"
+            retries="7" pooltime="8.5" maxAge="9" blacktime="1e1"
+            maxPoolSize="11"
             distribution="modulo" failover="yes" />''')
         client = getUtility(IMemcacheClient, 'all')
         values = {
