@@ -99,7 +99,7 @@ def _open(address, tls, keeping, deadline):
                     socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if address.tls:
                 return TLSStream(
-                    connection, tls, address.host, now + remaining)
+                    connection, tls, address.server_name, now + remaining)
             if can_keep_lock(connection):
                 return LockKeepingStream(connection, keeping)
             return Stream(connection)

@@ -64,13 +64,15 @@ class IMemcacheReader(Interface):
     servers = schema.List(
         title='Servers',
         description=(
-            'Addresses of the servers, each of them once: host, host:port, '
-            '[ip6]:port or unix:/path, and for the pooled client also '
-            'tls://host:port. The port is 11211 by default. A server that '
+            'Addresses of the servers, each of them once, however it is '
+            'spelled: host, host:port, [ip6]:port or unix:/path, and for the '
+            'pooled client also tls://host:port. The port is 11211 by '
+            'default. A name stands for one server, and may end with a dot; '
+            'an ip6 may have a zone, as in [fe80::1%eth0]. A server that '
             'is to have more of the keys than others has a weight at its '
-            'end: host:port/?2 is twice the 1 that is the default. Every '
-            'process that shares the cache must name the same servers in '
-            'the same order, and in the same words.'),
+            'end, from 1 to 65535: host:port/?2 is twice the 1 that is the '
+            'default. Every process that shares the cache must name the same '
+            'servers in the same order, and in the same words.'),
         value_type=schema.TextLine(),
         min_length=1,
         default=['127.0.0.1:11211'])
