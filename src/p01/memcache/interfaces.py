@@ -98,8 +98,8 @@ class IMemcacheReader(Interface):
     lifetime = schema.Int(
         title='Lifetime',
         description=(
-            'Seconds until a value expires, where `set` is not told. '
-            '0 never expires.'),
+            'Seconds until a value expires, where `set` is not told. It may '
+            'expire up to a second earlier, see there. 0 never expires.'),
         min=0,
         default=3600)
 
@@ -294,6 +294,14 @@ class IMemcacheWriter(Interface):
 
         `lifetime` is a number of seconds, not negative, and is rounded up to
         whole seconds; None means the client's, 0 never expires. memcached
+        counts the seconds of its own clock as they begin: a value lives for
+        up to a second less than its lifetime, and with a lifetime of 1 it may
+        be gone at once. Use 2 or more where it has to be there at all.
+
+        Above 30 days memcached is given the time at which the value expires,
+        which is made of this machine's clock. So the lifetime is wrong by as
+        much as this clock differs from that of the server, and where it is
+        behind by more than the lifetime the value is gone at once. memcached
         counts to the 19th of January 2038: a value must expire before, or
         never. Anything else is a ``ValueError``.
 
@@ -323,6 +331,11 @@ class IMemcacheWriter(Interface):
 
         Returns True if it is stored, False if there is a value, None if
         nobody knows. The arguments are those of `set`.
+
+        As a lock it holds for the lifetime less a second, and no longer than
+        memcached keeps the value; commands.txt has how to give it back, and
+        what it cannot promise. To have one caller compute a value there is
+        `getOrCreate`.
 
         It may be False where `query` is a miss: memcached has values that
         depend on something invalidated, or are in their grace; and while a
