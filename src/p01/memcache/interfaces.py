@@ -578,7 +578,8 @@ class IUltraMemcacheReader(IMemcacheReader):
         description=(
             'Seconds that an operation may take in all: to wait for a free '
             'connection, to connect, to send and to receive. `getOrCreate` '
-            'may take longer.'),
+            'may take longer. For a site with few threads cluster.txt has '
+            'smaller values of this and of the next ones, and the reasons.'),
         min=0.001,
         max=86400,
         constraint=math.isfinite,
