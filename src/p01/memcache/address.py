@@ -5,6 +5,7 @@
 import ipaddress
 import os
 import re
+import socket
 from typing import NamedTuple
 
 
@@ -13,15 +14,19 @@ PORT = 11211
 # What the kernel has room for.
 _LONGEST_PATH = 107
 
+# What DNS has room for, without a dot at the end.
+_LONGEST_NAME = 253
+
 # python-memcached's selection keeps a list as long as the sum of all.
 _HEAVIEST = 65535
 
 _match = re.compile(
     r'(?:unix:(?P<path>/[^\x00-\x20\x7f]+?)'
     r'|(?P<tls>tls://)?'
-    r'(?:\[(?P<ip6>[0-9A-Fa-f:.]+)\]|(?P<host>[\w.-]+))'
-    r'(?::(?P<port>[0-9]{1,5}))?)'
-    r'(?:/\?(?P<weight>[0-9]{1,5}))?').fullmatch
+    r'(?:\[(?P<ip6>[0-9A-Fa-f]*:[0-9A-Fa-f:.]*(?:%[0-9A-Za-z_.-]+)?)\]'
+    r'|(?P<host>[\w.-]+))'
+    r'(?::(?P<port>[0-9]{1,9}))?)'
+    r'(?:/\?(?P<weight>[0-9]{1,9}))?').fullmatch
 
 _secrets = re.compile(r'.*@', re.DOTALL)
 
@@ -32,6 +37,22 @@ def hide_secrets(text):
     Who writes a password into an address should not find it in a log.
     """
     return _secrets.sub('***@', text)
+
+
+def _one_spelling(host):
+    """Return the same text for every spelling of the same host.
+
+    Raise a UnicodeError if it is no name that can be looked up.
+    """
+    if ':' in host:
+        address = ipaddress.IPv6Address(host)
+        return str(address.ipv4_mapped or address)
+    # As getaddrinfo does: names are encoded, and 127.1 is an address.
+    name = host.encode('idna').decode().lower().removesuffix('.')
+    try:
+        return socket.inet_ntoa(socket.inet_aton(name))
+    except OSError:
+        return name
 
 
 class Address(NamedTuple):
@@ -58,12 +79,14 @@ class Address(NamedTuple):
     def place(self):
         """What two addresses of the same server have in common."""
         if self.is_unix:
-            # normpath would keep two of the first ones.
-            return '/' + os.path.normpath(self.host).lstrip('/'), 0
-        try:
-            return str(ipaddress.ip_address(self.host)), self.port
-        except ValueError:
-            return self.host.lower(), self.port
+            # realpath would keep two of the first ones.
+            return '/' + os.path.realpath(self.host).lstrip('/'), 0
+        return _one_spelling(self.host), self.port
+
+    @property
+    def server_name(self):
+        """The host as certificates name it: no zone, no dot at the end."""
+        return _one_spelling(self.host).partition('%')[0]
 
 
 def parse(text):
@@ -78,10 +101,9 @@ def parse(text):
             ' unix:/path or tls://host:port, and may end with a weight'
             ' such as /?2')
     weight = int(match['weight'] or 1)
-    if weight > _HEAVIEST:
+    if not 0 < weight <= _HEAVIEST:
         raise ValueError(
-            f'server {shown!r}: the weight must be {_HEAVIEST} at most')
-    weight = max(weight, 1)  # as for libmemcached
+            f'server {shown!r}: the weight must be between 1 and {_HEAVIEST}')
     if match['path']:
         if len(os.fsencode(match['path'])) > _LONGEST_PATH:
             raise ValueError(
@@ -92,13 +114,18 @@ def parse(text):
     if not 0 < port < 65536:
         raise ValueError(
             f'server {shown!r}: the port must be between 1 and 65535')
-    if match['ip6']:
-        try:
-            ipaddress.IPv6Address(match['ip6'])
-        except ValueError as error:
-            raise ValueError(f'server {shown!r}: {error}') from None
-    return Address(text, match['ip6'] or match['host'], port, weight,
-                   match['tls'] is not None)
+    host = match['ip6'] or match['host']
+    try:
+        name = _one_spelling(host)
+    except UnicodeError:
+        name = None
+    except ValueError as error:
+        raise ValueError(f'server {shown!r}: {error}') from None
+    if not name or len(name) > _LONGEST_NAME:
+        raise ValueError(
+            f'server {shown!r}: a name must have {_LONGEST_NAME} characters'
+            ' at most, with 1 to 63 between its dots')
+    return Address(text, host, port, weight, match['tls'] is not None)
 
 
 def parse_all(texts):

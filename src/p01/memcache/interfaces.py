@@ -64,13 +64,15 @@ class IMemcacheReader(Interface):
     servers = schema.List(
         title='Servers',
         description=(
-            'Addresses of the servers, each of them once: host, host:port, '
-            '[ip6]:port or unix:/path, and for the pooled client also '
-            'tls://host:port. The port is 11211 by default. A server that '
+            'Addresses of the servers, each of them once, however it is '
+            'spelled: host, host:port, [ip6]:port or unix:/path, and for the '
+            'pooled client also tls://host:port. The port is 11211 by '
+            'default. A name stands for one server, and may end with a dot; '
+            'an ip6 may have a zone, as in [fe80::1%eth0]. A server that '
             'is to have more of the keys than others has a weight at its '
-            'end: host:port/?2 is twice the 1 that is the default. Every '
-            'process that shares the cache must name the same servers in '
-            'the same order, and in the same words.'),
+            'end, from 1 to 65535: host:port/?2 is twice the 1 that is the '
+            'default. Every process that shares the cache must name the same '
+            'servers in the same order, and in the same words.'),
         value_type=schema.TextLine(),
         min_length=1,
         default=['127.0.0.1:11211'])
@@ -96,8 +98,8 @@ class IMemcacheReader(Interface):
     lifetime = schema.Int(
         title='Lifetime',
         description=(
-            'Seconds until a value expires, where `set` is not told. '
-            '0 never expires.'),
+            'Seconds until a value expires, where `set` is not told. It may '
+            'expire up to a second earlier, see there. 0 never expires.'),
         min=0,
         default=3600)
 
@@ -292,6 +294,14 @@ class IMemcacheWriter(Interface):
 
         `lifetime` is a number of seconds, not negative, and is rounded up to
         whole seconds; None means the client's, 0 never expires. memcached
+        counts the seconds of its own clock as they begin: a value lives for
+        up to a second less than its lifetime, and with a lifetime of 1 it may
+        be gone at once. Use 2 or more where it has to be there at all.
+
+        Above 30 days memcached is given the time at which the value expires,
+        which is made of this machine's clock. So the lifetime is wrong by as
+        much as this clock differs from that of the server, and where it is
+        behind by more than the lifetime the value is gone at once. memcached
         counts to the 19th of January 2038: a value must expire before, or
         never. Anything else is a ``ValueError``.
 
@@ -321,6 +331,11 @@ class IMemcacheWriter(Interface):
 
         Returns True if it is stored, False if there is a value, None if
         nobody knows. The arguments are those of `set`.
+
+        As a lock it holds for the lifetime less a second, and no longer than
+        memcached keeps the value; commands.txt has how to give it back, and
+        what it cannot promise. To have one caller compute a value there is
+        `getOrCreate`.
 
         It may be False where `query` is a miss: memcached has values that
         depend on something invalidated, or are in their grace; and while a
@@ -563,7 +578,8 @@ class IUltraMemcacheReader(IMemcacheReader):
         description=(
             'Seconds that an operation may take in all: to wait for a free '
             'connection, to connect, to send and to receive. `getOrCreate` '
-            'may take longer.'),
+            'may take longer. For a site with few threads cluster.txt has '
+            'smaller values of this and of the next ones, and the reasons.'),
         min=0.001,
         max=86400,
         constraint=math.isfinite,

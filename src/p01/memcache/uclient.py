@@ -140,7 +140,7 @@ class UltraMemcacheClient(BaseClient):
             keeping = LockKeeping()
             connection = partial(
                 Connection, Dialer(server), keeping, self.maxAge,
-                self._context if server.tls else None, server.host,
+                self._context if server.tls else None, server.server_name,
                 self._credentials)
             # What a server has not heard of, it must hear of also if it is
             # asked in another way now.

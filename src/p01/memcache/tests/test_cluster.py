@@ -10,6 +10,7 @@ import collections
 import contextlib
 import functools
 import io
+import math
 import threading
 import unittest
 from time import monotonic
@@ -97,7 +98,7 @@ class Server:
         self.requests = []
         self.log = [] if log is None else log
 
-    def request(self, data, read, deadline, *args):
+    def request(self, data, read, deadline, *args, since=math.inf):
         self.requests.append(data)
         self.log.append((self.address, data))
         answer = self.answers.popleft() if self.answers else right(data)

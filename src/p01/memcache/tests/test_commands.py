@@ -664,9 +664,13 @@ class CommandsContract:
     def test_a_token_that_nobody_was_given(self):
         self.client.set('key', 'value')
         _, server = self.client.gets('key')[1].split('@')
-        for number in 0, 10 ** 15, MOST:
+        for number in 10 ** 15, MOST:
             self.assertIs(
                 self.client.cas('key', 'new', f'{number}@{server}'), False)
+        # That is the token of a server which cannot compare and swap.
+        with self.assertLogs('p01.memcache') as log:
+            self.assertIsNone(self.client.cas('key', 'new', f'0@{server}'))
+        self.assertIn('has no compare-and-swap', log.output[0])
         self.assertEqual(self.client.query('key'), 'value')
 
     def test_a_token_of_another_server(self):

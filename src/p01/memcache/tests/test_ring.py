@@ -81,6 +81,9 @@ class TestKetama(unittest.TestCase):
                 ('a', b'a-7'), ('a:11211', b'a-7'), ('a:11212', b'a:11212-7'),
                 ('A.example:1', b'A.example:1-7'), ('[0:0::1]', b'0:0::1-7'),
                 ('tls://a:2', b'a:2-7'), ('a/?3', b'a-7'),
+                # As they are written, although places are the same.
+                ('a.', b'a.-7'), ('127.1', b'127.1-7'),
+                ('[fe80::1%eth0]:2', b'fe80::1%eth0:2-7'),
                 ('unix:/run/m.sock', b'/run/m.sock:0-7')):
             with self.subTest(text):
                 address = parse(text)

@@ -330,6 +330,35 @@ class TLSTest(TLSCase):
         self.assertStores(self.client(
             f'tls://localhost:{port}', caFile=self.files.ca))
 
+    def test_other_spellings_of_a_host(self):
+        names = []
+        server = self.server(
+            (self.files.other_host_chain, self.files.other_host_key))
+        server.context.sni_callback = (
+            lambda encrypted, name, context: names.append(name))
+        port = server.address.rpartition(':')[2]
+        place = socket.getaddrinfo(HOST, port, type=socket.SOCK_STREAM)
+
+        def resolve(host, port, **options):
+            if options.get('flags') == socket.AI_NUMERICHOST:
+                raise socket.gaierror
+            asked.append(host)
+            return place
+
+        for host in 'cache.example.com', 'cache.example.com.', (
+                'Cache.Example.COM.'):
+            asked = []
+            with self.subTest(host), mock.patch(
+                    'socket.getaddrinfo', resolve):
+                self.assertStores(self.client(
+                    f'tls://{host}:{port}', caFile=self.files.ca))
+            # The dot tells the resolver not to try other domains.
+            self.assertEqual(asked, [host])
+        self.assertEqual(names, 3 * ['cache.example.com'])
+        self.assertStores(self.client(
+            f'tls://127.1:{self.server().address.rpartition(":")[2]}',
+            caFile=self.files.ca))
+
     def test_one_connection_is_used_again(self):
         for version in self.versions:
             with self.subTest(version):

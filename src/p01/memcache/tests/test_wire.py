@@ -436,24 +436,21 @@ def parse_requests(data):
 def record(test):
     """Return a list to which is added whatever the clients send."""
     sent = []
-    send, wait = Connection.send, classic._Host._wait
+    send, host_send = Connection.send, classic._Host._send
 
     def recording_send(connection, data, deadline):
         sent.append(data)
         send(connection, data, deadline)
 
-    def recording_wait(host, method, argument, *args):
-        if method.__name__ == 'send_cmd':
-            # python-memcached has a blank where others have "noreply".
-            line, end, data = argument.partition(b'\r\n')
-            sent.append(line.rstrip(b' ') + end + data + b'\r\n')
-        elif method.__name__ == 'sendall':
-            sent.append(argument)
-        return wait(host, method, argument, *args)
+    def recording_host_send(host, data):
+        # python-memcached has a blank where others have "noreply".
+        line, end, rest = data.partition(b'\r\n')
+        sent.append(line.rstrip(b' ') + end + rest)
+        host_send(host, data)
 
     test.enterContext(mock.patch.object(Connection, 'send', recording_send))
     test.enterContext(
-        mock.patch.object(classic._Host, '_wait', recording_wait))
+        mock.patch.object(classic._Host, '_send', recording_host_send))
     return sent
 
 
