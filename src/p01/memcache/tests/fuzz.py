@@ -152,6 +152,12 @@ def model_unique(text, found):
 
 def model_leased(text, found):
     line = text.line()
+    if line == b'EN':
+        return None
+    if line.startswith(b'EN k') and b' ' not in line[4:] and line[4:]:
+        if line[4:] != KEY:
+            raise ProtocolError(line)
+        return None
     if not line.startswith(b'VA '):
         refuse(line)
     words = dict(zip(('size', 'f', 'c', 'k'), line.split(b' ')[1:],
@@ -167,6 +173,19 @@ def model_leased(text, found):
     data = text.block(int(words['size']))
     win = True if b'W' in marks else False if b'Z' in marks else None
     return data, int(words['f'][1:]), unique, win
+
+
+def model_added(text, found):
+    line = text.line()
+    state, *words = line.split(b' ')
+    unique = words.pop(0) if len(words) == 2 else b'c0'
+    if (state not in (b'HD', b'NS') or len(words) != 1
+            or words[0][:1] != b'k' or not words[0][1:]
+            or unique[:1] != b'c' or not is_number(unique[1:])):
+        refuse(line)
+    if words[0][1:] != KEY:
+        raise ProtocolError(line)
+    return None if state == b'NS' else to_unique(unique[1:])
 
 
 def model_is_leased(text, found):
@@ -291,6 +310,12 @@ TARGETS = {
                 KEY: (BLOCK, 64), b'k': (b'abc', 2 ** 32 - 1),
                 b'a:longer/key': (b'\r\n', 1)},
         }),
+    'read_fetched': Target(
+        lambda reader, found: protocol.read_fetched(reader, KEY),
+        lambda text, found: model_values([KEY], text, {}).get(KEY), {
+            b'END\r\n': None,
+            b'VALUE key 64 %d\r\n%b\r\nEND\r\n' % SIZED: (BLOCK, 64),
+        }),
     'read_unique': Target(
         lambda reader, found: protocol.read_unique(reader, KEY),
         model_unique, {
@@ -345,12 +370,21 @@ TARGETS = {
     'read_leased': Target(
         lambda reader, found: meta.read_leased(reader, KEY),
         model_leased, {
+            b'EN\r\n': None,
+            b'EN kkey\r\n': None,
             b'VA 0 f0 c1 kkey W\r\n\r\n': (b'', 0, 1, True),
             b'VA 0 f0 c1 kkey Z\r\n\r\n': (b'', 0, 1, False),
             b'VA %d f64 c18446744073709551615 kkey X Z\r\n%b\r\n' % SIZED:
                 (BLOCK, 64, 2 ** 64 - 1, False),
             b'VA 3 f4294967295 c2 kkey\r\nabc\r\n':
                 (b'abc', 2 ** 32 - 1, 2, None),
+        }),
+    'read_added': Target(
+        lambda reader, found: meta.read_added(reader, KEY),
+        model_added, {
+            b'HD c18446744073709551615 kkey\r\n': 2 ** 64 - 1,
+            b'HD kkey\r\n': 0,
+            b'NS c0 kkey\r\n': None,
         }),
     'read_is_leased': Target(
         lambda reader, found: meta.read_is_leased(reader),

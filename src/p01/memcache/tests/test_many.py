@@ -25,10 +25,10 @@ from unittest import mock
 from p01.memcache import exchange
 from p01.memcache import protocol
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import ReceiveTimeout
-from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IServerEvent
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import Memcached
@@ -1447,7 +1447,7 @@ class MetaTest(ManyCase):
 
         # Closed twice, with an answer in between, it is a refusal.
         scripted, server = self.server(self.closing, retries=1)
-        with self.assertRaises(ServerError):
+        with self.assertRaises(ClientError):
             ask(server)
         self.assertEqual(server.health.state, 'up')
         # Once is none.
@@ -1458,7 +1458,7 @@ class MetaTest(ManyCase):
         scripted, server = self.server(None)
         with self.assertRaises(MemcacheError) as caught:
             ask(server)
-        self.assertNotIsInstance(caught.exception, ServerError)
+        self.assertNotIsInstance(caught.exception, ClientError)
         self.assertEqual(
             [request[:3] for request in scripted.requests], [b'flu', b'get'])
         # Nor if it takes its time.
@@ -1475,7 +1475,7 @@ class MetaTest(ManyCase):
                            soon(), [b'key'], {})
         self.assertEqual(server.health.state, 'down')
         scripted.accept()
-        with self.assertRaises(ServerError):
+        with self.assertRaises(ClientError):
             server.request_uncommon(
                 protocol.flush_all(), protocol.read_ok, soon())
         self.assertEqual(server.health.state, 'up')

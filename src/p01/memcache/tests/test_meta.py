@@ -68,6 +68,8 @@ READERS = {
         b'DELETED\r\n': True, b'NOT_FOUND\r\n': False}),
     'no operation': (protocol.read_no_operation, {b'MN\r\n': True}),
     'leased': (_LEASED, {
+        b'EN\r\n': None,
+        b'EN kkey\r\n': None,
         b'VA 0 f0 c1 kkey W\r\n\r\n': (b'', 0, 1, True),
         b'VA 0 f0 c1 kkey Z\r\n\r\n': (b'', 0, 1, False),
         b'VA 3 f64 c12 kkey\r\nabc\r\n': (b'abc', 64, 12, None),
@@ -76,6 +78,13 @@ READERS = {
         b'VA 3 f0 c12 kkey X\r\nabc\r\n': (b'abc', 0, 12, None),
         b'VA %d f4294967295 c%d kkey\r\n%b\r\n' % (len(WILD), MOST, WILD):
             (WILD, 2 ** 32 - 1, MOST, None),
+    }),
+    'added': (functools.partial(meta.read_added, key=KEY), {
+        b'HD c12 kkey\r\n': 12,
+        b'HD c%d kkey\r\n' % MOST: MOST,
+        b'HD kkey\r\n': 0,
+        b'NS c0 kkey\r\n': None,
+        b'NS kkey\r\n': None,
     }),
     'is leased': (meta.read_is_leased, {
         b'EN\r\n': True,
@@ -341,10 +350,10 @@ class RequestTest(unittest.TestCase):
         lambda key: protocol.increment(key, MOST):
             b'incr key 18446744073709551615\r\n',
         lambda key: protocol.decrement(key, 1): b'decr key 1\r\n',
-        lambda key: meta.get_or_lease(key, 60, 0):
-            b'mg key v f c k N60\r\n',
-        lambda key: meta.get_or_lease(key, 60, 30):
-            b'mg key v f c k N60 R30\r\n',
+        lambda key: meta.get_or_renew(key, 0): b'mg key v f c k\r\n',
+        lambda key: meta.get_or_renew(key, 30): b'mg key v f c k R30\r\n',
+        lambda key: meta.add(key, b'data', 1, 7):
+            b'ms key 4 F1 T7 c k ME\r\ndata\r\n',
         meta.is_leased: b'mg key s\r\n',
         lambda key: meta.make_stale(key, 12): b'md key I C12\r\n',
     }
@@ -360,8 +369,9 @@ class RequestTest(unittest.TestCase):
         lambda number: protocol.touch(KEY, number),
         lambda number: protocol.increment(KEY, number),
         lambda number: protocol.decrement(KEY, number),
-        lambda number: meta.get_or_lease(KEY, number, 0),
-        lambda number: meta.get_or_lease(KEY, 60, number or '0'),
+        lambda number: meta.get_or_renew(KEY, number or '0'),
+        lambda number: meta.add(KEY, b'', number, 0),
+        lambda number: meta.add(KEY, b'', 0, number),
         lambda number: meta.make_stale(KEY, number),
     )
 
@@ -401,7 +411,7 @@ class RequestTest(unittest.TestCase):
     def test_a_value_that_is_too_long(self):
         self.enterContext(mock.patch.object(protocol, 'MAX_VALUE', 3))
         for request in (protocol.add, protocol.replace, protocol.append,
-                        protocol.prepend, protocol.set):
+                        protocol.prepend, protocol.set, meta.add):
             request(KEY, b'abc', 0, 0)
             with self.assertRaisesRegex(ValueError, 'of 4 bytes'):
                 request(KEY, b'abcd', 0, 0)
@@ -439,7 +449,11 @@ class EmbeddedTest(unittest.TestCase):
 
     def lend(self, grace=0):
         return self.ask(
-            meta.get_or_lease(KEY, 60, grace), meta.read_leased, KEY)
+            meta.get_or_renew(KEY, grace), meta.read_leased, KEY)
+
+    def add(self):
+        return self.ask(meta.add(KEY, b'claim', flag.CLAIM, 60),
+                        meta.read_added, KEY)
 
     def is_leased(self):
         return self.ask(meta.is_leased(KEY), meta.read_is_leased)
@@ -515,11 +529,11 @@ class EmbeddedTest(unittest.TestCase):
     def test_lease_of_nothing(self):
         # What was seen a moment ago is no more.
         self.assertIs(self.is_leased(), True)
-        data, flags, unique, win = self.lend()
-        self.assertEqual((data, flags, win), (b'', flag.PLAIN, True))
-        # Who only looks does not take the right away.
-        self.assertIs(self.is_leased(), True)
-        self.assertEqual(self.lend(), (b'', 0, unique, False))
+        self.assertIsNone(self.lend())
+        self.assertIsNone(self.lend(30))
+        unique = self.add()
+        self.assertIsNone(self.add())
+        self.assertEqual(self.lend(), (b'claim', flag.CLAIM, unique, None))
         self.assertIs(self.ask(
             protocol.cas(KEY, b'new', 3, unique, 0),
             protocol.read_compared), True)
@@ -529,6 +543,14 @@ class EmbeddedTest(unittest.TestCase):
         self.assertEqual(self.lend()[:2], (b'new', 3))
         self.ask(protocol.set(KEY, b'', 3, 0), protocol.read_stored)
         self.assertIs(self.is_leased(), False)
+
+    def test_lease_of_another_client(self):
+        # It may have memcached make the claim, an empty value.
+        self.ask(b'mg key v f c k N60\r\n', meta.read_leased, KEY)
+        data, flags, _, win = self.lend()
+        self.assertEqual((data, flags, win), (b'', flag.PLAIN, False))
+        # A look does not take the right away.
+        self.assertIs(self.is_leased(), True)
 
     def test_lease_of_a_value(self):
         self.store(protocol.add, expires=20)

@@ -403,7 +403,7 @@ class TestUncommon(ServerCase):
 
     def test_twice_is_a_refusal(self):
         self.answer(ReceiveError('closed'), {}, ReceiveError('closed'), {})
-        with self.assertRaisesRegex(ServerError, 'closed'):
+        with self.assertRaisesRegex(ClientError, 'closed'):
             self.request()
         self.assertSent(b'a', self.look, b'a', self.look)
         self.assertEqual(self.health.state, 'up')

@@ -392,7 +392,7 @@ SHAPES = {
                     'key flags expires size'),
     b'cas': 'key flags expires size number', b'touch': 'key expires',
     b'incr': 'key number', b'decr': 'key number', b'mn': '',
-    b'mg': 'key', b'md': 'key stale unique',
+    b'mg': 'key', b'ms': 'key size F T', b'md': 'key stale unique',
 }
 WORDS = {
     'key': is_built,
@@ -402,8 +402,10 @@ WORDS = {
     'number': below(2 ** 64),
     'stale': b'I'.__eq__,
     'unique': lambda word: word[:1] == b'C' and below(2 ** 64)(word[1:]),
+    'F': lambda word: word[:1] == b'F' and below(2 ** 16)(word[1:]),
+    'T': lambda word: word[:1] == b'T' and below(LAST + 1)(word[1:]),
 }
-is_lease = re.compile(rb' v f c k N600(?: R[0-9]{1,10})?').sub
+is_lease = re.compile(rb' v f c k(?: R[0-9]{1,10})?$| c k ME$').sub
 
 
 def parse_requests(data):
@@ -478,9 +480,11 @@ REQUESTS = {
     'protocol.decrement': (
         lambda key: protocol.decrement(key, 5), b'decr key 5\r\n'),
     'protocol.delete': (protocol.delete, b'delete key\r\n'),
-    'meta.get_or_lease': (
-        lambda key: meta.get_or_lease(key, 600, 30),
-        b'mg key v f c k N600 R30\r\n'),
+    'meta.get_or_renew': (
+        lambda key: meta.get_or_renew(key, 30), b'mg key v f c k R30\r\n'),
+    'meta.add': (
+        lambda key: meta.add(key, b'a\r\nb', 64, 7),
+        b'ms key 4 F64 T7 c k ME\r\na\r\nb\r\n'),
     'meta.is_leased': (meta.is_leased, b'mg key s\r\n'),
     'meta.make_stale': (
         lambda key: meta.make_stale(key, 5), b'md key I C5\r\n'),
@@ -730,7 +734,8 @@ class ParserOfRequestsTest(unittest.TestCase):
                 b'get KEY.0123456789abcdef fresh:0123456789abcdef\r\n',
                 b'set KEY 64 7 13\r\n\r\nflush_all\r\n\r\n',
                 b'cas KEY 0 0 0 18446744073709551615\r\n\r\n',
-                b'mg KEY v f c k N600 R2592000\r\n', b'mn\r\n',
+                b'mg KEY v f c k R2592000\r\n', b'mn\r\n',
+                b'ms KEY 13 F128 T600 c k ME\r\n\r\nflush_all\r\n\r\n',
                 b'md KEY I C1\r\n'):
             self.assertEqual(
                 self.parse(template, b'delete KEY\r\n'),
@@ -746,7 +751,9 @@ class ParserOfRequestsTest(unittest.TestCase):
                 b'set KEY 0 2147483648 0\r\n\r\n',
                 b'set KEY 0 0 01\r\nx\r\n', b'incr KEY +1\r\n',
                 b'incr KEY 18446744073709551616\r\n', b'incr KEY 1.0\r\n',
-                b'md KEY C1\r\n', b'mg KEY v f c k N600 R-1\r\n'):
+                b'md KEY C1\r\n', b'mg KEY v f c k R-1\r\n',
+                b'ms KEY 1 F128 T600 c k ME\r\n\r\n',
+                b'ms KEY 1 F128 T-1 c k ME\r\nx\r\n'):
             with self.subTest(template), self.assertRaises(
                     (AssertionError, KeyError, ValueError)):
                 self.parse(template)
