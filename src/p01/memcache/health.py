@@ -28,9 +28,10 @@ from p01.memcache.turn import Turn
 
 logger = logging.getLogger('p01.memcache')
 
-# A doubtful server is given half of the time for each doubt in a row, but not
-# less than an eighth: it may be slow, and yet answer.
-_MOST_HALVINGS = 3
+# What part of the time a server is given after so many doubts in a row. With
+# the usual three failures it is down within twice the time-out; and it may be
+# slow, and yet answer.
+_PARTS = 1, 2, 8
 
 # memcached counts whole seconds, and may be one behind.
 _GRAIN = 2
@@ -194,8 +195,7 @@ class Health:
         """Return by when a request must be done, or raise `ServerDown`."""
         if not self.is_down:
             now = monotonic()
-            return now + (deadline - now) / (
-                1 << min(self.doubts, _MOST_HALVINGS))
+            return now + (deadline - now) / _PARTS[min(self.doubts, 2)]
         if not self._asking.let_in(deadline) and self.is_down:
             raise ServerDown(f'{self._name} is down, after: {self._reason}')
         return deadline

@@ -1437,7 +1437,7 @@ class TestAllServers(ClientCase):
     def assertFailing(self, *places):
         servers = self.client_._cluster.servers
         self.assertEqual(list(places), [
-            place for place in range(4) if servers[place].health.failures])
+            place for place in range(4) if servers[place].health.doubts])
 
     def answer(self, *answers):
         """Each server's next one."""

@@ -477,8 +477,10 @@ class OneTest(OneCase):
             for name in self.names:
                 fault = self.faults[name]
                 with self.subTest(name, place=place):
+                    # What does no harm twice is asked again, where a used
+                    # connection was closed.
                     self.check(place, lambda place=place, fault=fault:
-                               self.proxies[place].once(fault))
+                               self.proxies[place].once(fault, fault))
 
     def test_refused(self):
         for place in self.places:

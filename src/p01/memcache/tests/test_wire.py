@@ -971,7 +971,7 @@ class ManyKeysTest(KeyMemcachedTest):
         for data, *reading in protocol.get_all(good, found):
             connection.send(data, deadline)
             connection.receive(reading[0], deadline, *reading[1:])
-            self.assertTrue(connection.is_ready())
+            self.assertTrue(connection.is_ready(time.monotonic()))
         self.assertEqual(found, {
             key: (b'%d' % place, 0) for place, key in enumerate(good)})
         self.assertEqual(
