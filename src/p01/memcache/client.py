@@ -30,6 +30,7 @@ from p01.memcache.dial import Dialer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
+from p01.memcache.errors import LocalError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
@@ -99,6 +100,8 @@ class _Host(memcache._Host):
             self.dirty = False
             return
         self.close_socket()
+        if isinstance(error, MemoryError):
+            raise LocalError('no memory') from None
         if not isinstance(error, MemcacheError):
             return
         error.server = self.name
@@ -365,10 +368,13 @@ class MemcacheClient(BaseClient):
         requests = {key: request(key, *arguments, expires)
                     for key, arguments in changes.items()}
         for host, keys in self._by_host(requests).items():
-            try:
+            def ask(host=host, keys=keys):
                 self._converse(
-                    host, {key: requests[key] for key in keys}, read, replies,
-                    deadline)
+                    host, {key: requests[key] for key in keys
+                           if key not in replies}, read, replies, deadline)
+
+            try:
+                _repeat(ask) if protocol.may_repeat(read) else ask()
             except MemcacheError as error:
                 for key in keys:
                     replies.setdefault(key, error)

@@ -186,6 +186,10 @@ class Server:
         """
         error.server = self.address
         health, began = self.health, made or asked or start
+        if not made and type(error) in _CLOSED:
+            # What has befallen it may have befallen all that are as old.
+            self.pool.close()
+            error.again = not connection.heard
         if isinstance(error, ServerError):
             self._answered()
         elif isinstance(error, LocalError):
@@ -202,9 +206,7 @@ class Server:
         elif made:
             health.failed(error, made)
         else:
-            # What has befallen it may have befallen all that are as old.
             self.pool.close()
-            error.again = type(error) in _CLOSED and not connection.heard
             health.doubted(error, began)
 
     def statistics(self):
