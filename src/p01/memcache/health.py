@@ -41,7 +41,7 @@ _GRAIN = 2
 _PATIENCE = 0.05
 
 # So many lines are logged in so many seconds.
-_MOST_LINES, _MINUTE = 6, 60
+_MOST_LINES, _MINUTE = 20, 60
 
 
 class Gate:

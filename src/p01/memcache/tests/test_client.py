@@ -439,8 +439,10 @@ class SlowTest(ProxyCase):
             _retry = 0.2
         self.cache = self.client(self.proxy.address, factory=Client)
         self.fill('key')
-        self.proxy.once(HOLD)
-        self.assertError(ReceiveTimeout, self.cache.query, 'key')
+        # A used connection may be to blame, a fresh one is not.
+        self.proxy.once(HOLD, HOLD)
+        for _ in range(2):
+            self.assertError(ReceiveTimeout, self.cache.query, 'key')
         self.proxy.release()
         start = time.monotonic()
         exchanges = self.proxy.exchanges
@@ -467,7 +469,7 @@ class SlowTest(ProxyCase):
         self.assertIsNone(cache.query('key'))
         [host] = cache._client.servers
         self.assertEqual((host.socket_timeout, host.dead_retry), (3, 3))
-        self.assertLessEqual(host.socket.gettimeout(), 3)
+        self.assertLessEqual(host._stream._socket.gettimeout(), 3)
 
 
 class CutTest(ProxyCase):
