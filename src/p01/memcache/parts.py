@@ -148,7 +148,7 @@ class _Copies:
         if len(parts) > 1:
             parts.sort(key=self._pickle)
             if not all(map(_is_number, parts)):
-                return self._new(kind, parts)
+                return self._new(kind, self._first(parts))
         # The order of numbers is the same, but for those that come to one
         # place of its table: there the first one is first.
         return kind(parts)
