@@ -35,7 +35,8 @@ PERSISTENT = 'is persistent: .* store its _p_oid'
 # In an interpreter of its own, where zope.security is not installed.
 WITHOUT = """
 import sys
-for name in 'zope.security', 'zope.security.proxy', 'persistent':
+for name in (
+        'zope.security', 'zope.security.proxy', 'persistent', 'Acquisition'):
     sys.modules[name] = None
 from p01.memcache import proxied
 from p01.memcache.testing import FakeMemcacheClient
