@@ -14,13 +14,13 @@ from time import monotonic
 
 from p01.memcache import embedded
 from p01.memcache.address import parse
+from p01.memcache.backend import FakeMemcached
+from p01.memcache.backend import getFakeBackend
+from p01.memcache.backend import storage
 from p01.memcache.fake import FakeMemcacheClient
-from p01.memcache.fake import FakeMemcached
 from p01.memcache.fake import FakeUltraMemcacheClient
-from p01.memcache.fake import getFakeBackend
 from p01.memcache.fake import setUpFakeMemcached
 from p01.memcache.fake import setUpFakeUltraMemcached
-from p01.memcache.fake import storage
 from p01.memcache.fake import tearDownFakeMemcached
 from p01.memcache.fake import tearDownFakeUltraMemcached
 
