@@ -82,6 +82,7 @@ setup(
             'zope.security',
         ],
         'test': [
+            'Acquisition',
             'gevent',
             'hypothesis',
             'persistent',

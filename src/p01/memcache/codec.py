@@ -103,7 +103,8 @@ class Codec:
 
 def raw_bytes(data):
     """Return raw data as it is, if it is bytes."""
-    if not isinstance(data, bytes):
+    # Of what is wrapped isinstance() tells what is in it.
+    if not issubclass(type(data), bytes):
         raise ValueError(
             f'a raw value must be bytes, not {type(data).__name__}')
     # A subclass may tell lies about its length.

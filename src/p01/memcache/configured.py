@@ -4,6 +4,7 @@
 
 import threading
 
+from zope.interface.interfaces import IMethod
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
@@ -20,6 +21,13 @@ class Configured:
     """
 
     _is_made = False
+
+    def __init_subclass__(cls, **kw):
+        super().__init_subclass__(**kw)
+        # Zope warns about a permission for what the class itself has not.
+        for name, what in cls._interface.namesAndDescriptions(all=True):
+            if not IMethod.providedBy(what) and not hasattr(cls, name):
+                setattr(cls, name, None)
 
     def __init__(self, **attributes):
         for name, value in attributes.items():

@@ -216,13 +216,19 @@ class IMemcacheReader(Interface):
         - the ``_p_oid`` of a persistent object that has got one,
         - the pickle of anything else.
 
-        A security-proxied key is as what is behind the proxy, also within a
-        tuple, list, set, frozenset or dict. In a pickle a persistent object
-        that has got its ``_p_oid`` stands for that.
+        A security proxy, or an acquisition wrapper as that of the context of
+        a view, counts as what is behind it, also within a key: with both
+        schemes ``('view', self.context)`` is a key. In a pickle a persistent
+        object that has got its ``_p_oid`` stands for that.
 
-        So ``1``, ``'1'`` and ``b'1'`` are the same key. A pickle is only good
-        as a key where equal objects have equal pickles: a dict's depends on
-        the order of its items, a set's on the process.
+        So ``1``, ``'1'`` and ``b'1'`` are the same key. Equal keys of the
+        same types have equal pickles, in every process: each part is pickled
+        as if it were an object of its own, and a set in one order. What
+        remains is the order of a dict's items, which counts. A member of an
+        enum, a class, or an instance of a class without ``__eq__`` is itself
+        alone, and one object in a pickle. Where no two parts of a key are
+        equal, or only those that are the same object in every process, the
+        key is that of the older releases.
 
         With the scheme "strict" they are the BLAKE2b (64 digits) of the
         namespace, with its length, and of an encoding that keeps all keys

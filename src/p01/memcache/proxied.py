@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Objects that are more than they show: security proxies and persistent ones.
+"""Objects that are more than they show: proxied, wrapped and persistent ones.
 """
 
 import functools
@@ -20,10 +20,37 @@ except ImportError:
         return obj
 
 
+try:
+    from Acquisition import ExplicitAcquisitionWrapper
+    from Acquisition import ImplicitAcquisitionWrapper
+    from Acquisition import aq_base
+except ImportError:
+    _WRAPPERS = frozenset()
+else:
+    _WRAPPERS = frozenset((
+        ExplicitAcquisitionWrapper, ImplicitAcquisitionWrapper))
+
+
+def bare(obj):
+    """Return what is behind security proxies and acquisition wrappers.
+
+    Types are looked up as they are: both tell the class of what they are
+    around, and a wrapper has the attributes of what is around that.
+    """
+    while True:
+        kind = type(obj)
+        if kind is Proxy:
+            obj = removeSecurityProxy(obj)
+        elif kind in _WRAPPERS:
+            obj = aq_base(obj)
+        else:
+            return obj
+
+
 @functools.lru_cache(1000)
 def is_special(kind):
     """Return whether instances of the class are not to be stored."""
-    return kind is Proxy or hasattr(kind, '_p_oid')
+    return kind is Proxy or kind in _WRAPPERS or hasattr(kind, '_p_oid')
 
 
 def refuse(obj):
@@ -31,13 +58,17 @@ def refuse(obj):
     kind = type(obj)
     if not is_special(kind):
         return
+    name = type(bare(obj)).__name__
     if kind is Proxy:
-        name = type(removeSecurityProxy(obj)).__name__
         raise SerializationError(
             f'the {name} is security-proxied: whoever reads the value would'
             ' get it without its proxy; if that is meant, remove the proxy'
             ' first')
+    if hasattr(type(bare(obj)), '_p_oid'):
+        raise SerializationError(
+            f'the {name} is persistent: its copy would not belong to a'
+            ' database, and might bring half of one along; store its _p_oid,'
+            ' or what you need of it')
     raise SerializationError(
-        f'the {kind.__name__} is persistent: its copy would not belong to a'
-        ' database, and might bring half of one along; store its _p_oid, or'
-        ' what you need of it')
+        f'the {name} is acquisition-wrapped: its copy would have nothing to'
+        ' acquire from; if that is meant, store aq_base of it')

@@ -21,8 +21,7 @@ from enum import Enum
 from hashlib import blake2b
 from uuid import UUID
 
-from p01.memcache.proxied import Proxy
-from p01.memcache.proxied import removeSecurityProxy
+from p01.memcache.proxied import bare
 from p01.memcache.refused import Refused
 
 
@@ -111,9 +110,10 @@ _ENCODERS = {
 
 
 def _encode_other(key):
+    found = bare(key)
+    if found is not key:
+        return _encode(found)
     kind = type(key)
-    if kind is Proxy:
-        return _encode(removeSecurityProxy(key))
     if issubclass(kind, Enum):
         return _encode_member(key)
     oid = getattr(key, '_p_oid', _missing)

@@ -1,15 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Fakes, servers and test layers, for our tests and for applications' tests.
-
-A fake is a client whose server is a dict. All else is the real client's: how
-keys and pickles are made, what an argument may be, what is a miss.
-"""
+"""Fakes, servers and test layers, for our tests and for those of others."""
 
 import contextlib
-import io
-import itertools
-import math
 import os
 import pathlib
 import shutil
@@ -17,26 +10,42 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
-import weakref
 from time import monotonic
 
-import zope.component
-
 from p01.memcache import embedded
-from p01.memcache import lease
-from p01.memcache import protocol
-from p01.memcache import token
 from p01.memcache.address import parse
-from p01.memcache.base import BaseClient
-from p01.memcache.client import MemcacheClient
-from p01.memcache.errors import ServerError
-from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.backend import FakeMemcached
+from p01.memcache.backend import getFakeBackend
+from p01.memcache.backend import storage
+from p01.memcache.fake import FakeMemcacheClient
+from p01.memcache.fake import FakeUltraMemcacheClient
+from p01.memcache.fake import setUpFakeMemcached
+from p01.memcache.fake import setUpFakeUltraMemcached
+from p01.memcache.fake import tearDownFakeMemcached
+from p01.memcache.fake import tearDownFakeUltraMemcached
 
 
-# The server of a fake, in its tokens.
-_HERE = 'fake'
+__all__ = [
+    'ClusterLayer',
+    'EmbeddedLayer',
+    'FakeMemcacheClient',
+    'FakeMemcached',
+    'FakeUltraMemcacheClient',
+    'Memcached',
+    'MemcachedLayer',
+    'Pickable',
+    'ServerLayer',
+    'ServerProcess',
+    'StandardPortLayer',
+    'connect',
+    'free_ports',
+    'getFakeBackend',
+    'setUpFakeMemcached',
+    'setUpFakeUltraMemcached',
+    'storage',
+    'tearDownFakeMemcached',
+    'tearDownFakeUltraMemcached',
+]
 
 # Seconds for a server to listen or to answer. It takes milliseconds.
 _PATIENCE = 10
@@ -51,234 +60,6 @@ class Pickable:
 
     def __repr__(self):
         return f'<{type(self).__name__} {self.title!r}>'
-
-
-# The fakes
-
-
-def _wire(key):
-    return key.encode() if isinstance(key, str) else key
-
-
-class _Cache(dict):
-    """A dict whose keys are bytes and may be looked up as str."""
-
-    def __contains__(self, key):
-        return super().__contains__(_wire(key))
-
-    def __getitem__(self, key):
-        return super().__getitem__(_wire(key))
-
-    def __setitem__(self, key, value):
-        super().__setitem__(_wire(key), value)
-
-    def __delitem__(self, key):
-        super().__delitem__(_wire(key))
-
-    def get(self, key, default=None):
-        return super().get(_wire(key), default)
-
-    def pop(self, key, *default):
-        return super().pop(_wire(key), *default)
-
-
-class _Dialogue(embedded.Connection):
-    """What the embedded server says, without a socket."""
-
-    def __init__(self, storage):
-        self.storage = storage
-        self.buffer = bytearray()
-        self.dialogue = self.converse()
-
-    def reply(self, request):
-        self.buffer += request
-        return b''.join(itertools.takewhile(
-            lambda piece: piece is not None, self.dialogue))
-
-
-class FakeMemcached:
-    """The server of a fake; ``cache`` is what it has stored.
-
-    That is a dict of ``{wire key: (data, flags)}``. The keys are bytes, but a
-    built key finds its item, too. A test may change it as it likes: what it
-    has put there itself does not expire. Values of more than ``maxItemSize``
-    bytes are refused.
-    """
-
-    maxItemSize = 1024 * 1024
-
-    def __init__(self):
-        self.cache = _Cache()
-        self._shown = {}  # what we have put there ourselves
-        self._storage = embedded.Storage(self.maxItemSize)
-        self._lock = threading.Lock()
-
-    def ask(self, request, keys, read, *args):
-        """Return what ``read(reader, *args)`` makes of the server's reply."""
-        with self._lock:
-            self._storage.max_item_size = self.maxItemSize
-            for key in keys:
-                self._take_over(key)
-            reply = _Dialogue(self._storage).reply(request)
-            for key in keys:
-                self._show(key)
-        return read(io.BytesIO(reply), *args)
-
-    def flush_all(self):
-        with self._lock:
-            self.cache.clear()
-            self._storage.flush()
-
-    def _take_over(self, key):
-        item = self.cache.get(key)
-        if item is None:
-            self._storage.items.pop(key, None)
-        elif item is not self._shown.get(key):
-            self._storage.put(key, *item, math.inf)
-
-    def _show(self, key):
-        item = self._storage.find(key)
-        if item is None:
-            self.cache.pop(key, None)
-            self._shown.pop(key, None)
-        else:
-            self.cache[key] = self._shown[key] = (item.value, item.flags)
-
-
-#: The `FakeMemcached` of every fake client.
-storage = weakref.WeakKeyDictionary()
-
-
-def getFakeBackend(client):
-    """Return the client's `FakeMemcached`."""
-    return storage[client]
-
-
-class _Gets(int):
-    """A counter of a fake, and the client's method of the same name."""
-
-    def __new__(cls, number, method):
-        self = super().__new__(cls, number)
-        self._method = method
-        return self
-
-    def __call__(self, key, raw=False, default=None):
-        return self._method(key, raw, default)
-
-
-class _Fake:
-    """Where a client would talk to its servers, ask the backend.
-
-    ``gets``, ``hits``, ``misses`` and ``sets`` count the requests that the
-    servers would have seen.
-    """
-
-    def __init__(self, *args, **kw):
-        super().__init__(*args, **kw)
-        storage[self] = FakeMemcached()
-        self._lock = threading.Lock()
-        self.resetCounts()
-
-    def resetCounts(self):
-        self._gets = self.hits = self.misses = self.sets = 0
-
-    def getStatistics(self):
-        return 'Testing Stats'
-
-    @property
-    def gets(self):
-        return _Gets(self._gets, super().gets)
-
-    def _note(self, wanted, found):
-        with self._lock:
-            self._gets += wanted
-            self.hits += found
-            self.misses += wanted - found
-
-    def _retrieve_many(self, keys, deadline):
-        found = storage[self].ask(
-            protocol.get(keys), keys, protocol.read_values, keys, {})
-        self._note(len(keys), len(found))
-        return found, []
-
-    def _retrieve(self, key, deadline):
-        return self._retrieve_many([key], deadline)[0].get(key)
-
-    def _retrieve_unique(self, key, deadline):
-        found = storage[self].ask(
-            protocol.gets(key), [key], protocol.read_unique, key)
-        self._note(1, found is not None)
-        return token.of(found, _HERE)
-
-    def _change(self, key, request, expires, read, deadline, server=None,
-                since=math.inf):
-        if server not in (None, _HERE):
-            return None
-        with self._lock:
-            self.sets += read is protocol.read_stored
-        try:
-            return storage[self].ask(request(expires), [key], read)
-        except ServerError:
-            storage[self].ask(
-                protocol.delete(key), [key], protocol.read_deleted)
-            raise
-
-    def _store(self, key, data, flags, expires, deadline):
-        # Not that of MemcacheClient, which would ask python-memcached.
-        BaseClient._store(self, key, data, flags, expires, deadline)
-
-    def _change_many(self, changes, request, expires, read, deadline):
-        requests = {key: request(key, *arguments, expires)
-                    for key, arguments in changes.items()}
-        replies = {}
-        for key, change in requests.items():
-            try:
-                replies[key] = self._change(
-                    key, lambda expires, change=change: change, expires, read,
-                    deadline)
-            except ServerError as error:
-                replies[key] = error
-        return replies
-
-    def _renew(self, key, request, expires, read, deadline, *args):
-        return storage[self].ask(request(expires), [key], read, *args)
-
-    def _lend(self, key, grace, deadline):
-        return lease.claim(self, key, _HERE, deadline)
-
-    def _is_leased(self, key, deadline):
-        return False
-
-    def _flush(self, deadline):
-        storage[self].flush_all()
-        return [(server, None) for server in self.servers]
-
-
-class FakeMemcacheClient(_Fake, MemcacheClient):
-    """A `MemcacheClient` without a server."""
-
-
-class FakeUltraMemcacheClient(_Fake, UltraMemcacheClient):
-    """An `UltraMemcacheClient` without a server."""
-
-
-def setUpFakeMemcached(test=None):
-    """Register a `FakeMemcacheClient` as the unnamed utility."""
-    zope.component.provideUtility(FakeMemcacheClient(), IMemcacheClient)
-
-
-def setUpFakeUltraMemcached(test=None):
-    """Register a `FakeUltraMemcacheClient` as the unnamed utility."""
-    zope.component.provideUtility(FakeUltraMemcacheClient(), IMemcacheClient)
-
-
-def tearDownFakeMemcached(test=None):
-    """Unregister the unnamed utility."""
-    zope.component.getGlobalSiteManager().unregisterUtility(
-        provided=IMemcacheClient)
-
-
-tearDownFakeUltraMemcached = tearDownFakeMemcached
 
 
 # The servers

@@ -4,6 +4,7 @@
 
 import functools
 import inspect
+import warnings
 
 # Once it is imported, events are handed to their handlers.
 import zope.component.event
@@ -13,6 +14,7 @@ from zope.component.zcml import handler
 from zope.component.zcml import utility
 from zope.configuration.exceptions import ConfigurationError
 from zope.configuration.fields import Bool
+from zope.configuration.fields import GlobalInterface
 from zope.configuration.fields import GlobalObject
 from zope.configuration.fields import Path
 from zope.interface import Interface
@@ -45,6 +47,9 @@ _READERS = (
     (schema.TextLine, str, 'text'),
     (schema.Choice, str, 'text'),
 )
+
+# The namespace of the directive `class`.
+_ZOPE = 'http://namespaces.zope.org/zope'
 
 
 class InvalidAttribute(schema.ValidationError):
@@ -223,3 +228,35 @@ def _definePermission(id, title, info):
     if zope.component.queryUtility(IPermission, id) is None:
         handler('registerUtility', Permission(id, title), IPermission, id,
                 info)
+
+
+class IRequireToSetDirective(Interface):
+    """Require a permission to set the attributes of a class.
+
+    It is `set_schema` of the directive `class`, where that has it.
+    """
+
+    class_ = GlobalObject(title='Class')
+    permission = schema.Id(title='Permission')
+    schema = GlobalInterface(title='Schema')
+
+
+def requireToSet(_context, class_, permission, schema):
+    """See `IRequireToSetDirective`.
+
+    Zope replaces the directive of zope.security by one of AccessControl,
+    which protects no setting of attributes and warns about that at each start.
+    """
+    info = _context.info
+    directive = _context.factory(_context, (_ZOPE, 'class'))
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'The set_schema option ')
+        item = directive(_context, {'class': _dotted(class_)}, info)
+        item.contained((_ZOPE, 'require'), {
+            'permission': permission, 'set_schema': _dotted(schema)}, info,
+        ).finish()
+        item.finish()
+
+
+def _dotted(obj):
+    return f'{obj.__module__}.{obj.__name__}'

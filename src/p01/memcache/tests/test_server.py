@@ -402,10 +402,12 @@ class TestUncommon(ServerCase):
         self.assertEqual(self.health.state, 'up')
 
     def test_twice_is_a_refusal(self):
-        self.answer(ReceiveError('closed'), {}, ReceiveError('closed'), {})
+        # The second time on a used connection, and so on a fresh one, too.
+        self.answer(ReceiveError('closed'), {}, ReceiveError('closed'),
+                    ReceiveError('closed'), {})
         with self.assertRaisesRegex(ClientError, 'closed'):
             self.request()
-        self.assertSent(b'a', self.look, b'a', self.look)
+        self.assertSent(b'a', self.look, b'a', b'a', self.look)
         self.assertEqual(self.health.state, 'up')
 
     def test_a_server_that_does_not_answer_anything(self):

@@ -5,6 +5,7 @@
 What the fakes do as clients is in `test_contract`.
 """
 
+import contextlib
 import os
 import pickle
 import signal
@@ -14,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import unittest
 from unittest import mock
 
@@ -21,6 +23,7 @@ import zope.component
 from zope.component import testing as placeless
 
 from p01.memcache.client import MemcacheClient
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import EmbeddedLayer
@@ -38,6 +41,7 @@ from p01.memcache.testing import storage
 from p01.memcache.testing import tearDownFakeMemcached
 from p01.memcache.testing import tearDownFakeUltraMemcached
 from p01.memcache.tests.certificates import Certificates
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 def ask(sock, request):
@@ -205,11 +209,88 @@ class FakeUltraTest(FakeTest):
             ('127.0.0.1:11211', {'active': 0, 'idle': 0, 'opened': 0})])
 
 
+class BackendTest(unittest.TestCase):
+    """What a server of a fake is asked for directly."""
+
+    def setUp(self):
+        self.client = FakeMemcacheClient()
+        self.backend = getFakeBackend(self.client)
+
+    def counts(self):
+        backend = self.backend
+        return backend.gets, backend.hits, backend.misses, backend.sets
+
+    def test_set_and_get(self):
+        for key in 'key', b'key':
+            for data in 'data', b'data':
+                self.assertIs(self.backend.set(key, data), True)
+                self.assertEqual(self.backend.cache, {b'key': (b'data', 0)})
+                self.assertEqual(self.backend.get('key'), b'data')
+                self.assertEqual(self.backend.get(b'key'), b'data')
+        self.assertIsNone(self.backend.get('other'))
+        self.backend.set('key', b'', flags=16)
+        self.assertEqual(self.backend.cache, {b'key': (b'', 16)})
+        self.assertEqual(self.backend.get('key'), b'')
+
+    def test_what_a_client_has_stored(self):
+        built = self.client.set('key', [1])
+        self.assertEqual(pickle.loads(self.backend.get(built)), [1])
+        self.backend.set(built, pickle.dumps([2]))
+        self.assertEqual(self.client.query('key'), [2])
+
+    def test_only_ascii(self):
+        for use in (lambda: self.backend.set('\xfckey', 'value'),
+                    lambda: self.backend.set('key', '\xfcvalue'),
+                    lambda: self.backend.get('\xfckey')):
+            with self.assertRaises(UnicodeEncodeError):
+                use()
+        for wrong in 'a key', 'a' * 251, '':
+            with self.assertRaises(ValueError):
+                self.backend.set(wrong, 'value')
+            with self.assertRaises(ValueError):
+                self.backend.get(wrong)
+        self.assertEqual(self.backend.cache, {})
+
+    def test_lifetime(self):
+        with mock.patch('p01.memcache.embedded.monotonic') as now:
+            now.return_value = 1000
+            self.backend.set('short', 'value', 1)
+            self.backend.set('ever', 'value')
+            now.return_value = 1000.9
+            self.assertEqual(self.backend.get('short'), b'value')
+            now.return_value = 1001
+            self.assertIsNone(self.backend.get('short'))
+            self.assertEqual(self.backend.get('ever'), b'value')
+
+    def test_counts(self):
+        self.assertEqual(self.counts(), (0, 0, 0, 0))
+        self.backend.set('key', 'value')
+        self.backend.get('key')
+        self.backend.get('other')
+        self.assertEqual(self.counts(), (2, 1, 1, 1))
+        # Those of the client are its own.
+        self.client.set('key', 'value')
+        self.client.query('key')
+        self.client.queryMany(['key', 'other'])
+        self.client.gets('key')
+        self.assertEqual(self.counts(), (6, 4, 2, 2))
+        self.assertEqual(
+            (self.client.gets, self.client.hits, self.client.misses,
+             self.client.sets), (4, 3, 1, 1))
+        self.backend.resetCounts()
+        self.assertEqual(self.counts(), (0, 0, 0, 0))
+
+
 class UtilityTest(unittest.TestCase):
 
     def setUp(self):
         placeless.setUp()
         self.addCleanup(placeless.tearDown)
+        for _ in range(3):
+            self.addCleanup(tearDownFakeMemcached)
+
+    def utility(self):
+        return zope.component.queryUtility(IMemcacheClient)
 
     def test_set_up_and_tear_down(self):
         for factory, setUp, tearDown in [
@@ -219,15 +300,38 @@ class UtilityTest(unittest.TestCase):
                  tearDownFakeUltraMemcached)]:
             for args in (), (self,):
                 setUp(*args)
-                first = zope.component.getUtility(IMemcacheClient)
+                first = self.utility()
                 self.assertIs(type(first), factory)
                 setUp(*args)
-                second = zope.component.getUtility(IMemcacheClient)
+                second = self.utility()
                 self.assertIsNot(first, second)
                 tearDown(*args)
-                self.assertIsNone(
-                    zope.component.queryUtility(IMemcacheClient))
+                self.assertIs(self.utility(), first)
                 tearDown(*args)
+                self.assertIsNone(self.utility())
+                tearDown(*args)
+
+    def test_the_one_before_is_restored(self):
+        before = FakeMemcacheClient()
+        zope.component.provideUtility(before, IMemcacheClient)
+        setUpFakeMemcached()
+        self.assertIsNot(self.utility(), before)
+        zope.component.provideUtility(MemcacheClient(), IMemcacheClient)
+        tearDownFakeMemcached()
+        self.assertIs(self.utility(), before)
+
+    def test_tear_down_without_set_up(self):
+        before = FakeMemcacheClient()
+        zope.component.provideUtility(before, IMemcacheClient)
+        tearDownFakeMemcached()
+        self.assertIs(self.utility(), before)
+
+    def test_a_registry_that_was_emptied(self):
+        zope.component.provideUtility(FakeMemcacheClient(), IMemcacheClient)
+        setUpFakeMemcached()
+        placeless.tearDown()
+        tearDownFakeMemcached()
+        self.assertIsNone(self.utility())
 
     def test_named_ones_stay(self):
         named = FakeMemcacheClient()
@@ -236,6 +340,272 @@ class UtilityTest(unittest.TestCase):
         tearDownFakeMemcached()
         self.assertIs(
             zope.component.getUtility(IMemcacheClient, 'named'), named)
+
+
+class Overriding(UltraMemcacheClient):
+    """One of an application, that does something around what is done."""
+
+    asked = 0
+
+    def _retrieve(self, key, deadline):
+        self.asked += 1
+        return super()._retrieve(key, deadline)
+
+
+def useAll(client):
+    """Use each method of a client."""
+    client.set('key', 'value', dependencies=['one'])
+    client.setMany({'a': 1, 'b': 2})
+    for read in client.query, client.queryAndTouch, client.gets:
+        read('key')
+    client.queryMany(['key', 'a'])
+    value, token = client.gets('a')
+    client.cas('a', 3, token)
+    client.add('c', 1)
+    client.replace('c', 2)
+    client.set('raw', b'1', raw=True)
+    client.append('raw', b'2')
+    client.prepend('raw', b'3')
+    client.touch('raw', 5)
+    client.increment('count', initial=1)
+    client.decrement('count')
+    client.getOrCreate('made', lambda: 1, grace=5, dependencies=['one'])
+    client.getOrCreate('made', lambda: 2, grace=5)
+    client.invalidate('key')
+    client.invalidateMany(['a', 'b'])
+    client.invalidateDependencies('one')
+    client.invalidateAll()
+    client.getUnreadable()
+    if client.generations:
+        client.invalidateNamespace()
+    if isinstance(client, UltraMemcacheClient):
+        client.getPools()
+    client.close()
+
+
+class FakedTest(unittest.TestCase):
+    """No client of the two classes reaches a network."""
+
+    def setUp(self):
+        placeless.setUp()
+        self.addCleanup(placeless.tearDown)
+        # They end with the test, whatever it has done.
+        for _ in range(3):
+            self.addCleanup(tearDownFakeMemcached)
+
+    setUps = setUpFakeMemcached, setUpFakeUltraMemcached
+
+    def factories(self):
+        class Classic(MemcacheClient):
+            pass
+
+        return [
+            MemcacheClient, UltraMemcacheClient, FakeMemcacheClient,
+            FakeUltraMemcacheClient, Classic, Overriding,
+            lambda **kw: UltraMemcacheClient(failover=True, **kw),
+            lambda **kw: UltraMemcacheClient(
+                distribution='roundrobin', **kw)]
+
+    def test_no_socket(self):
+        before = [factory() for factory in self.factories()]
+        calls = {'socket.socket', 'socket.create_connection',
+                 'socket.getaddrinfo'}
+        for setUp in self.setUps:
+            setUp()
+            with contextlib.ExitStack() as stack:
+                for call in calls:
+                    stack.enter_context(
+                        mock.patch(call, side_effect=AssertionError(call)))
+                after = [
+                    factory(generations=generations, servers=servers)
+                    for factory in self.factories()
+                    for generations in (False, True)
+                    for servers in (['no.such.server'], ['one', 'two:1'])]
+                with self.assertNoLogs('p01.memcache'):
+                    for client in before + after:
+                        useAll(client)
+                        client.servers = ['no.such.server:7']
+                        useAll(client)
+            tearDownFakeMemcached()
+
+    def test_nothing_reaches_a_server(self):
+        with EmbeddedServer() as server:
+            for factory in self.factories():
+                client = factory(servers=[server.address])
+                self.addCleanup(client.close)
+                client.set('key', 'real')
+                setUpFakeMemcached()
+                self.assertIsNone(client.query('key'))
+                client.set('key', 'fake')
+                client.invalidateAll()
+                self.assertIsNone(client.query('key'))
+                tearDownFakeMemcached()
+                # It is as it was.
+                self.assertEqual(client.query('key'), 'real')
+                client.invalidate('key')
+                self.assertIsNone(client.query('key'))
+
+    def test_those_of_the_same_servers_share_their_data(self):
+        for setUp in self.setUps:
+            setUp()
+            clients = [
+                zope.component.getUtility(IMemcacheClient),
+                *[factory() for factory in self.factories()],
+                MemcacheClient(['127.0.0.1']),
+                MemcacheClient(['127.0.0.1:11211/?2'])]
+            for number, client in enumerate(clients):
+                client.set('key', number)
+                client.increment('count', initial=1)
+                self.assertEqual(
+                    [each.query('key') for each in clients],
+                    [number] * len(clients))
+            self.assertEqual(
+                {each.query('count', raw=True) for each in clients},
+                {b'%d' % len(clients)})
+            self.assertEqual(len({*map(id, map(getFakeBackend, clients))}), 1)
+            backend = getFakeBackend(clients[0])
+            self.assertEqual(len(backend.cache), 2)
+            self.assertIs(storage[clients[1]], backend)
+            tearDownFakeMemcached()
+
+    def test_those_of_other_servers_do_not(self):
+        setUpFakeMemcached()
+        first = MemcacheClient(['one', 'two'])
+        first.set('key', 'value')
+        for servers in ['one'], ['two', 'one'], ['one', 'two:1'], [
+                'one', 'two', 'three'], ['unix:/one', 'two']:
+            for factory in self.factories():
+                client = factory(servers=servers)
+                self.assertIsNone(client.query('key'))
+                client.invalidateAll()
+        self.assertEqual(first.query('key'), 'value')
+        # It follows the attribute.
+        first.servers = ['one']
+        self.assertIsNone(first.query('key'))
+        first.servers = ['one', 'two']
+        self.assertEqual(first.query('key'), 'value')
+
+    def test_namespaces(self):
+        setUpFakeMemcached()
+        one, two = MemcacheClient(namespace='1'), MemcacheClient(namespace='2')
+        one.set('key', 'value')
+        self.assertIsNone(two.query('key'))
+        self.assertIs(getFakeBackend(one), getFakeBackend(two))
+
+    def test_each_begins_empty(self):
+        client = MemcacheClient()
+        for _ in range(2):
+            setUpFakeMemcached()
+            self.assertIsNone(client.query('key'))
+            client.set('key', 'value')
+            tearDownFakeMemcached()
+
+    def test_fakes_have_their_own_again(self):
+        before = FakeMemcacheClient()
+        before.set('key', 'own')
+        setUpFakeMemcached()
+        self.assertIsNone(before.query('key'))
+        made = FakeMemcacheClient()
+        made.set('key', 'shared')
+        self.assertEqual(before.query('key'), 'shared')
+        tearDownFakeMemcached()
+        self.assertEqual(before.query('key'), 'own')
+        self.assertIsNone(made.query('key'))
+
+    def test_one_in_another(self):
+        client = MemcacheClient(['no.such.server'])
+        setUpFakeMemcached()
+        client.set('key', 'outer')
+        setUpFakeUltraMemcached()
+        self.assertIsNone(client.query('key'))
+        client.set('key', 'inner')
+        tearDownFakeUltraMemcached()
+        with mock.patch('socket.getaddrinfo', side_effect=AssertionError):
+            self.assertEqual(client.query('key'), 'outer')
+
+    def test_the_classes_are_as_before(self):
+        def methods():
+            return [dict(vars(class_)) for class_ in (
+                MemcacheClient, UltraMemcacheClient)]
+
+        before = methods()
+        for setUp in self.setUps:
+            setUp()
+            setUp()
+            self.assertNotEqual(methods(), before)
+            tearDownFakeMemcached()
+            self.assertNotEqual(methods(), before)
+            tearDownFakeUltraMemcached()
+            self.assertEqual(methods(), before)
+            tearDownFakeMemcached()
+            self.assertEqual(methods(), before)
+
+    def test_a_subclass_that_overrides(self):
+        setUpFakeMemcached()
+        client = Overriding()
+        client.set('key', 'value')
+        self.assertEqual(client.query('key'), 'value')
+        self.assertEqual(client.asked, 1)
+
+    def test_gets_is_the_method(self):
+        setUpFakeMemcached()
+        for client in MemcacheClient(), UltraMemcacheClient():
+            client.set('key', 'value')
+            value, token = client.gets('key')
+            self.assertIs(client.cas('key', 'new', token), True)
+            self.assertEqual(client.getStatistics(), 'Testing Stats')
+
+    def test_there_is_no_backend_of_a_real_one(self):
+        client = MemcacheClient()
+        with self.assertRaises(KeyError):
+            getFakeBackend(client)
+        setUpFakeMemcached()
+        self.assertIsInstance(getFakeBackend(client), FakeMemcached)
+        tearDownFakeMemcached()
+        with self.assertRaises(KeyError):
+            getFakeBackend(client)
+
+    def test_a_thread_that_is_in_the_middle(self):
+        # What it has begun with the fake ends as with a server that is down.
+        client = UltraMemcacheClient(['no.such.server'])
+        setUpFakeMemcached()
+        retrieve = client._retrieve_many
+        tearDownFakeMemcached()
+        with (mock.patch.object(client, '_retrieve_many', retrieve),
+              mock.patch('socket.getaddrinfo', side_effect=AssertionError)):
+            self.assertEqual(client.queryMany(['key']), {})
+
+    def test_many_threads(self):
+        setUpFakeMemcached()
+        clients = [MemcacheClient(), UltraMemcacheClient()] * 4
+
+        def count(client):
+            for _ in range(200):
+                client.increment('count')
+
+        clients[0].set('count', b'0', raw=True)
+        threads = [threading.Thread(target=count, args=(client,))
+                   for client in clients]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        self.assertEqual(clients[0].query('count', raw=True), b'1600')
+
+    @unittest.skipUnless(hasattr(os, 'fork'), 'there is no fork')
+    def test_a_forked_child(self):
+        setUpFakeMemcached()
+        client = UltraMemcacheClient(['no.such.server'])
+        client.set('key', 'value')
+        with getFakeBackend(client)._lock:  # as another thread might have it
+            pid = os.fork()
+            if not pid:
+                try:
+                    signal.alarm(10)
+                    os._exit(client.query('key') != 'value')
+                finally:
+                    os._exit(2)
+        self.assertEqual(os.waitpid(pid, 0)[1], 0)
 
 
 class PickableTest(unittest.TestCase):
