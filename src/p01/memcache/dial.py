@@ -89,7 +89,7 @@ class Dialer:
 
     def __init__(self, address):
         self.address = address
-        self._known = _find_known(address)
+        self._known = None  # the places of what is no name
         self.place = None
         self.after_fork()
         fork.register(self)
@@ -103,6 +103,8 @@ class Dialer:
         An OSError or ValueError of `greet` is one of the place.
         """
         kept, trouble = self.place, None
+        if self._known is None:
+            self._known = _find_known(self.address)
         places = self._known or self._find(deadline)
         if kept in places:
             places = [kept, *(place for place in places if place != kept)]
@@ -163,7 +165,7 @@ class Dialer:
 
 
 def _find_known(address):
-    """Return the places of what is no name, else None."""
+    """Return the places of what is no name, and none of a name."""
     if address.is_unix:
         return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.host)]
     try:
@@ -171,7 +173,7 @@ def _find_known(address):
             address.host, address.port, type=socket.SOCK_STREAM,
             flags=socket.AI_NUMERICHOST))
     except (OSError, UnicodeError):
-        return None
+        return []
 
 
 def _places(found):

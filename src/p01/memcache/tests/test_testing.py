@@ -597,7 +597,7 @@ class FakedTest(unittest.TestCase):
         setUpFakeMemcached()
         client = UltraMemcacheClient(['no.such.server'])
         client.set('key', 'value')
-        with getFakeBackend(client)._lock:  # as another thread might have it
+        with getFakeBackend(client)._turn.by(0):  # as another thread might have it
             pid = os.fork()
             if not pid:
                 try:
