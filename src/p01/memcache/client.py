@@ -140,6 +140,8 @@ class _Host(memcache._Host):
         try:
             self._stream, self._place = self._dialer.dial(
                 self._deadline, lambda sock, deadline: Stream(sock))
+        except MemoryError:
+            raise LocalError('no memory') from None
         except MemcacheError as error:
             error.server = self.name
             if isinstance(error, ConnectError):
