@@ -254,10 +254,10 @@ class MemcacheClient(BaseClient):
     """See `IMemcacheClient`.
 
     Every thread that uses it has a connection to every server, until the
-    thread ends. An operation takes 3 seconds at most, plus the time to find
-    the address of a host's name, or to try several. Several servers are asked
-    one after the other. What a server did not accept or answer in time is
-    left alone by that thread for 3 seconds.
+    thread ends. An operation takes 3 seconds at most. Several servers are
+    asked one after the other. What a server did not accept or answer in time,
+    on a connection that was just made, is left alone by that thread for 3
+    seconds.
     """
 
     _timeout = 3

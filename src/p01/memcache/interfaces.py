@@ -284,8 +284,9 @@ class IMemcacheReader(Interface):
 
         The token is a str for `cas`, and good as long as the server runs. One
         that was started anew counts from the beginning, so that an old token
-        may fit another value: do not keep one in a session. Otherwise this is
-        `query`.
+        may fit another value: do not keep one in a session. Of a server that
+        cannot compare and swap (memcached -C), it begins with ``0@``, and `cas`
+        stores nothing. Otherwise this is `query`.
         """
 
 
@@ -389,7 +390,8 @@ class IMemcacheWriter(Interface):
 
         Returns True if it is stored; False if the value was changed by
         another; None if there is no value any more, or the key is on another
-        server now, or nobody knows. Then begin anew with `gets`. Anything
+        server now, or nobody knows. Then begin anew with `gets`. None, and a
+        line in the log, where the server cannot compare and swap. Anything
         that is not a token is a ``ValueError``. A token that is older than
         the server's last start may fit another value, see `gets`. The other
         arguments are those of `set`.
@@ -495,11 +497,17 @@ class IMemcacheWriter(Interface):
         a ``SerializationError``. One that is larger than `maxValueSize` is
         returned and not stored, so each caller computes it.
 
-        The right to compute is lent by memcached 1.6, with its meta commands;
-        to older servers, and proxies, a claim is added in the key's place.
-        Which of the two it is, is found out once for each server. A right
-        that is not given back ends by itself: to compute what is missing,
-        after ten minutes; to renew a value, after a minute.
+        The right to compute is a claim that is added in the key's place; the
+        right to renew is lent by memcached 1.6, with its meta commands, and
+        is a claim, too, on older servers and proxies. Which of the two it is,
+        is found out once for each server. A right that is not given back ends
+        by itself: to compute what is missing, after ten minutes; to renew a
+        value, after a minute. It ends as well when memcached is restarted: a
+        value that was set meanwhile stays.
+
+        A server that cannot compare and swap lends nothing, and that is logged
+        once: one thread of each process computes, and what was computed is
+        stored whatever happened meanwhile.
         """
 
 
@@ -595,7 +603,8 @@ class IUltraMemcacheReader(IMemcacheReader):
         title='Delay',
         description=(
             'Seconds between a failed connect and the next try. Meanwhile '
-            'operations that would have to connect fail at once.'),
+            'operations that would have to connect fail at once. Then one at '
+            'a time tries.'),
         min=0,
         max=86400,
         constraint=math.isfinite,
@@ -604,7 +613,9 @@ class IUltraMemcacheReader(IMemcacheReader):
     retries = schema.Int(
         title='Retries',
         description=(
-            'Failures in a row after which a server is marked down.'),
+            'Failures in a row after which a server is marked down. What '
+            'many threads see at a time is one failure; that of a connection '
+            'which was used before is none.'),
         min=1,
         default=3)
 
@@ -739,7 +750,7 @@ class IUltraMemcacheClient(
 
     No operation takes longer than `timeout`, but for `getOrCreate`, which
     tells how long it takes. In a forked child it makes connections of its
-    own.
+    own, also where Python does not hear of the fork.
 
     What could not be set or invalidated is remembered, and the server is
     told to forget it before this client reads that key from it again. So
