@@ -109,16 +109,22 @@ class Connection:
         return self._stream.fileno()
 
     def is_ready(self, now):
-        """Return whether it can be used, and nothing came meanwhile.
+        """Return whether it can be used, or has to be made anew.
 
-        That may be the end of the stream, or a reply too many. One that is
-        too old, or leads to where the server was before, is not used either.
+        One that is too old, or leads to where the server was before, is not
+        used any more.
         """
         return (not self.dirty
                 and self._place is self._dialer.place
                 and now - self.since < self._max_age
-                and self._reader.is_empty()
-                and self._stream.is_quiet())
+                and self.is_quiet())
+
+    def is_quiet(self):
+        """Return whether nothing came since the last reply.
+
+        That may be the end of the stream, or a reply too many.
+        """
+        return self._reader.is_empty() and self._stream.is_quiet()
 
     def send(self, data, deadline):
         self.dirty = True

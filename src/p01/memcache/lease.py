@@ -72,7 +72,9 @@ def is_claim(client, key, data, flags, deadline, doubtful):
 
 def claim(client, key, server, deadline):
     """Return the `Lease` of a key, by commands that all servers know."""
-    while server not in client._unlending:
+    if server in client._unlending:
+        return read(client, key, deadline)
+    while True:
         since, mine = monotonic(), None
         try:
             found = client._retrieve_unique(key, deadline)
@@ -86,25 +88,24 @@ def claim(client, key, server, deadline):
             since = monotonic()
             found = client._retrieve_unique(key, deadline)
         if found is not None:
-            data, flags, token = found
-            if not tokens.compares(token):
-                if data == mine:
-                    client._remove(key, deadline)
-                return lend_nothing(
-                    client, key, server, 'its unique numbers are 0', deadline)
-            if is_claim(client, key, data, flags, deadline, True):
-                return Lease(None, token, data == mine, since=since, mark=data)
-            return Lease((data, flags), token, since=since, mark=data)
-    return read(client, key, deadline)
+            break
+    data, flags, token = found
+    if not tokens.compares(token):
+        if data == mine:
+            client._remove(key, deadline)
+        return lend_nothing(
+            client, key, server, 'its unique numbers are 0', deadline)
+    if is_claim(client, key, data, flags, deadline, True):
+        return Lease(None, token, data == mine, since=since, mark=data)
+    return Lease((data, flags), token, since=since, mark=data)
 
 
 def lend_nothing(client, key, server, reason, deadline):
     """Note that the server cannot compare and swap; return a `Lease`."""
-    if server not in client._unlending:
-        client._unlending.add(server)
-        client._degraded(
-            MemcacheError(f'no compare-and-swap: {reason}'),
-            'server %s: lends no right to compute', server)
+    client._unlending.add(server)
+    client._degraded(
+        MemcacheError(f'no compare-and-swap: {reason}'),
+        'server %s: lends no right to compute', server)
     return read(client, key, deadline)
 
 

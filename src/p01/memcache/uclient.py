@@ -222,9 +222,9 @@ class UltraMemcacheClient(BaseClient):
     def _lend(self, key, grace, deadline):
         server = self._cluster.server(key, deadline)
         name, mine = server.backlog.name, None
-        while server.knows_meta(deadline):
-            if name in self._unlending:
-                return lease.read(self, key, deadline)
+        if not server.knows_meta(deadline) or name in self._unlending:
+            return lease.claim(self, key, name, deadline)
+        while True:
             since = monotonic()
             try:
                 found = server.request(
@@ -243,8 +243,6 @@ class UltraMemcacheClient(BaseClient):
                 return lease.Lease(
                     None, token.make(unique, name), True, since=since,
                     mark=mine)
-        else:
-            return lease.claim(self, key, name, deadline)
         data, flags, unique, win = found
         if not unique:
             if data == mine:

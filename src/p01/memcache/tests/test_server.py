@@ -52,6 +52,9 @@ class Connection:
     def is_ready(self, now):
         return not self.dirty
 
+    def is_quiet(self):
+        return True
+
     def connect(self, deadline):
         self.dirty = False
 
