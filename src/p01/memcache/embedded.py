@@ -281,6 +281,9 @@ class Connection(asyncio.Protocol):
     to read what it asked for.
     """
 
+    #: What `ms` has put aside; if its value is bad, for the next one.
+    unique = None
+
     def __init__(self, storage):
         self.storage = storage
         self.buffer = bytearray()
@@ -357,7 +360,7 @@ class Connection(asyncio.Protocol):
             silent = (command not in ALWAYS_ANSWERED
                       and words[:MOST_WORDS][-1] == b'noreply')
             try:
-                for piece in handler(self, command.decode(), *args):
+                for piece in handler(self, command.decode('latin-1'), *args):
                     if piece is None or not silent:
                         yield piece
             except Malformed:
@@ -439,8 +442,14 @@ class Connection(asyncio.Protocol):
             raise
         value = yield from self.read_value(length)
         code = self.storage.store(command, key, value, flags, expires,
-                                  self.storage.next_unique(), cas)
+                                  self.take_unique(), cas)
         yield STORED[code]
+
+    def take_unique(self):
+        """The number for a value that has come."""
+        unique = self.unique or self.storage.next_unique()
+        self.unique = None
+        return unique
 
     def admit(self, key, flags, length, replaces):
         """Refuse a value that is too large."""
@@ -506,15 +515,14 @@ class Connection(asyncio.Protocol):
         try:
             key, flags = read_meta(command, key, words, 3 + len(words))
             self.admit(key, flags.get('F', 0), length, True)
-            # It takes a number, whether the value comes or not.
-            unique = flags.get('E') or self.storage.next_unique()
+            self.unique = flags.get('E') or self.storage.next_unique()
             check_opaque(flags)
         except Refused:
             yield from self.skip_block(length + len('\r\n'))
             raise
         value = yield from self.read_value(length)
         yield embedded_meta.store(
-            self.storage, key, read_times(flags), value, unique)
+            self.storage, key, read_times(flags), value, self.take_unique())
 
     def flush_all(self, command, *args):
         storage = self.storage
