@@ -17,6 +17,7 @@ across it.
 
 import asyncio
 import collections
+import itertools
 import math
 import os
 import re
@@ -411,12 +412,12 @@ class Connection(asyncio.Protocol):
         if touch:
             expires = deadline(integer(keys[0], BAD_EXPTIME))
             keys = keys[1:]
-        # No value may be on its way when a key turns out to be too long.
-        for key in keys:
-            if len(key) > KEY_LENGTH:
-                # It comes with two line ends.
-                raise Refused(BAD_FORMAT + b'\r\n')
-        for key in keys:
+        # No value may be on its way when a key turns out to be too long, but
+        # the items before it are used, and touched.
+        good = list(itertools.takewhile(
+            lambda key: len(key) <= KEY_LENGTH, keys))
+        refused = len(good) < len(keys)
+        for key in good:
             item = storage.find(key)
             storage.count_fetch('touch' if touch else 'get', item)
             if item is None:
@@ -424,9 +425,14 @@ class Connection(asyncio.Protocol):
             item.use()
             if touch:
                 item.expires = expires
+            if refused:
+                continue
             yield b'VALUE %b %d %d%b\r\n%b\r\n' % (
                 key, item.flags, len(item.value),
                 b' %d' % item.cas if unique else b'', item.value)
+        if refused:
+            # It comes with two line ends.
+            raise Refused(BAD_FORMAT + b'\r\n')
         yield END
 
     def store(self, command, key, flags, exptime, length, *more):

@@ -296,6 +296,10 @@ class Scenario(ServerCase):
             (b'get a %b\r\n' % K251, of_get),
             (b'get %b%b\r\n' % (b'a ' * 40, K251), of_get),
             (b'gat 0 a %b\r\n' % K251, of_get),
+            (b'get a\r\n', valueReply(b'a', b'x') + b'END\r\n'),
+            # What comes before it is touched nevertheless.
+            (b'gat -1 a %b\r\n' % K251, of_get),
+            (b'get a\r\n', b'END\r\n'),
             (b'delete %b\r\n' % K251, BAD_FORMAT),
             (b'delete %b noreply\r\n' % K251, b''),
             (b'touch %b 0\r\n' % K251, BAD_FORMAT),
