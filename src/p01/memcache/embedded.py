@@ -108,12 +108,11 @@ def seconds_left(expires):
 
 def read_times(flags):
     """The flags of a meta command, with times that are the storage's."""
-    return flags | {
-        letter: deadline(flags[letter]) for letter in 'NT' if letter in flags
-    } | {
-        letter: seconds_left(deadline(flags[letter]))
-        for letter in 'R' if letter in flags
-    }
+    times = {letter: deadline(flags[letter])
+             for letter in 'NTR' if letter in flags}
+    if 'R' in times:
+        times['R'] = seconds_left(times['R'])
+    return flags | times
 
 
 def item_size(key, flags, length):
@@ -402,8 +401,7 @@ class Connection(asyncio.Protocol):
     # The commands: generators of replies, called with the words of a line.
 
     def unknown(self, command, *args):
-        raise Refused(ERROR)
-        yield
+        yield ERROR
 
     def retrieve(self, command, *keys):
         storage = self.storage

@@ -45,7 +45,7 @@ class Refused(Exception):
 
 
 class Malformed(Refused):
-    """A request that memcached's parser does not take: all are told so."""
+    """A request that the parser does not take; `noreply` is not read then."""
 
 
 def read_number(text, low, high, refusal):

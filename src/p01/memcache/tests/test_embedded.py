@@ -931,7 +931,7 @@ class Scenario(ServerCase):
 
     def test_meta_delete_of_the_value_alone(self):
         if not self.release['flags E and x']:
-            return  # see above
+            self.skipTest(f'memcached {self.release.name} does not know x')
         self.check(
             (b'md a x\r\n', b'NF\r\n'),
             (metaSet(b'a', b'abc', b'F7 T60 E5'), b'HD\r\n'),
