@@ -163,8 +163,7 @@ def check_flags(words):
 
 
 def read_meta(command, key, words, count):
-    """The key and the flags of a meta command, whose line has ``count`` words.
-    """
+    """The key and the flags of a meta command of so many words."""
     try:
         check_key(key)
         if count > META_WORDS:
