@@ -3,7 +3,7 @@
 """A memcached server inside the process, for demo, development and tests.
 
 It speaks memcached's text protocol over a real socket and answers as
-memcached 1.6.18 does, to the byte, also where that is odd: one scenario in
+memcached 1.6.45 does, to the byte, also where that is odd: one scenario in
 `tests/test_embedded.py` runs on both. It shares no code with the client side,
 so neither can hide a mistake of the other.
 
@@ -16,9 +16,8 @@ across it.
 """
 
 import asyncio
-import base64
-import binascii
 import collections
+import itertools
 import math
 import os
 import re
@@ -29,19 +28,28 @@ import time
 from time import monotonic
 
 from p01.memcache import embedded_meta
+from p01.memcache import embedded_request
 from p01.memcache.embedded_meta import EX
 from p01.memcache.embedded_meta import HD
 from p01.memcache.embedded_meta import NF
 from p01.memcache.embedded_meta import NS
+from p01.memcache.embedded_request import BAD_FORMAT
+from p01.memcache.embedded_request import KEY_LENGTH
+from p01.memcache.embedded_request import MOST_WORDS
+from p01.memcache.embedded_request import Malformed
+from p01.memcache.embedded_request import Refused
+from p01.memcache.embedded_request import check_flags
+from p01.memcache.embedded_request import check_key
+from p01.memcache.embedded_request import check_opaque
+from p01.memcache.embedded_request import data_length
+from p01.memcache.embedded_request import integer
+from p01.memcache.embedded_request import read_meta
+from p01.memcache.embedded_request import unsigned
 
 
 #: The release whose behaviour this is.
-VERSION = '1.6.18'
+VERSION = '1.6.45'
 
-KEY_LENGTH = 250
-#: What the line of a meta command may have behind the key.
-META_WORDS = 17
-OPAQUE_LENGTH = 31
 THIRTY_DAYS = 60 * 60 * 24 * 30
 #: What `stats` tells; clients compute with it, but nothing is evicted here.
 LIMIT_MAXBYTES = 64 * 1024 * 1024
@@ -59,9 +67,8 @@ READ_BUFFER = 16 * 1024
 PARTIAL_LINE = 2048
 LONG_GET = re.compile(rb' {0,100}gets? ')
 
-#: What strtol() and strtoull() of C read, without more digits than 64 bits
-#: could hold: white space ends a number, and so does a NUL.
-NUMBER = re.compile(rb'\s*([+-]?)0*([0-9]{1,20})(?![^\s\0])')
+#: The least that a line has, its end included.
+SHORTEST_LINE = 4
 
 #: The counters of `stats`, in memcached's order.
 COUNTERS = (
@@ -76,42 +83,7 @@ NOT_FOUND = b'NOT_FOUND\r\n'
 STORED = {HD: b'STORED\r\n', NS: b'NOT_STORED\r\n', EX: b'EXISTS\r\n',
           NF: NOT_FOUND}
 OK = b'OK\r\n'
-BAD_FORMAT = b'CLIENT_ERROR bad command line format\r\n'
 BAD_EXPTIME = b'CLIENT_ERROR invalid exptime argument\r\n'
-BAD_TOKEN = b'CLIENT_ERROR bad token in command line format\r\n'
-
-
-class Refused(Exception):
-    """A request that cannot be followed; the argument is the reply."""
-
-
-def number(text, low, high, refusal):
-    match = NUMBER.match(text)
-    value = int(match[1] + match[2]) if match else high
-    if not low <= value < high:
-        raise Refused(refusal)
-    return value
-
-
-def signed(text, refusal=BAD_FORMAT):
-    """A number as C reads it into 64 bits and then puts it into an int."""
-    return (number(text, -2**63, 2**63, refusal) + 2**31) % 2**32 - 2**31
-
-
-def unsigned(text, refusal=BAD_FORMAT):
-    return number(text, 0, 2**64, refusal)
-
-
-def data_length(text):
-    length = signed(text)
-    if not 0 <= length < 2**31 - len('\r\n'):
-        raise Refused(BAD_FORMAT)
-    return length
-
-
-def check_key(key):
-    if len(key) > KEY_LENGTH:
-        raise Refused(BAD_FORMAT)
 
 
 def deadline(exptime):
@@ -134,79 +106,13 @@ def seconds_left(expires):
     return max(math.ceil(round(expires - monotonic(), 3)), 0)
 
 
-def meta_lifetime(text):
-    return deadline(signed(text, BAD_TOKEN))
-
-
-def meta_mode(text):
-    if len(text) != 1:
-        raise Refused(b'CLIENT_ERROR incorrect length for M token\r\n')
-    return text
-
-
-#: The flags of the meta commands, and what reads their arguments. Each
-#: command takes them all, and ignores those which are not its own.
-META_FLAGS = dict.fromkeys('bcfhIklLOPqstuv', bytes) | {
-    'C': lambda text: unsigned(text, BAD_TOKEN),
-    'D': lambda text: unsigned(
-        text, b'CLIENT_ERROR invalid numeric delta value\r\n'),
-    'F': lambda text: unsigned(text) % 2**32,
-    'J': lambda text: unsigned(
-        text, b'CLIENT_ERROR invalid numeric initial value\r\n'),
-    'M': meta_mode,
-    'N': meta_lifetime,
-    'R': lambda text: seconds_left(meta_lifetime(text)),
-    'T': meta_lifetime,
-}
-
-
-def read_flags(words):
-    """The flags of a meta command by their letters."""
-    flags = {}
-    for word in words:
-        letter = chr(word[0])
-        if letter in flags or letter >= '\x7f':
-            raise Refused(b'CLIENT_ERROR duplicate flag\r\n')
-        if letter not in META_FLAGS:
-            raise Refused(b'CLIENT_ERROR invalid flag\r\n')
-        flags[letter] = word[1:]
-    return {letter: META_FLAGS[letter](text)
-            for letter, text in flags.items()}
-
-
-def decode_key(key):
-    try:
-        return base64.b64decode(key, validate=True)
-    except binascii.Error:
-        raise Refused(b'CLIENT_ERROR error decoding key\r\n') from None
-
-
-def check_words(command, key, words):
-    check_key(key)
-    if len(words) > META_WORDS:
-        raise Refused(b'CLIENT_ERROR options flags %btoo long\r\n' % (
-            b'are ' if command == 'mg' else b''))
-
-
-def read_request(command, key, words):
-    """The key and the flags of a meta command."""
-    try:
-        flags = read_flags(words)
-        if 'b' in flags:
-            key = decode_key(key)
-    except Refused:
-        if command in ('md', 'ma'):
-            raise Refused(
-                b'CLIENT_ERROR invalid or duplicate flag\r\n') from None
-        raise
-    modes = embedded_meta.MODES.get(command)
-    if modes and 'M' in flags and flags['M'] not in modes:
-        raise Refused(
-            b'CLIENT_ERROR invalid mode for %b M token\r\n' % (
-                command.encode()))
-    if len(flags.get('O', b'')) > OPAQUE_LENGTH:
-        raise Refused(b'CLIENT_ERROR opaque token too long\r\n')
-    return key, flags
+def read_times(flags):
+    """The flags of a meta command, with times that are the storage's."""
+    times = {letter: deadline(flags[letter])
+             for letter in 'NTR' if letter in flags}
+    if 'R' in times:
+        times['R'] = seconds_left(times['R'])
+    return flags | times
 
 
 def item_size(key, flags, length):
@@ -251,7 +157,7 @@ class Storage:
         self.counters = collections.Counter()
         self.started = monotonic()
         self.flush_at = math.inf
-        self.last_cas = 0
+        self.last_unique = 1
 
     def find(self, key):
         """The living item of a key, or None: every access begins here."""
@@ -264,22 +170,26 @@ class Storage:
             item = None
         return item
 
-    def put(self, key, value, flags, expires):
+    def put(self, key, value, flags, expires, unique=None):
         item = self.items[key] = Item(value, flags, expires)
         self.counters['total_items'] += 1
-        self.renew(item)
+        self.renew(item, unique)
         return item
 
-    def renew(self, item):
+    def renew(self, item, unique=None):
         """Let no `cas` take an item for what it was before."""
-        self.last_cas += 1
-        item.cas = self.last_cas
+        item.cas = self.next_unique() if unique is None else unique
 
-    def store(self, mode, key, value, flags, expires, cas=0,
-              invalidate=False):
+    def next_unique(self):
+        self.last_unique += 1
+        return self.last_unique
+
+    def store(self, mode, key, value, flags, expires, unique, cas=0,
+              invalidate=False, vivify=None):
         """Store a value if the mode lets it; the code tells what happened.
 
         To invalidate means to accept a value that comes late, but as stale.
+        With a lifetime to vivify there need not be a value to append to.
         """
         old = self.find(key)
         late = False
@@ -291,9 +201,11 @@ class Storage:
             self.count('cas', old)
             if old is None:
                 return NF
+        elif mode in ('append', 'prepend') and vivify is not None:
+            expires = vivify
         elif mode != 'set' and (mode == 'add') != (old is None):
             return NS
-        if mode in ('append', 'prepend'):
+        if mode in ('append', 'prepend') and old is not None:
             if cas and old.cas != cas:
                 return EX
             flags, expires = old.flags, old.expires
@@ -301,7 +213,7 @@ class Storage:
                      else value + old.value)
             if not self.fits(key, flags, len(value)):
                 return NS
-        item = self.put(key, value, flags, expires)
+        item = self.put(key, value, flags, expires, unique)
         if late:
             item.expires, item.token = old.expires, old.token
             item.stale = True
@@ -309,9 +221,7 @@ class Storage:
 
     def calculate(self, command, key, item, delta):
         """The item that has the sum or the difference."""
-        value = unsigned(
-            item.value, b'CLIENT_ERROR cannot increment or decrement '
-                        b'non-numeric value\r\n')
+        value = embedded_request.stored_number(item.value)
         self.count(command, item)
         value = ((value + delta) % 2**64 if command == 'incr'
                  else max(value - delta, 0))
@@ -371,6 +281,9 @@ class Connection(asyncio.Protocol):
     to read what it asked for.
     """
 
+    #: What `ms` has put aside; if its value is bad, for the next one.
+    unique = None
+
     def __init__(self, storage):
         self.storage = storage
         self.buffer = bytearray()
@@ -425,24 +338,39 @@ class Connection(asyncio.Protocol):
 
     def converse(self):
         while (line := (yield from self.read_line())) is not None:
-            command, *args = list(filter(None, line.split(b' '))) or [b'']
+            if len(line) < SHORTEST_LINE:
+                yield BAD_FORMAT
+                continue
+            text = line.removesuffix(b'\n').removesuffix(b'\r')
+            words = list(filter(None, text.split(b' '))) or [b'']
+            command, *args = words
+            # Only some commands may have spaces before them.
+            if text.startswith(b' ') and command not in LATE_COMMANDS:
+                command = b''
             if command == b'quit':
                 return
-            handler, fewest, most = COMMANDS.get(command, UNKNOWN)
-            if not fewest <= len(args) <= most:
-                yield ERROR
+            if command not in COMMANDS and args and args[-1].startswith(
+                    b'HTTP/'):
+                # A browser that went astray.
+                return
+            handler, fewest = COMMANDS.get(command, UNKNOWN)
+            if len(args) < fewest:
+                yield BAD_FORMAT
                 continue
-            silent = most != ANY and args[-1:] == [b'noreply']
+            silent = (command not in ALWAYS_ANSWERED
+                      and words[:MOST_WORDS][-1] == b'noreply')
             try:
-                for piece in handler(self, command.decode(), *args):
+                for piece in handler(self, command.decode('latin-1'), *args):
                     if piece is None or not silent:
                         yield piece
+            except Malformed:
+                yield BAD_FORMAT
             except Refused as refusal:
                 if not silent:
                     yield refusal.args[0]
 
     def read_line(self):
-        """A line without its end, or None where it is too long."""
+        """A line with its end, or None where it is too long."""
         searched = 0
         while True:
             end = self.buffer.find(b'\n', searched)
@@ -454,9 +382,7 @@ class Connection(asyncio.Protocol):
             if end >= 0:
                 break
             yield None
-        line = self.take(end + 1)[:-1].removesuffix(b'\r')
-        # Text ends at a NUL, as it does in C.
-        return line.partition(b'\0')[0]
+        return self.take(end + 1)
 
     def read_block(self, length):
         while len(self.buffer) < length:
@@ -474,17 +400,22 @@ class Connection(asyncio.Protocol):
 
     # The commands: generators of replies, called with the words of a line.
 
+    def unknown(self, command, *args):
+        yield ERROR
+
     def retrieve(self, command, *keys):
         storage = self.storage
         touch = command.startswith('gat')
         unique = command.endswith('s')
         if touch:
-            expires = deadline(signed(keys[0], BAD_EXPTIME))
+            expires = deadline(integer(keys[0], BAD_EXPTIME))
             keys = keys[1:]
-        # No value may be on its way when a key turns out to be too long.
-        for key in keys:
-            check_key(key)
-        for key in keys:
+        # No value may be on its way when a key turns out to be too long, but
+        # the items before it are used, and touched.
+        good = list(itertools.takewhile(
+            lambda key: len(key) <= KEY_LENGTH, keys))
+        refused = len(good) < len(keys)
+        for key in good:
             item = storage.find(key)
             storage.count_fetch('touch' if touch else 'get', item)
             if item is None:
@@ -492,40 +423,56 @@ class Connection(asyncio.Protocol):
             item.use()
             if touch:
                 item.expires = expires
+            if refused:
+                continue
             yield b'VALUE %b %d %d%b\r\n%b\r\n' % (
                 key, item.flags, len(item.value),
                 b' %d' % item.cas if unique else b'', item.value)
+        if refused:
+            # It comes with two line ends.
+            raise Refused(BAD_FORMAT + b'\r\n')
         yield END
 
     def store(self, command, key, flags, exptime, length, *more):
-        check_key(key)
-        flags = unsigned(flags) % 2**32
-        expires = deadline(signed(exptime))
-        cas = unsigned(more[0]) if command == 'cas' else 0
-        value = yield from self.read_value(
-            key, flags, data_length(length), command == 'set')
-        code = self.storage.store(command, key, value, flags, expires, cas)
+        length = data_length(length)
+        try:
+            check_key(key)
+            flags = embedded_request.stored_flags(flags)
+            expires = deadline(embedded_request.stored_lifetime(exptime))
+            cas = unsigned(more[0] if more else b'') if command == 'cas' else 0
+            self.admit(key, flags, length, command == 'set')
+        except Refused:
+            yield from self.skip_block(length + len('\r\n'))
+            raise
+        value = yield from self.read_value(length)
+        code = self.storage.store(command, key, value, flags, expires,
+                                  self.take_unique(), cas)
         yield STORED[code]
 
-    def read_value(self, key, flags, length, replaces):
+    def take_unique(self):
+        """The number for a value that has come."""
+        unique = self.unique or self.storage.next_unique()
+        self.unique = None
+        return unique
+
+    def admit(self, key, flags, length, replaces):
+        """Refuse a value that is too large."""
         storage = self.storage
         if not storage.fits(key, flags, length):
             storage.counters['store_too_large'] += 1
             # Whoever sets a value does not want to see the old one again.
             if replaces:
                 storage.items.pop(key, None)
-            yield from self.skip_block(length + len('\r\n'))
             raise Refused(b'SERVER_ERROR object too large for cache\r\n')
-        value = yield from self.read_block(length + len('\r\n'))
         storage.counters['cmd_set'] += 1
+
+    def read_value(self, length):
+        value = yield from self.read_block(length + len('\r\n'))
         if not value.endswith(b'\r\n'):
             raise Refused(b'CLIENT_ERROR bad data chunk\r\n')
         return value[:-len('\r\n')]
 
     def delete(self, command, key, *more):
-        if more not in ((), (b'0',), (b'noreply',), (b'0', b'noreply')):
-            raise Refused(b'CLIENT_ERROR bad command line format.  '
-                          b'Usage: delete <key> [noreply]\r\n')
         check_key(key)
         item = self.storage.find(key)
         self.storage.count(command, item)
@@ -536,7 +483,7 @@ class Connection(asyncio.Protocol):
 
     def touch(self, command, key, exptime, *more):
         check_key(key)
-        expires = deadline(signed(exptime, BAD_EXPTIME))
+        expires = deadline(integer(exptime, BAD_EXPTIME))
         item = self.storage.find(key)
         self.storage.count_fetch(command, item)
         if item is None:
@@ -561,38 +508,41 @@ class Connection(asyncio.Protocol):
         yield b'MN\r\n'
 
     def meta(self, command, key, *words):
-        check_words(command, key, words)
-        key, flags = read_request(command, key, words)
-        yield embedded_meta.COMMANDS[command](self.storage, key, flags)
+        check_flags(words)
+        key, flags = read_meta(command, key, words, 2 + len(words))
+        yield embedded_meta.COMMANDS[command](
+            self.storage, key, read_times(flags))
 
-    def meta_store(self, command, key, *words):
-        check_words(command, key, words)
-        length = data_length(words[0] if words else b'')
+    def meta_store(self, command, key, length, *words):
+        check_flags(words)
+        length = data_length(length)
         try:
-            key, flags = read_request(command, key, words[1:])
+            key, flags = read_meta(command, key, words, 3 + len(words))
+            self.admit(key, flags.get('F', 0), length, True)
+            self.unique = flags.get('E') or self.storage.next_unique()
+            check_opaque(flags)
         except Refused:
             yield from self.skip_block(length + len('\r\n'))
             raise
-        value = yield from self.read_value(
-            key, flags.get('F', 0), length, True)
-        yield embedded_meta.store(self.storage, key, flags, value)
+        value = yield from self.read_value(length)
+        yield embedded_meta.store(
+            self.storage, key, read_times(flags), value, self.take_unique())
 
     def flush_all(self, command, *args):
         storage = self.storage
         storage.counters['cmd_flush'] += 1
         delay = 0
-        if args and args[0] != b'noreply':
-            delay = signed(args[0], BAD_EXPTIME)
+        if args and args != (b'noreply',):
+            delay = integer(args[0], BAD_EXPTIME)
         # memcached counts from the second before: 1 is at once as well.
         if delay > 1:
             storage.flush_at = deadline(delay) - 1
         else:
             storage.flush()
-            storage.last_cas += 1
         yield OK
 
     def verbosity(self, command, level, *more):
-        unsigned(level)
+        unsigned(level, bits=32)
         yield OK
 
     def version(self, command, *args):
@@ -619,35 +569,38 @@ class Connection(asyncio.Protocol):
         yield END
 
 
-#: The handler, and how few and how many arguments it takes. The commands that
-#: take any number of them do not know `noreply`.
-ANY = math.inf
-UNKNOWN = (None, ANY, 0)
+#: The handler, and how few arguments it takes.
+UNKNOWN = (Connection.unknown, 0)
 COMMANDS = {
-    b'get': (Connection.retrieve, 1, ANY),
-    b'gets': (Connection.retrieve, 1, ANY),
-    b'gat': (Connection.retrieve, 1, ANY),
-    b'gats': (Connection.retrieve, 1, ANY),
-    b'set': (Connection.store, 4, 5),
-    b'add': (Connection.store, 4, 5),
-    b'replace': (Connection.store, 4, 5),
-    b'append': (Connection.store, 4, 5),
-    b'prepend': (Connection.store, 4, 5),
-    b'cas': (Connection.store, 5, 6),
-    b'delete': (Connection.delete, 1, 3),
-    b'touch': (Connection.touch, 2, 3),
-    b'incr': (Connection.calculate, 2, 3),
-    b'decr': (Connection.calculate, 2, 3),
-    b'mn': (Connection.meta_noop, 0, ANY),
-    b'mg': (Connection.meta, 1, ANY),
-    b'ms': (Connection.meta_store, 1, ANY),
-    b'md': (Connection.meta, 1, ANY),
-    b'ma': (Connection.meta, 1, ANY),
-    b'flush_all': (Connection.flush_all, 0, 2),
-    b'verbosity': (Connection.verbosity, 1, 2),
-    b'version': (Connection.version, 0, ANY),
-    b'stats': (Connection.stats, 0, ANY),
+    b'get': (Connection.retrieve, 1),
+    b'gets': (Connection.retrieve, 1),
+    b'gat': (Connection.retrieve, 2),
+    b'gats': (Connection.retrieve, 2),
+    b'set': (Connection.store, 4),
+    b'add': (Connection.store, 4),
+    b'replace': (Connection.store, 4),
+    b'append': (Connection.store, 4),
+    b'prepend': (Connection.store, 4),
+    b'cas': (Connection.store, 4),
+    b'delete': (Connection.delete, 1),
+    b'touch': (Connection.touch, 2),
+    b'incr': (Connection.calculate, 2),
+    b'decr': (Connection.calculate, 2),
+    b'mn': (Connection.meta_noop, 0),
+    b'mg': (Connection.meta, 1),
+    b'ms': (Connection.meta_store, 2),
+    b'md': (Connection.meta, 1),
+    b'ma': (Connection.meta, 1),
+    b'flush_all': (Connection.flush_all, 0),
+    b'verbosity': (Connection.verbosity, 1),
+    b'version': (Connection.version, 0),
+    b'stats': (Connection.stats, 0),
 }
+#: Those that memcached looks for when the line is no request for its parser.
+LATE_COMMANDS = {b'flush_all', b'verbosity'}
+#: Those that do not know `noreply`.
+ALWAYS_ANSWERED = {b'get', b'gets', b'gat', b'gats', b'mn', b'mg', b'ms',
+                   b'md', b'ma', b'version', b'stats'}
 
 
 class EmbeddedServer:

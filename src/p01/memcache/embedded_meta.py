@@ -10,16 +10,12 @@ import base64
 import copy
 import math
 
+from p01.memcache.embedded_request import MODES
+from p01.memcache.embedded_request import check_opaque
+
 
 #: What became of a change.
 HD, NS, EX, NF = b'HD', b'NS', b'EX', b'NF'
-
-#: The arguments of M.
-MODES = {
-    'ms': {b'S': 'set', b'E': 'add', b'R': 'replace', b'A': 'append',
-           b'P': 'prepend'},
-    'ma': {b'I': 'incr', b'+': 'incr', b'D': 'decr', b'-': 'decr'},
-}
 
 #: An item has one token: whoever gets it shall renew the item, and all others
 #: are told that it has been sent.
@@ -36,7 +32,7 @@ NUMBERS = {
 }
 
 
-def status(code, letters, key, flags, item=None, binary=None):
+def status(code, letters, key, flags, item=None, binary=None, size=0):
     """A line with what is returned for those of the flags, without its end.
 
     They take effect one by one: `T60 t` returns the new lifetime, and `t T60`
@@ -47,14 +43,16 @@ def status(code, letters, key, flags, item=None, binary=None):
         if letter not in letters:
             continue
         if letter == 'O':
+            check_opaque(flags)
             line += b' O' + argument
         elif letter == 'k':
             encoded = 'b' in flags if binary is None else binary
             line += b' k' + (base64.b64encode(key) + b' b' if encoded
                              else key)
         elif letter in NUMBERS:
-            line += b' %b%d' % (letter.encode(),
-                                NUMBERS[letter](item) if item else 0)
+            number = (NUMBERS[letter](item) if item
+                      else size if letter == 's' else 0)
+            line += b' %b%d' % (letter.encode(), number)
         elif letter in 'NT':
             item.expires = argument
         elif (letter == 'R' and not item.token
@@ -67,15 +65,18 @@ def get(storage, key, flags):
     item = storage.find(key)
     letters = 'cfhklORstT'
     if item is None and 'N' in flags:
-        item = storage.put(key, b'', 0, math.inf)
+        item = storage.put(key, b'', 0, math.inf, flags.get('E'))
         item.token = WON
         letters += 'N'
-    storage.count_fetch('touch' if item and 'T' in flags else 'get', item)
     if item is None:
-        return (b'' if 'q' in flags
-                else status(b'EN', 'kO', key, flags) + b'\r\n')
-    line = status(b'VA %d' % len(item.value) if 'v' in flags else HD,
+        line = status(b'EN', 'kO', key, flags) + b'\r\n'
+        storage.count_fetch('get', None)
+        return b'' if 'q' in flags else line
+    # Who names the value's unique number has the value.
+    wanted = 'v' in flags and flags.get('C') != item.cas
+    line = status(b'VA %d' % len(item.value) if wanted else HD,
                   letters, key, flags, item, item.binary)
+    storage.count_fetch('touch' if 'T' in flags else 'get', item)
     if item.stale and not item.token:
         item.token = WON
     # The order is Z, X, W.
@@ -85,37 +86,48 @@ def get(storage, key, flags):
         item.token = SENT
     if 'u' not in flags:
         item.use()
-    return line + b'\r\n' + (item.value + b'\r\n' if 'v' in flags else b'')
+    return line + b'\r\n' + (item.value + b'\r\n' if wanted else b'')
 
 
-def store(storage, key, flags, value):
+def store(storage, key, flags, value, unique):
     mode = MODES['ms'][flags.get('M', b'S')]
     if 'C' in flags and mode in ('set', 'replace'):
         mode = 'cas'
+    # What is added to remembers, or forgets, how its key was written.
+    remembers = (mode not in ('append', 'prepend')
+                 or storage.find(key) is None)
     code = storage.store(
         mode, key, value, flags.get('F', 0), flags.get('T', math.inf),
-        flags.get('C', 0), 'I' in flags)
+        unique, flags.get('C', 0), 'I' in flags, flags.get('N'))
     item = storage.items[key] if code == HD else None
-    if item and mode not in ('append', 'prepend'):
+    if item and remembers:
         item.binary = 'b' in flags
     return (b'' if code == HD and 'q' in flags
-            else status(code, 'ckO', key, flags, item) + b'\r\n')
+            else status(code, 'ckOs', key, flags, item, size=len(value))
+            + b'\r\n')
 
 
 def delete(storage, key, flags):
+    check_opaque(flags)
     item = storage.find(key)
     code = HD
     if item is None:
         code = NF
     elif flags.get('C', item.cas) != item.cas:
         code = EX
-    elif 'I' in flags:
-        item.expires = flags.get('T', item.expires)
-        item.stale = True
-        item.token = b''
-        storage.renew(item)
     else:
-        del storage.items[key]
+        if 'x' in flags:
+            # The value alone goes.
+            item = storage.put(
+                key, b'', flags.get('F', 0), flags.get('T', math.inf),
+                flags.get('E', item.cas))
+        if 'I' in flags:
+            item.expires = flags.get('T', item.expires)
+            item.stale = True
+            item.token = b''
+            storage.renew(item, flags.get('E'))
+        elif 'x' not in flags:
+            del storage.items[key]
     if code != HD or 'I' not in flags:
         storage.count('delete', code == HD)
     return (b'' if code == HD and 'q' in flags
@@ -126,28 +138,28 @@ def calculate(storage, key, flags):
     command = MODES['ma'][flags.get('M', b'I')]
     item = storage.find(key)
     letters = 'ckOtT'
-    quiet = 'q' in flags
     if item is None and 'N' not in flags:
         storage.count(command, None)
         return status(NF, 'kO', key, flags) + b'\r\n'
     if item is None:
-        item = storage.put(key, b'%d' % flags.get('J', 0), 0, math.inf)
+        item = storage.put(key, b'%d' % flags.get('J', 0), 0, math.inf,
+                           flags.get('E'))
         letters += 'N'
-        quiet = False
     elif item.value and flags.get('C', 0) not in (0, item.cas):
         return status(EX, 'kO', key, flags) + b'\r\n'
     else:
         old, item = item, storage.calculate(
             command, key, item, flags.get('D', 1))
         if item is not old:
-            # memcached lets T change what the longer number has replaced.
+            # memcached lets T and E change what the longer number replaced.
             item = copy.copy(item)
+        item.cas = flags.get('E', item.cas)
     number = item.value.rstrip()
     line = status(b'VA %d' % len(number) if 'v' in flags else HD,
                   letters, key, flags, item) + b'\r\n'
     if 'v' in flags:
         line += number + b'\r\n'
-    return b'' if quiet else line
+    return b'' if 'q' in flags else line
 
 
 #: The commands which are all in their line.

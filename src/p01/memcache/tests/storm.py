@@ -10,6 +10,10 @@ import warnings
 from time import monotonic
 
 
+# Seconds in which a thread that is not stuck goes on, on a busy machine, too.
+PATIENCE = 60
+
+
 class Struck(BaseException):
     """What strikes; as KeyboardInterrupt it is no ``Exception``."""
 
@@ -44,14 +48,17 @@ class Storm:
     def __exit__(self, *exc_info):
         self.stopping = True
         for thread in self._threads:
-            thread.join(10)
+            thread.join(PATIENCE)
             if thread.is_alive():
                 self.errors.append('a thread does not end')
         self._warnings.__exit__(*exc_info)
 
     def strike(self, times):
-        """Let so many exceptions strike."""
-        end = monotonic() + 60
+        """Let so many exceptions strike.
+
+        However long they take in all: it is the next one that must come.
+        """
+        end = monotonic() + PATIENCE
         pause = threading.Event()
         chance = random.Random(0)
         while times:
@@ -62,6 +69,7 @@ class Storm:
                     ctypes.c_ulong(thread.ident),
                     ctypes.py_object(self._kind))
                 times -= 1
+                end = monotonic() + PATIENCE
             elif monotonic() > end or not thread.is_alive():
                 self.errors.append('a thread does not go on')
                 return

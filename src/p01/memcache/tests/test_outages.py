@@ -104,6 +104,7 @@ class Load:
     """
 
     _odds = (3, 1, 6)
+    _loads = itertools.count()
 
     def __init__(self, client, threads=THREADS, keys=30, late=False):
         self.errors = []
@@ -112,8 +113,10 @@ class Load:
         self._done = [0] * threads
         self._stopping = False
         self._threads = []
+        # What another one has left on the servers is nothing to it.
+        load = next(self._loads)
         for number in range(threads):
-            names = [f'{number} {key}' for key in range(keys)]
+            names = [f'{load} {number} {key}' for key in range(keys)]
             ledger = self.ledgers[number] = Ledger(client, names, late)
             self._threads.append(threading.Thread(
                 target=self._run, args=(number, ledger, names)))
@@ -445,7 +448,7 @@ class Case11RealTest(FrozenMixin, Case11Test):
             with Load(client) as load:
                 self.let_work(load, 200)
                 self.lose()
-                self.wait(lambda: self.state(client) == 'down')
+                self.wait(lambda: load.errors or self.state(client) == 'down')
                 self.let_work(load, 1000)
             self.assertEqual(load.errors, [])
             self.spent.append(load.slowest)

@@ -42,6 +42,7 @@ from zope.security.interfaces import Unauthorized
 
 from p01.memcache import connection
 from p01.memcache import dial
+from p01.memcache import embedded
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
@@ -444,7 +445,8 @@ class TLSStreamTest(TLSCase):
         self.assertReadable()
         self.assertTrue(self.stream.is_quiet())
         self.stream.send(b'version\r\n')
-        self.assertEqual(self.stream.receive(100), b'VERSION 1.6.18\r\n')
+        self.assertEqual(self.stream.receive(100),
+                         f'VERSION {embedded.VERSION}\r\n'.encode())
         self.assertTrue(self.stream.is_quiet())
 
     def test_a_reply_is(self):
@@ -672,10 +674,14 @@ class SlowTest(TimeoutCase):
         proxy = self.enterContext(FaultProxy(self.memcached.address))
         _, client = self.ready(upstream=proxy.address)
         client.set('other', 'other')
-        client.timeout = self.timeout
-        proxy.once(Fault(then='stall'))
+        # The reply must come to the proxy before the client gives up, on a
+        # busy machine, too. Then the client hangs up, and nothing is held.
+        client.timeout = SLACK
+        held = []
+        proxy.once(Fault(
+            then='stall', swap=lambda reply: held.append(reply) or reply))
         self.assertIsNone(client.query('key'))
-        self.assertEqual(proxy.stalled, 1)
+        self.assertEqual(len(held), 1)
         client.timeout = PATIENCE
         proxy.release()
         self.assertEqual(client.query('other'), 'other')
@@ -1235,6 +1241,12 @@ class MemcachedCase(SecurityCase):
     def memcached(self, *options, **where):
         return self.enterContext(Memcached(*options, **where))
 
+    def version(self):
+        """Of the memcached that is installed."""
+        printed = subprocess.check_output(
+            (Memcached().find(), '-V'), text=True)
+        return printed.removeprefix('memcached ').strip()
+
     def tls_options(self, *more, certificate=None):
         chain, key = certificate or (
             self.files.server_chain, self.files.server_key)
@@ -1274,7 +1286,7 @@ class MemcachedTLSTest(MemcachedCase):
             client = self.client(server)
             self.assertWorks(client)
             [(_, statistics)] = client.getStatistics()
-            self.assertEqual(statistics['version'], '1.6.18')
+            self.assertEqual(statistics['version'], self.version())
             self.assertLessEqual(self.opened(client), THREADS)
 
     def test_tls_1_2(self):
@@ -1379,7 +1391,7 @@ class MemcachedPasswordTest(MemcachedCase):
             self.assertWorks(client)
             client.invalidateAll()
             [(_, statistics)] = client.getStatistics()
-            self.assertEqual(statistics['version'], '1.6.18')
+            self.assertEqual(statistics['version'], self.version())
 
     def test_longest(self):
         login = {'username': 'u' * 127, 'password': 'p' * 127}
