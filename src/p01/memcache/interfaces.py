@@ -285,8 +285,8 @@ class IMemcacheReader(Interface):
         The token is a str for `cas`, and good as long as the server runs. One
         that was started anew counts from the beginning, so that an old token
         may fit another value: do not keep one in a session. Of a server that
-        cannot compare and swap (memcached -C), it begins with ``0@``, and `cas`
-        stores nothing. Otherwise this is `query`.
+        cannot compare and swap (memcached -C), it begins with ``0@``, and
+        `cas` stores nothing. Otherwise this is `query`.
         """
 
 

@@ -601,7 +601,7 @@ class NoComparisonTest(Case):
         # As memcached -C: all its numbers are 0.
         self.enterContext(mock.patch.object(
             embedded.Storage, 'renew',
-            lambda storage, item: setattr(item, 'cas', 0)))
+            lambda storage, item, unique=None: setattr(item, 'cas', 0)))
 
     def start(self):
         return self.enterContext(EmbeddedServer())

@@ -597,7 +597,8 @@ class FakedTest(unittest.TestCase):
         setUpFakeMemcached()
         client = UltraMemcacheClient(['no.such.server'])
         client.set('key', 'value')
-        with getFakeBackend(client)._turn.by(0):  # as another thread might have it
+        # As another thread might have it.
+        with getFakeBackend(client)._turn.by(0):
             pid = os.fork()
             if not pid:
                 try:
