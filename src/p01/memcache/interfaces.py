@@ -175,8 +175,9 @@ class IMemcacheReader(Interface):
             '("shop.model"), for the classes that are defined in them, or '
             'names ("shop.model.Item", "shop.model.load"). None, bool, int, '
             'float, complex, str, bytes, bytearray, tuple, list, dict, set, '
-            'frozenset, range and slice are always allowed. With None every '
-            'pickle is read. It is for "pickle" and "signed-pickle".'),
+            'frozenset, range and slice are always allowed, made of one '
+            'another as pickle makes them. With None every pickle is read. '
+            'It is for "pickle" and "signed-pickle".'),
         value_type=schema.DottedName(),
         required=False,
         default=None)
