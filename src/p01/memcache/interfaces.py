@@ -82,7 +82,9 @@ class IMemcacheReader(Interface):
         description=(
             'Other than 0: log every operation that went wrong, with its '
             'traceback, instead of once a minute or once per change of a '
-            "server's state."),
+            "server's state. With any value, what others have written is "
+            'escaped there, and the record has the traceback as its exc_text: '
+            'no exception, which a handler might write as it is.'),
         min=0,
         default=0)
 
