@@ -7,6 +7,7 @@ import threading
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
+from p01.memcache import fork
 from p01.memcache.attribute import check_attribute
 from p01.memcache.secret import Secret
 
@@ -35,6 +36,7 @@ class Configured:
         if field is None or not self._is_made:
             super().__setattr__(name, value)
             return
+        fork.notice()
         with self._setting:
             while True:
                 former = dict(self.__dict__)
