@@ -117,9 +117,14 @@ class WaitCase(SignalCase):
         return client
 
     def fill(self):
-        for key in 'key', 'other':
-            self.assertTrue(self.cache.set(key, 'value of ' + key))
-        self.assertTrue(self.cache.set('large', LARGE, raw=True))
+        with self.patience():
+            for key in 'key', 'other':
+                self.assertTrue(self.cache.set(key, 'value of ' + key))
+            self.assertTrue(self.cache.set('large', LARGE, raw=True))
+
+    def patience(self):
+        """Time enough for what is not being timed."""
+        return mock.patch.object(type(self.cache), '_timeout', PATIENCE)
 
     def use(self):
         self.assertRight('other')
@@ -130,8 +135,7 @@ class WaitCase(SignalCase):
         self.assertRight('key', 'other')
 
     def assertRight(self, *keys):
-        """They are, if there is time enough to ask."""
-        with mock.patch.object(type(self.cache), '_timeout', PATIENCE):
+        with self.patience():
             for key in keys * 5:
                 self.assertEqual(self.cache.query(key), 'value of ' + key)
 
@@ -307,7 +311,8 @@ class PooledTest(Replies, PooledCase):
         other = self.enterContext(FaultProxy(self.server.address))
         self.cache.servers = [self.address, other.address]
         keys = [f'key {number}' for number in range(20)]
-        self.cache.queryMany(keys)
+        with self.patience():
+            self.cache.queryMany(keys)
 
         def wait(use):
             self.proxy.once(HOLD)
