@@ -72,6 +72,7 @@ class Backlog:
         self._owner = None  # the thread that has it
 
     def add(self, key):
+        fork.notice()
         with self._lock:
             self.keys[key] = next(self._marks)
             if len(self.keys) <= MOST:
@@ -90,6 +91,7 @@ class Backlog:
 
     def add_all(self):
         if self._can_flush:
+            fork.notice()
             with self._lock:
                 self.keys = {_EVERYTHING: next(self._marks)}
 
@@ -100,6 +102,7 @@ class Backlog:
         Raises a `MemcacheError` otherwise, or where the server fails while it
         is told of others.
         """
+        fork.notice()
         urgent = self.owes(key)
         if server.health.absence:
             if urgent:

@@ -8,6 +8,7 @@ from zope.interface.interfaces import IMethod
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
+from p01.memcache import fork
 from p01.memcache.attribute import check_attribute
 from p01.memcache.secret import Secret
 
@@ -43,6 +44,7 @@ class Configured:
         if field is None or not self._is_made:
             super().__setattr__(name, value)
             return
+        fork.notice()
         with self._setting:
             while True:
                 former = dict(self.__dict__)
