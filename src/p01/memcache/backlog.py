@@ -20,7 +20,7 @@ from p01.memcache.errors import ClientError
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
-from p01.memcache.pool import Pool
+from p01.memcache.turn import Turn
 
 
 logger = logging.getLogger('p01.memcache')
@@ -38,13 +38,6 @@ _PAUSE, _LONGEST_PAUSE = 1, 64
 
 # Stands for all keys.
 _EVERYTHING = None
-
-
-class _Turn:
-    """To be had by one thread at a time."""
-
-    def close(self):
-        pass
 
 
 class Backlog:
@@ -65,15 +58,13 @@ class Backlog:
         fork.register(self)
 
     def after_fork(self):
-        self._lock = threading.RLock()  # a signal's handler may come back
-        # A pool of one is a lock that is free again whatever way its owner
-        # ends, and that can be waited for until a deadline.
-        self._turn = Pool(_Turn, 1, float('inf'))
+        self._changing = Turn()
+        self._turn = Turn()  # to deliver
         self._owner = None  # the thread that has it
 
     def add(self, key):
         fork.notice()
-        with self._lock:
+        with self._changing.soon():
             self.keys[key] = next(self._marks)
             if len(self.keys) <= MOST:
                 return
@@ -92,7 +83,7 @@ class Backlog:
     def add_all(self):
         if self._can_flush:
             fork.notice()
-            with self._lock:
+            with self._changing.soon():
                 self.keys = {_EVERYTHING: next(self._marks)}
 
     def deliver(self, server, key, deadline):
@@ -186,7 +177,7 @@ class Backlog:
         return len(marks) - len(told)
 
     def _remove(self, marks):
-        with self._lock:
+        with self._changing.soon():
             for key, mark in marks.items():
                 # Not if it was added anew in the meantime.
                 if self.keys.get(key) == mark:

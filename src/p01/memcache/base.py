@@ -34,7 +34,6 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 """
 
 import logging
-import threading
 import time
 from functools import partial
 from time import monotonic
@@ -61,6 +60,7 @@ from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.key import build
 from p01.memcache.lease import is_claim
+from p01.memcache.turn import Turn
 
 
 logger = logging.getLogger('p01.memcache')
@@ -131,7 +131,7 @@ class BaseClient(Configured):
         super().after_fork()
         # By key on the wire. Those of the parent process never end here.
         self._flights = {}
-        self._counting = threading.RLock()
+        self._counting = Turn()
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -512,7 +512,7 @@ class BaseClient(Configured):
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, 'key %s: not readable', builtKey)
         name = type(error).__name__
-        with self._counting:
+        with self._counting.soon():
             self._unread[name] = self._unread.get(name, 0) + 1
         try:
             notify(UnreadableValueEvent(self, key, error))

@@ -192,8 +192,8 @@ def within_a_lock(kind, address, operations):
         client.close()
         check_works(client)
 
-    for lock in client._counting, client._setting:
-        for work in read, change, close:
+    for work in read, change, close:
+        for lock in client._counting.by(0), client._setting:
             with another_thread(lock):
                 wait(fork(work))
     if kind == 'classic':
@@ -219,7 +219,8 @@ def within_a_lock(kind, address, operations):
 
     for context in (
             server.health._turn.by(0), server.health._connecting._turn.by(0),
-            server.health._asking._turn.by(0), server.backlog._lock):
+            server.health._asking._turn.by(0),
+            server.backlog._changing.by(0)):
         with another_thread(context):
             wait(fork(check_works, client), fork(deliver), fork(fail))
     for context in (server.health._connecting._turn.by(0), ):
@@ -248,7 +249,7 @@ def within_a_backlog(kind, address, operations):
             check(client.query(key), key)
         check_time(start)
 
-    with another_thread(lost.backlog._lock):
+    with another_thread(lost.backlog._changing.by(0)):
         wait(fork(store))
 
     def deliver():
