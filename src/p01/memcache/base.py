@@ -34,7 +34,9 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 """
 
 import logging
+import threading
 import time
+import weakref
 from functools import partial
 from time import monotonic
 
@@ -82,6 +84,10 @@ def _is_doubtful(found):
     """Return whether ``(data, flags)`` may be no value that counts."""
     data, flags = found
     return flags & (flag.STAMPED | flag.CLAIM) or not data
+
+
+class _Token:
+    """Is there as long as something is being told, whatever ends that."""
 
 
 @implementer(IMemcacheClient)
@@ -132,6 +138,7 @@ class BaseClient(Configured):
         # By key on the wire. Those of the parent process never end here.
         self._flights = {}
         self._counting = Turn()
+        self._telling = weakref.WeakValueDictionary()
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -515,7 +522,7 @@ class BaseClient(Configured):
         with self._counting.soon():
             self._unread[name] = self._unread.get(name, 0) + 1
         try:
-            notify(UnreadableValueEvent(self, key, error))
+            self._tell(notify, UnreadableValueEvent(self, key, error))
         except Exception:
             # The listener's trouble, not that of the caller of `query`.
             logger.exception(
@@ -660,5 +667,16 @@ class BaseClient(Configured):
                 return
             self._logged[kind] = now + _QUIET
         where = f' (at {error.server})' if error.server else ''
-        logger.warning('memcache ' + message + ': %s%s', *args, error,
-                       where, exc_info=error if self.debug else None)
+        self._tell(logger.warning, 'memcache ' + message + ': %s%s', *args,
+                   error, where, exc_info=error if self.debug else None)
+
+    def _tell(self, tell, *args, **kw):
+        """Call listeners, which may use this very client.
+
+        What a listener itself meets with is not told again: that might never
+        end.
+        """
+        token = _Token()
+        if self._telling.setdefault(
+                (tell, threading.get_ident()), token) is token:
+            tell(*args, **kw)

@@ -7,6 +7,7 @@ each step has its turn: a line of the package, or an instruction.
 """
 
 import contextlib
+import dis
 import os
 import sys
 
@@ -15,6 +16,18 @@ import p01.memcache.pool
 
 _FILES = (os.path.dirname(p01.memcache.pool.__file__), contextlib.__file__)
 _TESTS = os.path.join(_FILES[0], 'tests')
+
+
+# No exception comes here but a tracer's: Python would go on handling the
+# former one for ever.
+_CLEANUP = frozenset(
+    dis.opmap[name] for name in ('POP_EXCEPT', 'RERAISE', 'COPY')
+    if name in dis.opmap)
+
+
+def _is_cleanup(frame):
+    return (frame.f_lineno is None
+            or frame.f_code.co_code[frame.f_lasti] in _CLEANUP)
 
 
 class _Tracer:
@@ -34,7 +47,7 @@ class _Tracer:
         return self._step
 
     def _step(self, frame, event, arg):
-        if event in ('line', 'opcode'):
+        if event == 'line' or event == 'opcode' and not _is_cleanup(frame):
             self.left -= 1
             if not self.left:
                 # Nothing is traced in it, nor behind it.

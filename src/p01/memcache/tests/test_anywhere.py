@@ -11,6 +11,7 @@ import warnings
 from time import monotonic
 from unittest import mock
 
+from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.anywhere import act_at
 from p01.memcache.tests.proxy import FaultProxy
@@ -20,6 +21,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 TIMEOUT = 0.05  # of what is struck
+SLACK = 0.1
 PATIENCE = 2
 
 
@@ -196,3 +198,129 @@ class InstructionsTest(LinesTest):
     level = 2
     opcodes = True
     step = 23
+
+
+class NestedCase:
+    """Finalizers, weak references and signals may use the client anywhere.
+
+    That takes up to the time-out, as does the operation within which it is.
+    """
+
+    timeout = 0.1
+    step = 1
+
+    def setUp(self):
+        keep_quiet(self)
+        self.server = self.enterContext(EmbeddedServer())
+        self.proxy = self.enterContext(FaultProxy(self.server.address))
+
+    def check(self, operate, least=30, prepare=None):
+        client = self.client()
+        late, used, nested = [], 0, []
+
+        def use():
+            start = monotonic()
+            key = f'nested {len(nested)}'
+            found = client.query('key')
+            nested.append(monotonic() - start)
+            # There may be no connection to be had.
+            self.assertIn(found, ('value', None))
+            if client.set(key, key):
+                self.assertIn(client.query(key), (key, None))
+
+        for number in itertools.count(1, self.step):
+            with self.patience(client):
+                client.set('key', 'value')
+                if prepare is not None:
+                    prepare(client)
+            start = monotonic()
+            if not act_at(number, lambda: operate(client), use):
+                break
+            used += 1
+            took = monotonic() - start
+            if took > 4 * self.timeout + SLACK:
+                late.append(f'step {number}: {took:.3f} s')
+        self.assertLessEqual(len(late), used // 20, late)
+        self.assertGreater(used, least / self.step)
+        with self.patience(client):
+            for number in range(10):
+                self.assertTrue(client.set('key', number))
+                self.assertEqual(client.query('key'), number)
+        return client
+
+    def patience(self, client):
+        return mock.patch.object(type(client), '_timeout', 5)
+
+    def test_within_a_query(self):
+        self.check(lambda client: self.assertIn(
+            client.query('key'), ('value', None)))
+
+    def test_within_a_set(self):
+        self.check(lambda client: client.set('other', 'value'))
+
+    def test_within_many(self):
+        def operate(client):
+            for key, value in client.queryMany(['key', 'other']).items():
+                self.assertEqual(value, {'key': 'value'}.get(key, 'other'))
+
+        self.check(operate)
+
+    def test_within_a_computation(self):
+        numbers = itertools.count()
+
+        def operate(client):
+            number = next(numbers)
+            self.assertEqual(
+                client.getOrCreate(f'computed {number}', lambda: number),
+                number)
+
+        self.check(operate)
+
+    def test_within_a_connect(self):
+        self.check(
+            lambda client: self.assertIn(
+                client.query('key'), ('value', None)),
+            prepare=lambda client: self.proxy.cut())
+
+
+class NestedPooledTest(NestedCase, unittest.TestCase):
+
+    def client(self):
+        client = UltraMemcacheClient(
+            [self.proxy.address], timeout=self.timeout, delay=0, blacktime=0)
+        self.addCleanup(client.close)
+        return client
+
+    def check(self, *args, **kw):
+        client = super().check(*args, **kw)
+        [server] = client._cluster.servers
+        self.assertEqual(server.health.state, 'up')
+        self.assertEqual(server.pool.statistics()['active'], 0)
+
+
+class NestedAloneTest(NestedPooledTest):
+    """There is but one connection, which the operation may have."""
+
+    level = 2
+    timeout = 0.02
+    step = 3
+
+    def client(self):
+        client = super().client()
+        client.maxPoolSize = 1
+        return client
+
+
+class NestedClassicTest(NestedCase, unittest.TestCase):
+    """The connection is taken away from the operation."""
+
+    level = 2
+
+    def client(self):
+        class Client(MemcacheClient):
+            _timeout = self.timeout
+            _retry = 0
+
+        client = Client([self.proxy.address])
+        self.addCleanup(client.close)
+        return client
