@@ -10,7 +10,11 @@ from zope.interface import Attribute
 from zope.interface import Interface
 
 
-class File(schema.TextLine):
+class Unshown(schema.TextLine):
+    """A text that no error shows: it may be a secret in the wrong place."""
+
+
+class File(Unshown):
     """The path of a file. In ZCML it may be relative to that file's folder."""
 
 
@@ -160,7 +164,7 @@ class IMemcacheReader(Interface):
         min_length=1,
         required=False)
 
-    secretsVariable = schema.TextLine(
+    secretsVariable = Unshown(
         title='Secrets variable',
         description=(
             'The name of an environment variable that has these secrets, '
@@ -710,7 +714,7 @@ class IUltraMemcacheReader(IMemcacheReader):
         min_length=1,
         required=False)
 
-    username = schema.TextLine(
+    username = Unshown(
         title='User name',
         description=(
             "For servers that ask for it, with memcached's ASCII "

@@ -2,7 +2,6 @@
 # ZPL 2.1, see LICENSE.txt
 """The ZCML directives of the package."""
 
-import functools
 import inspect
 import warnings
 
@@ -34,6 +33,7 @@ from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
 from p01.memcache.secret import Secret
+from p01.memcache.secret import discreet
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -72,6 +72,7 @@ class ClientAttribute(schema.Field):
             (read, kind) for type_, read, kind in _READERS
             if isinstance(field, type_))
 
+    @discreet
     def fromUnicode(self, value):
         try:
             read = self._read(value)
@@ -83,8 +84,7 @@ class ClientAttribute(schema.Field):
         try:
             check_attribute(self._field, read)
         except (TypeError, ValueError) as error:
-            raise InvalidAttribute(str(error)) from error
-        # A registration shows what its utility was made with.
+            raise InvalidAttribute(str(error)) from None
         return Secret(read) if isinstance(self._field, Password) else read
 
 
@@ -150,6 +150,7 @@ IMemcacheDirective = InterfaceClass(
     __name__)
 
 
+@discreet
 def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
              readPermission=None, writePermission=None, flushPermission=None,
              statisticsPermission=None, **attributes):
@@ -158,7 +159,13 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
         inspect.signature(factory).bind(**attributes)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f'factory {factory!r}: {error}') from error
-    create = functools.partial(factory, **attributes)
+
+    @discreet
+    def create():
+        return factory(**attributes)
+
+    # What fails then shows this in words; those of the directive hold secrets.
+    _context.info = repr(_context.info)
     if IUltraMemcacheClient.implementedBy(factory):
         client = IUltraMemcacheClient
         reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics
