@@ -571,6 +571,62 @@ class ClientCertificateTest(TLSCase):
         self.assertStores(client)
 
 
+class VerificationTest(TLSCase):
+    """There is no switch to leave it out."""
+
+    def context(self):
+        return ssl.create_default_context(cafile=self.files.ca)
+
+    def assertRefused(self, context):
+        with self.assertRaisesRegex(
+                ValueError, 'ssl_context: must verify certificates and the'):
+            UltraMemcacheClient(['tls://localhost'], ssl_context=context)
+        with self.assertRaisesRegex(ValueError, 'must verify'):
+            UltraMemcacheClient(['tls://localhost']).ssl_context = context
+
+    def test_contexts_that_do_not_verify(self):
+        context = self.context()
+        context.check_hostname = False
+        self.assertRefused(context)
+        for mode in ssl.CERT_OPTIONAL, ssl.CERT_NONE:
+            context.verify_mode = mode
+            self.assertRefused(context)
+        self.assertRefused(ssl._create_unverified_context())
+        with self.assertWarns(DeprecationWarning):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS)
+        self.assertRefused(context)
+
+    def test_a_context_for_servers(self):
+        for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+                        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)):
+            with self.assertRaisesRegex(ValueError, 'is one for servers'):
+                UltraMemcacheClient(['tls://localhost'], ssl_context=context)
+
+    def test_another_host_with_a_context(self):
+        server = self.server(
+            (self.files.other_host_chain, self.files.other_host_key))
+        self.assertGoesDown(
+            self.client(server.tls_address, ssl_context=self.context()),
+            'no TLS connection: .*CERTIFICATE_VERIFY_FAILED')
+
+    def test_a_common_name_is_not_enough(self):
+        ca = trustme.CA()
+        named = ca.issue_cert(common_name='localhost')
+        [chain] = named.cert_chain_pems
+        write = self.layer.write
+        authority = write('named_ca', ca.cert_pem.bytes())
+        server = self.server((
+            write('named', chain.bytes()),
+            write('named_key', named.private_key_pem.bytes())))
+        address = server.tls_address.replace(HOST, 'localhost')
+        context = ssl.create_default_context(cafile=authority)
+        for settings in {'caFile': authority}, {'ssl_context': context}:
+            with self.subTest(str(settings)):
+                self.assertGoesDown(
+                    self.client(address, **settings),
+                    'no TLS connection: .*CERTIFICATE_VERIFY_FAILED')
+
+
 class TimeoutCase(TLSCase):
 
     timeout = 0.1
