@@ -41,6 +41,7 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.reader import Reader
+from p01.memcache.secret import discreet
 from p01.memcache.stream import Stream
 
 
@@ -278,6 +279,7 @@ class MemcacheClient(BaseClient):
     _retry = 3
     _client = None
 
+    @discreet
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, *,
                  keyScheme='compatible', generations=False,

@@ -11,6 +11,7 @@ from zope.schema.interfaces import IField
 from p01.memcache import fork
 from p01.memcache.attribute import check_attribute
 from p01.memcache.secret import Secret
+from p01.memcache.secret import discreet
 
 
 class Configured:
@@ -34,6 +35,7 @@ class Configured:
         for name, value in attributes.items():
             setattr(self, name, value)
 
+    @discreet
     def __setattr__(self, name, value):
         if name.startswith('_'):
             super().__setattr__(name, value)
