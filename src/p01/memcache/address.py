@@ -92,7 +92,7 @@ class Address(NamedTuple):
 def parse(text):
     """Return the `Address` that is written in `text`."""
     if not isinstance(text, str):
-        raise TypeError(f'server {text!r}: must be a str')
+        raise TypeError(f'server {hide_secrets(repr(text))}: must be a str')
     shown = hide_secrets(text)
     match = _match(text)
     if match is None:

@@ -16,6 +16,7 @@ from zope.schema.interfaces import WrongContainedType
 from zope.schema.interfaces import WrongType
 
 from p01.memcache import address
+from p01.memcache.interfaces import Unshown
 from p01.memcache.protocol import MAX_NUMBER
 
 
@@ -56,10 +57,10 @@ def expiry(lifetime, name='lifetime'):
 def check_attribute(field, value):
     """Raise a ValueError or TypeError if `value` is not one of the field."""
     name = field.__name__
-    shown = address.hide_secrets(repr(value)) if name == 'servers' else (
-        repr(value))
+    shown = name if isinstance(field, Unshown) else (
+        f'{name} {address.hide_secrets(repr(value))}')
     if isinstance(field, Choice) and value not in field.vocabulary:
-        raise ValueError(f'{name} {shown}: must be one of ' + ', '.join(
+        raise ValueError(f'{shown}: must be one of ' + ', '.join(
             term.value for term in field.vocabulary))
     if isinstance(field, Password):
         # Other rules are for the two together, see `Credentials`. No error
@@ -76,9 +77,9 @@ def check_attribute(field, value):
             'a number' if field._type is Real
             else 'a name or an ISerializer' if name == 'serializer'
             else field._type.__name__)
-        raise TypeError(f'{name} {shown}: must be {kind}') from None
+        raise TypeError(f'{shown}: must be {kind}') from None
     except (ValidationError, OverflowError) as error:
-        raise ValueError(f'{name} {shown}: {_rule(field, error)}') from None
+        raise ValueError(f'{shown}: {_rule(field, error)}') from None
     if name == 'lifetime':
         expiry(value)
     elif name == 'namespace' and value is not None:
@@ -96,7 +97,8 @@ def _rule(field, error):
         if bound is not None)
     rule = error.doc() if isinstance(error, ValidationError) else error
     if isinstance(error, WrongContainedType):
-        rule = f'{error.errors[0].value!r}: {error.errors[0].doc()}'
+        [wrong, *_] = error.errors
+        rule = f'{address.hide_secrets(repr(wrong.value))}: {wrong.doc()}'
     return f'{rule} ({bounds})' if bounds else rule
 
 

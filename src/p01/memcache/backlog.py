@@ -20,7 +20,7 @@ from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.log import logger
-from p01.memcache.pool import Pool
+from p01.memcache.turn import Turn
 
 
 # So many keys are remembered. With more of them the server is flushed.
@@ -36,13 +36,6 @@ _PAUSE, _LONGEST_PAUSE = 1, 64
 
 # Stands for all keys.
 _EVERYTHING = None
-
-
-class _Turn:
-    """To be had by one thread at a time."""
-
-    def close(self):
-        pass
 
 
 class Backlog:
@@ -63,14 +56,13 @@ class Backlog:
         fork.register(self)
 
     def after_fork(self):
-        self._lock = threading.RLock()  # a signal's handler may come back
-        # A pool of one is a lock that is free again whatever way its owner
-        # ends, and that can be waited for until a deadline.
-        self._turn = Pool(_Turn, 1, float('inf'))
+        self._changing = Turn()
+        self._turn = Turn()  # to deliver
         self._owner = None  # the thread that has it
 
     def add(self, key):
-        with self._lock:
+        fork.notice()
+        with self._changing.soon():
             self.keys[key] = next(self._marks)
             if len(self.keys) <= MOST:
                 return
@@ -88,7 +80,8 @@ class Backlog:
 
     def add_all(self):
         if self._can_flush:
-            with self._lock:
+            fork.notice()
+            with self._changing.soon():
                 self.keys = {_EVERYTHING: next(self._marks)}
 
     def deliver(self, server, key, deadline):
@@ -98,6 +91,7 @@ class Backlog:
         Raises a `MemcacheError` otherwise, or where the server fails while it
         is told of others.
         """
+        fork.notice()
         urgent = self.owes(key)
         if server.health.absence:
             if urgent:
@@ -181,7 +175,7 @@ class Backlog:
         return len(marks) - len(told)
 
     def _remove(self, marks):
-        with self._lock:
+        with self._changing.soon():
             for key, mark in marks.items():
                 # Not if it was added anew in the meantime.
                 if self.keys.get(key) == mark:

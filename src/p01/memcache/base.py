@@ -35,6 +35,7 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
 
 import threading
 import time
+import weakref
 from functools import partial
 from time import monotonic
 
@@ -61,6 +62,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.key import build
 from p01.memcache.lease import is_claim
 from p01.memcache.log import logger
+from p01.memcache.turn import Turn
 
 
 # Seconds in which the same message is logged once.
@@ -80,6 +82,10 @@ def _is_doubtful(found):
     """Return whether ``(data, flags)`` may be no value that counts."""
     data, flags = found
     return flags & (flag.STAMPED | flag.CLAIM) or not data
+
+
+class _Token:
+    """Is there as long as something is being told, whatever ends that."""
 
 
 @implementer(IMemcacheClient)
@@ -129,7 +135,8 @@ class BaseClient(Configured):
         super().after_fork()
         # By key on the wire. Those of the parent process never end here.
         self._flights = {}
-        self._counting = threading.RLock()
+        self._counting = Turn()
+        self._telling = weakref.WeakValueDictionary()
 
     def __repr__(self):
         return f'<{type(self).__name__} {", ".join(self.servers)}>'
@@ -510,10 +517,10 @@ class BaseClient(Configured):
     def _unreadable(self, key, builtKey, error):
         self._degraded(error, 'key %s: not readable', builtKey)
         name = type(error).__name__
-        with self._counting:
+        with self._counting.soon():
             self._unread[name] = self._unread.get(name, 0) + 1
         try:
-            notify(UnreadableValueEvent(self, key, error))
+            self._tell(notify, UnreadableValueEvent(self, key, error))
         except Exception:
             # The listener's trouble, not that of the caller of `query`.
             logger.exception(
@@ -658,5 +665,16 @@ class BaseClient(Configured):
                 return
             self._logged[kind] = now + _QUIET
         where = f' (at {error.server})' if error.server else ''
-        logger.warning('memcache ' + message + ': %s%s', *args, error,
-                       where, exc_info=error if self.debug else None)
+        self._tell(logger.warning, 'memcache ' + message + ': %s%s', *args,
+                   error, where, exc_info=error if self.debug else None)
+
+    def _tell(self, tell, *args, **kw):
+        """Call listeners, which may use this very client.
+
+        What a listener itself meets with is not told again: that might never
+        end.
+        """
+        token = _Token()
+        if self._telling.setdefault(
+                (tell, threading.get_ident()), token) is token:
+            tell(*args, **kw)

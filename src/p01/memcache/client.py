@@ -41,6 +41,7 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.reader import Reader
+from p01.memcache.secret import discreet
 from p01.memcache.stream import Stream
 
 
@@ -64,6 +65,7 @@ class _Host(memcache._Host):
 
     dirty = True
     since = math.inf  # when it was made
+    _asked = False    # a reply is to come
     knows_meta = None  # not tried yet
     _stream = _place = None
 
@@ -96,6 +98,7 @@ class _Host(memcache._Host):
         return self
 
     def __exit__(self, kind, error, traceback):
+        self._asked = False
         if error is None or isinstance(error, (ServerError, LeaseLost)):
             self.dirty = False
             return
@@ -127,8 +130,13 @@ class _Host(memcache._Host):
         self.deaduntil = monotonic() + self.dead_retry
 
     def _is_ready(self):
-        """Whether it can be used, and nothing came since the last reply."""
-        return (not self.dirty
+        """Whether it can be used, and nothing came since the last reply.
+
+        It is dirty meanwhile: a signal's handler that comes in between makes
+        a connection of its own, and does not wait on this one's time-out.
+        """
+        dirty, self.dirty = self.dirty, True
+        return (not dirty
                 and self._place is self._dialer.place
                 and self._began - self.since < _MOST_AGE
                 and self._reader.is_empty()
@@ -156,8 +164,15 @@ class _Host(memcache._Host):
         self._stream.deadline = self._deadline
         self._stream.send(data)
         self._sent = monotonic()
+        self._asked = True
 
     def _receive(self, size):
+        if not self._asked:
+            # A signal's handler or a finalizer, which has used the client
+            # meanwhile, has taken the connection away.
+            error = ReceiveError('the connection was taken away')
+            error.again = True
+            raise error
         self._stream.deadline = self._deadline
         data = self._stream.receive(size)
         self._heard = True
@@ -264,6 +279,7 @@ class MemcacheClient(BaseClient):
     _retry = 3
     _client = None
 
+    @discreet
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, *,
                  keyScheme='compatible', generations=False,

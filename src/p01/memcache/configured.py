@@ -8,8 +8,10 @@ from zope.interface.interfaces import IMethod
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
+from p01.memcache import fork
 from p01.memcache.attribute import check_attribute
 from p01.memcache.secret import Secret
+from p01.memcache.secret import discreet
 
 
 class Configured:
@@ -33,6 +35,7 @@ class Configured:
         for name, value in attributes.items():
             setattr(self, name, value)
 
+    @discreet
     def __setattr__(self, name, value):
         if name.startswith('_'):
             super().__setattr__(name, value)
@@ -43,6 +46,7 @@ class Configured:
         if field is None or not self._is_made:
             super().__setattr__(name, value)
             return
+        fork.notice()
         with self._setting:
             while True:
                 former = dict(self.__dict__)

@@ -21,6 +21,7 @@ from p01.memcache.errors import ServerError
 from p01.memcache.keeping import LockKeepingStream
 from p01.memcache.keeping import can_keep_lock
 from p01.memcache.reader import Reader
+from p01.memcache.secret import discreet
 from p01.memcache.stream import Stream
 from p01.memcache.tls import TLSStream
 
@@ -77,6 +78,7 @@ class Connection:
             return LockKeepingStream(connection, self._keeping)
         return Stream(connection)
 
+    @discreet
     def _authenticate(self, deadline):
         try:
             self.send(

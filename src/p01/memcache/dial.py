@@ -127,7 +127,12 @@ class Dialer:
             found.close()
             return self.dial(deadline, greet)
         what = 'no TLS connection' if self.address.tls else 'cannot connect'
-        raise _translate(trouble, what)
+        try:
+            raise _translate(trouble, what)
+        finally:
+            # Its traceback leads back here, and to whoever has a connection:
+            # that must not wait for the collector of cycles.
+            trouble = None
 
     def _find(self, deadline):
         """Return the places of the name, or the one that it had."""

@@ -7,7 +7,7 @@ parent, and a lock that another thread held at the fork stays taken for ever.
 
 Python hears of its own forks alone. uWSGI, and other programs with Python in
 them, fork without a word: so the process is compared, too, whenever a
-connection is about to be used.
+connection, or a lock that is waited for, is about to be used.
 """
 
 # Looking an address up imports this the first time. A child that is forked in
@@ -29,9 +29,11 @@ def register(obj):
 
 def notice():
     """Start afresh if this is a child of which Python has not heard."""
-    if getpid() != _process:
-        with _following:
-            if getpid() != _process:
+    process = getpid()
+    if process != _process:
+        # One for each process: its parent's may be taken for ever.
+        with _starting.setdefault(process, threading.RLock()):
+            if process != _process:
                 _start_afresh()
 
 
@@ -43,14 +45,8 @@ def _start_afresh():
     _process = getpid()
 
 
-def _after_in_child():
-    global _following
-    _following = threading.RLock()
-    _start_afresh()
-
-
 _process = getpid()
-_following = threading.RLock()
+_starting = {}
 
 if hasattr(os, 'register_at_fork'):
-    os.register_at_fork(after_in_child=_after_in_child)
+    os.register_at_fork(after_in_child=_start_afresh)

@@ -242,8 +242,9 @@ class Health:
             if not self.failures:
                 self._since = now
             self._failed_at = now
-            self.failures += 1
+            # As long as there are doubts, an answer clears all of it up.
             self.doubts += 1
+            self.failures += 1
             self._reason = str(error)
             self._connecting.shut(
                 self._delay if isinstance(error, ConnectError) else 0)
@@ -261,9 +262,10 @@ class Health:
             reason = self._history()
             if self.is_down:
                 self._settle(self._blacktime)
-            self.failures = self.doubts = 0
+            self.failures = 0
             self._asking.open()
             self._connecting.open()
+            self.doubts = 0
         if before != 'up':
             self._changed(before, 'up', reason)
 

@@ -10,7 +10,11 @@ from zope.interface import Attribute
 from zope.interface import Interface
 
 
-class File(schema.TextLine):
+class Unshown(schema.TextLine):
+    """A text that no error shows: it may be a secret in the wrong place."""
+
+
+class File(Unshown):
     """The path of a file. In ZCML it may be relative to that file's folder."""
 
 
@@ -155,14 +159,16 @@ class IMemcacheReader(Interface):
         title='Secrets file',
         description=(
             'A file of secrets for signatures, separated by blanks or new '
-            'lines. Each has at least 32 bytes. The first one signs, all of '
+            'lines. Each has at least 32 bytes and 8 different characters, '
+            'and does not begin with #. The first one signs, all of '
             'them verify. The file is read when the client is made, or an '
             'attribute of the serializer is set; if that fails, the former '
-            'secrets stay.'),
+            'secrets stay. One that others can write to is refused; one that '
+            'they can read is logged. See security.txt.'),
         min_length=1,
         required=False)
 
-    secretsVariable = schema.TextLine(
+    secretsVariable = Unshown(
         title='Secrets variable',
         description=(
             'The name of an environment variable that has these secrets, '
@@ -686,14 +692,17 @@ class IUltraMemcacheReader(IMemcacheReader):
 
     ssl_context = Attribute(
         'An ``ssl.SSLContext`` for the servers that are tls://, instead of '
-        'the three files. It cannot be given in ZCML.')
+        'the three files. It cannot be given in ZCML. One that does not '
+        'verify certificates and the names of hosts is refused; its '
+        '``hostname_checks_common_name`` is set to False.')
 
     caFile = File(
         title='CA file',
         description=(
             'Certificates (PEM) of the authorities that are trusted to sign '
             'those of servers; by default those of the system. The '
-            'certificate and the name of the host are always verified.'),
+            'certificate and the name of the host, which must be a subject '
+            'alternative name, are always verified.'),
         min_length=1,
         required=False)
 
@@ -713,7 +722,7 @@ class IUltraMemcacheReader(IMemcacheReader):
         min_length=1,
         required=False)
 
-    username = schema.TextLine(
+    username = Unshown(
         title='User name',
         description=(
             "For servers that ask for it, with memcached's ASCII "
@@ -732,7 +741,8 @@ class IUltraMemcacheReader(IMemcacheReader):
         description=(
             'A file whose first line is user:password, instead of these two, '
             'so that the secret need not stand in ZCML. It is read when the '
-            'client is made, or this is set.'),
+            'client is made, or this is set. One that others can write to '
+            'is refused; one that they can read is logged.'),
         min_length=1,
         required=False)
 

@@ -22,8 +22,8 @@ from p01.memcache.errors import ServerError
 # The longest line that any reply needs is far shorter.
 MAX_LINE = 2048
 
-# Of memcached's statistics there are some hundred.
-MAX_STATISTICS = 10_000
+# Of memcached's statistics there are some hundred, of a few bytes each.
+MAX_STATISTICS, MAX_BYTES_OF_STATISTICS = 2000, 1 << 18
 
 # The largest item that memcached can be configured for (-I 1024m).
 MAX_VALUE = 1 << 30
@@ -341,12 +341,15 @@ def read_each(reader, keys, read, replies):
 
 def read_stats(reader):
     """Return a dict of names and values, both of them text."""
-    result = {}
+    result, size = {}, 0
     while (line := reader.readline(MAX_LINE)) != b'END\r\n':
         if not (line.startswith(b'STAT ') and line.endswith(b'\r\n')):
             raise unexpected(line)
         name, _, value = line[5:-2].decode('utf-8', 'replace').partition(' ')
         result[name] = value
-        if len(result) > MAX_STATISTICS:
-            raise ProtocolError(f'more than {MAX_STATISTICS} statistics')
+        size += len(line)
+        if len(result) > MAX_STATISTICS or size > MAX_BYTES_OF_STATISTICS:
+            raise ProtocolError(
+                f'statistics of more than {MAX_STATISTICS} lines, or'
+                f' {MAX_BYTES_OF_STATISTICS} bytes')
     return result

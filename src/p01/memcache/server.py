@@ -88,6 +88,10 @@ class Server:
                 if error.again and may_repeat(read):
                     continue
                 raise
+            except BaseException:
+                # It has decided nothing, another one may.
+                self.health.undecided()
+                raise
             self._answered()
             if self._keeping.way != RELEASE and self.opened > 1:
                 self._keeping.give_way(asked)
@@ -129,6 +133,9 @@ class Server:
             error = LocalError('no memory')
         except MemcacheError as trouble:
             error = trouble
+        except BaseException:
+            self.health.undecided()
+            raise
         else:
             return replies, self._answered
         return error, partial(

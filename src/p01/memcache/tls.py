@@ -10,6 +10,7 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import reason
+from p01.memcache.secret import show_path
 from p01.memcache.stream import CLOSED
 from p01.memcache.stream import Stream
 
@@ -32,15 +33,32 @@ def make_context(caFile, certFile, keyFile):
     try:
         context = ssl.create_default_context(cafile=caFile)
     except (OSError, ValueError) as error:
-        raise ValueError(f'caFile {caFile!r}: {reason(error)}') from error
+        raise ValueError(
+            f'caFile {show_path(caFile)}: {reason(error)}') from None
     if certFile is not None:
         try:
             # Who cannot type a passphrase should not be asked for one.
             context.load_cert_chain(certFile, keyFile, password='')
         except (OSError, ValueError) as error:
             raise ValueError(
-                f'certFile {certFile!r}, keyFile {keyFile!r}:'
-                f' {reason(error)}') from error
+                f'certFile {show_path(certFile)}, keyFile'
+                f' {keyFile and show_path(keyFile)}: {reason(error)}'
+            ) from None
+    return check_context(context)
+
+
+def check_context(context):
+    """Return the context; one that does not verify is a ValueError.
+
+    A certificate must have the host's name where names belong: the common
+    name of its subject is text that few authorities check.
+    """
+    if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
+        raise ValueError(
+            'ssl_context: must verify certificates and the names of hosts, so'
+            ' its verify_mode must be CERT_REQUIRED, and its check_hostname'
+            ' True')
+    context.hostname_checks_common_name = False
     return context
 
 

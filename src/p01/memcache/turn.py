@@ -10,8 +10,15 @@ ordinary lock is waited for without a bound.
 
 import contextlib
 import math
+from time import monotonic
 
+from p01.memcache.errors import PoolTimeout
 from p01.memcache.pool import Pool
+
+
+# Seconds to wait for a thread that needs microseconds, unless it is
+# interrupted.
+_MOMENT = 0.05
 
 
 class _Token:
@@ -20,10 +27,10 @@ class _Token:
         """There is nothing to close."""
 
 
-class Turn:
+class Turn(Pool):
 
     def __init__(self):
-        self._pool = Pool(_Token, 1, math.inf)
+        super().__init__(_Token, 1, math.inf)
 
     @contextlib.contextmanager
     def by(self, deadline):
@@ -31,8 +38,20 @@ class Turn:
 
         A deadline that is over asks without waiting.
         """
-        token = self._pool.take(deadline)
+        token = self.take(deadline)
         try:
             yield
         finally:
-            self._pool.give(token)
+            self.give(token)
+
+    @contextlib.contextmanager
+    def soon(self):
+        """Have it, or go on without it after a moment."""
+        token = None
+        with contextlib.suppress(PoolTimeout):
+            token = self.take(monotonic() + _MOMENT)
+        try:
+            yield
+        finally:
+            if token is not None:
+                self.give(token)

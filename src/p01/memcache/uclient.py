@@ -42,6 +42,7 @@ from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.keeping import LockKeeping
 from p01.memcache.pool import Pool
 from p01.memcache.ring import DISTRIBUTIONS
+from p01.memcache.secret import discreet
 from p01.memcache.server import Server
 
 
@@ -66,6 +67,7 @@ class UltraMemcacheClient(BaseClient):
         'servers', 'retries', 'delay', 'blacktime', 'maxPoolSize',
         'pooltime', 'maxAge', 'distribution', 'failover'))
 
+    @discreet
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
                  pickleProtocol=-1, lifetime=3600, namespace=None, timeout=3,
                  delay=3, retries=3, pooltime=60, blacktime=60,
@@ -167,12 +169,14 @@ class UltraMemcacheClient(BaseClient):
         if context is None:
             return tls.make_context(*files) if self._is_encrypted() else None
         if not isinstance(context, ssl.SSLContext):
-            raise TypeError(f'ssl_context {context!r}: must be an SSLContext')
+            raise TypeError(
+                'ssl_context: must be an SSLContext, not'
+                f' {type(context).__name__}')
         if context.protocol == ssl.PROTOCOL_TLS_SERVER:
-            raise ValueError(f'ssl_context {context!r}: is one for servers')
+            raise ValueError('ssl_context: is one for servers')
         if any(file is not None for file in files):
             raise ValueError('ssl_context: must not be given with files')
-        return context
+        return tls.check_context(context)
 
     def _read_credentials(self):
         if self.credentialsFile is None:

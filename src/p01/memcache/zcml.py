@@ -2,7 +2,6 @@
 # ZPL 2.1, see LICENSE.txt
 """The ZCML directives of the package."""
 
-import functools
 import inspect
 import warnings
 
@@ -33,7 +32,9 @@ from p01.memcache.interfaces import IMemcacheWriter
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
+from p01.memcache.interfaces import Unshown
 from p01.memcache.secret import Secret
+from p01.memcache.secret import discreet
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -68,11 +69,16 @@ class ClientAttribute(schema.Field):
         super().__init__(
             title=field.title, description=field.description, required=False)
         self._field = field
+        self.is_discreet = isinstance(field, (Password, Unshown))
         self._read, self._kind = next(
             (read, kind) for type_, read, kind in _READERS
             if isinstance(field, type_))
 
+    @discreet
     def fromUnicode(self, value):
+        if self.is_discreet and not isinstance(self.context.info, str):
+            # What errors tell of the directive: its place, without its text.
+            self.context.info = repr(self.context.info)
         try:
             read = self._read(value)
         except (ValueError, schema.ValidationError):
@@ -83,8 +89,7 @@ class ClientAttribute(schema.Field):
         try:
             check_attribute(self._field, read)
         except (TypeError, ValueError) as error:
-            raise InvalidAttribute(str(error)) from error
-        # A registration shows what its utility was made with.
+            raise InvalidAttribute(str(error)) from None
         return Secret(read) if isinstance(self._field, Password) else read
 
 
@@ -142,14 +147,28 @@ class IRegistration(Interface):
         required=False)
 
 
+def _attributes(is_discreet):
+    fields = {
+        name: ClientAttribute(field)
+        for name, field in schema.getFieldsInOrder(IUltraMemcacheClient)}
+    return {name: field for name, field in fields.items()
+            if field.is_discreet is is_discreet}
+
+
+# The attributes of the last base are read first: a permission already keeps
+# what errors tell of the directive.
+IDiscreetAttributes = InterfaceClass(
+    'IDiscreetAttributes', (Interface,), _attributes(is_discreet=True),
+    'The attributes that may hold a secret.', __name__)
+
 IMemcacheDirective = InterfaceClass(
-    'IMemcacheDirective', (IRegistration,),
-    {name: ClientAttribute(field)
-     for name, field in schema.getFieldsInOrder(IUltraMemcacheClient)},
+    'IMemcacheDirective', (IRegistration, IDiscreetAttributes),
+    _attributes(is_discreet=False),
     'Register a memcache client as a utility, an `IMemcacheClient`.',
     __name__)
 
 
+@discreet
 def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
              readPermission=None, writePermission=None, flushPermission=None,
              statisticsPermission=None, **attributes):
@@ -158,7 +177,11 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
         inspect.signature(factory).bind(**attributes)
     except (TypeError, ValueError) as error:
         raise ConfigurationError(f'factory {factory!r}: {error}') from error
-    create = functools.partial(factory, **attributes)
+
+    @discreet
+    def create():
+        return factory(**attributes)
+
     if IUltraMemcacheClient.implementedBy(factory):
         client = IUltraMemcacheClient
         reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics

@@ -1175,5 +1175,5 @@ class AllowedTest(AllowedCase):
 
     def secrets(self):
         path = self.folder / 'secrets'
-        path.write_text('x' * 32)
+        path.write_text('0123456789' * 4)
         return str(path)

@@ -222,6 +222,16 @@ class BacklogCase(ThreadedCase):
 
 class TestBacklog(BacklogCase):
 
+    def test_a_thread_that_stops_within_a_change_holds_up_nobody(self):
+        with self.backlog._changing.by(0):
+            start = monotonic()
+            self.backlog.add(b'a')
+            self.assertTrue(self.backlog.owes(b'a'))
+            self.backlog.deliver(self.server, b'a', soon())
+            self.assertFalse(self.backlog.owes(b'a'))
+            self.assertLess(monotonic() - start, 1)
+
+
     def test_empty(self):
         self.assertOwed()
         self.deliver()
@@ -445,7 +455,7 @@ class TestBacklog(BacklogCase):
         self.addCleanup(done.set)
 
         def lock():
-            with self.backlog._lock:
+            with self.backlog._changing.by(0):
                 locked.set()
                 done.wait(2 * PATIENCE)
 

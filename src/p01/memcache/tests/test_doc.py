@@ -29,6 +29,7 @@ from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests import test_zcml
 from p01.memcache.tests.certificates import Certificates
+from p01.memcache.tests.certificates import share
 from p01.memcache.tests.nutcracker import Nutcracker
 from p01.memcache.tests.test_contract import look
 from p01.memcache.tests.test_contract import plant
@@ -180,8 +181,11 @@ def setUpSecurity(test):
     certificates = test.cleanUp.enter_context(Certificates())
     shutil.copy(certificates.ca, 'ca.pem')
     secret, new_secret = os.urandom(32).hex(), os.urandom(32).hex()
-    (folder / 'memcached.auth').write_text('shop:password')
-    (folder / 'signing.secrets').write_text(secret)
+    for name, text in (
+            ('memcached.auth', 'shop:password'), ('signing.secrets', secret),
+            ('secrets', '')):
+        (folder / name).write_text(text)
+        share(folder / name)
     test.globs.update(
         plant=plant, look=look, secret=secret, new_secret=new_secret,
         secrets=str(folder / 'secrets'))
@@ -197,11 +201,14 @@ def setUpCluster(test):
         testing.ClusterLayer.addresses)) for _ in range(2)]
     folder = test.cleanUp.enter_context(tempfile.TemporaryDirectory())
     os.chmod(folder, 0o755)
+    secrets = pathlib.Path(folder, 'secrets')
+    secrets.touch()
+    share(secrets)
     test.globs.update(
         zip(('one', 'two', 'three'), servers, strict=True),
         proxies=proxies,
         certificates=test.cleanUp.enter_context(Certificates()),
-        secrets=os.path.join(folder, 'secrets'),
+        secrets=str(secrets),
         load=test_zcml.load)
 
 

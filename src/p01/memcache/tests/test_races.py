@@ -181,7 +181,7 @@ class Scenario:
         client = self.connect(maxPoolSize=2)
         client.set('a', 1)
         server = client._cluster.servers[0]
-        with server.health._turn.by(0), server.backlog._lock:
+        with server.health._turn.by(0), server.backlog._changing.by(0):
             pid = self.fork(client, 10)
         self.assertEqual(self.wait(pid), 0)
 

@@ -50,6 +50,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.secret import Secret
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.certificates import Certificates
+from p01.memcache.tests.certificates import share
 from p01.memcache.tests.listener import HOST
 from p01.memcache.tests.listener import Listener
 from p01.memcache.tests.listener import until_first_ends
@@ -93,7 +94,7 @@ except ValueError:
 
 
 class FileLayer:
-    """The files that the tests read; all users can read them, too."""
+    """The files that the tests read, and memcached."""
 
     @classmethod
     def setUp(cls):
@@ -134,7 +135,7 @@ class FileLayer:
     def write(cls, name, data):
         path = cls.folder / name
         path.write_bytes(data)
-        path.chmod(0o644)
+        share(path)
         return str(path)
 
 
@@ -564,13 +565,66 @@ class ClientCertificateTest(TLSCase):
     def test_context(self):
         context = ssl.create_default_context(cafile=self.files.ca)
         context.load_cert_chain(self.files.client, self.files.client_key)
-        context.check_hostname = False
-        server = self.server(
-            (self.files.other_host_chain, self.files.other_host_key),
-            client_ca=self.files.ca)
+        server = self.server(client_ca=self.files.ca)
         client = self.tls_client(server, caFile=None, ssl_context=context)
         self.assertIs(client.ssl_context, context)
         self.assertStores(client)
+
+
+class VerificationTest(TLSCase):
+    """There is no switch to leave it out."""
+
+    def context(self):
+        return ssl.create_default_context(cafile=self.files.ca)
+
+    def assertRefused(self, context):
+        with self.assertRaisesRegex(
+                ValueError, 'ssl_context: must verify certificates and the'):
+            UltraMemcacheClient(['tls://localhost'], ssl_context=context)
+        with self.assertRaisesRegex(ValueError, 'must verify'):
+            UltraMemcacheClient(['tls://localhost']).ssl_context = context
+
+    def test_contexts_that_do_not_verify(self):
+        context = self.context()
+        context.check_hostname = False
+        self.assertRefused(context)
+        for mode in ssl.CERT_OPTIONAL, ssl.CERT_NONE:
+            context.verify_mode = mode
+            self.assertRefused(context)
+        self.assertRefused(ssl._create_unverified_context())
+        with self.assertWarns(DeprecationWarning):
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS)
+        self.assertRefused(context)
+
+    def test_a_context_for_servers(self):
+        for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
+                        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)):
+            with self.assertRaisesRegex(ValueError, 'is one for servers'):
+                UltraMemcacheClient(['tls://localhost'], ssl_context=context)
+
+    def test_another_host_with_a_context(self):
+        server = self.server(
+            (self.files.other_host_chain, self.files.other_host_key))
+        self.assertGoesDown(
+            self.client(server.tls_address, ssl_context=self.context()),
+            'no TLS connection: .*CERTIFICATE_VERIFY_FAILED')
+
+    def test_a_common_name_is_not_enough(self):
+        ca = trustme.CA()
+        named = ca.issue_cert(common_name='localhost')
+        [chain] = named.cert_chain_pems
+        write = self.layer.write
+        authority = write('named_ca', ca.cert_pem.bytes())
+        server = self.server((
+            write('named', chain.bytes()),
+            write('named_key', named.private_key_pem.bytes())))
+        address = server.tls_address.replace(HOST, 'localhost')
+        context = ssl.create_default_context(cafile=authority)
+        for settings in {'caFile': authority}, {'ssl_context': context}:
+            with self.subTest(str(settings)):
+                self.assertGoesDown(
+                    self.client(address, **settings),
+                    'no TLS connection: .*CERTIFICATE_VERIFY_FAILED')
 
 
 class TimeoutCase(TLSCase):
@@ -721,13 +775,12 @@ class ArgumentTest(SecurityCase):
             if name == 'keyFile':
                 given['certFile'] = files.client
             for path, word in (
-                    (layer.missing, 'No such file'),
-                    (layer.empty, ''),
-                    (layer.garbage, ''),
-                    ('a\0b', 'null'),
-                    (str(layer.folder), '')):
-                yield ({**given, name: path}, ValueError, name, repr(path),
-                       word)
+                    (layer.missing, f"'{layer.folder}/***'"),
+                    (layer.empty, repr(layer.empty)),
+                    (layer.garbage, repr(layer.garbage)),
+                    ('a\0b', 'embedded null'),
+                    (str(layer.folder), repr(str(layer.folder)))):
+                yield {**given, name: path}, ValueError, name, word
             for wrong in 5, b'file', pathlib.Path(files.ca), ['file'], False:
                 yield {**given, name: wrong}, TypeError, name, 'must be str'
             yield ({**given, name: 'two\nlines'},

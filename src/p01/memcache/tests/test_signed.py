@@ -732,6 +732,7 @@ class SecretsCase(unittest.TestCase):
     def file(self, data, name='secrets'):
         path = self.folder / name
         path.write_bytes(data)
+        path.chmod(0o600)
         return str(path)
 
     def hide(self, error):
@@ -746,10 +747,10 @@ class SecretsCase(unittest.TestCase):
 # What a file or a variable may have in it, and how many secrets that are.
 GOOD = [
     (FIRST, 1),
-    ('x' * 32, 1),
+    ('abcdefgh' * 4, 1),
     (f'{FIRST} {SECOND}', 2),
     (f'\n{FIRST}\r\n\n\t{SECOND} {THIRD}\n', 3),
-    ('ü' * 16, 1),  # 32 bytes
+    ('üäöéèêàá' * 2, 1),  # 32 bytes
     (FIRST * 1000, 1),
     (' '.join([FIRST] * 3), 3),
 ]
@@ -763,6 +764,13 @@ BAD = [
     (f'{FIRST} {SHORT}', 'secret 2 has less than 32 bytes'),
     (f'{FIRST}\n{SECOND}\n{HIDDEN}', 'secret 3 has less than 32 bytes'),
     (f'{HIDDEN} correct horse battery staple is long enough', 'secret 1 has'),
+    ('#' * 32, 'secret 1 begins with #'),
+    (f'# {FIRST}', 'secret 1 begins with #'),
+    (f'{FIRST}\n#{SECOND}', 'secret 2 begins with #'),
+    ('-' * 32, 'secret 1 has less than 8 different characters'),
+    (f'{FIRST} {"=-" * 20}', 'secret 2 has less than 8 different'),
+    ('changeme' * 4, 'secret 1 has less than 8 different characters'),
+    ('ü' * 16, 'secret 1 has less than 8 different characters'),
 ]
 
 
@@ -816,8 +824,8 @@ class SecretsTest(SecretsCase):
         folder = str(self.folder)
         self.refused([folder, 'Is a directory'], secretsFile=folder)
         missing = str(self.folder / 'missing')
-        self.refused([missing, 'No such file'], secretsFile=missing)
-        self.refused(['a\\x00b'], secretsFile='a\0b')
+        self.refused([f"'{folder}/***': No such file"], secretsFile=missing)
+        self.refused(["/***': embedded null"], secretsFile='a\0b')
         self.refused(['secretsFile'], secretsFile='')
 
     def test_a_file_that_may_not_be_read(self):
@@ -827,10 +835,11 @@ class SecretsTest(SecretsCase):
             self.refused([path, 'Permission denied'], secretsFile=path)
 
     def test_a_missing_variable(self):
-        self.refused([VARIABLE, 'not in the environment'],
-                     secretsVariable=VARIABLE)
-        # What is no name may be the secret itself.
-        for name in ' ', 'a=b', 'a\0b', '\udc80', HIDDEN + 'a' * 48, '1a':
+        # It may be the secret itself.
+        for name in VARIABLE, HIDDEN + 'a' * 48:
+            self.refused(['secretsVariable: is not in the environment'],
+                         secretsVariable=name)
+        for name in ' ', 'a=b', 'a\0b', '\udc80', '\ud800', '1a':
             self.refused(['must be the name'], secretsVariable=name)
 
     def test_neither_and_both(self):
@@ -946,9 +955,10 @@ class ZCMLTest(SecretsCase, ZCMLTestCase):
         for attributes, *words in [
                 (signed, 'needs a secretsFile'),
                 (f'{signed} secretsVariable="{VARIABLE}"', VARIABLE, '32'),
-                (f'{signed} secretsVariable="NOT_SET"', 'NOT_SET'),
+                (f'{signed} secretsVariable="NOT_SET"', 'environment'),
                 (f'{signed} secretsVariable=""', 'secretsVariable'),
-                (f'{signed} secretsFile="nowhere"', 'nowhere', 'No such'),
+                (f'{signed} secretsFile="nowhere"',
+                 f"'{self.folder}/***': No such"),
                 (f'{signed} secretsFile=""', 'secretsFile'),
                 (f'{signed} secretsFile="a" secretsVariable="b"', 'both'),
                 ('secretsFile="site.zcml"', 'has no effect'),

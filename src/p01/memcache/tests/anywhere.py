@@ -1,0 +1,71 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What happens within an operation, at one step after the other.
+
+A storm strikes at random, and hardly ever where it takes a single step. Here
+each step has its turn: a line of the package, or an instruction.
+"""
+
+import contextlib
+import dis
+import os
+import sys
+
+import p01.memcache.pool
+
+
+_FILES = (os.path.dirname(p01.memcache.pool.__file__), contextlib.__file__)
+_TESTS = os.path.join(_FILES[0], 'tests')
+
+
+# No exception comes here but a tracer's: Python would go on handling the
+# former one for ever.
+_CLEANUP = frozenset(
+    dis.opmap[name] for name in ('POP_EXCEPT', 'RERAISE', 'COPY')
+    if name in dis.opmap)
+
+
+def _is_cleanup(frame):
+    return (frame.f_lineno is None
+            or frame.f_code.co_code[frame.f_lasti] in _CLEANUP)
+
+
+class _Tracer:
+
+    def __init__(self, number, act, opcodes):
+        self.left = number
+        self._act = act
+        self._opcodes = opcodes
+
+    def trace(self, frame, event, arg):
+        name = frame.f_code.co_filename
+        if not name.startswith(_FILES) or name.startswith(_TESTS):
+            return None
+        if self._opcodes:
+            frame.f_trace_opcodes = True
+            frame.f_trace_lines = False
+        return self._step
+
+    def _step(self, frame, event, arg):
+        if event == 'line' or event == 'opcode' and not _is_cleanup(frame):
+            self.left -= 1
+            if not self.left:
+                # Nothing is traced in it, nor behind it.
+                frame.f_trace = None
+                sys.settrace(None)
+                self._act()
+        return self._step
+
+
+def act_at(number, operation, act, opcodes=False):
+    """Have it act at a step of the operation; return whether it has so many.
+
+    What acts may raise an exception, which ends the operation there.
+    """
+    tracer, former = _Tracer(number, act, opcodes), sys.gettrace()
+    sys.settrace(tracer.trace)
+    try:
+        operation()
+    finally:
+        sys.settrace(former)
+    return tracer.left <= 0
