@@ -113,6 +113,53 @@ for name in ('bool bytes call complex contains eq fspath float getitem index'
 Special.__hash__ = object.__hash__
 Special.keys = Special.items = Special.__iter__
 
+class Told:
+
+    @staticmethod
+    def use(argument):
+        list(argument)
+
+for name in ('init getattribute setstate setitem hash eq iter del').split():
+    def method(self, *args, name=name):
+        Registry.seen.append(name)
+        if name == 'getattribute':
+            return object.__getattribute__(self, *args)
+        if name == 'hash':
+            return 5
+        if name == 'eq':
+            return False
+        if name == 'iter':
+            return iter(())
+
+    setattr(Told, f'__{name}__', method)
+
+def __new__(cls, *args):
+    Registry.seen.append('new')
+    return object.__new__(cls)
+
+Told.__new__ = __new__
+Told.append = lambda self, item: Registry.seen.append('append')
+Told.extend = lambda self, items: Registry.seen.append('extend')
+Told.add = lambda self, item: Registry.seen.append('add')
+
+class Slots:
+    __new__ = __new__
+    __slots__ = ('other',)
+
+    def __getattr__(self, name):
+        Registry.seen.append('getattr')
+        raise AttributeError
+
+    def __setattr__(self, name, value):
+        Registry.seen.append('setattr')
+        object.__setattr__(self, name, value)
+
+    def set_price(self, value):
+        Registry.seen.append('setter')
+
+    price = property(None, set_price)
+    __del__ = Told.__del__
+
 class Lazy:
 
     def __get__(self, instance, owner=None):
@@ -1062,6 +1109,46 @@ class PlainTest(AllowedCase):
                 client = self.client([HERE], pickleProtocol=protocol)
                 client.set('key', value)
                 self.assertEqual(client.query('key'), value)
+
+
+class CalledTest(AllowedCase):
+    """What security.txt says that a pickle can have called, and no more."""
+
+    def called(self, *ways):
+        from p01shop import model
+        for data in ways:
+            self.read(self.client([*ALLOW, 'p01shop.model.Told.use']),
+                      b'\x80\x04' + data + b'.')
+        seen = set(model.Registry.seen)
+        model.Registry.seen.clear()
+        return seen
+
+    def test_what_is_called(self):
+        told = by_line('p01shop.model', 'Told')
+        made = told + b')\x81'
+        self.assertEqual(self.called(told + b')R'), {
+            'new', 'init', 'del'})
+        self.assertEqual(self.called(made + b'N' + b'b'), {
+            'new', 'getattribute', 'setstate', 'del'})
+        self.assertEqual(
+            self.called(made + b'Na', made + b'(NNe', made + b'(N\x90',
+                        made + b'NNs', made + b'(NNu'),
+            {'new', 'getattribute', 'append', 'extend', 'add', 'setitem',
+             'del'})
+        # Two of them, equal ones.
+        pair = made + b'q\x07N' + made + b'N'
+        self.assertEqual(
+            self.called(b'}(' + pair + b'u', b'\x8f(' + made * 2 + b'\x90',
+                        b'(' + made * 2 + b'\x91'),
+            {'new', 'hash', 'eq', 'del'})
+        self.assertEqual(
+            self.called(by_line('p01shop.model', 'Told.use') + made
+                        + b'\x85R'), {'new', 'iter', 'del'})
+        slots = by_line('p01shop.model', 'Slots') + b')\x81N'
+        self.assertEqual(
+            self.called(slots + fragment({'price': 1, 'other': 1})
+                        + b'\x86b'),
+            {'new', 'getattr', 'setattr', 'setter', 'del'})
 
 
 class AllowedTest(AllowedCase):

@@ -12,6 +12,7 @@ import os
 import pickle
 import sys
 import threading
+import tracemalloc
 import unittest
 from unittest import mock
 
@@ -525,6 +526,31 @@ class GeneratedTest(unittest.TestCase):
             return
         again, flags = self.serializer.dumps(b'key', found)
         self.assertEqual(self.serializer.loads(b'key', again, flags), found)
+
+
+class SizeTest(unittest.TestCase):
+    """As security.txt tells it: up to 48 times, and 244 times."""
+
+    def times(self, data, loads):
+        tracemalloc.start()
+        try:
+            loads(data)
+            return tracemalloc.get_traced_memory()[1] / len(data)
+        finally:
+            tracemalloc.stop()
+
+    def test_json(self):
+        data = b'[%b]' % b','.join([b'[' * 500 + b']' * 500] * 100)
+        times = self.times(data, lambda data: JSONSerializer().loads(
+            b'key', data, JSON))
+        self.assertTrue(35 < times < 50, times)
+
+    def test_pickles(self):
+        data = b'\x80\x04(%bl.' % (pickle.EMPTY_SET * 100_000)
+        for allow in None, []:
+            times = self.times(data, lambda data, allow=allow: (
+                PickleSerializer(allow=allow).loads(b'key', data, 0)))
+            self.assertTrue(200 < times < 260, times)
 
 
 class DigitsTest(unittest.TestCase):
