@@ -161,8 +161,8 @@ class IMemcacheReader(Interface):
             'and does not begin with #. The first one signs, all of '
             'them verify. The file is read when the client is made, or an '
             'attribute of the serializer is set; if that fails, the former '
-            'secrets stay. One that others can write to is refused; one that '
-            'they can read is logged. See security.txt.'),
+            'secrets stay. One that others can write to is refused; that they '
+            'can read or replace it is logged. See security.txt.'),
         min_length=1,
         required=False)
 
@@ -739,7 +739,7 @@ class IUltraMemcacheReader(IMemcacheReader):
             'A file whose first line is user:password, instead of these two, '
             'so that the secret need not stand in ZCML. It is read when the '
             'client is made, or this is set. One that others can write to '
-            'is refused; one that they can read is logged.'),
+            'is refused; that they can read or replace it is logged.'),
         min_length=1,
         required=False)
 

@@ -1018,5 +1018,6 @@ class AllowedTest(AllowedCase):
 
     def secrets(self):
         path = self.folder / 'secrets'
-        path.write_text('x' * 32)
+        path.write_text(os.urandom(32).hex())
+        path.chmod(0o600)
         return str(path)

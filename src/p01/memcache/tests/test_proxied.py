@@ -140,7 +140,7 @@ class ProxiedScenario(Scenario):
         yield self.makeClient(pickleProtocol=0)
         yield self.makeClient(pickleProtocol=2, compress=1)
         yield self.makeClient(allow=[__name__])
-        os.environ[SECRETS] = 'x' * 32
+        os.environ[SECRETS] = os.urandom(32).hex()
         self.addCleanup(os.environ.pop, SECRETS, None)
         yield self.makeClient(
             serializer='signed-pickle', secretsVariable=SECRETS)
