@@ -12,8 +12,9 @@ import enum
 import functools
 import importlib
 import pickle
-import reprlib
+import re
 import types
+import weakref
 from _compat_pickle import IMPORT_MAPPING
 from _compat_pickle import NAME_MAPPING
 from io import BytesIO
@@ -21,44 +22,62 @@ from io import BytesIO
 from p01.memcache.errors import ForbiddenGlobal
 
 
-def _refuse(doing, obj):
-    # It is not made whole before it is cut.
-    raise ForbiddenGlobal(f'{doing} {reprlib.repr(obj)}')
-
-
-def _for_classes(make, count):
-    """Return the function, for classes as its first arguments.
-
-    Of an instance it would call something.
-    """
-    def checked(*args):
-        for arg in args[:count]:
-            if not isinstance(arg, type):
-                _refuse('to call', arg)
-        return make(*args)
-
-    return checked
-
-
-# The types of plain data: pickle has no opcodes for some, and the older of its
-# protocols name them to make instances of their subclasses; and what these do
-# that with.
+# The types of plain data: pickle has no opcodes for some of them, and names
+# some where it makes instances of their subclasses.
 _STANDARD = {
     ('builtins', kind.__name__): kind for kind in (
         bool, bytearray, bytes, complex, dict, float, frozenset, int, list,
-        object, range, set, slice, str, tuple)
-} | {
-    ('copyreg', '_reconstructor'): _for_classes(copyreg._reconstructor, 2),
-    ('copyreg', '__newobj__'): _for_classes(copyreg.__newobj__, 1),
-    ('copyreg', '__newobj_ex__'): _for_classes(copyreg.__newobj_ex__, 1),
-}
+        range, set, slice, str, tuple)}
+_KINDS = frozenset(_STANDARD.values())
+
+# What pickle calls them with. Of an instance, or of instances in a list, many
+# of them would call something: dict(x) calls x.keys().
+_FORMS = {(kind,) for kind in _KINDS} | {(kind, kind) for kind in _KINDS} | {
+    (bytearray, bytes), (bytearray, str, str), (complex, float, float),
+    (frozenset, list), (range, int, int, int), (set, list), (tuple, list)}
 
 
 def _encode(text, encoding='latin1'):
     """What bytes are made with by protocols that have no bytes."""
-    if encoding != 'latin1':
-        _refuse('encoding', encoding)
+    _check_encoding(encoding)
     return text.encode('latin1')
+
+
+def _check_encoding(encoding):
+    # Of another name a codec is imported, and remembered that there is none.
+    if encoding not in ('latin1', 'latin-1'):
+        raise ForbiddenGlobal('another encoding')
+
+
+# What pickle makes instances with, and never has as a value.
+_TOOLS = {
+    ('_codecs', 'encode'): _encode,
+    ('builtins', 'getattr'): None,  # Allowed.get_attribute
+    ('builtins', 'object'): object,
+    ('copyreg', '_reconstructor'): copyreg._reconstructor,
+    ('copyreg', '__newobj__'): copyreg.__newobj__,
+    ('copyreg', '__newobj_ex__'): copyreg.__newobj_ex__,
+}
+
+
+class _Tool:
+    """Stands for one of `_TOOLS` while a pickle is read."""
+
+    def __init__(self, place):
+        self.place = place
+
+
+def _refuse(doing, obj):
+    # Not by its repr(), which a class may define.
+    kind = obj if _is_class(obj) else type(obj)
+    place = (obj.place if kind is _Tool
+             else (kind.__module__, kind.__qualname__))
+    raise ForbiddenGlobal(f'{doing} {".".join(place)}')
+
+
+def _is_class(obj):
+    # What isinstance() tells of an object, its class may define.
+    return issubclass(type(obj), type)
 
 
 # A flag of the types that cannot be changed, as those written in C.
@@ -71,6 +90,13 @@ _SHARED = (
 
 # What is looked up in an instance to change it.
 _CALLED = frozenset(('__setstate__', 'append', 'extend', 'add'))
+
+# What attributes are pickled in, and those of slots, as a tuple of both.
+_STATE = frozenset((dict, types.NoneType))
+
+# A bytearray of less than 4 GB: what alone READONLY_BUFFER makes something
+# else of, a memoryview.
+_BYTEARRAY = re.compile(pickle.BYTEARRAY8 + rb'.{4}\0{4}', re.DOTALL)
 
 
 class Allowed:
@@ -88,22 +114,34 @@ class Allowed:
         if copyreg._inverted_registry:
             # An extension that was used before is found by that of C without
             # being asked for by its name.
-            return _CarefulUnpickler(BytesIO(data), self).load()
+            return self._load_carefully(data)
         if self._trusted:
             return _Unpickler(BytesIO(data), self.find_global).load()
-        # In most pickles there is nothing that could be changed.
-        try:
-            return _Unpickler(BytesIO(data), self._find_immutable).load()
-        except _Mutable:
-            return _CarefulUnpickler(BytesIO(data), self).load()
+        # In most pickles there is nothing that could be changed, or called.
+        if not (pickle.READONLY_BUFFER in data and _BYTEARRAY.search(data)):
+            try:
+                return _Unpickler(BytesIO(data), self._find_immutable).load()
+            except _Unsafe:
+                pass
+        return self._load_carefully(data)
 
     def _find_immutable(self, module, name):
         found = self.find_global(module, name)
-        if isinstance(found, type) and found.__flags__ & _IMMUTABLE:
+        if (isinstance(found, type) and found.__flags__ & _IMMUTABLE
+                and found is not object and found not in _KINDS):
             return found
-        raise _Mutable
+        raise _Unsafe
 
-    def find_global(self, module, name):
+    def _load_carefully(self, data):
+        unpickler = _CarefulUnpickler(BytesIO(data), self)
+        value, tools = unpickler.load(), unpickler.tools
+        # What is not gone with it is somewhere in the value.
+        del unpickler
+        for tool in tools:
+            _refuse('as a value', tool)
+        return value
+
+    def find_global(self, module, name, tools=_TOOLS):
         """Return the global, if it is allowed."""
         # As they are called in pickles for Python 2.
         mapped = NAME_MAPPING.get(
@@ -111,10 +149,8 @@ class Allowed:
         for place in (module, name), mapped:
             if place in _STANDARD:
                 return _STANDARD[place]
-            if place == ('_codecs', 'encode'):
-                return _encode
-            if place == ('builtins', 'getattr'):
-                return self.get_attribute
+            if place in tools:
+                return tools[place] or self.get_attribute
             if '.'.join(place) in self._names:
                 found = _resolve(*place)
                 # A name in the list may be a module's: not that for itself.
@@ -128,7 +164,7 @@ class Allowed:
 
     def get_attribute(self, owner, name):
         """What is in a class is pickled as: members, methods, classes."""
-        if isinstance(owner, type) and isinstance(name, str):
+        if _is_class(owner) and type(name) is str:
             if (isinstance(owner, enum.EnumMeta)
                     and name in owner.__members__):
                 return owner.__members__[name]
@@ -152,15 +188,15 @@ def _find_class(module, name):
     found = importlib.import_module(module)
     for part in name.split('.'):
         found = vars(found).get(part)
-        if not issubclass(type(found), type) or found.__module__ != module:
+        if not _is_class(found) or found.__module__ != module:
             return None
     if found.__qualname__ != name or issubclass(found, type):
         return None
     return found
 
 
-class _Mutable(Exception):
-    """The pickle names what could be changed."""
+class _Unsafe(Exception):
+    """The pickle names what could be changed, or call something."""
 
 
 class _Unpickler(pickle.Unpickler):
@@ -174,7 +210,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 class _CarefulUnpickler(pickle._Unpickler):
-    """Does not change what the pickle did not make.
+    """Changes what the pickle has made, and calls what it has found by name.
 
     In Python, and many times slower: that of C has no place for this.
     """
@@ -183,15 +219,12 @@ class _CarefulUnpickler(pickle._Unpickler):
         super().__init__(file)
         self._allowed = allowed
         self._found = {}  # id -> what was found by a name
+        self._tools = {place: _Tool(place) for place in _TOOLS}
+        self.tools = weakref.WeakSet(self._tools.values())
 
     def find_class(self, module, name):
-        found = self._allowed.find_global(module, name)
-        if found == self._allowed.get_attribute:
-            found = self._get_attribute
-        return self._keep(found)
-
-    def _get_attribute(self, owner, name):
-        return self._keep(self._allowed.get_attribute(owner, name))
+        return self._keep(
+            self._allowed.find_global(module, name, self._tools))
 
     def _keep(self, found):
         self._found[id(found)] = found
@@ -200,37 +233,101 @@ class _CarefulUnpickler(pickle._Unpickler):
     def get_extension(self, code):
         raise ForbiddenGlobal(f'extension {code}')
 
+    # Calls
+
+    def _check_called(self, called, args):
+        # Not an instance that can be called, or has something of that name.
+        if id(called) not in self._found:
+            _refuse('to call', called)
+        # The pickler writes no other; this would have its items asked for.
+        if type(args) is not tuple:
+            _refuse('as arguments', args)
+        if called in _KINDS and called is not slice:
+            if (called, *map(type, args)) not in _FORMS:
+                _refuse('with such arguments', called)
+            if len(args) == 2 and called is bytearray:
+                _check_encoding(args[1])
+
+    def _check_class(self, kind, args=()):
+        self._check_called(kind, args)
+        if not _is_class(kind):
+            _refuse('to call', kind)
+
+    def _call(self, called, args):
+        self._check_called(called, args)
+        if type(called) is not _Tool:
+            return called(*args)
+        if called.place not in self._uses:
+            _refuse('to call', called)
+        return self._uses[called.place](self, *args)
+
+    def _new(self, kind, args):
+        self._check_class(kind, args)
+        return kind.__new__(kind, *args)
+
+    def _new_ex(self, kind, args, more):
+        self._check_class(kind, args)
+        if type(more) is not dict or more and kind in _KINDS:
+            _refuse('as arguments', more)
+        return kind.__new__(kind, *args, **more)
+
+    def _reconstruct(self, kind, base, state):
+        self._check_class(kind)
+        if base is self._tools['builtins', 'object']:
+            base = object
+        else:
+            self._check_class(base, (state,))
+        return copyreg._reconstructor(kind, base, state)
+
+    def _get_attribute(self, owner, name):
+        return self._keep(self._allowed.get_attribute(owner, name))
+
+    _uses = {
+        ('_codecs', 'encode'): lambda self, *args: _encode(*args),
+        ('builtins', 'getattr'): _get_attribute,
+        ('copyreg', '_reconstructor'): _reconstruct,
+        ('copyreg', '__newobj__'): lambda self, kind, *args: self._new(
+            kind, args),
+        ('copyreg', '__newobj_ex__'): _new_ex,
+    }
+
+    def load_reduce(self):
+        args = self.stack.pop()
+        self.stack[-1] = self._call(self.stack[-1], args)
+
+    def load_newobj(self):
+        args = self.stack.pop()
+        self.stack[-1] = self._new(self.stack[-1], args)
+
+    def load_newobj_ex(self):
+        more, args = self.stack.pop(), self.stack.pop()
+        self.stack[-1] = self._new_ex(self.stack[-1], args, more)
+
+    def _instantiate(self, kind, args):
+        if args or hasattr(kind, '__getinitargs__'):
+            self.append(self._call(kind, tuple(args)))
+        else:
+            self.append(self._new(kind, ()))
+
+    # Changes
+
     def _check_changed(self, changed):
-        if isinstance(changed, _SHARED) or id(changed) in self._found:
+        if issubclass(type(changed), _SHARED) or id(changed) in self._found:
             _refuse('to change', changed)
         # What would be called to change it must be its class's.
         own = getattr(changed, '__dict__', ())
         if not _CALLED.isdisjoint(own):
-            raise ForbiddenGlobal(f'to call what a {type(changed)} has')
-
-    def _check_called(self, called):
-        # Not an instance that can be called, or has something of that name.
-        if id(called) not in self._found:
-            _refuse('to call', called)
-
-    def load_reduce(self):
-        self._check_called(self.stack[-2])
-        super().load_reduce()
-
-    def load_newobj(self):
-        self._check_called(self.stack[-2])
-        super().load_newobj()
-
-    def load_newobj_ex(self):
-        self._check_called(self.stack[-3])
-        super().load_newobj_ex()
-
-    def load_obj(self):
-        self._check_called(self.stack[0])  # behind the mark
-        super().load_obj()
+            _refuse('to call what is in', changed)
 
     def load_build(self):
-        self._check_changed(self.stack[-2])
+        changed, state = self.stack[-2:]
+        self._check_changed(changed)
+        parts = state if type(state) is tuple else (state,)
+        # Without that method a state is attributes, and its items are asked
+        # for.
+        if not (_STATE.issuperset(map(type, parts))
+                or hasattr(changed, '__setstate__')):
+            _refuse('as attributes', state)
         super().load_build()
 
     def load_append(self):
@@ -255,16 +352,20 @@ class _CarefulUnpickler(pickle._Unpickler):
         self._check_changed(self.metastack[-1][-1])
         super().load_additems()
 
+    def load_buffer(self):
+        raise ForbiddenGlobal('a buffer')
+
     dispatch = {
         **pickle._Unpickler.dispatch,
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.NEWOBJ_EX[0]: load_newobj_ex,
-        pickle.OBJ[0]: load_obj,
         pickle.BUILD[0]: load_build,
         pickle.APPEND[0]: load_append,
         pickle.SETITEM[0]: load_setitem,
         pickle.APPENDS[0]: load_appends,
         pickle.SETITEMS[0]: load_setitems,
         pickle.ADDITEMS[0]: load_additems,
+        pickle.NEXT_BUFFER[0]: load_buffer,
+        pickle.READONLY_BUFFER[0]: load_buffer,
     }

@@ -10,7 +10,6 @@ left over of a backlog that is not delivered yet holds up nobody.
 
 import contextlib
 import itertools
-import logging
 import threading
 from time import monotonic
 
@@ -20,10 +19,9 @@ from p01.memcache.errors import ClientError
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.log import logger
 from p01.memcache.turn import Turn
 
-
-logger = logging.getLogger('p01.memcache')
 
 # So many keys are remembered. With more of them the server is flushed.
 MOST = 10_000

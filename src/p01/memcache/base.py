@@ -33,7 +33,6 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
     return ``[(server, reply or MemcacheError)]``
 """
 
-import logging
 import threading
 import time
 import weakref
@@ -62,10 +61,9 @@ from p01.memcache.event import UnreadableValueEvent
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.key import build
 from p01.memcache.lease import is_claim
+from p01.memcache.log import logger
 from p01.memcache.turn import Turn
 
-
-logger = logging.getLogger('p01.memcache')
 
 # Seconds in which the same message is logged once.
 _QUIET = 60

@@ -3,12 +3,14 @@
 """A small shop that caches: the package's main job, as a site would see it.
 
 It loads a ZCML file, looks the client up as every application does, and uses
-it from a number of threads.
+it from a number of threads. Its values are JSON: what listens on the standard
+port may be anybody's, and a pickle from there would run code.
 """
 
 import argparse
 import contextlib
 import random
+import re
 import secrets
 import shutil
 import signal
@@ -24,6 +26,7 @@ from zope.configuration import xmlconfig
 
 from p01.memcache.address import parse
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import printable
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import connect
@@ -42,6 +45,7 @@ ZCML = '''\
       name=""
       servers="{servers}"
       namespace="{namespace}"
+      serializer="json"
       lifetime="600"
       maxPoolSize="50"
       />
@@ -52,6 +56,8 @@ ZCML = '''\
 # So many pages has the shop; what a page is read for, and not cached yet,
 # is made and set.
 PAGES = 2000
+
+NUMBER = re.compile('[0-9]{1,20}')
 
 
 def listens(address):
@@ -112,17 +118,17 @@ class Visitor(threading.Thread):
 
     def visit(self, cache, number):
         key = f'page-{number}'
+        made = {'number': number, 'title': f'Page {number}',
+                'prices': list(range(number % 50))}
         page = cache.query(key)
         self.count('operations')
         if page is None:
             self.count('misses')
-            page = {'number': number, 'title': f'Page {number}',
-                    'prices': list(range(number % 50))}
-            stored = cache.set(key, page)
+            stored = cache.set(key, made)
             self.count('operations')
             if stored is None:
                 self.count('not stored')
-        elif page['number'] == number:
+        elif page == made:
             self.count('hits')
         else:
             self.count('wrong')
@@ -166,8 +172,10 @@ def show(counts, seconds, client):
                      'curr_items', 'get_hits', 'get_misses', 'cmd_set'):
             if name in statistics:
                 value = statistics[name]
+                # It may be anybody's server, and anything.
                 rows.append((f'{server} says {name}',
-                             int(value) if value.isdigit() else value))
+                             int(value) if NUMBER.fullmatch(value)
+                             else printable(value)))
     width = max(len(name) for name, value in rows)
     for name, value in rows:
         if isinstance(value, int):

@@ -7,12 +7,13 @@ memcached 1.6.45 does, to the byte, also where that is odd: one scenario in
 `tests/test_embedded.py` runs on both. It shares no code with the client side,
 so neither can hide a mistake of the other.
 
-What it is not: there is no bound on memory and no LRU eviction, no binary
-protocol, no TLS, no SASL, no UDP, no IPv6, no `me` among the meta commands,
-and `stats` knows the common names only. Lifetimes end to the moment, and what
-`flush_all` or time took away is not counted any more, whereas memcached's
-clock ticks once a second, and its counts include what is gone until it comes
-across it.
+What it is not: a get may have a megabyte of keys and no more, whereas
+memcached keeps whatever comes; there is no bound on memory and no LRU
+eviction, no binary protocol, no TLS, no SASL, no UDP, no IPv6, no `me` among
+the meta commands, and `stats` knows the common names only. Lifetimes end to
+the moment, and what `flush_all` or time took away is not counted any more,
+whereas memcached's clock ticks once a second, and its counts include what is
+gone until it comes across it.
 """
 
 import asyncio
@@ -62,9 +63,10 @@ SWEEP_INTERVAL = 60
 BATCH = 64 * 1024
 
 #: A line may fill memcached's read buffer; one that arrives in pieces may
-#: not even get near it. A get of many keys is free to do both.
+#: not even get near it. A get of many keys is free to do both, up to here.
 READ_BUFFER = 16 * 1024
 PARTIAL_LINE = 2048
+LONGEST_GET = 1024 * 1024
 LONG_GET = re.compile(rb' {0,100}gets? ')
 
 #: The least that a line has, its end included.
@@ -375,9 +377,11 @@ class Connection(asyncio.Protocol):
         while True:
             end = self.buffer.find(b'\n', searched)
             searched = len(self.buffer)
-            too_long = (searched > PARTIAL_LINE if end < 0
-                        else end > READ_BUFFER)
-            if too_long and not LONG_GET.match(self.buffer):
+            length, most = ((searched, PARTIAL_LINE) if end < 0
+                            else (end, READ_BUFFER))
+            if LONG_GET.match(self.buffer):
+                most = LONGEST_GET
+            if length > most:
                 return None
             if end >= 0:
                 break

@@ -38,7 +38,7 @@ def describe(error):
     # Of any exception, even of one that cannot be turned into a str.
     told = str(traceback.TracebackException(
         type(error), error, None, compact=True))
-    return _printable(f'{type(error).__name__}: {" ".join(told.split())}')
+    return printable(f'{type(error).__name__}: {" ".join(told.split())}')
 
 
 def reason(error):
@@ -46,9 +46,11 @@ def reason(error):
     return getattr(error, 'strerror', None) or str(error)
 
 
-def _printable(text):
-    # It may be an attacker's, who would write lines into the log.
-    return (text if text.isprintable() else ascii(text)[1:-1])[:300]
+def printable(text, most=300):
+    """Return the text without what writes lines, or commands a terminal."""
+    # Cut first: it may be the largest part of a value.
+    text = text[:most]
+    return (text if text.isprintable() else ascii(text)[1:-1])[:most]
 
 
 class MemcacheError(Exception):
@@ -152,7 +154,7 @@ class ForbiddenGlobal(UnreadableValue):
     """What is stored names something that is not in the list of `allow`."""
 
     def __init__(self, name):
-        super().__init__(f'{_printable(name)} is not allowed')
+        super().__init__(f'{printable(name)} is not allowed')
 
 
 class ValueTooLarge(UnreadableValue):

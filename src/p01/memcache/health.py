@@ -14,7 +14,6 @@ replaced: its failure is a doubt, which only gives the next requests less time.
 """
 
 import contextlib
-import logging
 import math
 import threading
 from time import monotonic
@@ -23,10 +22,9 @@ from p01.memcache import fork
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
+from p01.memcache.log import logger
 from p01.memcache.turn import Turn
 
-
-logger = logging.getLogger('p01.memcache')
 
 # What part of the time a server is given after so many doubts in a row. With
 # the usual three failures it is down within twice the time-out; and it may be

@@ -86,7 +86,9 @@ class IMemcacheReader(Interface):
         description=(
             'Other than 0: log every operation that went wrong, with its '
             'traceback, instead of once a minute or once per change of a '
-            "server's state."),
+            "server's state. With any value, what others have written is "
+            'escaped there, and the record has the traceback as its exc_text: '
+            'no exception, which a handler might write as it is.'),
         min=0,
         default=0)
 
@@ -181,8 +183,9 @@ class IMemcacheReader(Interface):
             '("shop.model"), for the classes that are defined in them, or '
             'names ("shop.model.Item", "shop.model.load"). None, bool, int, '
             'float, complex, str, bytes, bytearray, tuple, list, dict, set, '
-            'frozenset, range and slice are always allowed. With None every '
-            'pickle is read. It is for "pickle" and "signed-pickle".'),
+            'frozenset, range and slice are always allowed, made of one '
+            'another as pickle makes them. With None every pickle is read. '
+            'It is for "pickle" and "signed-pickle".'),
         value_type=schema.DottedName(),
         required=False,
         default=None)

@@ -87,8 +87,15 @@ class JSONSerializer:
             raise UnreadableValue(f'unknown flags {flags}')
         return json.loads(
             data.decode('utf-8', 'surrogatepass'),
-            parse_constant=_refuse_constant)
+            parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _refuse_constant(name):
     raise UnreadableValue(f'{name} is not in JSON')
+
+
+def _finite(text):
+    number = float(text)
+    if math.isinf(number):
+        _refuse_constant('infinity')
+    return number

@@ -4,7 +4,6 @@
 
 import contextlib
 import functools
-import logging
 import os
 import re
 import stat
@@ -13,9 +12,8 @@ import traceback
 from pathlib import Path
 
 from p01.memcache.errors import reason
+from p01.memcache.log import logger
 
-
-logger = logging.getLogger('p01.memcache')
 
 # Bytes of the shortest secret that signs: as many as its signature has.
 _LEAST = 32

@@ -222,7 +222,8 @@ class Memcached(ServerProcess):
 
     The options are those of the command ``memcached``. It runs as the user
     ``nobody`` where we are root: the folder of ``path`` must be writable for
-    that user, and the files that the options name must be readable.
+    that user, and the files that the options name must be readable. Nobody
+    but that user, and root, can connect to the ``path``.
     """
 
     program = 'memcached'
@@ -236,7 +237,7 @@ class Memcached(ServerProcess):
         if self.path is None:
             where = ('-l', '127.0.0.1', '-p', str(self.port), '-U', '0')
         else:
-            where = ('-s', os.fspath(self.path), '-a', '0777')
+            where = ('-s', os.fspath(self.path))
         user = ('-u', 'nobody') if os.geteuid() == 0 else ()
         return (*where, *user, *self.options)
 

@@ -10,6 +10,7 @@ import copyreg
 import dataclasses
 import datetime
 import decimal
+import encodings
 import enum
 import importlib
 import os
@@ -97,6 +98,67 @@ class Caller:
 
     def __getattr__(self, name):
         return self.__call__
+
+class Special:
+    pass
+
+for name in ('bool bytes call complex contains eq fspath float getitem index'
+             ' int iter len length_hint next repr round str trunc').split():
+    def method(self, *args, name=name):
+        Registry.seen.append(name)
+        raise ValueError
+
+    setattr(Special, f'__{name}__', method)
+
+Special.__hash__ = object.__hash__
+Special.keys = Special.items = Special.__iter__
+
+class Told:
+
+    @staticmethod
+    def use(argument):
+        list(argument)
+
+for name in ('init getattribute setstate setitem hash eq iter del').split():
+    def method(self, *args, name=name):
+        Registry.seen.append(name)
+        if name == 'getattribute':
+            return object.__getattribute__(self, *args)
+        if name == 'hash':
+            return 5
+        if name == 'eq':
+            return False
+        if name == 'iter':
+            return iter(())
+
+    setattr(Told, f'__{name}__', method)
+
+def __new__(cls, *args):
+    Registry.seen.append('new')
+    return object.__new__(cls)
+
+Told.__new__ = __new__
+Told.append = lambda self, item: Registry.seen.append('append')
+Told.extend = lambda self, items: Registry.seen.append('extend')
+Told.add = lambda self, item: Registry.seen.append('add')
+
+class Slots:
+    __new__ = __new__
+    __slots__ = ('other',)
+
+    def __getattr__(self, name):
+        Registry.seen.append('getattr')
+        raise AttributeError
+
+    def __setattr__(self, name, value):
+        Registry.seen.append('setattr')
+        object.__setattr__(self, name, value)
+
+    def set_price(self, value):
+        Registry.seen.append('setter')
+
+    price = property(None, set_price)
+    __del__ = Told.__del__
 
 class Lazy:
 
@@ -585,8 +647,7 @@ class ForbiddenTest(AllowedCase):
                 ('__members__', role, 'p01shop.model.Role.__members__'),
                 ('_member_map_', role, 'p01shop.model.Role._member_map_'),
                 ('__globals__', load, 'builtins.getattr'),
-                ('__init__', b'cbuiltins\nobject\n',
-                 'builtins.object.__init__'),
+                ('__init__', b'cbuiltins\nobject\n', 'builtins.getattr'),
                 ('__self__', b'cbuiltins\ngetattr\n', 'builtins.getattr'),
                 ('__class__', b'N', 'builtins.getattr'),
                 ('__class__', item + b')\x81', 'builtins.getattr'),
@@ -901,6 +962,195 @@ class ChangeTest(AllowedCase):
             careful.assert_called()
 
 
+class PlainTest(AllowedCase):
+    """The standard types: what is made by them, and of what."""
+
+    def setUp(self):
+        super().setUp()
+        from p01shop import model
+        self.seen = model.Registry.seen
+
+    def assertNone(self, data, allow=ALLOW):
+        """It is a miss, and nothing of the application was called."""
+        client = self.client(allow)
+        self.assertEqual(self.read(client, data), MISSING)
+        self.assertEqual(client.getUnreadable(), {'ForbiddenGlobal': 1})
+        self.assertEqual(self.seen, [])
+
+    def makers(self, name, *arguments):
+        """Yield pickles that have the type make something of the parts."""
+        kind = by_line('builtins', name)
+        args = b'(' + b''.join(arguments) + b't'
+        for make in (
+                kind + args + b'R', kind + args + b'\x81',
+                kind + args + b'}\x92', b'(' + kind + args[1:-1] + b'o',
+                args[:-1] + b'ibuiltins\n' + name.encode() + b'\n',
+                by_line('copyreg', '__newobj__') + b'(' + kind + args[1:]
+                + b'R',
+                by_line('copyreg', '__newobj_ex__') + b'(' + kind + args
+                + b'}tR'):
+            yield b'\x80\x04' + make + b'.'
+
+    def test_codecs(self):
+        module, unknown = 'encodings.cp1026', 'p01_memcache_codec'
+        before = dict(encodings._cache)
+        for name in 'cp1026', unknown:
+            for kind, content in [
+                    ('str', b'x'), ('bytes', 'x'), ('bytearray', 'x')]:
+                for data in self.makers(
+                        kind, fragment(content), fragment(name)):
+                    self.assertNone(data, [])
+                self.assertNone(
+                    b'\x80\x04' + by_line('builtins', kind) + b')'
+                    + fragment({'encoding': name}) + b'\x92.', [])
+        self.assertNotIn(module, sys.modules)
+        self.assertEqual(encodings._cache, before)
+
+    def test_special_methods(self):
+        special = by_line('p01shop.model', 'Special') + b')\x81'
+        for _, name in allowed._STANDARD:
+            if name == 'slice':
+                continue  # it keeps what it is given
+            for kept_by, argument in [
+                    ((), special), ((), special * 2),
+                    (('tuple',), special + b'\x85'),
+                    (('dict',), b'}N' + special + b's'),
+                    (('list', 'tuple', 'set', 'frozenset'),
+                     b']' + special + b'a')]:
+                for data in self.makers(name, argument):
+                    if name in kept_by:
+                        self.read(self.client(), data)
+                        self.assertEqual(self.seen, [])
+                    else:
+                        self.assertNone(data)
+
+    def test_callable_instances(self):
+        mapping = (
+            by_line('p01shop.model', 'Item') + b')\x81}' + fragment('keys')
+            + by_line('p01shop.model', 'Caller') + b')\x81sb')
+        for data in self.makers('dict', mapping):
+            self.assertNone(data)
+
+    def test_subclasses(self):
+        special = by_line('p01shop.model', 'Special') + b')\x81'
+        for base, name in [('dict', 'Dict'), ('list', 'List'), ('str', 'Text'),
+                           ('set', 'Set')]:
+            self.assertNone(
+                by_line('copyreg', '_reconstructor') + b'('
+                + by_line(HERE, name) + by_line('builtins', base) + special
+                + b'tR.', [*ALLOW, HERE])
+
+    def test_arguments_that_are_no_tuple(self):
+        special = by_line('p01shop.model', 'Special') + b')\x81'
+        item = by_line('p01shop.model', 'Item')
+        for data in (
+                item + special + b'R', item + special + b'\x81',
+                item + special + b'}\x92', item + b')' + special + b'\x92',
+                item + b')\x81' + special + b'b',
+                item + b')\x81' + special + b'N\x86b',
+                item + b')\x81N' + special + b'\x86b',
+                by_line('copyreg', '__newobj_ex__') + b'(' + item + special
+                + b'}tR',
+                by_line('copyreg', '__newobj_ex__') + b'(' + item + b')'
+                + special + b'tR'):
+            self.assertNone(b'\x80\x04' + data + b'.')
+
+    def test_what_is_refused_is_not_asked_for_its_name(self):
+        special = by_line('p01shop.model', 'Special') + b')\x81'
+        for data in special + b')R', special + b')\x81', (
+                by_line('p01shop.model', 'Item') + b')\x81}'
+                + fragment('append') + special + b'sb' + special + b'a'):
+            self.assertNone(b'\x80\x04' + data + b'.')
+
+    def test_memory(self):
+        # Of a few bytes.
+        for name, argument in [
+                ('bytes', 1 << 24), ('bytearray', 1 << 24),
+                ('list', range(1 << 20)), ('tuple', range(1 << 20)),
+                ('set', range(1 << 20))]:
+            for data in self.makers(name, fragment(argument)):
+                self.assertNone(data, [])
+
+    def test_buffers(self):
+        for data in (
+                b'\x96\1\0\0\0\0\0\0\0x\x98',
+                b']\x96\1\0\0\0\0\0\0\0x\x98a',
+                by_line('builtins', 'bytearray') + b'C\1x\x85R\x98',
+                b'\x95\2\0\0\0\0\0\0\0]\x96\1\0\0\0\0\0\0\0x\x98a'):
+            self.assertNone(b'\x80\x05' + data + b'.', [])
+        self.assertEqual(
+            self.read(self.client([]), b'\x80\x05\x97.'), MISSING)
+        # What has the same bytes is read.
+        for value in [bytearray(b'\x98')], b'\x96\0\0\0\0\0\0\0\0\x98':
+            self.assertEqual(
+                self.read(self.client([]), pickle.dumps(value)), value)
+
+    def test_what_pickles_are_made_with(self):
+        for module, name in allowed._TOOLS:
+            for how in by_stack, by_line:
+                tool = how(module, name)
+                for data in (
+                        tool, tool + b'\x85', b']' + tool + b'a',
+                        b'}' + tool + b'Ns', b']' + tool + b'q\x070h\x07a',
+                        tool + b'q\x07N\x86'):
+                    self.assertNone(b'\x80\x04' + data + b'.', [])
+                    self.assertNone(
+                        b'\x80\x04' + by_line('p01shop.model', 'Item')
+                        + b')\x81}' + fragment('x') + data + b'sb.')
+        for protocol in PROTOCOLS:
+            for value in object(), [object], {'x': object()}:
+                self.assertNone(pickle.dumps(value, protocol), [])
+
+    def test_what_is_in_sets(self):
+        for protocol in PROTOCOLS:
+            for value in (
+                    {Colour.RED, Colour.GREEN}, frozenset({Text('b')}),
+                    slice(Colour.RED, Plain, None)):
+                client = self.client([HERE], pickleProtocol=protocol)
+                client.set('key', value)
+                self.assertEqual(client.query('key'), value)
+
+
+class CalledTest(AllowedCase):
+    """What security.txt says that a pickle can have called, and no more."""
+
+    def called(self, *ways):
+        from p01shop import model
+        for data in ways:
+            self.read(self.client([*ALLOW, 'p01shop.model.Told.use']),
+                      b'\x80\x04' + data + b'.')
+        seen = set(model.Registry.seen)
+        model.Registry.seen.clear()
+        return seen
+
+    def test_what_is_called(self):
+        told = by_line('p01shop.model', 'Told')
+        made = told + b')\x81'
+        self.assertEqual(self.called(told + b')R'), {
+            'new', 'init', 'del'})
+        self.assertEqual(self.called(made + b'N' + b'b'), {
+            'new', 'getattribute', 'setstate', 'del'})
+        self.assertEqual(
+            self.called(made + b'Na', made + b'(NNe', made + b'(N\x90',
+                        made + b'NNs', made + b'(NNu'),
+            {'new', 'getattribute', 'append', 'extend', 'add', 'setitem',
+             'del'})
+        # Two of them, equal ones.
+        pair = made + b'q\x07N' + made + b'N'
+        self.assertEqual(
+            self.called(b'}(' + pair + b'u', b'\x8f(' + made * 2 + b'\x90',
+                        b'(' + made * 2 + b'\x91'),
+            {'new', 'hash', 'eq', 'del'})
+        self.assertEqual(
+            self.called(by_line('p01shop.model', 'Told.use') + made
+                        + b'\x85R'), {'new', 'iter', 'del'})
+        slots = by_line('p01shop.model', 'Slots') + b')\x81N'
+        self.assertEqual(
+            self.called(slots + fragment({'price': 1, 'other': 1})
+                        + b'\x86b'),
+            {'new', 'getattr', 'setattr', 'setter', 'del'})
+
+
 class AllowedTest(AllowedCase):
     """What is in the list, or needs none."""
 
@@ -914,12 +1164,6 @@ class AllowedTest(AllowedCase):
                     self.assertEqual(found, value)
                     self.assertIs(type(found), type(value))
             self.assertEqual(client.getUnreadable(), {})
-
-    def test_an_object(self):
-        for protocol in PROTOCOLS:
-            found = self.read(
-                self.client([]), pickle.dumps(object(), protocol))
-            self.assertIs(type(found), object)
 
     def test_listed(self):
         for allow, values in LISTED:

@@ -6,6 +6,7 @@ The real one is the judge: what is written here is what it answered, and in
 `releases` what another release of it answers.
 """
 
+import contextlib
 import os
 import re
 import resource
@@ -247,7 +248,8 @@ class Scenario(ServerCase):
         spaced = self.release['a space before get']
         self.check((b' ' * 100 + b'get ' + b' '.join(keys) + b'\r\n',
                     spaced if spaced == b'ERROR\r\n' else expected))
-        self.check((b'gets ' + b'x ' * 20000 + b'\r\n', b'END\r\n'))
+        self.check((b'gets ' + b'x ' * 20000 + b'\r\n', b'END\r\n'),
+                   (b'get ' + b'x ' * 524000 + b'\r\n', b'END\r\n'))
 
     # storing
 
@@ -1405,6 +1407,15 @@ class TestEmbedded(Scenario, Embedded):
 
     def startServer(self):
         return self.start().port
+
+    def test_a_get_without_an_end(self):
+        # memcached keeps it, whatever comes.
+        for start in b'get ', b'gets ', b' ' * 100 + b'get ':
+            for end in b'', b'\r\n':
+                client = self.connect()
+                with contextlib.suppress(ConnectionError):
+                    client.send(start + b'x' * (1 << 22) + end)
+                self.assertTrue(client.isClosed())
 
 
 class TestReleases(unittest.TestCase):

@@ -11,6 +11,7 @@ import pickle
 import signal
 import socket
 import ssl
+import stat
 import subprocess
 import sys
 import tempfile
@@ -728,6 +729,9 @@ class MemcachedTest(unittest.TestCase):
             with server, socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(path)
                 self.assertEqual(ask(sock, b'mn'), b'MN\r\n')
+                # For nobody else.
+                mode = stat.S_IMODE(os.stat(path).st_mode)
+                self.assertEqual(mode, 0o700)
             self.assertEqual(os.listdir(folder), [])
         # Even if one ended so that its socket was left.
         with server:
