@@ -248,6 +248,9 @@ class IMemcacheReader(Interface):
         stands, and so is an instance of a subclass, which may be more than
         its base shows.
 
+        What ``function.key(...)`` of a function that is `cached` returns has
+        64 digits with both schemes, and is the key of nothing else.
+
         NaN is a ``ValueError``. So is, with both schemes, what cannot be
         pickled, and a str that has no UTF-8.
         """

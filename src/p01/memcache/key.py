@@ -6,6 +6,7 @@ import hashlib
 
 from p01.memcache import parts
 from p01.memcache import pickled
+from p01.memcache import strict
 from p01.memcache.proxied import bare
 
 
@@ -13,8 +14,12 @@ _TEXTS = frozenset((str, bytes))
 
 
 def build(key, namespace, protocol):
-    # Most are str.
-    base = key.encode() if type(key) is str else _base(key, protocol)
+    if type(key) is str:  # as most are
+        base = key.encode()
+    elif type(key) is strict.CallKey:
+        return strict.build(key, namespace)
+    else:
+        base = _base(key, protocol)
     if namespace:
         base = namespace.encode() + base
     return hashlib.md5(base, usedforsecurity=False).hexdigest()

@@ -13,6 +13,7 @@ shows, and two of its instances would be one key.
 
 import struct
 import sys
+from dataclasses import dataclass
 from datetime import date
 from datetime import datetime
 from datetime import time
@@ -23,6 +24,17 @@ from uuid import UUID
 
 from p01.memcache.proxied import bare
 from p01.memcache.refused import Refused
+
+
+@dataclass(frozen=True)
+class CallKey:
+    """The key of a function's call, see `p01.memcache.decorator.cached`.
+
+    It has a tag, and in the other key scheme a length, of its own: whatever
+    text, or anything else, is a key elsewhere does not equal it.
+    """
+
+    digest: str
 
 
 _double = struct.Struct('>d')
@@ -106,6 +118,7 @@ _ENCODERS = {
     timedelta: lambda key: _scalar(
         b'R', b'%d,%d,%d' % (key.days, key.seconds, key.microseconds)),
     UUID: lambda key: b'U' + key.bytes,
+    CallKey: lambda key: _scalar(b'C', key.digest.encode()),
 }
 
 

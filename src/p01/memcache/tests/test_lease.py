@@ -37,11 +37,14 @@ from zope.interface.interfaces import ComponentLookupError
 
 from p01.memcache import protocol
 from p01.memcache import stamp
+from p01.memcache import strict
 from p01.memcache.client import MemcacheClient
 from p01.memcache.decorator import cached
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
+from p01.memcache.event import InvalidateCacheEvent
+from p01.memcache.event import invalidateCache
 from p01.memcache.flag import CLAIM
 from p01.memcache.flag import PLAIN
 from p01.memcache.flag import STAMPED
@@ -1524,6 +1527,67 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         self.assertEqual(self.calls, ['a', 'a'])
         function('a')
         self.assertEqual(self.calls, ['a', 'a'])
+
+    def test_nothing_else_makes_its_key(self):
+        # A visitor may choose whole keys elsewhere in the application.
+        @cached()
+        @named
+        def function(a):
+            self.calls.append(a)
+            return 'secret'
+
+        call = function.key('a')
+        parts = (__name__, 'function', ('a',), [])
+        texts = [
+            strict.build(parts, None), strict.build(parts, 'space'),
+            call.digest, f'C64:{call.digest}', f'space{call.digest}',
+            f'5:spaceC64:{call.digest}', f's64:{call.digest}', repr(call)]
+        for scheme, namespace in itertools.product(
+                ('compatible', 'strict'), (None, 'space')):
+            self.client.keyScheme = scheme
+            self.client.namespace = namespace
+            built = self.client.buildKey(call)
+            self.assertRegex(built, r'\A[0-9a-f]{64}\Z')
+            names = ['claim:', 'tag:', 'fresh:', 'generation:', '']
+            for key in [
+                    *texts, parts, (call,), [call],
+                    *[name + built for name in names],
+                    *[text.encode() for text in texts]]:
+                with self.subTest(scheme=scheme, key=key):
+                    self.assertNotEqual(self.client.buildKey(key), built)
+                    self.client.set(key, 'poison')
+            self.assertEqual(function('a'), 'secret')
+            for key in [*texts, parts]:
+                self.assertEqual(self.client.query(key), 'poison')
+        # Its key is the same with both schemes.
+        self.assertEqual(self.calls, ['a'] * 2)
+
+    def test_its_key_in_other_ways(self):
+        @cached()
+        @named
+        def function(a):
+            self.calls.append(a)
+            return a
+
+        call = function.key('a')
+        self.assertEqual(call, pickle.loads(pickle.dumps(call)))
+        self.assertEqual({call: 1}, {function.key('a'): 1})
+        self.assertNotEqual(call, function.key('b'))
+        function('a')
+        self.assertEqual(
+            self.client.queryMany([call, 'a']), {call: 'a'})
+        for forget in (
+                self.client.invalidate,
+                lambda key: self.client.invalidateMany([key]),
+                lambda key: invalidateCache(InvalidateCacheEvent(key))):
+            forget(function.key('a'))
+            self.assertIsNone(self.client.query(call))
+            function('a')
+        self.assertEqual(self.calls, ['a'] * 4)
+        # Both kinds of client, with each scheme, have one key for a call.
+        self.assertEqual(
+            self.client.buildKey(call),
+            FakeUltraMemcacheClient(keyScheme='strict').buildKey(call))
 
     def test_methods(self):
         calls = self.calls
