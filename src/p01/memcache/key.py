@@ -27,14 +27,14 @@ def build(key, namespace, protocol):
 
 def _base(key, protocol):
     """Return the bytes that stand for the key."""
-    key = bare(key)
-    if isinstance(key, str):
-        return str.encode(key)
-    if isinstance(key, bytes):
-        return key
-    if isinstance(key, int):
-        return b'%d' % key
-    oid = getattr(key, '_p_oid', None)
+    found = bare(key)
+    if isinstance(found, str):
+        return str.encode(found)
+    if isinstance(found, bytes):
+        return found
+    if isinstance(found, int):
+        return b'%d' % found
+    oid = getattr(found, '_p_oid', None)
     return oid if isinstance(oid, bytes) else _pickle(key, protocol)
 
 
