@@ -62,6 +62,7 @@ from p01.memcache.tests.proxy import HOLD
 from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
+from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.storm import Struck
 from p01.memcache.tests.test_contract import Thrower
 from p01.memcache.tests.test_contract import Unpicklable
@@ -1417,6 +1418,104 @@ class TestTroubleOfMemcacheClient(Trouble, unittest.TestCase):
     def revive(self, client):
         # It remembers nothing.
         client.invalidate('key')
+
+
+class Liar(ScriptedServer):
+    """Answers each command as told, and whatever it is asked, the same again.
+
+    ``{command: reply}``; in a reply ``{key}`` is the key that was asked for,
+    ``{new}`` a number that never was before, and ``{stored}`` what was added
+    last. With `closing` each connection ends after its reply.
+    """
+
+    def __init__(self, replies, closing=False):
+        super().__init__(default=self._lie)
+        self.replies = {b'mn': b'ERROR', b'delete': b'DELETED', **replies}
+        self.closing = closing
+        self.numbers = itertools.count(1)
+        self.stored = b''
+
+    def _lie(self, request):
+        line, _, data = request.partition(b'\r\n')
+        command, *words = line.split()
+        if command in (b'add', b'ms'):
+            self.stored = data[:-2]
+        reply = self.replies[command]
+        for name, word in (
+                (b'{key}', words[0] if words else b''),
+                (b'{size}', b'%d' % len(self.stored)),
+                (b'{stored}', self.stored),
+                (b'{new}', b'%d' % next(self.numbers))):
+            reply = reply.replace(name, word)
+        return reply + b'\r\n'
+
+    async def _answer(self, sock, request):
+        return await super()._answer(sock, request) and not self.closing
+
+
+class TestLies(unittest.TestCase):
+    """However a server lies, it is not asked again and again."""
+
+    timeout = 0.25
+    claims = {b'gets': b'END', b'add': b'NOT_STORED'}  # noqa: RUF012
+    lent = {  # noqa: RUF012
+        b'mn': b'MN', b'mg': b'EN', b'ms': b'NS k{key}'}
+
+    def makeClients(self, server):
+        classic = MemcacheClient([server.address])
+        classic._timeout = self.timeout
+        classic.close()
+        for client in classic, UltraMemcacheClient(
+                [server.address], timeout=self.timeout):
+            self.addCleanup(client.close)
+            yield client
+
+    def assertFew(self, replies, closing=False, most=50, **arguments):
+        keep_quiet(self)
+        with Liar(replies, closing) as server:
+            for client in self.makeClients(server):
+                with self.subTest(client=client, **arguments):
+                    before, began = len(server.requests), monotonic()
+                    self.assertEqual(client.getOrCreate(
+                        'key', lambda: 'mine', **arguments), 'mine')
+                    self.assertLess(
+                        monotonic() - began, 2 * self.timeout + 0.1)
+                    self.assertLessEqual(
+                        len(server.requests) + server.opened - before, most)
+
+    def test_neither_there_nor_to_be_added(self):
+        self.assertFew(self.claims)
+        self.assertFew(self.lent)
+
+    def test_unreadable_and_changed_by_another(self):
+        for refusal in b'EXISTS', b'NOT_FOUND':
+            for change in (
+                    {b'cas': refusal},
+                    {b'cas': refusal, b'mn': b'MN',
+                     b'mg': b'VA 1 f0 c{new} k{key}\r\n?'}):
+                self.assertFew({
+                    b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
+                    **change})
+
+    def test_renewed_just_now(self):
+        stamp = b'fresh:%b %b\n' % (b'0' * 16, b'0' * 16)
+        value = b'%b\r\n%b?' % (b'%d' % (len(stamp) + 1), stamp)
+        head, _, data = value.partition(b'\r\n')
+        replies = {
+            b'gets': b'VALUE {key} 64 %b {new}\r\n%b\r\nEND' % (head, data),
+            b'get': b'END', b'add': b'STORED', b'cas': b'EXISTS'}
+        for win in b'', b' W', b' Z':
+            for arguments in {}, {'grace': 9}:
+                self.assertFew(replies, **arguments)
+                self.assertFew({
+                    **replies, b'mn': b'MN',
+                    b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (
+                        head, win, data)}, **arguments)
+
+    def test_connections_that_end(self):
+        self.assertFew({
+            b'gets': b'VALUE {key} 128 {size} 7\r\n{stored}\r\nEND',
+            b'add': b'STORED', b'cas': b'EXISTS'}, closing=True)
 
 
 def named(function):
