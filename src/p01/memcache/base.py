@@ -22,7 +22,7 @@ raises a `MemcacheError` where it fails; the user of a client never sees it.
     is `_change` for what leaves the value as it is; the arguments are for
     `read`
 ``_lend(key, grace, deadline)``
-    returns a `Lease`
+    returns a `Lease`, or None where the key's place changes meanwhile
 ``_is_leased(key, deadline)``
     returns whether an empty value is a claim; None if that is not known
 ``_owe(key)``

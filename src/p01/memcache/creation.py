@@ -33,6 +33,13 @@ _RENEWAL = 60
 # Seconds between two looks whether another process is done.
 _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
 
+# And before a look again where the place has changed meanwhile: that happens
+# once or twice, but a server could go on and on.
+_PAUSES = 0, 0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1
+
+# So often it is stored, where the server's connections end again and again.
+_SWAPS = 5
+
 # A time of expiry in the past, a unix time. Proxies close the connection where
 # they find a negative one.
 _AT_ONCE = 60 * 60 * 24 * 30 + 1
@@ -61,6 +68,7 @@ class Creation:
         self._dependencies = dependencies
         self._deadline = monotonic() + client._timeout
         self._flight = Flight(None)
+        self._pauses = iter(_PAUSES)
         self._early = {}  # versions that were read when there was time
         self._wire = None  # the key, where that is known
         self._place = self._builtKey.encode()  # what others call it, too
@@ -130,36 +138,52 @@ class Creation:
 
     def _look(self):
         """Return the lease, None in trouble, and the value, or _MISSING."""
-        client = self._client
         if self._wire is None:
             return None, _MISSING
         try:
             while True:
-                lease = client._lend(
-                    self._wire, expiry(self._grace), self._deadline)
-                if lease.found is None:
-                    return lease, _MISSING
-                if lease.win is not None and not self._ages(lease):
-                    # It was lent for a value that only expires soon.
-                    lease = lease._replace(win=None, give_back=None)
-                elif lease.win is not None:
-                    # Not all ask the server for that right, and it is lent
-                    # only once, also if its owner dies.
-                    lease = self._claim_renewal(lease)
-                    if lease is None:
-                        continue
-                    if lease.win:
-                        return lease, _MISSING
-                value, used = self._use(lease)
-                if used is None:
-                    continue
-                if (value is not _MISSING or used.win or used.found is None
-                        or used.token is None):
-                    return used, value
-                self._discard(lease, self._deadline)
+                lease, value = self._look_once()
+                if lease is not None:
+                    return lease, value
+                self._pause()
         except MemcacheError as error:
-            client._degraded(error, 'key %s: not read', self._builtKey)
+            self._client._degraded(
+                error, 'key %s: not read', self._builtKey)
             return None, _MISSING
+
+    def _pause(self):
+        """Wait before the next look; raise if there were enough of them."""
+        try:
+            pause = next(self._pauses)
+        except StopIteration:
+            raise MemcacheError(
+                'what is in its place changes again and again') from None
+        if pause:
+            Flight(None).wait(
+                max(0, min(pause, self._deadline - monotonic())))
+
+    def _look_once(self):
+        """Do so; the lease is None where its place changes meanwhile."""
+        lease = self._client._lend(
+            self._wire, expiry(self._grace), self._deadline)
+        if lease is None or lease.found is None:
+            return lease, _MISSING
+        if lease.win is not None:
+            if self._ages(lease):
+                # Not all ask the server for that right, and it is lent only
+                # once, also if its owner dies.
+                lease = self._claim_renewal(lease)
+                if lease is None or lease.win:
+                    return lease, _MISSING
+            else:
+                # It was lent for a value that only expires soon.
+                lease = lease._replace(win=None, give_back=None)
+        value, used = self._use(lease)
+        if (used is None or value is not _MISSING or used.win
+                or used.found is None or used.token is None):
+            return used, value
+        self._discard(lease, self._deadline)
+        return None, _MISSING
 
     def _ages(self, lease):
         """Return whether the value was stored with a grace."""
@@ -357,7 +381,9 @@ class Creation:
 
         Returns whether it was done.
         """
-        while lease is not None:
+        for left in reversed(range(_SWAPS)):
+            if lease is None:
+                return None
             unique, server = tokens.parse(lease.token)
             try:
                 return self._client._change(
@@ -366,6 +392,8 @@ class Creation:
                     expires, protocol.read_compared, deadline, server,
                     lease.since)
             except LeaseLost:
+                if not left:
+                    raise
                 lease = self._confirm(lease, deadline)
 
     def _confirm(self, lease, deadline):

@@ -18,7 +18,8 @@ def cached(lifetime=None, *, key=None, grace=None, dependencies=(), name=''):
 
     `key` is called with the arguments of the function, and returns the key.
     By default it is made of the function's module, qualified name and
-    arguments, with the key scheme "strict" whatever that of the client is. So
+    arguments, with the key scheme "strict" whatever that of the client is, and
+    no key that is made in another way equals it, whatever text it is. So
     a method needs a `key`, and so does a function of arguments that this
     scheme refuses with a ``TypeError``, or one that is not found by its name,
     as a lambda. ``function.key(...)`` is the key for some arguments, to
@@ -82,7 +83,7 @@ def _build(function, *args, **kw):
            sorted(call.kwargs.items()))
     try:
         # Not a pickle, which may differ where the arguments are equal.
-        return strict.build(key, None)
+        return strict.CallKey(strict.build(key, None))
     except (TypeError, ValueError) as error:
         raise type(error)(
             f'cached {function.__qualname__}: its arguments make no key, so it'

@@ -21,6 +21,7 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.secret import discreet
 from p01.memcache.turn import Turn
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -137,6 +138,7 @@ class _Fake(_Faked):
     servers would have seen them.
     """
 
+    @discreet
     def __init__(self, *args, **kw):
         super().__init__(*args, **kw)
         storage[self] = FakeMemcached()

@@ -163,8 +163,8 @@ class IMemcacheReader(Interface):
             'and does not begin with #. The first one signs, all of '
             'them verify. The file is read when the client is made, or an '
             'attribute of the serializer is set; if that fails, the former '
-            'secrets stay. One that others can write to is refused; one that '
-            'they can read is logged. See security.txt.'),
+            'secrets stay. One that others can write to is refused; that they '
+            'can read or replace it is logged. See security.txt.'),
         min_length=1,
         required=False)
 
@@ -228,7 +228,10 @@ class IMemcacheReader(Interface):
         A security proxy, or an acquisition wrapper as that of the context of
         a view, counts as what is behind it, also within a key: with both
         schemes ``('view', self.context)`` is a key. In a pickle a persistent
-        object that has got its ``_p_oid`` stands for that.
+        object that has got its ``_p_oid`` stands for that. Any other object
+        that is behind a security proxy, and would not be a key with the
+        scheme "strict", is a ``SerializationError``: a key would show what is
+        in it to those who may not see it, but can guess it.
 
         So ``1``, ``'1'`` and ``b'1'`` are the same key. Equal keys of the
         same types have equal pickles, in every process: each part is pickled
@@ -256,6 +259,9 @@ class IMemcacheReader(Interface):
         Anything else is a ``TypeError`` that tells where in the key it
         stands, and so is an instance of a subclass, which may be more than
         its base shows.
+
+        What ``function.key(...)`` of a function that is `cached` returns has
+        64 digits with both schemes, and is the key of nothing else.
 
         NaN is a ``ValueError``. So is, with both schemes, what cannot be
         pickled, and a str that has no UTF-8.
@@ -742,7 +748,7 @@ class IUltraMemcacheReader(IMemcacheReader):
             'A file whose first line is user:password, instead of these two, '
             'so that the secret need not stand in ZCML. It is read when the '
             'client is made, or this is set. One that others can write to '
-            'is refused; one that they can read is logged.'),
+            'is refused; that they can read or replace it is logged.'),
         min_length=1,
         required=False)
 

@@ -6,6 +6,7 @@ import hashlib
 
 from p01.memcache import parts
 from p01.memcache import pickled
+from p01.memcache import strict
 from p01.memcache.proxied import bare
 
 
@@ -13,8 +14,12 @@ _TEXTS = frozenset((str, bytes))
 
 
 def build(key, namespace, protocol):
-    # Most are str.
-    base = key.encode() if type(key) is str else _base(key, protocol)
+    if type(key) is str:  # as most are
+        base = key.encode()
+    elif type(key) is strict.CallKey:
+        return strict.build(key, namespace)
+    else:
+        base = _base(key, protocol)
     if namespace:
         base = namespace.encode() + base
     return hashlib.md5(base, usedforsecurity=False).hexdigest()
@@ -22,14 +27,14 @@ def build(key, namespace, protocol):
 
 def _base(key, protocol):
     """Return the bytes that stand for the key."""
-    key = bare(key)
-    if isinstance(key, str):
-        return str.encode(key)
-    if isinstance(key, bytes):
-        return key
-    if isinstance(key, int):
-        return b'%d' % key
-    oid = getattr(key, '_p_oid', None)
+    found = bare(key)
+    if isinstance(found, str):
+        return str.encode(found)
+    if isinstance(found, bytes):
+        return found
+    if isinstance(found, int):
+        return b'%d' % found
+    oid = getattr(found, '_p_oid', None)
     return oid if isinstance(oid, bytes) else _pickle(key, protocol)
 
 

@@ -71,24 +71,26 @@ def is_claim(client, key, data, flags, deadline, doubtful):
 
 
 def claim(client, key, server, deadline):
-    """Return the `Lease` of a key, by commands that all servers know."""
+    """Return the `Lease` of a key, by commands that all servers know.
+
+    That is None where its place changes meanwhile.
+    """
     if server in client._unlending:
         return read(client, key, deadline)
-    while True:
-        since, mine = monotonic(), None
-        try:
-            found = client._retrieve_unique(key, deadline)
-        except ClientError as error:
-            return lend_nothing(client, key, server, error, deadline)
-        if found is None:
-            mine = make_mark()
-            client._change(
-                key, partial(protocol.add, key, mine, flag.CLAIM),
-                SECONDS, protocol.read_stored_or_not, deadline)
-            since = monotonic()
-            found = client._retrieve_unique(key, deadline)
-        if found is not None:
-            break
+    since, mine = monotonic(), None
+    try:
+        found = client._retrieve_unique(key, deadline)
+    except ClientError as error:
+        return lend_nothing(client, key, server, error, deadline)
+    if found is None:
+        mine = make_mark()
+        client._change(
+            key, partial(protocol.add, key, mine, flag.CLAIM),
+            SECONDS, protocol.read_stored_or_not, deadline)
+        since = monotonic()
+        found = client._retrieve_unique(key, deadline)
+    if found is None:
+        return None
     data, flags, token = found
     if not tokens.compares(token):
         if data == mine:

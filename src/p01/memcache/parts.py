@@ -24,8 +24,11 @@ from types import BuiltinMethodType
 from types import FunctionType
 from types import MethodType
 
-from p01.memcache.proxied import bare
+from p01.memcache.errors import SerializationError
+from p01.memcache.proxied import Proxy
 from p01.memcache.proxied import is_special
+from p01.memcache.proxied import unwrapped
+from p01.memcache.strict import TYPES
 
 
 # What a pickle never refers to.
@@ -86,6 +89,7 @@ class _Copies:
     """Copies of parts, in which no object comes twice."""
 
     _left = _MOST
+    _is_guarded = False  # behind a security proxy
 
     def __init__(self, protocol):
         self._protocol = protocol
@@ -122,9 +126,17 @@ class _Copies:
         elif kind is bytearray:
             return bytearray(obj)
         else:
-            found = bare(obj)
-            return self._instance(obj) if found is obj else self.of(found)
+            found = unwrapped(obj)
+            if found is obj:
+                return self._instance(obj)
+            return self._guarded(kind is Proxy or self._is_guarded, found)
         del self._open[id(obj)]
+        return copy
+
+    def _guarded(self, is_guarded, obj):
+        former, self._is_guarded = self._is_guarded, is_guarded
+        copy = self.of(obj)
+        self._is_guarded = former
         return copy
 
     def _made_of_parts(self, obj, make):
@@ -178,8 +190,16 @@ class _Copies:
         reduced = self._reduce(obj)
         if reduced is None:
             return obj
+        is_guarded = self._is_guarded
+        if is_guarded and kind not in TYPES:
+            # Who may not see its state could guess it, and compare the keys.
+            raise SerializationError(
+                f'key: the {kind.__name__} is security-proxied, and a key'
+                ' would show its state: pass what identifies it')
         copy = self._open[id(obj)] = _Instance(kind)
+        self._is_guarded = False  # as the zone of a datetime
         copy.content = self._content(*reduced)
+        self._is_guarded = is_guarded
         del self._open[id(obj)]
         self._known[id(obj)] = obj, copy
         return copy

@@ -32,19 +32,22 @@ else:
 
 
 def bare(obj):
-    """Return what is behind security proxies and acquisition wrappers.
+    """Return what is behind security proxies and acquisition wrappers."""
+    while (inner := unwrapped(obj)) is not obj:
+        obj = inner
+    return obj
+
+
+def unwrapped(obj):
+    """Return what is behind one of them, or the object itself.
 
     Types are looked up as they are: both tell the class of what they are
     around, and a wrapper has the attributes of what is around that.
     """
-    while True:
-        kind = type(obj)
-        if kind is Proxy:
-            obj = removeSecurityProxy(obj)
-        elif kind in _WRAPPERS:
-            obj = aq_base(obj)
-        else:
-            return obj
+    kind = type(obj)
+    if kind is Proxy:
+        return removeSecurityProxy(obj)
+    return aq_base(obj) if kind in _WRAPPERS else obj
 
 
 @functools.lru_cache(1000)

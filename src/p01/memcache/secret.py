@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """Secrets, and where they are read from. None of them is shown."""
 
+import contextlib
 import functools
 import os
 import re
@@ -106,22 +107,22 @@ def read_file(name, path):
 
 
 def _check_access(name, path, mode):
-    """Refuse a file that others can write, warn of one that they can read.
+    """Refuse a file that others can write, warn of what else they can do.
 
     Others are all but its owner and its group. In a folder that they can
     write, other than a sticky one, they can put another file in its place.
     """
-    for folder in *path.absolute().parents, *path.resolve().parents:
-        mode_of_folder = folder.stat().st_mode
-        if mode_of_folder & stat.S_IWOTH and not mode_of_folder & stat.S_ISVTX:
-            raise ValueError(
-                f'{name} {str(path)!r}: others can write to its folder'
-                f' {str(folder)!r}')
     if mode & stat.S_IWOTH:
         raise ValueError(f'{name} {str(path)!r}: others can write to it')
     if mode & stat.S_IROTH:
-        logger.warning(
-            'memcache %s %r: others can read it', name, str(path))
+        logger.warning('memcache %s %r: others can read it', name, str(path))
+    for folder in {*path.absolute().parents, *path.resolve().parents}:
+        with contextlib.suppress(OSError):  # it may be closed to ourselves
+            mode = folder.stat().st_mode
+            if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
+                logger.warning(
+                    'memcache %s %r: others can replace it, as they can write'
+                    ' to %r', name, str(path), str(folder))
 
 
 def read(file, variable):

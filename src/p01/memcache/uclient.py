@@ -228,25 +228,28 @@ class UltraMemcacheClient(BaseClient):
         name, mine = server.backlog.name, None
         if not server.knows_meta(deadline) or name in self._unlending:
             return lease.claim(self, key, name, deadline)
-        while True:
-            since = monotonic()
-            try:
-                found = server.request(
-                    meta.get_or_renew(key, grace), meta.read_leased, deadline,
-                    key)
-                if found is not None:
-                    break
+        look = partial(
+            server.request, meta.get_or_renew(key, grace), meta.read_leased,
+            deadline, key)
+        since = monotonic()
+        try:
+            found = look()
+            if found is None:
                 mine = lease.make_mark()
                 unique = self._change(
                     key, partial(meta.add, key, mine, CLAIM), lease.SECONDS,
                     partial(meta.read_added, key=key), deadline)
-            except ClientError:
-                server.forget_meta()
-                raise
-            if unique:
-                return lease.Lease(
-                    None, token.make(unique, name), True, since=since,
-                    mark=mine)
+                if unique:
+                    return lease.Lease(
+                        None, token.make(unique, name), True, since=since,
+                        mark=mine)
+                since = monotonic()
+                found = look()
+        except ClientError:
+            server.forget_meta()
+            raise
+        if found is None:
+            return None
         data, flags, unique, win = found
         if not unique:
             if data == mine:

@@ -1262,5 +1262,6 @@ class AllowedTest(AllowedCase):
 
     def secrets(self):
         path = self.folder / 'secrets'
-        path.write_text('0123456789' * 4)
+        path.write_text(os.urandom(32).hex())
+        path.chmod(0o600)
         return str(path)

@@ -37,11 +37,14 @@ from zope.interface.interfaces import ComponentLookupError
 
 from p01.memcache import protocol
 from p01.memcache import stamp
+from p01.memcache import strict
 from p01.memcache.client import MemcacheClient
 from p01.memcache.decorator import cached
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
+from p01.memcache.event import InvalidateCacheEvent
+from p01.memcache.event import invalidateCache
 from p01.memcache.flag import CLAIM
 from p01.memcache.flag import PLAIN
 from p01.memcache.flag import STAMPED
@@ -59,6 +62,7 @@ from p01.memcache.tests.proxy import HOLD
 from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
+from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.storm import Struck
 from p01.memcache.tests.test_contract import Thrower
 from p01.memcache.tests.test_contract import Unpicklable
@@ -1416,6 +1420,104 @@ class TestTroubleOfMemcacheClient(Trouble, unittest.TestCase):
         client.invalidate('key')
 
 
+class Liar(ScriptedServer):
+    """Answers each command as told, and whatever it is asked, the same again.
+
+    ``{command: reply}``; in a reply ``{key}`` is the key that was asked for,
+    ``{new}`` a number that never was before, and ``{stored}`` what was added
+    last. With `closing` each connection ends after its reply.
+    """
+
+    def __init__(self, replies, closing=False):
+        super().__init__(default=self._lie)
+        self.replies = {b'mn': b'ERROR', b'delete': b'DELETED', **replies}
+        self.closing = closing
+        self.numbers = itertools.count(1)
+        self.stored = b''
+
+    def _lie(self, request):
+        line, _, data = request.partition(b'\r\n')
+        command, *words = line.split()
+        if command in (b'add', b'ms'):
+            self.stored = data[:-2]
+        reply = self.replies[command]
+        for name, word in (
+                (b'{key}', words[0] if words else b''),
+                (b'{size}', b'%d' % len(self.stored)),
+                (b'{stored}', self.stored),
+                (b'{new}', b'%d' % next(self.numbers))):
+            reply = reply.replace(name, word)
+        return reply + b'\r\n'
+
+    async def _answer(self, sock, request):
+        return await super()._answer(sock, request) and not self.closing
+
+
+class TestLies(unittest.TestCase):
+    """However a server lies, it is not asked again and again."""
+
+    timeout = 0.25
+    claims = {b'gets': b'END', b'add': b'NOT_STORED'}  # noqa: RUF012
+    lent = {  # noqa: RUF012
+        b'mn': b'MN', b'mg': b'EN', b'ms': b'NS k{key}'}
+
+    def makeClients(self, server):
+        classic = MemcacheClient([server.address])
+        classic._timeout = self.timeout
+        classic.close()
+        for client in classic, UltraMemcacheClient(
+                [server.address], timeout=self.timeout):
+            self.addCleanup(client.close)
+            yield client
+
+    def assertFew(self, replies, closing=False, most=50, **arguments):
+        keep_quiet(self)
+        with Liar(replies, closing) as server:
+            for client in self.makeClients(server):
+                with self.subTest(client=client, **arguments):
+                    before, began = len(server.requests), monotonic()
+                    self.assertEqual(client.getOrCreate(
+                        'key', lambda: 'mine', **arguments), 'mine')
+                    self.assertLess(
+                        monotonic() - began, 2 * self.timeout + 0.1)
+                    self.assertLessEqual(
+                        len(server.requests) + server.opened - before, most)
+
+    def test_neither_there_nor_to_be_added(self):
+        self.assertFew(self.claims)
+        self.assertFew(self.lent)
+
+    def test_unreadable_and_changed_by_another(self):
+        for refusal in b'EXISTS', b'NOT_FOUND':
+            for change in (
+                    {b'cas': refusal},
+                    {b'cas': refusal, b'mn': b'MN',
+                     b'mg': b'VA 1 f0 c{new} k{key}\r\n?'}):
+                self.assertFew({
+                    b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
+                    **change})
+
+    def test_renewed_just_now(self):
+        stamp = b'fresh:%b %b\n' % (b'0' * 16, b'0' * 16)
+        value = b'%b\r\n%b?' % (b'%d' % (len(stamp) + 1), stamp)
+        head, _, data = value.partition(b'\r\n')
+        replies = {
+            b'gets': b'VALUE {key} 64 %b {new}\r\n%b\r\nEND' % (head, data),
+            b'get': b'END', b'add': b'STORED', b'cas': b'EXISTS'}
+        for win in b'', b' W', b' Z':
+            for arguments in {}, {'grace': 9}:
+                self.assertFew(replies, **arguments)
+                self.assertFew({
+                    **replies, b'mn': b'MN',
+                    b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (
+                        head, win, data)}, **arguments)
+
+    def test_connections_that_end(self):
+        self.assertFew({
+            b'gets': b'VALUE {key} 128 {size} 7\r\n{stored}\r\nEND',
+            b'add': b'STORED', b'cas': b'EXISTS'}, closing=True)
+
+
 def named(function):
     """As a function of a module, which is found by its name."""
     function.__qualname__ = function.__name__
@@ -1524,6 +1626,67 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         self.assertEqual(self.calls, ['a', 'a'])
         function('a')
         self.assertEqual(self.calls, ['a', 'a'])
+
+    def test_nothing_else_makes_its_key(self):
+        # A visitor may choose whole keys elsewhere in the application.
+        @cached()
+        @named
+        def function(a):
+            self.calls.append(a)
+            return 'secret'
+
+        call = function.key('a')
+        parts = (__name__, 'function', ('a',), [])
+        texts = [
+            strict.build(parts, None), strict.build(parts, 'space'),
+            call.digest, f'C64:{call.digest}', f'space{call.digest}',
+            f'5:spaceC64:{call.digest}', f's64:{call.digest}', repr(call)]
+        for scheme, namespace in itertools.product(
+                ('compatible', 'strict'), (None, 'space')):
+            self.client.keyScheme = scheme
+            self.client.namespace = namespace
+            built = self.client.buildKey(call)
+            self.assertRegex(built, r'\A[0-9a-f]{64}\Z')
+            names = ['claim:', 'tag:', 'fresh:', 'generation:', '']
+            for key in [
+                    *texts, parts, (call,), [call],
+                    *[name + built for name in names],
+                    *[text.encode() for text in texts]]:
+                with self.subTest(scheme=scheme, key=key):
+                    self.assertNotEqual(self.client.buildKey(key), built)
+                    self.client.set(key, 'poison')
+            self.assertEqual(function('a'), 'secret')
+            for key in [*texts, parts]:
+                self.assertEqual(self.client.query(key), 'poison')
+        # Its key is the same with both schemes.
+        self.assertEqual(self.calls, ['a'] * 2)
+
+    def test_its_key_in_other_ways(self):
+        @cached()
+        @named
+        def function(a):
+            self.calls.append(a)
+            return a
+
+        call = function.key('a')
+        self.assertEqual(call, pickle.loads(pickle.dumps(call)))
+        self.assertEqual({call: 1}, {function.key('a'): 1})
+        self.assertNotEqual(call, function.key('b'))
+        function('a')
+        self.assertEqual(
+            self.client.queryMany([call, 'a']), {call: 'a'})
+        for forget in (
+                self.client.invalidate,
+                lambda key: self.client.invalidateMany([key]),
+                lambda key: invalidateCache(InvalidateCacheEvent(key))):
+            forget(function.key('a'))
+            self.assertIsNone(self.client.query(call))
+            function('a')
+        self.assertEqual(self.calls, ['a'] * 4)
+        # Both kinds of client, with each scheme, have one key for a call.
+        self.assertEqual(
+            self.client.buildKey(call),
+            FakeUltraMemcacheClient(keyScheme='strict').buildKey(call))
 
     def test_methods(self):
         calls = self.calls

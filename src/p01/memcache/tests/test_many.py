@@ -640,6 +640,9 @@ class Case26Test(ManyCase):
                 found = self.client_.queryMany(self.all)
                 self.assertEqual(found, self.expected(after))
                 self.proxies[LOST].release()
+                # As long as there are doubts, it is given less time.
+                with self.patience(self.client_):
+                    self.client_.queryMany(self.all)
         self.assertIntact(self.client_, 1)
 
     def test_the_values_that_are_expected(self):

@@ -10,6 +10,13 @@ import os
 import subprocess
 import sys
 import unittest
+from datetime import date
+from datetime import datetime
+from datetime import timedelta
+from datetime import timezone
+from decimal import Decimal
+from enum import Enum
+from uuid import UUID
 
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
@@ -62,6 +69,10 @@ print('all is well')
 
 class Text(str):
     pass
+
+
+class Colour(Enum):
+    RED = 1
 
 
 class Item(Persistent):
@@ -140,7 +151,7 @@ class ProxiedScenario(Scenario):
         yield self.makeClient(pickleProtocol=0)
         yield self.makeClient(pickleProtocol=2, compress=1)
         yield self.makeClient(allow=[__name__])
-        os.environ[SECRETS] = 'x' * 32
+        os.environ[SECRETS] = os.urandom(32).hex()
         self.addCleanup(os.environ.pop, SECRETS, None)
         yield self.makeClient(
             serializer='signed-pickle', secretsVariable=SECRETS)
@@ -274,6 +285,13 @@ class ProxiedScenario(Scenario):
             (protect([protect(shared), protect(shared)]), [shared, shared]),
             ((protect(shared), shared), (shared, shared)),
             (frozenset({protect('a')}), frozenset({'a'}))]
+        # And whatever else shows all that it is by being equal.
+        cases += [
+            (wrap(protect(bare)), wrap(bare))
+            for bare in (
+                date(2026, 1, 2), timedelta(1), UUID(int=7), Colour.RED,
+                datetime(2026, 1, 2, tzinfo=timezone(timedelta(hours=1))))
+            for wrap in (lambda key: key, lambda key: ('view', [key]))]
         for scheme in 'compatible', 'strict':
             for namespace in None, 'space':
                 client = self.makeClient(
@@ -291,10 +309,26 @@ class ProxiedScenario(Scenario):
         self.assertSameKey(self.client, key, bare)
 
     def test_keys_of_other_types(self):
-        for key in Text('text'), Pickable('title'), Whole('part'):
-            self.assertSameKey(self.client, protect(key), key)
-            self.assertSameKey(self.client, [protect(key)], [key])
+        # Who may not see the state of an object could guess it.
+        for key in (Text('text'), Pickable('title'), Whole('part'), Item(),
+                    Decimal(1)):
+            hidden = [
+                [protect(key)], ('view', {1: (protect(key),)}),
+                protect([key]), protect({'a': (1, {2: key})}),
+                [protect(protect(key))], protect([protect([key])]),
+                Whole(protect(key)), [Reduced([protect(key)])],
+                [1, 1, protect(key), *range(20000)]]
+            if not isinstance(key, str):
+                hidden += [protect(key), protect(protect(key))]
+            for wrong in hidden:
+                with self.assertRaisesRegex(
+                        SerializationError, r'is security-proxied, and a key'):
+                    self.client.buildKey(wrong)
+            # Not behind a proxy it is a key, as ever.
+            self.client.buildKey([key, protect('a')])
+            self.client.buildKey([protect(['a']), key])
         self.assertSameKey(self.client, protect(Text('text')), 'text')
+        self.assertSameKey(self.client, [protect(Whole)], [Whole])
         strict = self.makeClient(keyScheme='strict')
         for key in Text('text'), Pickable('title'):
             for wrong in key, protect(key), [protect(key)]:

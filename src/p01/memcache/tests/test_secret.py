@@ -8,6 +8,7 @@ wrongly.
 """
 
 import base64
+import itertools
 import os
 import pathlib
 import tempfile
@@ -20,9 +21,14 @@ from zope.configuration.exceptions import ConfigurationError
 from p01.memcache import protocol
 from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import AuthenticationError
+from p01.memcache.errors import SendError
+from p01.memcache.keeping import LockKeepingStream
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.secret import read_file
+from p01.memcache.stream import Stream
+from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.test_zcml import PACKAGE
@@ -169,11 +175,21 @@ class AccessTest(SecretCase):
         for part in folder, folder / 'inner':
             for mode in 0o777, 0o702:
                 part.chmod(mode)
-                self.assertRefused(
-                    makers, f'others can write to its folder {str(part)!r}')
+                for name, path, make in makers:
+                    with self.subTest(name, mode=oct(mode)):
+                        self.assertReplaceable(name, path, part, make)
             for mode in 0o1777, 0o755, 0o775:  # sticky, as /tmp
                 part.chmod(mode)
                 self.assertTaken(makers)
+
+    def assertReplaceable(self, name, path, folder, read):
+        with self.assertLogs('p01.memcache', 'WARNING') as log:
+            read()
+        [record] = log.records
+        self.assertEqual(
+            record.getMessage(),
+            f'memcache {name} {path!r}: others can replace it, as they can'
+            f' write to {str(folder)!r}')
 
     def test_the_folder_of_a_link(self):
         # As a secret of Kubernetes is mounted.
@@ -184,16 +200,26 @@ class AccessTest(SecretCase):
         mount.mkdir()
         (mount / 'secrets').symlink_to('../..data/secrets')
         path = str(mount / 'secrets')
+
+        def read():
+            self.assertEqual(read_file('secretsFile', path), SECRET)
+
         for mode in 0o755, 0o1777, 0o3777:
             mount.chmod(mode)
-            self.assertEqual(read_file('secretsFile', path), SECRET)
+            with self.assertNoLogs('p01.memcache'):
+                read()
         mount.chmod(0o777)
-        with self.assertRaisesRegex(ValueError, "to its folder '.*mount'"):
-            read_file('secretsFile', path)
+        self.assertReplaceable('secretsFile', path, mount, read)
         mount.chmod(0o755)
         (self.folder / '..2026').chmod(0o777)
-        with self.assertRaisesRegex(ValueError, r"to its folder '.*\.2026'"):
-            read_file('secretsFile', path)
+        self.assertReplaceable(
+            'secretsFile', path, self.folder / '..2026', read)
+
+    def test_a_folder_that_is_closed(self):
+        path = self.file(SECRET)
+        with mock.patch.object(pathlib.Path, 'stat',
+                               side_effect=PermissionError):
+            self.assertEqual(read_file('secretsFile', path), SECRET)
 
     def test_a_change_that_is_refused(self):
         path = self.file(SECRET)
@@ -311,11 +337,14 @@ class FrameTest(SecretCase):
                 self.assertHidden(
                     self.raised(WRONG, UltraMemcacheClient, **arguments))
 
-    def test_classic_client(self):
+    def test_other_clients(self):
         for name in 'secretsFile', 'secretsVariable':
-            for text in SECRET, SECRET.encode(), SECRET + '\n':
+            for factory, text in itertools.product(
+                    (MemcacheClient, FakeMemcacheClient,
+                     FakeUltraMemcacheClient),
+                    (SECRET, SECRET.encode(), SECRET + '\n')):
                 self.assertHidden(self.raised(
-                    WRONG, MemcacheClient, serializer='signed-json',
+                    WRONG, factory, serializer='signed-json',
                     **{name: text}))
 
     def test_attributes(self):
@@ -363,6 +392,21 @@ class FrameTest(SecretCase):
             self.assertHidden(self.raised(
                 KeyboardInterrupt, UltraMemcacheClient, credentialsFile=path))
 
+    def missed(self, client):
+        """Return the errors for which a query is a miss."""
+        errors, degraded = [], client._degraded
+
+        def note(error, *args):
+            errors.append(error)
+            degraded(error, *args)
+
+        client._degraded = note
+        with self.assertLogs('p01.memcache') as log:
+            self.assertIsNone(client.query('key'))
+        # Nor does the log show it, with its traceback.
+        self.assertNotIn(SECRET, ''.join(log.output))
+        return errors
+
     def test_the_server(self):
         """What ends a conversation in which the password was said."""
         for answer in (
@@ -374,13 +418,22 @@ class FrameTest(SecretCase):
                 client = self.client(
                     [server.address], username='shop', password=SECRET,
                     timeout=0.2, retries=1, debug=1)
-                with self.assertLogs('p01.memcache') as log:
-                    self.assertIsNone(client.query('key'))
-                errors = [record.exc_info[1] for record in log.records
-                          if record.exc_info]
+                errors = self.missed(client)
                 self.assertTrue(errors)
                 for error in errors:
                     self.assertHidden(error)
+
+    def test_the_connection_breaks(self):
+        """While the password is being sent."""
+        with ScriptedServer() as server:
+            for stream in Stream, LockKeepingStream:
+                self.enterContext(mock.patch.object(
+                    stream, 'send', side_effect=SendError('it broke')))
+            client = self.client([server.address], username='shop',
+                                 password=SECRET, retries=1, debug=1)
+            [error] = self.missed(client)
+            self.assertIn('it broke', str(error))
+            self.assertHidden(error)
 
     def test_interrupted_by_anything(self):
         with ScriptedServer(b'STORED\r\n') as server:

@@ -24,6 +24,7 @@ from enum import IntEnum
 from enum import IntFlag
 from enum import StrEnum
 from http import HTTPStatus
+from time import process_time
 from uuid import UUID
 
 from p01.memcache.strict import build
@@ -67,6 +68,18 @@ def make_colour():
     class Colour(Enum):
         RED = 1
     return Colour
+
+
+class Open(Enum):
+    RED = 1
+    BLUE = 2
+
+    @classmethod
+    def _missing_(cls, value):
+        member = object.__new__(cls)
+        member._name_ = 'RED'
+        member._value_ = value
+        return member
 
 
 class Database:
@@ -354,6 +367,33 @@ class TestStrict(unittest.TestCase):
             with self.subTest(place):
                 self.assertTrue(self.refused(TypeError, key).startswith(
                     f'key{place}: {__name__}.Hostile has no'))
+
+    def test_members_that_an_enum_makes(self):
+        # Whatever they are called.
+        apart = [Open.RED, Open.BLUE, Open(3), Open(4), Open(b'RED'),
+                 Open('GREEN'), Open(('RED',)), Open(None)]
+        self.assertEqual(
+            len({build(key, None) for key in apart}), len(apart))
+        self.assertEqual(build(Open(3), None), build(Open(3), None))
+        self.assertEqual(build(Open(1), None), build(Open.RED, None))
+        for name in 'RED', 'BLUE':
+            self.assertRegex(
+                self.refused(TypeError, (Open(name),)),
+                r'\Akey\[0\]: .*Open has another member of the name')
+
+    def test_two_objects_that_are_the_same_in_the_database(self):
+        one, other = Persistent(OID), Persistent(OID)
+        for key in {one: [2], other: [10]}, {other: [10], one: [2]}:
+            self.assertEqual(
+                build(key, None), build({other: [2], one: [10]}, None))
+
+    def test_large_parts_are_not_copied_for_each_level(self):
+        key = 'x' * (8 << 20)
+        for number in range(100):
+            key = [{'a': (key,), 'b': number}, {number}]
+        began = process_time()
+        build(key, None)
+        self.assertLess(process_time() - began, 1)
 
     def test_nothing_large_is_shown(self):
         self.assertLess(
