@@ -238,7 +238,8 @@ class _CarefulUnpickler(pickle._Unpickler):
     def __init__(self, file, allowed):
         super().__init__(file)
         self._allowed = allowed
-        self._found = {}  # id -> what was found by a name
+        # By their id: what was found by a name, and the type that makes it.
+        self._found = {}
         self._tools = {place: _Tool(place) for place in _TOOLS}
         self.tools = weakref.WeakSet(self._tools.values())
 
@@ -247,7 +248,8 @@ class _CarefulUnpickler(pickle._Unpickler):
             self._allowed.find_global(module, name, self._tools))
 
     def _keep(self, found):
-        self._found[id(found)] = found
+        if id(found) not in self._found:
+            self._found[id(found)] = found, _made_by(found)
         return found
 
     def get_extension(self, code):
@@ -259,10 +261,10 @@ class _CarefulUnpickler(pickle._Unpickler):
         # Not an instance that can be called, or has something of that name.
         if id(called) not in self._found:
             _refuse('to call', called)
+        _, kind = self._found[id(called)]
         # The pickler writes no other; this would have its items asked for.
         if type(args) is not tuple:
             _refuse('as arguments', args)
-        kind = _made_by(called)
         if kind is not None and kind is not slice:
             if more or (kind, *map(type, args)) not in _FORMS:
                 _refuse('with such arguments', called)
@@ -301,7 +303,9 @@ class _CarefulUnpickler(pickle._Unpickler):
         return copyreg._reconstructor(kind, base, state)
 
     def _get_attribute(self, owner, name):
-        return self._keep(self._allowed.get_attribute(owner, name))
+        found = self._allowed.get_attribute(owner, name)
+        # A member is not in the list, and so it is not called.
+        return found if isinstance(found, enum.Enum) else self._keep(found)
 
     _uses = {
         ('_codecs', 'encode'): lambda self, *args: _encode(*args),
@@ -346,12 +350,13 @@ class _CarefulUnpickler(pickle._Unpickler):
     def load_build(self):
         changed, state = self.stack[-2:]
         self._check_changed(changed)
-        parts = state if type(state) is tuple else (state,)
-        # Without that method a state is attributes, and its items are asked
-        # for.
-        if not (_STATE.issuperset(map(type, parts))
-                or hasattr(changed, '__setstate__')):
-            _refuse('as attributes', state)
+        if type(state) is not dict:
+            parts = state if type(state) is tuple else (state,)
+            # Without that method a state is attributes, and its items are
+            # asked for.
+            if not (_STATE.issuperset(map(type, parts))
+                    or hasattr(changed, '__setstate__')):
+                _refuse('as attributes', state)
         super().load_build()
 
     def load_append(self):

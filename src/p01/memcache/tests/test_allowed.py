@@ -64,6 +64,9 @@ class Role(enum.Enum):
     USER = 'user'
     ADMIN = 'admin'
 
+    def __call__(self):
+        Registry.seen.append('member')
+
 class Palette(dict, enum.Enum):
     MAIN = {'bg': 'white'}
 
@@ -929,6 +932,12 @@ class ChangeTest(AllowedCase):
                 + by_line('p01shop.model', 'Item') + item + b'NtR'):
             self.assertUnreadable(
                 b'\x80\x04' + call + b'.', 'ForbiddenGlobal', 'to call')
+        member = (by_line('builtins', 'getattr') + b'('
+                  + by_line('p01shop.model', 'Role') + fragment('USER') + b'tR')
+        for call in b')R', b')\x81', b')}\x92':
+            self.assertUnreadable(
+                b'\x80\x04' + member + call + b'.', 'ForbiddenGlobal',
+                'to call')
         # Nor as what its class does not have.
         for name, change in (
                 ('__setstate__', b'Nb'), ('append', b'Na'),
