@@ -8,6 +8,7 @@ from time import monotonic
 
 from p01.memcache import fork
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import MemcacheError
@@ -15,6 +16,7 @@ from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
+from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
@@ -29,6 +31,10 @@ from p01.memcache.protocol import read_values
 
 # What a closed connection looks like; time-outs are errors of other classes.
 _CLOSED = frozenset((ReceiveError, SendError))
+
+# Seconds behind the deadline after which a wait that knows no last look tells
+# that this process stood still.
+_STILL = 0.05
 
 # A key that nobody has, to see whether a server answers.
 _NO_KEY = b'p01.memcache'
@@ -199,7 +205,7 @@ class Server:
             error.again = not connection.heard
         if isinstance(error, ServerError):
             self._answered()
-        elif isinstance(error, LocalError):
+        elif isinstance(error, LocalError) and began < deadline:
             health.hindered(error)
         elif (isinstance(error, (ClientError, LeaseLost, ServerBusy,
                                  ServerDown))
@@ -208,7 +214,9 @@ class Server:
                 # This process stood still, or waited longer for a connection
                 # than was left for the server.
                 or (asked or began) >= deadline
-                or began - start > deadline - began):
+                or began - start > deadline - began
+                or (isinstance(error, (ConnectTimeout, SendTimeout))
+                    and monotonic() > deadline + _STILL)):
             health.undecided()
         elif made:
             health.failed(error, made)

@@ -1227,6 +1227,15 @@ class Case24Test(FaultCase):
                 client.queryMany([0])
         self.assertRight(client)
 
+    def test_who_is_late_himself_holds_up_nobody(self):
+        # All need a connection, and may try to make one.
+        self.fill()
+        client = self.client(retries=1, delay=60, blacktime=60)
+        with mock.patch.object(
+                base, 'monotonic', lambda: time.monotonic() - 60):
+            client.query(0)
+        self.assertRight(client, threads=16)
+
     def test_never_more_connections_than_slots(self):
         self.fill()
         client = self.client(maxPoolSize=3, timeout=PATIENCE)

@@ -8,9 +8,11 @@ Level 1 runs on servers of our own, level 2 on memcached.
 import asyncio
 import contextlib
 import copy
+import ctypes
 import datetime
 import functools
 import gc
+import itertools
 import logging
 import os
 import pathlib
@@ -700,6 +702,23 @@ class TimeoutTest(TimeoutCase):
                 timeout=PATIENCE))
         [left] = left
         self.assertLessEqual(left, PATIENCE - 0.02)
+
+    def test_a_process_that_stands_still(self):
+        # Within the handshake; that is no fault of the server.
+        client = self.tls_client(self.server(), retries=1, delay=60)
+        shake_hands = TLSStream._shake_hands
+        steps = itertools.count()
+
+        def stand_still(stream):
+            if next(steps) == 1:
+                ctypes.PyDLL(None).usleep(int(2e6 * self.timeout))
+            return shake_hands(stream)
+
+        client.timeout = self.timeout
+        with mock.patch.object(TLSStream, '_shake_hands', stand_still):
+            self.assertMiss(client)
+        client.timeout = PATIENCE
+        self.assertStores(client)
 
     def test_a_server_that_stops_reading(self):
         server, client = self.ready()
