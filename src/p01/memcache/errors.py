@@ -30,14 +30,15 @@ reaches a caller of the clients, the others become a miss. A wrong argument
 is a ``ValueError`` or ``TypeError``.
 """
 
-import traceback
-
 
 def describe(error):
     """Return an exception in words, whoever has written them."""
-    # Of any exception, even of one that cannot be turned into a str.
-    told = str(traceback.TracebackException(
-        type(error), error, None, compact=True))
+    # Not by a TracebackException: it looks for names to suggest, in what an
+    # attacker has made, and fails if his own is no UTF-8.
+    try:
+        told = str(error)
+    except Exception:
+        told = '<exception str() failed>'
     return printable(f'{type(error).__name__}: {" ".join(told.split())}')
 
 

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.errors import describe
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import getFakeBackend
@@ -150,6 +151,39 @@ class ValueTest(LogCase):
         for text in 'x' * 10 ** 7, '\n' * 10 ** 7:
             self.read(pickle.dumps(Talkative(fail, (text,))), debug=1)
             self.assertLess(len(self.assertHarmless(text)), 10_000)
+
+
+class SuggestionTest(LogCase):
+    """Python looks for a name that is like the one that was not found."""
+
+    def test_nothing_is_asked(self):
+        asked = []
+
+        class Instance:
+
+            __slots__ = ()
+
+            def __dir__(self):
+                asked.append('dir')
+                return ['x']
+
+        for name in 'y', '\ud800', 'x' * 1000:
+            try:
+                getattr(Instance(), name)
+            except AttributeError as error:
+                self.assertIn('AttributeError: ', describe(error))
+                logger.warning('memcache', exc_info=error)
+                self.assertHarmless('\ud800')
+        self.assertEqual(asked, [])
+
+    def test_an_exception_without_words(self):
+        class Silent(Exception):
+
+            def __str__(self):
+                raise KeyError
+
+        self.assertEqual(
+            describe(Silent()), 'Silent: <exception str() failed>')
 
 
 class ListenerTest(LogCase):
