@@ -4,10 +4,11 @@
 
 A client inherits `BaseClient` and implements these methods, on bytes. Each
 raises a `MemcacheError` where it fails; the user of a client never sees it.
+What is larger than a value may be is not received, see `protocol.Announced`.
 
 ``_retrieve(key, deadline)``
     returns ``(data, flags)`` or None
-``_retrieve_many(keys, deadline)``
+``_retrieve_many(keys, deadline, most)``
     returns ``({key: (data, flags)}, [error of a server])``
 ``_retrieve_unique(key, deadline)``
     returns ``(data, flags, token)`` or None
@@ -209,7 +210,7 @@ class BaseClient(Configured):
             wire = self._wire(builtKey, deadline)
             return self._renew(
                 wire, partial(protocol.get_and_touch, wire), expires,
-                protocol.read_fetched, deadline, wire)
+                protocol.read_fetched, deadline, wire, self._codec.most)
 
         return self._query(key, raw, default, look_up)
 
@@ -461,13 +462,15 @@ class BaseClient(Configured):
             # Most likely it is this generation still, so ask for all at once.
             own = self._generation_key
             wires = {key.encode() + b'.' + seen: key for key in builtKeys}
-            found, errors = self._retrieve_many([own, *wires], deadline)
+            found, errors = self._retrieve_many(
+                [own, *wires], deadline, self._codec.most)
             current = stamp.version(found.pop(own, None))
         if not seen or current != seen:
             suffix = b'.' + current if current else self._suffix(deadline)
             self._generation = current or self._generation
             wires = {key.encode() + suffix: key for key in builtKeys}
-            found, errors = self._retrieve_many(list(wires), deadline)
+            found, errors = self._retrieve_many(
+                list(wires), deadline, self._codec.most)
         for error in errors:
             self._degraded(error, '%s: not all read', f'{len(wires)} keys')
         return {wires[wire]: item for wire, item in found.items()}

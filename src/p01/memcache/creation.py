@@ -182,7 +182,11 @@ class Creation:
         if (used is None or value is not _MISSING or used.win
                 or used.found is None or used.token is None):
             return used, value
-        self._discard(lease, self._deadline)
+        if type(used.found[0]) is protocol.Announced:
+            # The connection has ended with it, and so has the lease.
+            self._client._remove(self._wire, self._deadline)
+        else:
+            self._discard(lease, self._deadline)
         return None, _MISSING
 
     def _ages(self, lease):

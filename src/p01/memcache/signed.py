@@ -18,7 +18,7 @@ from p01.memcache.interfaces import ISerializer
 
 
 _VERSION = b'\x01'
-_START = 1 + 32
+SIZE = 1 + 32
 
 _pack_head = struct.Struct('>cHHH').pack
 
@@ -46,7 +46,7 @@ class SignedSerializer:
     def loads(self, key, data, flags):
         if not flags & flag.SIGNED:
             raise ForgedValue('it is not signed')
-        signature, value = data[1:_START], data[_START:]
+        signature, value = data[1:SIZE], data[SIZE:]
         if data[:1] != _VERSION or flags > 0xffff or not any(
                 hmac.compare_digest(
                     signature, self._sign(keyed, key, flags, value))

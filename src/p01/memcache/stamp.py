@@ -21,6 +21,11 @@ from p01.memcache.flag import PLAIN
 # Versions of one value, all of which have to be read.
 MOST = 100
 
+# Bytes of a version, and of the largest stamp; one version more is that of a
+# value's own lifetime.
+VERSION = 16
+SIZE = (MOST + 1) * (len('tag:') + 64 + 1 + VERSION + 1)
+
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
 
 
@@ -58,7 +63,7 @@ def read(client, keys, deadline):
     """Return the versions of the keys, as far as there are any, and a list of
     errors.
     """
-    found, errors = client._retrieve_many(keys, deadline)
+    found, errors = client._retrieve_many(keys, deadline, VERSION)
     return {key: data for key, (data, _) in found.items()
             if version(found[key])}, errors
 

@@ -249,18 +249,13 @@ class ClassicHost:
     """
 
     readline = client._Host.readline
+    read_block = client._Host.read_block
 
     def __init__(self, reader):
         self._reader = reader
 
     def send_cmd(self, command):
         pass
-
-    def recv(self, size):
-        data = self._reader.read(size)
-        if len(data) < size:
-            raise ReceiveError('the end')  # of a file
-        return data
 
 
 class ClassicClient(client._Client):
