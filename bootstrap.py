@@ -9,7 +9,9 @@ instead of buildout.cfg, and what it pins is there, too.
 
 Pip alone uses the network, the way the user configured it: buildout knows
 nothing of pip's indexes, proxies and certificates, so pip fetches a wheel of
-everything pinned, and buildout works from these wheels.
+everything pinned, and buildout works from these wheels. Pip takes only what
+has one of the hashes in versions.txt, and in FILE's: .ci/hashes.py writes
+them. What has no wheel is built with nothing but the tool chain.
 
 This file must parse on Python 2.7 too, to tell its user that it is too old.
 """
@@ -25,6 +27,7 @@ PYTHON = os.path.join(VENV, 'bin', 'python')
 # Buildout looks for wheels in the folder "dist" of its download cache.
 CACHE = os.path.join(VENV, 'cache')
 WHEELS = os.path.join(CACHE, 'dist')
+REQUIREMENTS = os.path.join(VENV, 'requirements.txt')
 STAMP = os.path.join(VENV, 'bootstrap.stamp')
 
 TOOLS = ('packaging', 'pip', 'platformdirs', 'setuptools', 'wheel',
@@ -95,6 +98,22 @@ def pinned(names):
     return requirements
 
 
+def hashed(names):
+    """The same requirements with their hashes, of which pip takes files."""
+    requirements = []
+    for name in names:
+        path = os.path.splitext(os.path.join(HERE, name))[0] + '.txt'
+        with open(path) as stream:
+            lines = [line for line in stream if not line.startswith('#')]
+        # A requirement goes on as long as its lines are indented.
+        found = ''.join(lines).replace('\\\n    ', '').splitlines()
+        if [line.split(' --hash=')[0] for line in found] != pinned([name]):
+            fail('%s does not have the hashes of %s; write them: %s'
+                 % (path, name, '.venv/bin/python .ci/hashes.py'))
+        requirements += found
+    return requirements
+
+
 def is_ready(stamp):
     """Is the environment finished, made for this stamp, and working?
 
@@ -111,6 +130,15 @@ def is_ready(stamp):
         return False
 
 
+def fetch(requirements, option):
+    """Put the wheels of these requirements where buildout looks for them."""
+    with open(REQUIREMENTS, 'w') as stream:
+        stream.write('\n'.join(requirements))
+    run([PYTHON, '-m', 'pip', 'wheel', '--no-deps', '--require-hashes', option,
+         '--wheel-dir', WHEELS, '-r', REQUIREMENTS],
+        'the packages could not be fetched, is there a network?')
+
+
 def make_environment(requirements, stamp):
     """Make .venv anew. The stamp comes last: without it all is made anew."""
     say('Making the virtual environment %s' % VENV)
@@ -118,12 +146,14 @@ def make_environment(requirements, stamp):
         'a virtual environment could not be made')
     say('Fetching the packages in the versions that are pinned')
     pip = [PYTHON, '-m', 'pip']
-    run(pip + ['wheel', '--no-deps', '--wheel-dir', WHEELS] + requirements,
-        'the packages could not be fetched, is there a network?')
     tools = [requirement for requirement in requirements
              if requirement.split('==')[0] in TOOLS]
-    run(pip + ['install', '--no-index', '--find-links', WHEELS] + tools,
+    fetch(tools, '--only-binary=:all:')
+    run(pip + ['install', '--no-deps', '--no-index', '--find-links', WHEELS,
+               '--require-hashes', '-r', REQUIREMENTS],
         'the tool chain could not be installed')
+    # What would be needed only to build is not pinned.
+    fetch(requirements, '--no-build-isolation')
     with open(STAMP, 'w') as stream:
         stream.write(stamp)
 
@@ -159,7 +189,7 @@ def main(arguments):
     names = ['versions.cfg']
     if '-c' in arguments:
         names += arguments[arguments.index('-c') + 1:][:1]
-    requirements = pinned(names)
+    requirements = hashed(names)
     # Anything told here makes the environment unfit once it has changed.
     stamp = '\n'.join([HERE, sys.base_prefix, sys.version] + requirements)
     if not is_ready(stamp):

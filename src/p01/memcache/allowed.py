@@ -11,6 +11,7 @@ import copyreg
 import enum
 import functools
 import importlib
+import itertools
 import pickle
 import re
 import types
@@ -30,22 +31,29 @@ _STANDARD = {
         range, set, slice, str, tuple)}
 _KINDS = frozenset(_STANDARD.values())
 
-# What pickle calls them with. Of an instance, or of instances in a list, many
-# of them would call something: dict(x) calls x.keys().
-_FORMS = {(kind,) for kind in _KINDS} | {(kind, kind) for kind in _KINDS} | {
+# What they are made of. Of an instance, or of instances in a list, many of
+# them would call something: dict(x) calls x.keys().
+_SCALARS = bool, complex, float, int, str
+_SERIES = frozenset, list, set, tuple
+_FORMS = {
     (bytearray, bytes), (bytearray, str, str), (complex, float, float),
-    (frozenset, list), (range, int, int, int), (set, list), (tuple, list)}
+    (range, int, int, int),
+    *((kind,) for kind in _KINDS), *((kind, kind) for kind in _KINDS),
+    *itertools.product(_SCALARS, repeat=2),
+    *itertools.product(_SERIES, repeat=2)}
 
 
 def _encode(text, encoding='latin1'):
     """What bytes are made with by protocols that have no bytes."""
+    if type(text) is not str:
+        _refuse('to encode', text)
     _check_encoding(encoding)
     return text.encode('latin1')
 
 
 def _check_encoding(encoding):
     # Of another name a codec is imported, and remembered that there is none.
-    if encoding not in ('latin1', 'latin-1'):
+    if type(encoding) is not str or encoding not in ('latin1', 'latin-1'):
         raise ForbiddenGlobal('another encoding')
 
 
@@ -78,6 +86,17 @@ def _refuse(doing, obj):
 def _is_class(obj):
     # What isinstance() tells of an object, its class may define.
     return issubclass(type(obj), type)
+
+
+def _made_by(called):
+    """Return the standard type that reads the arguments, or None."""
+    for base in called.__mro__ if _is_class(called) else ():
+        if base in _KINDS:
+            name = '__new__' if base.__init__ is object.__init__ else (
+                '__init__')
+            if getattr(called, name) is getattr(base, name):
+                return base
+    return None
 
 
 # A flag of the types that cannot be changed, as those written in C.
@@ -128,7 +147,8 @@ class Allowed:
     def _find_immutable(self, module, name):
         found = self.find_global(module, name)
         if (isinstance(found, type) and found.__flags__ & _IMMUTABLE
-                and found is not object and found not in _KINDS):
+                and found is not object and found not in _KINDS
+                and not issubclass(found, (bytearray, bytes, str))):
             return found
         raise _Unsafe
 
@@ -218,7 +238,8 @@ class _CarefulUnpickler(pickle._Unpickler):
     def __init__(self, file, allowed):
         super().__init__(file)
         self._allowed = allowed
-        self._found = {}  # id -> what was found by a name
+        # By their id: what was found by a name, and the type that makes it.
+        self._found = {}
         self._tools = {place: _Tool(place) for place in _TOOLS}
         self.tools = weakref.WeakSet(self._tools.values())
 
@@ -227,7 +248,8 @@ class _CarefulUnpickler(pickle._Unpickler):
             self._allowed.find_global(module, name, self._tools))
 
     def _keep(self, found):
-        self._found[id(found)] = found
+        if id(found) not in self._found:
+            self._found[id(found)] = found, _made_by(found)
         return found
 
     def get_extension(self, code):
@@ -235,21 +257,22 @@ class _CarefulUnpickler(pickle._Unpickler):
 
     # Calls
 
-    def _check_called(self, called, args):
+    def _check_called(self, called, args, more=()):
         # Not an instance that can be called, or has something of that name.
         if id(called) not in self._found:
             _refuse('to call', called)
+        _, kind = self._found[id(called)]
         # The pickler writes no other; this would have its items asked for.
         if type(args) is not tuple:
             _refuse('as arguments', args)
-        if called in _KINDS and called is not slice:
-            if (called, *map(type, args)) not in _FORMS:
+        if kind is not None and kind is not slice:
+            if more or (kind, *map(type, args)) not in _FORMS:
                 _refuse('with such arguments', called)
-            if len(args) == 2 and called is bytearray:
+            if len(args) == 2 and kind is bytearray:
                 _check_encoding(args[1])
 
-    def _check_class(self, kind, args=()):
-        self._check_called(kind, args)
+    def _check_class(self, kind, args=(), more=()):
+        self._check_called(kind, args, more)
         if not _is_class(kind):
             _refuse('to call', kind)
 
@@ -266,9 +289,9 @@ class _CarefulUnpickler(pickle._Unpickler):
         return kind.__new__(kind, *args)
 
     def _new_ex(self, kind, args, more):
-        self._check_class(kind, args)
-        if type(more) is not dict or more and kind in _KINDS:
+        if type(more) is not dict:
             _refuse('as arguments', more)
+        self._check_class(kind, args, more)
         return kind.__new__(kind, *args, **more)
 
     def _reconstruct(self, kind, base, state):
@@ -280,7 +303,9 @@ class _CarefulUnpickler(pickle._Unpickler):
         return copyreg._reconstructor(kind, base, state)
 
     def _get_attribute(self, owner, name):
-        return self._keep(self._allowed.get_attribute(owner, name))
+        found = self._allowed.get_attribute(owner, name)
+        # A member is not in the list, and so it is not called.
+        return found if isinstance(found, enum.Enum) else self._keep(found)
 
     _uses = {
         ('_codecs', 'encode'): lambda self, *args: _encode(*args),
@@ -311,9 +336,12 @@ class _CarefulUnpickler(pickle._Unpickler):
 
     # Changes
 
-    def _check_changed(self, changed):
+    def _check_changed(self, changed, kind=None):
         if issubclass(type(changed), _SHARED) or id(changed) in self._found:
             _refuse('to change', changed)
+        # Of what is put into a bytearray, or a list's index, a number is made.
+        if type(changed) in _KINDS and type(changed) is not kind:
+            _refuse('to change in this way', changed)
         # What would be called to change it must be its class's.
         own = getattr(changed, '__dict__', ())
         if not _CALLED.isdisjoint(own):
@@ -322,34 +350,35 @@ class _CarefulUnpickler(pickle._Unpickler):
     def load_build(self):
         changed, state = self.stack[-2:]
         self._check_changed(changed)
-        parts = state if type(state) is tuple else (state,)
-        # Without that method a state is attributes, and its items are asked
-        # for.
-        if not (_STATE.issuperset(map(type, parts))
-                or hasattr(changed, '__setstate__')):
-            _refuse('as attributes', state)
+        if type(state) is not dict:
+            parts = state if type(state) is tuple else (state,)
+            # Without that method a state is attributes, and its items are
+            # asked for.
+            if not (_STATE.issuperset(map(type, parts))
+                    or hasattr(changed, '__setstate__')):
+                _refuse('as attributes', state)
         super().load_build()
 
     def load_append(self):
-        self._check_changed(self.stack[-2])
+        self._check_changed(self.stack[-2], list)
         super().load_append()
 
     def load_setitem(self):
-        self._check_changed(self.stack[-3])
+        self._check_changed(self.stack[-3], dict)
         super().load_setitem()
 
     # What is changed by several items stands in front of their mark.
 
     def load_appends(self):
-        self._check_changed(self.metastack[-1][-1])
+        self._check_changed(self.metastack[-1][-1], list)
         super().load_appends()
 
     def load_setitems(self):
-        self._check_changed(self.metastack[-1][-1])
+        self._check_changed(self.metastack[-1][-1], dict)
         super().load_setitems()
 
     def load_additems(self):
-        self._check_changed(self.metastack[-1][-1])
+        self._check_changed(self.metastack[-1][-1], set)
         super().load_additems()
 
     def load_buffer(self):

@@ -184,8 +184,8 @@ class IMemcacheReader(Interface):
             'names ("shop.model.Item", "shop.model.load"). None, bool, int, '
             'float, complex, str, bytes, bytearray, tuple, list, dict, set, '
             'frozenset, range and slice are always allowed, made of one '
-            'another as pickle makes them. With None every pickle is read. '
-            'It is for "pickle" and "signed-pickle".'),
+            'another alone. With None every pickle is read. It is for '
+            '"pickle" and "signed-pickle".'),
         value_type=schema.DottedName(),
         required=False,
         default=None)

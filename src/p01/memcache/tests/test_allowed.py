@@ -64,6 +64,9 @@ class Role(enum.Enum):
     USER = 'user'
     ADMIN = 'admin'
 
+    def __call__(self):
+        Registry.seen.append('member')
+
 class Palette(dict, enum.Enum):
     MAIN = {'bg': 'white'}
 
@@ -159,6 +162,16 @@ class Slots:
 
     price = property(None, set_price)
     __del__ = Told.__del__
+
+class Speaking(str):
+
+    def __eq__(self, other):
+        Registry.seen.append('eq')
+
+    def encode(self, *args):
+        Registry.seen.append('encode')
+
+    __hash__ = str.__hash__
 
 class Lazy:
 
@@ -262,6 +275,33 @@ class Text(str):
     pass
 
 
+class Bytes(bytes):
+    pass
+
+
+class ByteArray(bytearray):
+    pass
+
+
+class Tuple(tuple):
+    pass
+
+
+class Integer(int):
+
+    def __reduce__(self):
+        return Integer, (str(int(self)),)
+
+
+class Mapping(dict):
+
+    def __init__(self, items, more):
+        super().__init__(items)
+
+    def __reduce__(self):
+        return Mapping, (list(self.items()), None)
+
+
 class WithArguments:
 
     def __init__(self, value):
@@ -329,6 +369,8 @@ LISTED = [
         Access(0), Plain(), Plain([Plain('b')]), Plain.Nested(), Point(1, 2),
         Data('b', [1]), SlotData('b', [Data]), FrozenData('b'),
         Dict(a=Colour.RED), List([1, List()]), Set({1}), Text('b'),
+        Bytes(b'b'), ByteArray(b'b'), Tuple((1,)), Integer(7),
+        Mapping([(Point(1, 2), 3)], None),
         WithArguments('b'), WithState(), Plain, Colour,
         {Colour.RED: [Point(Plain(1), Access.READ)]}]),
     ([f'{HERE}.Reduced', f'{HERE}.make'], [Reduced('b'), make, [make, make]]),
@@ -676,6 +718,18 @@ class ForbiddenTest(AllowedCase):
             self.client(), encode + fragment(('ü', 'latin1')) + b'R.'),
             b'\xfc')
 
+    def test_what_bytes_are_made_of(self):
+        from p01shop import model
+        encode = by_line('_codecs', 'encode')
+        text = by_line('p01shop.model', 'Speaking') + b')\x81'
+        for arguments in text + b'\x85', text * 2 + b'\x86', (
+                fragment('x') + text + b'\x86'):
+            for call in (b'R', b'\x81'):
+                self.assertUnreadable(
+                    b'\x80\x04' + encode + arguments + call + b'.',
+                    'ForbiddenGlobal', 'is not allowed')
+        self.assertEqual(model.Registry.seen, [])
+
     def test_nothing_is_remembered(self):
         client = self.client()
         for module, name in [('os', 'system'), ('p01shop.model', 'remove')]:
@@ -878,6 +932,12 @@ class ChangeTest(AllowedCase):
                 + by_line('p01shop.model', 'Item') + item + b'NtR'):
             self.assertUnreadable(
                 b'\x80\x04' + call + b'.', 'ForbiddenGlobal', 'to call')
+        member = (by_line('builtins', 'getattr') + b'('
+                  + by_line('p01shop.model', 'Role') + fragment('USER') + b'tR')
+        for call in b')R', b')\x81', b')}\x92':
+            self.assertUnreadable(
+                b'\x80\x04' + member + call + b'.', 'ForbiddenGlobal',
+                'to call')
         # Nor as what its class does not have.
         for name, change in (
                 ('__setstate__', b'Nb'), ('append', b'Na'),
@@ -1011,12 +1071,12 @@ class PlainTest(AllowedCase):
         for _, name in allowed._STANDARD:
             if name == 'slice':
                 continue  # it keeps what it is given
+            series = 'list', 'tuple', 'set', 'frozenset'
             for kept_by, argument in [
                     ((), special), ((), special * 2),
-                    (('tuple',), special + b'\x85'),
-                    (('dict',), b'}N' + special + b's'),
-                    (('list', 'tuple', 'set', 'frozenset'),
-                     b']' + special + b'a')]:
+                    (series, special + b'\x85'),
+                    (series, b']' + special + b'a'),
+                    (('dict',), b'}N' + special + b's')]:
                 for data in self.makers(name, argument):
                     if name in kept_by:
                         self.read(self.client(), data)
@@ -1030,6 +1090,29 @@ class PlainTest(AllowedCase):
             + by_line('p01shop.model', 'Caller') + b')\x81sb')
         for data in self.makers('dict', mapping):
             self.assertNone(data)
+
+    def test_codecs_of_subclasses(self):
+        before = dict(encodings._cache)
+        for name, content in [
+                ('Text', b'x'), ('Bytes', 'x'), ('ByteArray', 'x')]:
+            kind = by_line(HERE, name)
+            args = fragment((content, 'cp1026'))
+            for make in (
+                    kind + args + b'R', kind + args + b'\x81',
+                    kind + b')' + fragment({'encoding': 'cp1026'}) + b'\x92',
+                    kind + args + b'}\x92'):
+                self.assertNone(b'\x80\x04' + make + b'.', [HERE])
+        self.assertEqual(encodings._cache, before)
+
+    def test_what_is_put_into_another(self):
+        special = by_line('p01shop.model', 'Special') + b')\x81'
+        array = b'\x96\1\0\0\0\0\0\0\0x'
+        for data in (
+                array + special + b'a', array + b'(' + special * 2 + b'e',
+                array + special * 2 + b's', b']' + special * 2 + b's',
+                b']Na(' + special * 2 + b'u', b']' + b'(' + special + b'\x90',
+                b'}' + special + b'a', b'\x8f' + special * 2 + b's'):
+            self.assertNone(b'\x80\x05' + data + b'.')
 
     def test_subclasses(self):
         special = by_line('p01shop.model', 'Special') + b')\x81'
