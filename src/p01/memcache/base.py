@@ -69,9 +69,8 @@ from p01.memcache.turn import Turn
 # Seconds in which the same message is logged once.
 _QUIET = 60
 
-# Keys of our own. Those that are built are hexadecimal digits.
+# In front of a key of our own. Those that are built are hexadecimal digits.
 _GENERATION = b'generation:'
-_TAG = b'tag:'
 
 
 def _delete(wire, expires):
@@ -163,8 +162,9 @@ class BaseClient(Configured):
         try:
             wire = self._target(builtKey, deadline)
             if tags:
-                data = stamp.put(self._versions(wire, tags, deadline), data)
-                flags |= flag.STAMPED
+                data, flags = self._codec.stamp(
+                    builtKey.encode(), self._versions(wire, tags, deadline),
+                    data, flags)
             self._store(wire, data, flags, expires, deadline)
         except MemcacheError as error:
             self._degraded(
@@ -375,7 +375,7 @@ class BaseClient(Configured):
         for dependency in listed('dependencies', dependencies):
             if not isinstance(dependency, str):
                 raise TypeError(f'dependency {dependency!r}: must be a str')
-            tags.append(_TAG + self.buildKey(dependency).encode())
+            tags.append(stamp.TAG + self.buildKey(dependency).encode())
         return list(dict.fromkeys(tags))
 
     def _tags_of_value(self, dependencies):
@@ -484,9 +484,7 @@ class BaseClient(Configured):
         for builtKey, (data, flags) in found.items():
             if flags & flag.STAMPED:
                 try:
-                    versions, value = stamp.take(data)
-                    stamped[builtKey] = (
-                        versions, (value, flags & ~flag.STAMPED))
+                    stamped[builtKey] = self._codec.unstamp(data, flags)
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded

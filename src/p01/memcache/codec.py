@@ -93,6 +93,24 @@ class Codec:
         check_size(len(data), self._most)
         return data, flag.PLAIN
 
+    def stamp(self, key, versions, data, flags):
+        """Return what `dumps` has returned with a stamp of the versions."""
+        if flags & flag.SIGNED:
+            return self._serializer.stamp(key, versions, data, flags)
+        return stamp.put(versions, data), flags | flag.STAMPED
+
+    def unstamp(self, data, flags):
+        """Return the versions in the stamp, and ``(data, flags)`` for `loads`.
+
+        There a stamp that is signed is verified, together with the value.
+        """
+        if flags & flag.SIGNED:
+            versions, _ = stamp.take(
+                data[signed.SIZE:signed.SIZE + stamp.SIZE])
+            return versions, (data, flags)
+        versions, data = stamp.take(data)
+        return versions, (data, flags & ~flag.STAMPED)
+
     def loads(self, key, data, flags, raw):
         try:
             if len(data) > self.most:
