@@ -933,7 +933,8 @@ class ChangeTest(AllowedCase):
             self.assertUnreadable(
                 b'\x80\x04' + call + b'.', 'ForbiddenGlobal', 'to call')
         member = (by_line('builtins', 'getattr') + b'('
-                  + by_line('p01shop.model', 'Role') + fragment('USER') + b'tR')
+                  + by_line('p01shop.model', 'Role') + fragment('USER')
+                  + b'tR')
         for call in b')R', b')\x81', b')}\x92':
             self.assertUnreadable(
                 b'\x80\x04' + member + call + b'.', 'ForbiddenGlobal',
