@@ -4,10 +4,11 @@
 
 A client inherits `BaseClient` and implements these methods, on bytes. Each
 raises a `MemcacheError` where it fails; the user of a client never sees it.
+What is larger than a value may be is not received, see `protocol.Announced`.
 
 ``_retrieve(key, deadline)``
     returns ``(data, flags)`` or None
-``_retrieve_many(keys, deadline)``
+``_retrieve_many(keys, deadline, most)``
     returns ``({key: (data, flags)}, [error of a server])``
 ``_retrieve_unique(key, deadline)``
     returns ``(data, flags, token)`` or None
@@ -68,9 +69,8 @@ from p01.memcache.turn import Turn
 # Seconds in which the same message is logged once.
 _QUIET = 60
 
-# Keys of our own. Those that are built are hexadecimal digits.
+# In front of a key of our own. Those that are built are hexadecimal digits.
 _GENERATION = b'generation:'
-_TAG = b'tag:'
 
 
 def _delete(wire, expires):
@@ -162,8 +162,9 @@ class BaseClient(Configured):
         try:
             wire = self._target(builtKey, deadline)
             if tags:
-                data = stamp.put(self._versions(wire, tags, deadline), data)
-                flags |= flag.STAMPED
+                data, flags = self._codec.stamp(
+                    builtKey.encode(), self._versions(wire, tags, deadline),
+                    data, flags)
             self._store(wire, data, flags, expires, deadline)
         except MemcacheError as error:
             self._degraded(
@@ -209,7 +210,7 @@ class BaseClient(Configured):
             wire = self._wire(builtKey, deadline)
             return self._renew(
                 wire, partial(protocol.get_and_touch, wire), expires,
-                protocol.read_fetched, deadline, wire)
+                protocol.read_fetched, deadline, wire, self._codec.most)
 
         return self._query(key, raw, default, look_up)
 
@@ -374,7 +375,7 @@ class BaseClient(Configured):
         for dependency in listed('dependencies', dependencies):
             if not isinstance(dependency, str):
                 raise TypeError(f'dependency {dependency!r}: must be a str')
-            tags.append(_TAG + self.buildKey(dependency).encode())
+            tags.append(stamp.TAG + self.buildKey(dependency).encode())
         return list(dict.fromkeys(tags))
 
     def _tags_of_value(self, dependencies):
@@ -461,13 +462,15 @@ class BaseClient(Configured):
             # Most likely it is this generation still, so ask for all at once.
             own = self._generation_key
             wires = {key.encode() + b'.' + seen: key for key in builtKeys}
-            found, errors = self._retrieve_many([own, *wires], deadline)
+            found, errors = self._retrieve_many(
+                [own, *wires], deadline, self._codec.most)
             current = stamp.version(found.pop(own, None))
         if not seen or current != seen:
             suffix = b'.' + current if current else self._suffix(deadline)
             self._generation = current or self._generation
             wires = {key.encode() + suffix: key for key in builtKeys}
-            found, errors = self._retrieve_many(list(wires), deadline)
+            found, errors = self._retrieve_many(
+                list(wires), deadline, self._codec.most)
         for error in errors:
             self._degraded(error, '%s: not all read', f'{len(wires)} keys')
         return {wires[wire]: item for wire, item in found.items()}
@@ -481,9 +484,7 @@ class BaseClient(Configured):
         for builtKey, (data, flags) in found.items():
             if flags & flag.STAMPED:
                 try:
-                    versions, value = stamp.take(data)
-                    stamped[builtKey] = (
-                        versions, (value, flags & ~flag.STAMPED))
+                    stamped[builtKey] = self._codec.unstamp(data, flags)
                     continue
                 except UnreadableValue:
                     pass  # and that is told when it is loaded

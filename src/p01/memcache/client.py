@@ -32,7 +32,6 @@ from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
@@ -100,7 +99,9 @@ class _Host(memcache._Host):
     def __exit__(self, kind, error, traceback):
         self._asked = False
         if error is None or isinstance(error, (ServerError, LeaseLost)):
-            self.dirty = False
+            self.dirty = self._reader.closed
+            if self.dirty:
+                self.close_socket()
             return
         self.close_socket()
         if isinstance(error, MemoryError):
@@ -200,10 +201,12 @@ class _Host(memcache._Host):
     def send_cmd(self, cmd):
         self._send(cmd + b'\r\n')
 
-    def recv(self, rlen):
-        return self._reader.read(rlen)
+    def read_block(self, size, most):
+        return protocol.read_block(self._reader, size, most)
 
     def readline(self, raise_exception=False):
+        if self._reader.closed:
+            return b''
         line = self._reader.readline(protocol.MAX_LINE)
         # An empty one would be the end of the reply to python-memcached.
         if not line.endswith(b'\r\n') or len(line) == 2:
@@ -220,8 +223,11 @@ class _Host(memcache._Host):
 class _Client(memcache.Client):
     """python-memcached's client; each thread sees hosts of its own.
 
-    A value is ``(data, flags)`` for it, in both directions.
+    A value is ``(data, flags)`` for it, in both directions. Of more than
+    ``most`` bytes none is received.
     """
+
+    most = protocol.MAX_VALUE
 
     def set_servers(self, servers):
         self.servers = [
@@ -252,16 +258,11 @@ class _Client(memcache.Client):
         key, flags, size = match.groups()
         if key != self._wanted:
             raise protocol.unasked(key)
-        if int(size) > protocol.MAX_VALUE:
-            raise ProtocolError(f'a value of {int(size)} bytes')
         self._wanted = None  # a second one would be too many
         return key, int(flags), int(size)
 
     def _recv_value(self, server, flags, rlen):
-        data = server.recv(rlen + 2)
-        if not data.endswith(b'\r\n'):
-            raise ProtocolError(f'a value of {rlen} bytes does not end there')
-        return data[:-2], flags
+        return server.read_block(rlen, self.most), flags
 
 
 @implementer(IMemcacheClient)
@@ -323,19 +324,20 @@ class MemcacheClient(BaseClient):
         client = self._client
 
         def ask():
+            client.most = self._codec.most
             with client.host(key).until(deadline):
                 return client.get_multi([key]).get(key)
 
         return _repeat(ask)
 
-    def _retrieve_many(self, keys, deadline):
+    def _retrieve_many(self, keys, deadline, most):
         found, errors = {}, []
         for host, wanted in self._by_host(keys).items():
             def ask(host=host, wanted=wanted):
-                with host.until(deadline):
-                    for request in protocol.get_all(
-                            [key for key in wanted if key not in found],
-                            found):
+                for request in protocol.get_all(
+                        [key for key in wanted if key not in found], found,
+                        most):
+                    with host.until(deadline):
                         host.ask(*request)
 
             try:
@@ -347,7 +349,8 @@ class MemcacheClient(BaseClient):
     def _retrieve_unique(self, key, deadline):
         host = self._client.host(key)
         found = self._ask(
-            host, deadline, protocol.gets(key), protocol.read_unique, key)
+            host, deadline, protocol.gets(key), protocol.read_unique, key,
+            self._codec.most)
         return token.of(found, host.name)
 
     def _ask(self, host, deadline, request, read, *args):

@@ -97,9 +97,9 @@ class Cluster:
             server.backlog.deliver(server, key, deadline)
         return server
 
-    def read_all(self, keys, deadline):
+    def read_all(self, keys, deadline, most):
         """Return what there is of the keys, ``{key: (data, flags)}``, and a
-        list of errors.
+        list of errors. Values of more than `most` bytes are not received.
         """
         found, errors, work = {}, [], {}
         for key, (server, _) in self._find_all(keys, deadline).items():
@@ -117,7 +117,8 @@ class Cluster:
         def get(server):
             # A second time, only for what has not come.
             return protocol.get_all(
-                [key for key in work[server] if key not in found], found)
+                [key for key in work[server] if key not in found], found,
+                most)
 
         errors += [
             reply for _, reply in exchange_with(

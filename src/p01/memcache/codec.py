@@ -6,6 +6,8 @@ import zope.component
 
 from p01.memcache import flag
 from p01.memcache import secret
+from p01.memcache import signed
+from p01.memcache import stamp
 from p01.memcache.compressed import CompressedSerializer
 from p01.memcache.compressed import check_size
 from p01.memcache.errors import SerializationError
@@ -15,8 +17,10 @@ from p01.memcache.interfaces import ISerializer
 from p01.memcache.jsoned import JSONSerializer
 from p01.memcache.pickled import PickleSerializer
 from p01.memcache.proxied import refuse
-from p01.memcache.signed import SignedSerializer
 
+
+# The bytes in front of a value.
+_AROUND = stamp.SIZE + signed.SIZE
 
 # In front of the name of a serializer whose values are signed.
 _SIGNED = 'signed-'
@@ -46,7 +50,7 @@ def make(client):
             serializer, client.compress, client.maxValueSize)
         if secrets is None:
             return serializer
-        return SignedSerializer(serializer, name, secrets)
+        return signed.SignedSerializer(serializer, name, secrets)
 
     return Codec(wrap(serializer), wrap(_Bytes(
         flag.FREE if isinstance(serializer, _Foreign) else flag.JSON)),
@@ -72,13 +76,15 @@ class Codec:
     """Makes what is stored of an object, or of raw bytes, and reads it again.
 
     `unwrapper` is as the serializer, but leaves the serialized bytes as they
-    are.
+    are. ``most`` is how many bytes are received, of what is `most` bytes when
+    it is not compressed, nor behind a signature and a stamp.
     """
 
     def __init__(self, serializer, unwrapper, most):
         self._serializer = serializer
         self._unwrapper = unwrapper
         self._most = most
+        self.most = most + _AROUND
 
     def dumps(self, key, obj, raw):
         if not raw:
@@ -87,8 +93,28 @@ class Codec:
         check_size(len(data), self._most)
         return data, flag.PLAIN
 
+    def stamp(self, key, versions, data, flags):
+        """Return what `dumps` has returned with a stamp of the versions."""
+        if flags & flag.SIGNED:
+            return self._serializer.stamp(key, versions, data, flags)
+        return stamp.put(versions, data), flags | flag.STAMPED
+
+    def unstamp(self, data, flags):
+        """Return the versions in the stamp, and ``(data, flags)`` for `loads`.
+
+        There a stamp that is signed is verified, together with the value.
+        """
+        if flags & flag.SIGNED:
+            versions, _ = stamp.take(
+                data[signed.SIZE:signed.SIZE + stamp.SIZE])
+            return versions, (data, flags)
+        versions, data = stamp.take(data)
+        return versions, (data, flags & ~flag.STAMPED)
+
     def loads(self, key, data, flags, raw):
         try:
+            if len(data) > self.most:
+                check_size(len(data), self._most)  # before all else
             if not raw:
                 return self._serializer.loads(key, data, flags)
             if flags:

@@ -148,7 +148,7 @@ class Connection:
         except ServerError:
             self.dirty = False
             raise
-        self.dirty = False
+        self.dirty = self._reader.closed
         return reply
 
     def _explain(self, error):

@@ -44,9 +44,8 @@ _SWAPS = 5
 # they find a negative one.
 _AT_ONCE = 60 * 60 * 24 * 30 + 1
 
-# In front of a key: our own keys that belong to it.
+# In front of a key: the claim to renew its value.
 _CLAIM = b'claim:'
-_FRESH = b'fresh:'
 
 _MISSING = object()
 
@@ -182,15 +181,21 @@ class Creation:
         if (used is None or value is not _MISSING or used.win
                 or used.found is None or used.token is None):
             return used, value
-        self._discard(lease, self._deadline)
+        if type(used.found[0]) is protocol.Announced:
+            # The connection has ended with it, and so has the lease.
+            self._client._remove(self._wire, self._deadline)
+        else:
+            self._discard(lease, self._deadline)
         return None, _MISSING
 
     def _ages(self, lease):
         """Return whether the value was stored with a grace."""
-        data, flags = lease.found
-        return flags & flag.STAMPED and any(
-            word.startswith(_FRESH)
-            for word in data.partition(b'\n')[0].split())
+        try:
+            return lease.found[1] & flag.STAMPED and any(
+                key.startswith(stamp.FRESH)
+                for key in self._client._codec.unstamp(*lease.found)[0])
+        except UnreadableValue:
+            return False
 
     def _use(self, lease):
         """Return the value, if it may be used, and the lease.
@@ -200,10 +205,12 @@ class Creation:
         (data, flags), changed = lease.found, []
         try:
             if flags & flag.STAMPED:
-                versions, data = stamp.take(data)
-                flags &= ~flag.STAMPED
-                changed = self._changed(versions, lease)
-            if not all(key.startswith(_FRESH) for key in changed):
+                # One that is none is told when the value is loaded.
+                with contextlib.suppress(UnreadableValue):
+                    versions, (data, flags) = self._client._codec.unstamp(
+                        data, flags)
+                    changed = self._changed(versions, lease)
+            if not all(key.startswith(stamp.FRESH) for key in changed):
                 return _MISSING, lease
             value = self._load((data, flags))
         except UnreadableValue as error:
@@ -219,7 +226,7 @@ class Creation:
         """Return the keys of those versions that are other ones now."""
         if lease.knows_age:
             versions = {key: version for key, version in versions.items()
-                        if not key.startswith(_FRESH)}
+                        if not key.startswith(stamp.FRESH)}
         if not versions:
             return []
         current, errors = stamp.read(
@@ -321,13 +328,14 @@ class Creation:
                 # A key of its own: who does not get to store his value must
                 # not touch that of another one.
                 version = stamp.make()
-                key = _FRESH + version
+                key = stamp.FRESH + version
                 client._store(
                     key, version, flag.PLAIN, expiry(self._lifetime),
                     deadline)
                 versions = {key: version, **versions}
             if versions:
-                data, flags = stamp.put(versions, data), flags | flag.STAMPED
+                data, flags = client._codec.stamp(
+                    self._builtKey.encode(), versions, data, flags)
             stored = self._put(
                 lease, data, flags, self._expiry(), deadline)
         except MemcacheError as error:

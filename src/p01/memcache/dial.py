@@ -7,9 +7,11 @@ dialer's connections go to one of them, as long as that works and the name has
 it: a value that is invalidated at one address must not be read at another.
 """
 
+import _thread
 import errno
 import socket
 import threading
+import weakref
 from time import monotonic
 
 from p01.memcache import fork
@@ -46,8 +48,16 @@ def _set_up(connection):
                 socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+class _Asking:
+    """Is there as long as a thread asks."""
+
+
 class _Lookup:
-    """Asks for the addresses of a name, in a thread: it knows no time-out."""
+    """Asks for the addresses of a name, in a thread: it knows no time-out.
+
+    It is a bare thread. The `start` of one of `threading` waits without bound
+    until it runs, and for ever if an exception strikes it before.
+    """
 
     is_late = False  # a thread has waited for it in vain
     answer = None
@@ -57,11 +67,16 @@ class _Lookup:
         self._port = port
         self._busy = threading.Lock()
         self._busy.acquire()
-        threading.Thread(
-            target=self._ask, name=f'p01.memcache resolves {host}', daemon=True
-        ).start()
+        asking = _Asking()
+        self._asking = weakref.ref(asking)
+        _thread.start_new_thread(self._ask, (asking,))
 
-    def _ask(self):
+    @property
+    def is_lost(self):
+        """Whether the thread has ended without an answer."""
+        return self._asking() is None and self.answer is None
+
+    def _ask(self, asking):
         try:
             self.answer = socket.getaddrinfo(
                 self._host, self._port, type=socket.SOCK_STREAM)
@@ -137,7 +152,7 @@ class Dialer:
     def _find(self, deadline):
         """Return the places of the name, or the one that it had."""
         lookup, kept = self._lookup, self.place
-        if lookup is None:
+        if lookup is None or lookup.is_lost:
             try:
                 lookup = self._lookup = _Lookup(
                     self.address.host, self.address.port)

@@ -47,21 +47,23 @@ class _Faked:
     def _counted(self, gets=0, hits=0, sets=0):
         """The backend has counted it."""
 
-    def _retrieve_many(self, keys, deadline):
-        backend = _backend(self)
-        found = backend.ask(
-            protocol.get(keys), keys, protocol.read_values, keys, {})
+    def _retrieve_many(self, keys, deadline, most):
+        backend, found = _backend(self), {}
+        for request, *reading in protocol.get_all(keys, found, most):
+            backend.ask(request, keys, *reading)
         for each in backend.count, self._counted:
             each(gets=len(keys), hits=len(found))
         return found, []
 
     def _retrieve(self, key, deadline):
-        return self._retrieve_many([key], deadline)[0].get(key)
+        return self._retrieve_many(
+            [key], deadline, self._codec.most)[0].get(key)
 
     def _retrieve_unique(self, key, deadline):
         backend = _backend(self)
         found = backend.ask(
-            protocol.gets(key), [key], protocol.read_unique, key)
+            protocol.gets(key), [key], protocol.read_unique, key,
+            self._codec.most)
         for each in backend.count, self._counted:
             each(gets=1, hits=found is not None)
         return token.of(found, _HERE)

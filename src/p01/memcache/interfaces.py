@@ -208,7 +208,9 @@ class IMemcacheReader(Interface):
             'The most bytes of a value, as they are before they are '
             'compressed. A larger one is not stored, which is logged, and '
             'what it was to replace is removed; found in memcached it is a '
-            'miss.'),
+            'miss. What is announced as larger is not received, but ends '
+            'the connection: for `queryMany` the values behind it are asked '
+            'for again, ten times at most, and then are misses.'),
         min=1,
         max=1 << 30,
         default=1 << 26)

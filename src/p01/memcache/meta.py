@@ -11,6 +11,7 @@ section "Meta Commands" of memcached's ``doc/protocol.txt``.
 import re
 
 from p01.memcache.protocol import MAX_LINE
+from p01.memcache.protocol import MAX_VALUE
 from p01.memcache.protocol import check_key
 from p01.memcache.protocol import check_unique
 from p01.memcache.protocol import check_value
@@ -42,7 +43,7 @@ def get_or_renew(key, grace):
     return b'mg %b v f c k%b\r\n' % (key, renewal)
 
 
-def read_leased(reader, key):
+def read_leased(reader, key, most=MAX_VALUE):
     """Return ``(data, flags, unique, win)`` of the key; None if there is none.
 
     ``win`` is True for the one who has the right, False for others while
@@ -62,7 +63,7 @@ def read_leased(reader, key):
     if named != key:
         raise unasked(named)
     check_unique(unique)
-    data = read_block(reader, int(size))
+    data = read_block(reader, int(size), most)
     win = b'W' in marks or (False if b'Z' in marks else None)
     return data, int(flags), int(unique), win
 

@@ -6,6 +6,8 @@ A function named like a command makes its request. A ``read_`` function reads
 one reply from anything with ``readline`` and ``read`` (a ``Reader``, or an
 ``io.BytesIO`` in a test), and is done exactly at its end. No reply is
 believed: whatever differs from what was asked for is a ``ProtocolError``.
+Where it announces a value of more than `most` bytes, nothing is read any more:
+it is closed, and the value is an `Announced`.
 The commands are those of memcached's ``doc/protocol.txt``.
 """
 
@@ -31,6 +33,10 @@ MAX_VALUE = 1 << 30
 # So many keys are asked for at once, and then the values are read, so that
 # neither side waits for the other to read.
 MOST_KEYS = 1000
+
+# Behind so many values that are too large, the others are read. Each of them
+# costs a connection.
+MOST_LARGE = 10
 
 # So many changes, of so many bytes, are sent before the replies are read.
 MOST_CHANGES, MOST_BYTES = 500, 1 << 16
@@ -65,12 +71,23 @@ def get(keys):
     return b'get %b\r\n' % b' '.join(keys)
 
 
-def get_all(keys, found):
-    """Yield requests, each with what reads its reply into `found`."""
-    for start in range(0, len(keys), MOST_KEYS):
-        batch = keys[start:start + MOST_KEYS]
+def get_all(keys, found, most=MAX_VALUE):
+    """Yield requests, each with what reads its reply into `found`.
+
+    What stands behind a value that is too large is asked for again, a few
+    times.
+    """
+    left = MOST_LARGE
+    while keys:
         # The name `set` is that of a command here.
-        yield get(batch), read_values, frozenset(batch), found
+        wanted = frozenset(keys[:MOST_KEYS])
+        yield get(keys[:MOST_KEYS]), read_values, wanted, found, most
+        last = next(reversed(found), None)
+        if left and last in wanted and type(found[last][0]) is Announced:
+            left -= 1
+            keys = [key for key in keys if key not in found]
+        else:
+            keys = keys[MOST_KEYS:]
 
 
 def change_all(changes, read, replies, most):
@@ -208,12 +225,30 @@ def unexpected(line):
     return ProtocolError(f'unexpected reply: {text!r}')
 
 
+class Announced(bytes):
+    """Stands for a value that is too large: it has its length, and no bytes.
+    """
+
+    def __new__(cls, size):
+        self = super().__new__(cls)
+        self._size = size
+        return self
+
+    def __len__(self):
+        return self._size
+
+    def __eq__(self, other):
+        return self is other
+
+    __hash__ = object.__hash__
+
+
 def unasked(named):
     """Return the error that a value of that key is, not of the wanted one."""
     return ProtocolError(f'a value that was not asked for: {named[:80]!r}')
 
 
-def read_values(reader, keys, found):
+def read_values(reader, keys, found, most=MAX_VALUE):
     """Put what the server has of `keys` into the dict `found`.
 
     A key's value is ``(data, flags)``. Where the reply is cut, `found` holds
@@ -232,15 +267,18 @@ def read_values(reader, keys, found):
         key, flags, size = match.groups()
         if key not in keys or key in found:
             raise unasked(key)
-        found[key] = read_block(reader, int(size)), int(flags)
+        data = read_block(reader, int(size), most)
+        found[key] = data, int(flags)
+        if type(data) is Announced:
+            return found
 
 
-def read_fetched(reader, key):
+def read_fetched(reader, key, most=MAX_VALUE):
     """Return ``(data, flags)`` of the key that was touched, or None."""
-    return read_values(reader, (key,), {}).get(key)
+    return read_values(reader, (key,), {}, most).get(key)
 
 
-def read_unique(reader, key):
+def read_unique(reader, key, most=MAX_VALUE):
     """Return ``(data, flags, unique)`` of the key, or None.
 
     ``unique`` is another number whenever the value was changed.
@@ -255,10 +293,11 @@ def read_unique(reader, key):
     if named != key:
         raise unasked(named)
     check_unique(unique)
-    data = read_block(reader, int(size))
-    line = reader.readline(MAX_LINE)
-    if line != b'END\r\n':
-        raise unexpected(line)
+    data = read_block(reader, int(size), most)
+    if type(data) is not Announced:
+        line = reader.readline(MAX_LINE)
+        if line != b'END\r\n':
+            raise unexpected(line)
     return data, int(flags), int(unique)
 
 
@@ -267,10 +306,13 @@ def check_unique(unique):
         raise ProtocolError(f'a value with the number {int(unique)}')
 
 
-def read_block(reader, size):
-    """Return so many bytes, behind which a line ends."""
-    if size > MAX_VALUE:
-        raise ProtocolError(f'a value of {size} bytes')
+def read_block(reader, size, most=MAX_VALUE):
+    """Return so many bytes, behind which a line ends; or an `Announced`."""
+    if size > most:
+        if size > MAX_VALUE:
+            raise ProtocolError(f'a value of {size} bytes')
+        reader.close()
+        return Announced(size)
     data = reader.read(size)
     end = reader.read(2)
     if end != b'\r\n':

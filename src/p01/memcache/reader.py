@@ -16,6 +16,8 @@ PIECE = 1 << 20
 class Reader:
     """Reads as a file does, from ``receive(size)`` that returns some bytes."""
 
+    closed = False
+
     def __init__(self, receive):
         self._receive = receive
         self._data = b''
@@ -24,6 +26,10 @@ class Reader:
     def is_empty(self):
         """Return whether all that was received has been read."""
         return self._start == len(self._data)
+
+    def close(self):
+        """Nothing is to be read any more, and much might still come."""
+        self.closed = True
 
     def fill(self):
         """Wait for the first bytes, when all others have been read."""

@@ -126,7 +126,10 @@ class Server:
                     made = monotonic()
                     self._connect(connection, min(step, deadline))
                 for data, read, *args in requests:
-                    if replies and not connection.is_quiet():
+                    if connection.dirty:
+                        made = monotonic()
+                        self._connect(connection, min(step, deadline))
+                    elif replies and not connection.is_quiet():
                         raise ProtocolError('more than was asked for')
                     connection.send(data, min(step, deadline))
                     asked = monotonic()

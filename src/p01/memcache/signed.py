@@ -4,7 +4,8 @@
 
 In front of the value are a byte, the version of this format, and 32 bytes, the
 HMAC-SHA256 of the version, the flags, the names of the serializer and the key,
-each with its length, and the value.
+each with its length, and the value. A stamp, see `p01.memcache.stamp`, is
+between the signature and the value, and is signed with it.
 """
 
 import hmac
@@ -13,12 +14,13 @@ import struct
 from zope.interface import implementer
 
 from p01.memcache import flag
+from p01.memcache import stamp
 from p01.memcache.errors import ForgedValue
 from p01.memcache.interfaces import ISerializer
 
 
 _VERSION = b'\x01'
-_START = 1 + 32
+SIZE = 1 + 32
 
 _pack_head = struct.Struct('>cHHH').pack
 
@@ -38,7 +40,14 @@ class SignedSerializer:
             hmac.new(secret, digestmod='sha256') for secret in secrets]
 
     def dumps(self, key, obj):
-        data, flags = self._serializer.dumps(key, obj)
+        return self._seal(key, *self._serializer.dumps(key, obj))
+
+    def stamp(self, key, versions, data, flags):
+        """Return what `dumps` has returned with a stamp, signed anew."""
+        return self._seal(
+            key, stamp.put(versions, data[SIZE:]), flags | flag.STAMPED)
+
+    def _seal(self, key, data, flags):
         flags |= flag.SIGNED
         signature = self._sign(self._keyed[0], key, flags, data)
         return b'%b%b%b' % (_VERSION, signature, data), flags
@@ -46,13 +55,16 @@ class SignedSerializer:
     def loads(self, key, data, flags):
         if not flags & flag.SIGNED:
             raise ForgedValue('it is not signed')
-        signature, value = data[1:_START], data[_START:]
+        signature, value = data[1:SIZE], data[SIZE:]
         if data[:1] != _VERSION or flags > 0xffff or not any(
                 hmac.compare_digest(
                     signature, self._sign(keyed, key, flags, value))
                 for keyed in self._keyed):
             raise ForgedValue('its signature is wrong')
-        return self._serializer.loads(key, value, flags & ~flag.SIGNED)
+        if flags & flag.STAMPED:
+            _, value = stamp.take(value)
+        return self._serializer.loads(
+            key, value, flags & ~(flag.SIGNED | flag.STAMPED))
 
     def _sign(self, keyed, key, flags, data):
         mac = keyed.copy()

@@ -6,7 +6,8 @@ Each version is stored under a key of its own, which is removed to make all
 values obsolete that depend on it: whoever needs a version again makes one
 that never was before. So it does not matter either if memcached loses one.
 
-A stamp is a line of the keys and their versions, one after the other.
+A stamp is a line of the keys and their versions, one after the other. Nothing
+but such keys and versions is read of it, whoever has written it.
 """
 
 import re
@@ -21,7 +22,18 @@ from p01.memcache.flag import PLAIN
 # Versions of one value, all of which have to be read.
 MOST = 100
 
+# What is in front of a built key that is a dependency, and of a version that
+# is a value's own lifetime.
+TAG = b'tag:'
+FRESH = b'fresh:'
+
+# Bytes of a version, and of the largest stamp.
+VERSION = 16
+SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + VERSION + 1)
+
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
+_PAIR = rb'(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
+_is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
 
 
 def make():
@@ -37,14 +49,12 @@ def put(versions, data):
 
 def take(data):
     """Return the versions and the data, without the stamp."""
-    stamp, end, data = data.partition(b'\n')
-    words = stamp.split(b' ')
-    keys, versions = words[::2], words[1::2]
-    # One more is that of a value's own lifetime.
-    if (not end or len(keys) != len(versions) or len(keys) > MOST + 1
-            or not all(map(protocol.is_key, keys))):
+    end = data.find(b'\n', 0, SIZE)
+    stamp = _is_stamp(data, 0, max(end, 0))
+    if stamp is None:
         raise UnreadableValue('a stamp that is none')
-    return dict(zip(keys, versions, strict=True)), data
+    words = stamp[0].split()
+    return dict(zip(words[::2], words[1::2], strict=True)), data[end + 1:]
 
 
 def version(found):
@@ -58,7 +68,7 @@ def read(client, keys, deadline):
     """Return the versions of the keys, as far as there are any, and a list of
     errors.
     """
-    found, errors = client._retrieve_many(keys, deadline)
+    found, errors = client._retrieve_many(keys, deadline, VERSION)
     return {key: data for key, (data, _) in found.items()
             if version(found[key])}, errors
 

@@ -198,16 +198,17 @@ class UltraMemcacheClient(BaseClient):
         wanted, found = (key,), {}
         self._cluster.server(key, deadline).request(
             protocol.get(wanted), protocol.read_values, deadline, wanted,
-            found)
+            found, self._codec.most)
         return found.get(key)
 
-    def _retrieve_many(self, keys, deadline):
-        return self._cluster.read_all(keys, deadline)
+    def _retrieve_many(self, keys, deadline, most):
+        return self._cluster.read_all(keys, deadline, most)
 
     def _retrieve_unique(self, key, deadline):
         server = self._cluster.server(key, deadline)
         found = server.request_uncommon(
-            protocol.gets(key), protocol.read_unique, deadline, key)
+            protocol.gets(key), protocol.read_unique, deadline, key,
+            self._codec.most)
         return token.of(found, server.backlog.name)
 
     def _change(self, key, request, expires, read, deadline, server=None,
@@ -230,7 +231,7 @@ class UltraMemcacheClient(BaseClient):
             return lease.claim(self, key, name, deadline)
         look = partial(
             server.request, meta.get_or_renew(key, grace), meta.read_leased,
-            deadline, key)
+            deadline, key, self._codec.most)
         since = monotonic()
         try:
             found = look()

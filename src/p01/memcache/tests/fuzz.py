@@ -249,18 +249,13 @@ class ClassicHost:
     """
 
     readline = client._Host.readline
+    read_block = client._Host.read_block
 
     def __init__(self, reader):
         self._reader = reader
 
     def send_cmd(self, command):
         pass
-
-    def recv(self, size):
-        data = self._reader.read(size)
-        if len(data) < size:
-            raise ReceiveError('the end')  # of a file
-        return data
 
 
 class ClassicClient(client._Client):
@@ -497,6 +492,9 @@ def examine_reply(target, data, step):
     return expected[0] is None
 
 
+HEX = frozenset(b'0123456789abcdef')
+
+
 def examine_stamp(data):
     """Have a stamp taken from in front of the data."""
     try:
@@ -509,9 +507,13 @@ def examine_stamp(data):
         wrong('a stamp %r was taken', line)
     if dict(zip(words[::2], words[1::2], strict=True)) != versions:
         wrong('versions %r were taken from %r', versions, line)
-    for key in versions:
-        if not 0 < len(key) <= 250 or min(key) <= 0x20 or 0x7f in key:
+    for key, version in versions.items():
+        kind, _, digits = key.partition(b':')
+        sizes = {b'tag': (32, 64), b'fresh': (16,)}.get(kind, ())
+        if len(digits) not in sizes or not HEX.issuperset(digits):
             wrong('a key %r was taken', key)
+        if len(version) != 16 or not HEX.issuperset(version):
+            wrong('a version %r was taken', version)
     return True
 
 
@@ -540,7 +542,9 @@ NAMES = [*TARGETS, 'stamp.take', 'token.parse']
 # What is valid, for each of them.
 SEEDS = [
     *(tuple(target.replies) for target in TARGETS.values()),
-    (b'tag:0a4290 0123456789abcdef\ndata', b'k 1 key 2\n\r\n\n'),
+    (b'tag:%b 0123456789abcdef\ndata' % (b'0a' * 16),
+     b'fresh:%b %b tag:%b %b\n\r\n\n' % (
+         b'1' * 16, b'1' * 16, b'2' * 64, b'3' * 16)),
     (b'1@127.0.0.1:11211', b'18446744073709551615@fake'),
 ]
 

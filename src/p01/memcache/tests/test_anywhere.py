@@ -2,7 +2,10 @@
 # ZPL 2.1, see LICENSE.txt
 """What strikes an operation, or uses the client, at each of its steps."""
 
+import contextlib
+import gc
 import itertools
+import random
 import sys
 import time
 import traceback
@@ -11,12 +14,20 @@ import warnings
 from time import monotonic
 from unittest import mock
 
+from p01.memcache.address import parse
 from p01.memcache.client import MemcacheClient
+from p01.memcache.dial import Dialer
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ConnectError
+from p01.memcache.errors import LocalError
+from p01.memcache.errors import ServerDown
+from p01.memcache.health import Health
 from p01.memcache.tests.anywhere import act_at
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
+from p01.memcache.tests.storm import Storm
 from p01.memcache.tests.storm import Struck
+from p01.memcache.turn import Turn
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -324,3 +335,89 @@ class NestedClassicTest(NestedCase, unittest.TestCase):
         client = Client([self.proxy.address])
         self.addCleanup(client.close)
         return client
+
+
+class StormTest(unittest.TestCase):
+    """Exceptions that come at random, among several threads."""
+
+    level = 2
+
+    def setUp(self):
+        keep_quiet(self)
+
+    def check(self, operation):
+        with Storm(operation, threads=4) as storm:
+            storm.strike(500)
+        self.assertEqual(storm.errors, [])
+        self.assertGreater(storm.operations, 0)
+        gc.collect()
+
+    def test_turn(self):
+        turn, owners = Turn(), []
+
+        def operate():
+            with turn.by(monotonic() + PATIENCE):
+                me = object()
+                owners.append(me)
+                try:
+                    if len(owners) > 1:
+                        raise AssertionError('two at a time')
+                finally:
+                    owners.clear()
+
+        self.check(operate)
+        with turn.by(0):
+            pass
+
+    def test_health(self):
+        health = Health(
+            'name', retries=2, delay=0, blacktime=0, tell=lambda *args: None)
+        acts = (
+            lambda: health.admit(monotonic() + TIMEOUT),
+            lambda: health.admit_connect(monotonic() + TIMEOUT),
+            health.connected, health.undecided, health.answered,
+            lambda: health.hindered(OSError()),
+            lambda: health.doubted(OSError(), monotonic()),
+            lambda: health.failed(ConnectError(), monotonic()))
+
+        def operate():
+            with contextlib.suppress(ServerDown):
+                random.choice(acts)()
+
+        self.check(operate)
+        # The guest of a gate may have been struck.
+        end = monotonic() + PATIENCE
+        while health.pause and monotonic() < end:
+            time.sleep(0.01)
+        self.assertEqual(health.pause, 0)
+        if health.doubts:
+            health.admit(monotonic())
+            health.admit_connect(monotonic())
+            health.answered()
+        for _ in range(3):
+            health.admit_connect(monotonic())
+            health.connected()
+        self.assertEqual(
+            (health.state, health.failures, health.doubts), ('up', 0, 0))
+        with health._turn.by(0):
+            pass
+
+    def test_dialer(self):
+        with EmbeddedServer() as server:
+            port = server.address.rpartition(':')[2]
+            dialer = Dialer(parse(f'localhost:{port}'))
+
+            def operate():
+                with contextlib.suppress(ConnectError, LocalError):
+                    dialer.dial(
+                        monotonic() + TIMEOUT,
+                        lambda sock, deadline: sock)[0].close()
+
+            # Some strike a thread that has just been started.
+            with mock.patch.object(
+                    sys, 'unraisablehook', lambda unraisable: None):
+                self.check(operate)
+            start = monotonic()
+            dialer.dial(
+                start + PATIENCE, lambda sock, deadline: sock)[0].close()
+            self.assertLess(monotonic() - start, PATIENCE / 2)

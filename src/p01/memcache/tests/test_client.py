@@ -600,9 +600,10 @@ class RepliesTest(ClientCase):
     def test_a_length_that_is_too_long(self):
         server, cache = self.answers(hit('first'))
         cache.query('first')
-        server.answers.append(hit('key', size=10 ** 9))
+        size = cache.maxValueSize
+        server.answers.append(hit('key', size=size))
         self.check_dropped(server, cache, ReceiveTimeout, cache.query, 'key')
-        server.answers.append(hit('key', size=10 ** 9))
+        server.answers.append(hit('key', size=size))
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
         before = tracemalloc.get_traced_memory()[0]

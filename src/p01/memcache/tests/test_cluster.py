@@ -798,7 +798,8 @@ class TestMany(ClusterCase):
     keys = (b'k', b'l', b'm')
 
     def read(self, *keys):
-        return self.cluster.read_all(keys or self.keys, soon())
+        return self.cluster.read_all(
+            keys or self.keys, soon(), protocol.MAX_VALUE)
 
     def change(self, expires=0):
         return self.cluster.change_all(
@@ -1606,7 +1607,8 @@ class TestAllServers(ClientCase):
             return item
 
         def read(keys):
-            return self.client_._cluster.read_all(keys, soon())
+            return self.client_._cluster.read_all(
+                keys, soon(), protocol.MAX_VALUE)
 
         def on(*places):
             return [self.wire(self.keys[place]) for place in places]

@@ -7,6 +7,7 @@ server and (level 2) on memcached.
 """
 
 import contextlib
+import os
 import pickle
 import random
 import struct
@@ -18,13 +19,18 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache import compressed
+from p01.memcache.client import MemcacheClient
 from p01.memcache.compressed import CompressedSerializer
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.pickled import PickleSerializer
+from p01.memcache.signed import SignedSerializer
+from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scenario import MISSING
 from p01.memcache.tests.scenario import Scenario
 from p01.memcache.tests.scenario import cases
+from p01.memcache.tests.scripted import ScriptedServer
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 try:
@@ -44,6 +50,8 @@ VALUE = 'value ' * 100
 PICKLE = pickle.dumps(VALUE, -1)
 WAYS = ['set', 'add', 'replace', 'cas', 'setMany']
 RAW_WAYS = ['append', 'prepend']
+
+SECRETS = 'P01_MEMCACHE_TEST_COMPRESSED_SECRETS'
 
 NOISE = random.Random(5).randbytes(2000)
 
@@ -302,6 +310,63 @@ class CompressedScenario(Scenario):
                 self.assertEqual(client.getOrCreate('key', lambda: 1), 1)
                 self.assertFound(client, 'key', 1)
 
+    def test_far_too_large_to_be_received(self):
+        client = self.makeClient(maxValueSize=1000)
+        client.setMany({'one': 1, 'two': 2})
+        reason = '60000 bytes are more than maxValueSize 1000'
+        keys = ['large', 'larger', 'one', 'none', 'two']
+        for flags in 0, ZLIB, ZSTD, JSON, 1 << 6, 1 << 8, 1 << 8 | 1 << 6:
+            with self.subTest(flags=flags):
+                for key in 'large', 'larger':
+                    self.plant(client.buildKey(key), b'x' * 60000, flags)
+                self.assertUnreadable(client, 'large', 'ValueTooLarge', reason)
+                # What stands behind one is read all the same.
+                for order in keys, keys[::-1]:
+                    self.assertEqual(
+                        client.queryMany(order), {'one': 1, 'two': 2})
+                self.assertEqual(client.getOrCreate('large', lambda: 1), 1)
+                self.assertFound(client, 'large', 1)
+
+    def test_many_that_are_too_large(self):
+        # Each costs a connection. Behind too many all are misses.
+        client = self.makeClient(maxValueSize=1000)
+        keys = [f'large {number}' for number in range(50)]
+        for key in keys:
+            self.plant(client.buildKey(key), b'x' * 60000)
+        client.setMany({'one': 1, 'two': 2})
+        found = client.queryMany([*keys, 'one', 'two'])
+        self.assertLessEqual(set(found), {'one', 'two'})
+        self.assertLessEqual(client.getUnreadable()['ValueTooLarge'], 11)
+        self.assertFound(client, 'one', 1)
+
+    def test_the_largest_that_is_received(self):
+        # With all that may be in front of it.
+        os.environ[SECRETS] = os.urandom(32).hex()
+        self.addCleanup(os.environ.pop, SECRETS, None)
+        value = 'x' * 10000
+        client = self.makeClient(
+            serializer='signed-json', secretsVariable=SECRETS,
+            keyScheme='strict', maxValueSize=len(value) + 2)
+        names = [f'name {number}' for number in range(100)]
+        self.assertIsNotNone(client.set('key', value, dependencies=names))
+        self.assertFound(client, 'key', value)
+        client.invalidate('key')
+        for _ in range(2):
+            self.assertEqual(client.getOrCreate(
+                'key', lambda: value, grace=60, dependencies=names), value)
+        self.assertFound(client, 'key', value)
+
+    def test_it_is_not_hashed_before_its_size_is_looked_at(self):
+        os.environ[SECRETS] = os.urandom(32).hex()
+        self.addCleanup(os.environ.pop, SECRETS, None)
+        client = self.makeClient(
+            serializer='signed-pickle', secretsVariable=SECRETS,
+            maxValueSize=100)
+        sign = self.spy(SignedSerializer, '_sign')
+        self.plant(client.buildKey('key'), b'\1' + b'x' * 60000, 1 << 8)
+        self.assertUnreadable(client, 'key', 'ValueTooLarge', '60001 bytes')
+        sign.assert_not_called()
+
     def test_it_becomes_too_large(self):
         client = self.makeClient(maxValueSize=10)
         client.set('key', b'x' * 10, raw=True)
@@ -471,3 +536,65 @@ class BombTest(unittest.TestCase):
 
         with ThreadPoolExecutor(8) as executor:
             self.assertEqual(set(executor.map(work, range(200))), {True})
+
+
+class AnnouncedTest(unittest.TestCase):
+    """A server that announces what is larger than a value may be."""
+
+    size = 1 << 29
+    block = bytes(MIB)
+
+    def answer(self, request):
+        command, *words = request.split()
+        if command == b'mn':
+            return b'MN\r\n'
+        if command == b'delete':
+            return b'DELETED\r\n'
+        key = words[-1] if command == b'gat' else words[0]
+        line = b'VALUE %b 0 %d' % (key, self.size)
+        if command == b'gets':
+            line += b' 7'
+        elif command == b'mg':
+            line = b'VA %d f0 c7 k%b' % (self.size, key)
+        return [(line + b'\r\n', 0)] + [(self.block, 0.01)] * 1000
+
+    def test_it_is_not_received(self):
+        keep_quiet(self)
+        for factory in MemcacheClient, UltraMemcacheClient:
+            with ScriptedServer(default=self.answer) as server:
+                client = factory([server.address])
+                self.addCleanup(client.close)
+                for number, read in enumerate((
+                        client.query, client.gets, client.queryAndTouch,
+                        lambda key, client=client, **raw: client.queryMany(
+                            [key], **raw))):
+                    for raw in False, True:
+                        with self.subTest(factory, raw=raw, read=number):
+                            self.assertIn(
+                                self.cheap(server, read, 'key', raw=raw),
+                                (None, (None, None), {}))
+                            self.assertTrue(
+                                server.wait(lambda s=server: not s.current))
+                self.assertEqual(
+                    self.cheap(server, client.getOrCreate, 'key', str), '')
+                # It is a miss, and no fault of the server.
+                self.assertEqual(
+                    client.getUnreadable(), {'ValueTooLarge': 17})
+                if factory is UltraMemcacheClient:
+                    self.assertEqual(
+                        client._cluster.servers[0].health.state, 'up')
+
+    def cheap(self, server, read, *args, **kw):
+        """Return what it reads, in little time and memory."""
+        opened, began = server.opened, time.monotonic()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        before = tracemalloc.get_traced_memory()[0]
+        found = read(*args, **kw)
+        peak = tracemalloc.get_traced_memory()[1] - before
+        tracemalloc.stop()
+        # The server's part of it is in this process, too.
+        self.assertLess(peak, 4 * MIB)
+        self.assertLess(time.monotonic() - began, 1)
+        self.assertLessEqual(server.opened - opened, 12)
+        return found

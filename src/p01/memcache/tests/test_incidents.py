@@ -495,8 +495,8 @@ class NameTest(Case):
             with mock.patch('socket.getaddrinfo', side_effect=trouble):
                 time.sleep(0.06)
                 self.assertEqual(client.query('key'), 'value')
-        with mock.patch.object(
-                threading.Thread, 'start', side_effect=RuntimeError('none')):
+        with mock.patch(
+                '_thread.start_new_thread', side_effect=RuntimeError('none')):
             time.sleep(0.06)
             self.assertEqual(client.query('key'), 'value')
 
@@ -777,8 +777,8 @@ class OwnTroubleTest(Case):
             with self.subTest(error):
                 self.check(mock.patch(
                     'socket.getaddrinfo', side_effect=error), address)
-        self.check(mock.patch.object(
-            threading.Thread, 'start', side_effect=RuntimeError(
+        self.check(mock.patch(
+            '_thread.start_new_thread', side_effect=RuntimeError(
                 "can't start new thread")), address, threads=0)
 
 

@@ -22,6 +22,7 @@ from unittest import mock
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.reader import Reader
 from p01.memcache.stamp import put
 from p01.memcache.stamp import take
 from p01.memcache.testing import ClusterLayer
@@ -35,6 +36,7 @@ from p01.memcache.tests import scenario
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
+from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.test_contract import ClientCase
 from p01.memcache.tests.test_contract import ask
 from p01.memcache.tests.test_contract import refusing
@@ -96,6 +98,17 @@ NO_STAMPS = [
     b'x v ' * 1000,
     b'x v ' * 1000 + b'x v\nvalue',
     b' '.join(b'%d v' % number for number in range(1200)) + b'\nvalue',
+    *(key + b' 0123456789abcdef\nvalue' for key in (
+        b'0' * 32, b'0' * 64, b'claim:' + b'0' * 32, b'claim:' + b'0' * 64,
+        b'generation:' + b'0' * 32, b'generation:' + b'0' * 64,
+        b'tag:', b'tag:' + b'0' * 31, b'tag:' + b'0' * 33, b'tag:' + b'0' * 65,
+        b'tag:' + b'A' * 32, b'tag:' + b'0' * 31 + b'\xff', b'tag:tag:',
+        b'tag:%b.%b' % (b'0' * 32, b'0' * 16),
+        b'fresh:', b'fresh:' + b'0' * 32, b'fresh:' + b'0' * 15,
+        b'TAG:' + b'0' * 32)),
+    *(b'tag:' + b'0' * 32 + b' %b\nvalue' % version for version in (
+        b'', b'0', b'0' * 15, b'0' * 17, b'A' * 16, b'0' * 16 + b' ',
+        b'0' * 16 + b'\r', b' ' + b'0' * 16, b'0' * 16 + b' tag:')),
     b'\r\nflush_all\r\n',
     b'a b\nflush_all\r\n',
     b'a\rflush_all\r b\nvalue',
@@ -806,6 +819,26 @@ class DependencyScenario(Scenario):
                 self.assertFound(self.client, key='new')
         self.assertFound(self.client, other='other', plain='plain')
 
+    def test_nothing_else_is_read_for_a_stamp(self):
+        secret = self.client.set('other', 'x' * 1000)
+        stamps = [
+            stamp for stamp in NO_STAMPS if b' ' in stamp] + [
+            f'{secret} 0123456789abcdef\nvalue'.encode()]
+        asked = set()
+
+        def note(keys, *args, ask=self.client._retrieve_many):
+            asked.update(keys)
+            return ask(keys, *args)
+
+        with mock.patch.object(self.client, '_retrieve_many', note):
+            for stamp in stamps:
+                self.plant(self.client.buildKey('key'), stamp, STAMPED)
+                self.assertMisses(self.client, 'key')
+                self.client.getOrCreate('key', lambda: 1, grace=9)
+        self.assertLessEqual({
+            key for key in asked if not key.startswith(b'fresh:')},
+            {self.client.buildKey('key').encode()})
+
     def test_stamps_of_others(self):
         # Of keys that there are, but are no versions.
         self.client.set('other', b'value', raw=True)
@@ -1019,6 +1052,54 @@ class DependencyScenario(Scenario):
         self.race([self.client, self.other()], self.rounds)
 
 
+class VersionsTest(unittest.TestCase):
+    """What is in the place of versions, and is as large as values are."""
+
+    block = bytes(1 << 20)
+
+    def answer(self, request):
+        command, *keys = request.split()
+        if command in (b'delete', b'mn'):
+            return b'DELETED\r\n' if command == b'delete' else b'ERROR\r\n'
+        if command == b'add':
+            return b'NOT_STORED\r\n'
+        if keys[0].startswith(b'tag:'):
+            return [(piece, 0) for key in keys for piece in (
+                b'VALUE %b 0 %d\r\n' % (key, len(self.block)), self.block,
+                b'\r\n')] + [(b'END\r\n', 0)]
+        words = (b'tag:%032x %016x' % (number, number)
+                 for number in range(100))
+        data = b' '.join(words) + b'\n' + pickle.dumps(1)
+        return b'VALUE %b 64 %d%b\r\n%b\r\nEND\r\n' % (
+            keys[0], len(data), b' 7' if command == b'gets' else b'', data)
+
+    def test_they_are_not_received(self):
+        keep_quiet(self)
+        received = []
+
+        def count(reader, receive, make=Reader.__init__):
+            def receive_and_count(size):
+                data = receive(size)
+                received.append(len(data))
+                return data
+
+            make(reader, receive_and_count)
+
+        self.enterContext(mock.patch.object(Reader, '__init__', count))
+        for factory in MemcacheClient, UltraMemcacheClient:
+            with ScriptedServer(default=self.answer) as server:
+                client = factory([server.address])
+                self.addCleanup(client.close)
+                for read in (
+                        client.query, client.gets,
+                        lambda key, client=client: client.set(
+                            key, 1, dependencies=('a', 'b'))):
+                    with self.subTest(factory, read=read):
+                        received.clear()
+                        self.assertIn(read('key'), (None, (None, None)))
+                        self.assertLess(sum(received), 1 << 20)
+
+
 class TooManyTest(unittest.TestCase):
 
     def test_too_many(self):
@@ -1038,7 +1119,8 @@ class TooManyTest(unittest.TestCase):
         self.assertIsNotNone(client.set('key', 1, dependencies=many[:100]))
         data, flags = getFakeBackend(client).cache[client.buildKey('key')]
         versions, value = take(data)
-        versions.update((b'key%d' % number, b'x') for number in range(2))
+        versions.update(
+            (b'tag:%032x' % number, b'0' * 16) for number in range(2))
         getFakeBackend(client).cache[client.buildKey('key')] = (
             put(versions, value), flags)
         with self.assertLogs('p01.memcache'):

@@ -24,6 +24,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import types
@@ -428,6 +429,13 @@ class TLSTest(TLSCase):
             [numbers['opened'] for _, numbers in client.getPools()], [1, 1])
 
 
+def pour(sock, data):
+    """Send the data again and again, until nobody receives it."""
+    with contextlib.suppress(OSError):
+        while True:
+            sock.sendall(data)
+
+
 class TLSStreamTest(TLSCase):
 
     def setUp(self):
@@ -458,6 +466,27 @@ class TLSStreamTest(TLSCase):
         while self.stream.is_quiet():
             self.assertReadable()
             self.assertLess(time.monotonic(), self.stream.deadline)
+
+    def test_bytes_that_pour_in_are_not_all_received(self):
+        # Whatever they are, and however fast they come.
+        for data in bytes(1 << 20), b'\x17\x03\x03\x40\x00' * 200_000:
+            here, there = socket.socketpair()
+            received = []
+
+            def receive(*args, receive=here.recv, received=received):
+                received.append(receive(*args))
+                return received[-1]
+
+            pouring = threading.Thread(target=pour, args=(there, data))
+            with mock.patch.object(self.stream, '_socket', mock.Mock(
+                    wraps=here, recv=receive)), there, here:
+                pouring.start()
+                self.addCleanup(pouring.join)
+                self.assertTrue(select.select([here], [], [], PATIENCE)[0])
+                began = time.monotonic()
+                self.assertFalse(self.stream.is_quiet())
+                self.assertLess(time.monotonic() - began, 1)
+            self.assertLessEqual(sum(map(len, received)), 1 << 18)
 
     def test_the_end_is(self):
         for how in 'fin', 'rst':

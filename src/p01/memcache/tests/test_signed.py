@@ -48,6 +48,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 SIGNED = 1 << 8
+STAMPED = 1 << 6
 ZLIB = 1 << 9
 ZSTD = 1 << 10
 JSON = 1 << 11
@@ -385,8 +386,7 @@ class SignedScenario(Scenario):
                     self.assertFound(self.client, 'key', made)
                 self.client.invalidate('key')
         self.assertEqual(Mark.made, 0)
-        # Behind a stamp of old versions nothing is read at all.
-        self.assertEqual(self.client.getUnreadable(), {'ForgedValue': 10})
+        self.assertEqual(self.client.getUnreadable(), {'ForgedValue': 14})
 
     def test_a_factory_that_fails_after_a_forgery(self):
         for _ in self.forgeries():
@@ -396,37 +396,54 @@ class SignedScenario(Scenario):
         self.assertEqual(Mark.made, 0)
 
     def stamped(self, **arguments):
-        """Return the stamp and what is behind it."""
+        """Return the signature, the stamp and the value."""
         self.client.getOrCreate('key', Mark, **arguments)
         data, flags = self.stored(self.client.buildKey('key'))
-        self.assertEqual(flags, SIGNED | 1 << 6)
-        stamp, end, value = data.partition(b'\n')
-        return stamp + end, value, flags
+        self.assertEqual(flags, SIGNED | STAMPED)
+        stamp, end, value = data[33:].partition(b'\n')
+        return data[:33], stamp + end, value
 
-    def test_behind_a_stamp(self):
+    def test_a_stamp(self):
         built = self.client.buildKey('key')
         for arguments in (
                 {'dependencies': ('one', 'two')}, {'grace': 60},
                 {'grace': 60, 'dependencies': ('one',)}):
             with self.subTest(**arguments):
-                stamp, value, flags = self.stamped(**arguments)
+                signature, stamp, value = self.stamped(**arguments)
+                self.assertEqual(value, pickle.dumps(Mark(), -1))
                 self.assertEqual(
-                    value, sign(FIRST, built.encode(), SIGNED,
-                                pickle.dumps(Mark(), -1)))
+                    signature + stamp + value,
+                    sign(FIRST, built.encode(), SIGNED | STAMPED,
+                         stamp + value))
                 self.assertFound(self.client, 'key', 'unpickled')
                 Mark.made = 0
-                for wrong in (
-                        value[33:], value[:-1], b'', flip(value, 0, 0),
-                        flip(value, 20, 3), flip(value, 40, 7)):
-                    self.plant(built, stamp + wrong, flags)
-                    self.assertForged(reason='signature is wrong')
-                # The flags tell that it is not signed.
-                self.plant(built, stamp + value[33:], 1 << 6)
-                self.assertForged(reason='is not signed', raw=False)
-                # What has a signature has no stamp in front of it.
-                self.plant(built, stamp + value, SIGNED)
-                self.assertForged(reason='signature is wrong')
-                self.plant(built, stamp + flip(value, 40, 7), flags)
+                version = stamp.split()[1]
+                newer = stamp.replace(version, b'%016x' % 7)
+                for wrong, flags in (
+                        # Without, with half or with more than the signature.
+                        (stamp + value, STAMPED), (value, 0),
+                        (stamp + value, SIGNED | STAMPED),
+                        (signature[:20] + stamp + value, SIGNED | STAMPED),
+                        (stamp + signature + value, SIGNED | STAMPED),
+                        # Without a stamp, or with one that is none.
+                        (signature + value, SIGNED),
+                        (signature + value, SIGNED | STAMPED),
+                        (signature + stamp + value, SIGNED),
+                        (signature + b'\n' + value, SIGNED | STAMPED),
+                        # Another value.
+                        (signature + stamp, SIGNED | STAMPED),
+                        (signature + stamp + value[:-1], SIGNED | STAMPED),
+                        (flip(signature + stamp + value, 20, 3),
+                         SIGNED | STAMPED),
+                        (flip(signature + stamp + value, -2, 3),
+                         SIGNED | STAMPED)):
+                    self.plant(built, wrong, flags)
+                    self.assertForged(raw=flags not in (0, STAMPED))
+                # Of a stamp with versions that are others it is a miss.
+                self.plant(
+                    built, signature + newer + value, SIGNED | STAMPED)
+                self.assertMiss(self.client, 'key')
+                self.unpickle.assert_not_called()
                 self.assertEqual(self.client.getOrCreate(
                     'key', lambda: 'anew', **{
                         **arguments, 'dependencies': ()}), 'anew')
@@ -434,6 +451,36 @@ class SignedScenario(Scenario):
                 self.client.invalidate('key')
                 self.unpickle.reset_mock()
                 Mark.made = 0
+
+    def test_a_newer_stamp_does_not_bring_an_older_value_back(self):
+        for arguments in {}, {'grace': 60}:
+            with self.subTest(**arguments):
+                for key, name in ('key', 'old'), ('other', 'other'):
+                    self.client.getOrCreate(
+                        key, lambda name=name: name, dependencies=('one',),
+                        **arguments)
+                built = self.client.buildKey('key')
+                older, flags = self.stored(built)
+                self.client.invalidateDependencies('one')
+                self.client.getOrCreate(
+                    'key', lambda: 'new', dependencies=('one',), **arguments)
+                newer, _ = self.stored(built)
+                head, _, body = older[33:].partition(b'\n')
+                stamp = newer[33:].partition(b'\n')[0] + b'\n'
+                for wrong in (
+                        older[:33] + stamp + body,
+                        newer[:33] + stamp + body,
+                        older[:33] + stamp + older[33:],
+                        stamp + older, stamp + older[:33] + body):
+                    self.plant(built, wrong, flags)
+                    self.assertForged(raw=True)
+                    self.assertEqual(self.client.getOrCreate(
+                        'key', lambda: 'newest', dependencies=('one',),
+                        **arguments), 'newest')
+                # As it was it is a miss: it has the former version.
+                self.plant(built, older, flags)
+                self.assertMiss(self.client, 'key')
+                self.client.invalidateMany(['key', 'other'])
 
     def test_dependencies(self):
         self.client.set('key', 'value', dependencies=('one',))
