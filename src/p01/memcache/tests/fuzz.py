@@ -635,20 +635,23 @@ class TooSlow(BaseException):
 
 @contextlib.contextmanager
 def limited():
-    """Yield a function that examines an input, and does not wait for ever."""
+    """Yield a function that examines an input, and does not go on for ever.
+
+    It counts the time of this process: the machine may be busy.
+    """
     def interrupt(*args):
         raise TooSlow(f'not examined within {LIMIT} s')
 
     def limited_examine(data):
-        signal.setitimer(signal.ITIMER_REAL, LIMIT)
+        signal.setitimer(signal.ITIMER_VIRTUAL, LIMIT)
         return examine(data)
 
-    former = signal.signal(signal.SIGALRM, interrupt)
+    former = signal.signal(signal.SIGVTALRM, interrupt)
     try:
         yield limited_examine
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, former)
 
 
 def try_mutations(count, seed):
