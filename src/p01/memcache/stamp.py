@@ -91,12 +91,13 @@ def current(client, keys, deadline):
     late = [key for key in keys if key not in versions]
     if late:
         # Others were faster; or it is no version what there is.
-        more, errors = read(client, late, deadline)
+        found, errors = client._retrieve_many(late, deadline, VERSION)
         if errors:
             raise errors[0]
-        versions.update(more)
         for key in late:
-            if key not in versions:
-                client._remove(key, deadline)
+            if version(found.get(key)) is None:
+                if key in found:  # else it has been invalidated just now
+                    client._remove(key, deadline)
                 raise MemcacheError(f'no version of {key.decode()}')
+            versions[key] = found[key][0]
     return versions

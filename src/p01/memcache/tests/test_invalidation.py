@@ -1100,6 +1100,31 @@ class VersionsTest(unittest.TestCase):
                         self.assertLess(sum(received), 1 << 20)
 
 
+class RaceTest(unittest.TestCase):
+    """A version is made, and invalidated, while another one is being made."""
+
+    def test_what_another_has_made_since_is_not_removed(self):
+        keep_quiet(self)
+        server = self.enterContext(EmbeddedServer())
+        one, other = (
+            UltraMemcacheClient([server.address], generations=True)
+            for _ in range(2))
+        self.addCleanup(one.close)
+        self.addCleanup(other.close)
+        change = other._change_many
+
+        def late(*args):
+            one.set('key', 1)          # has made the generation before
+            replies = change(*args)    # which is not added then
+            one.invalidateNamespace()  # and is gone before it is read
+            return replies
+
+        with (mock.patch.object(other, '_change_many', late),
+              mock.patch.object(other, '_remove') as remove):
+            self.assertIsNone(other.set('another', 1))
+        remove.assert_not_called()
+
+
 class TooManyTest(unittest.TestCase):
 
     def test_too_many(self):
