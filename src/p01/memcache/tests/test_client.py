@@ -420,6 +420,7 @@ class SlowTest(ProxyCase):
         flood = [(head, 0), *[(bytes(4096), 0)] * 100000]
         server = self.enterContext(ScriptedServer(default=flood))
         cache = self.client(server.address)
+        cache.maxValueSize = 1 << 30
         self.check_quick(ReceiveTimeout, None, cache.query, 'key')
 
     def test_a_server_that_does_not_read(self):
