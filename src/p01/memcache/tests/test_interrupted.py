@@ -256,7 +256,7 @@ class Replies:
         def wait(use):
             self.proxy.once(DEAF)
             self.assertIsNone(self.interrupt(
-                self.cache.set, 'a', bytes(30_000_000), None, True, use=use))
+                self.cache.set, 'a', bytes(8_000_000), None, True, use=use))
             self.release()
 
         self.check(wait)
