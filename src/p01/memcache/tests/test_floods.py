@@ -269,11 +269,14 @@ class TLSTest(PooledCase, unittest.TestCase):
             self.check('handshake', data)
 
     def test_raw_within_the_connection(self):
-        for data in (*JUNK[:4], *RECORDS):
+        for data in (*JUNK[:2], *RECORDS):
             self.check('asked', data, raw=True)
-            self.check('idle', data, raw=True)
+        self.check('idle', JUNK[0], raw=True)
 
 
 class TLS12Test(TLSTest):
 
     version = ssl.TLSVersion.TLSv1_2
+
+    test_statistics_without_an_end = test_a_value_without_an_end = None
+    test_when_asked = test_when_idle = None

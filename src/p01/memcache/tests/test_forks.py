@@ -388,10 +388,3 @@ class RealPooledTest(PooledTest):
     level = 2
     server = Memcached
     operations = 1000
-
-
-class RealClassicTest(ClassicTest):
-
-    level = 2
-    server = Memcached
-    operations = 1000

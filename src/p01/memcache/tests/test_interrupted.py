@@ -253,7 +253,7 @@ class Replies:
         self.check(wait)
 
     def test_for_a_server_that_does_not_read(self):
-        large = bytes(30_000_000)
+        large = bytes(8_000_000)
 
         def wait(use):
             # The handler may come while the request is being built: what it

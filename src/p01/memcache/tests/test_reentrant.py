@@ -58,7 +58,7 @@ class Node:
 class Scenarios:
 
     timeout = TIMEOUT
-    rounds = 200
+    rounds = 80
 
     def setUp(self):
         keep_quiet(self)
