@@ -7,9 +7,11 @@ each step has its turn: a line of the package, or an instruction.
 """
 
 import contextlib
+import functools
 import dis
 import os
 import sys
+import threading
 
 import p01.memcache.pool
 
@@ -69,3 +71,29 @@ def act_at(number, operation, act, opcodes=False):
     finally:
         sys.settrace(former)
     return tracer.left <= 0
+
+
+def in_a_thread(function):
+    """Decorate a function, to be called in a thread of its own.
+
+    Struck between two instructions, CPython may take an exception that it has
+    handled for the current one: in the whole thread, from then on.
+    """
+    @functools.wraps(function)
+    def call(*args, **kw):
+        results, errors = [], []
+
+        def run():
+            try:
+                results.append(function(*args, **kw))
+            except BaseException as error:
+                errors.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors[0]
+        return results[0]
+
+    return call

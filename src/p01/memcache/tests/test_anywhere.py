@@ -25,6 +25,7 @@ from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
 from p01.memcache.health import Health
 from p01.memcache.tests.anywhere import act_at
+from p01.memcache.tests.anywhere import in_a_thread
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.storm import Storm
@@ -68,6 +69,7 @@ class LinesTest(unittest.TestCase):
         self.addCleanup(client.close)
         return client
 
+    @in_a_thread
     def check(self, prepare, operate, step=None):
         """``prepare()`` returns a client for each step of ``operate(client)``.
         """
@@ -229,6 +231,7 @@ class NestedCase:
         self.server = self.enterContext(EmbeddedServer())
         self.proxy = self.enterContext(FaultProxy(self.server.address))
 
+    @in_a_thread
     def check(self, operate, least=30, prepare=None):
         client = self.client()
         late, used, nested = [], 0, []
