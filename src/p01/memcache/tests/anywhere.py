@@ -7,8 +7,8 @@ each step has its turn: a line of the package, or an instruction.
 """
 
 import contextlib
-import functools
 import dis
+import functools
 import os
 import sys
 import threading
