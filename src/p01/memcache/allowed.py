@@ -14,6 +14,7 @@ import importlib
 import itertools
 import pickle
 import re
+import sys
 import types
 import weakref
 from _compat_pickle import IMPORT_MAPPING
@@ -173,8 +174,10 @@ class Allowed:
                 return tools[place] or self.get_attribute
             if '.'.join(place) in self._names:
                 found = _resolve(*place)
-                # A name in the list may be a module's: not that for itself.
-                if not isinstance(found, types.ModuleType):
+                # A name in the list may be a module's: not that for itself,
+                # nor what has the same name in the package of the module.
+                if not isinstance(found, types.ModuleType) and not isinstance(
+                        sys.modules.get('.'.join(place)), types.ModuleType):
                     return found
             if place[0] in self._names:
                 found = _find_class(*place)

@@ -93,8 +93,8 @@ class Connection:
             return
         if said not in _REFUSALS:
             said = 'an unexpected reply'
-        raise AuthenticationError(
-            f'not authenticated as {self._credentials.username}: {said}')
+        # Without the user name: it may be the password, in a wrong place.
+        raise AuthenticationError(f'not authenticated: {said}')
 
     def close(self):
         self.dirty = True

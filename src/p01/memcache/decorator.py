@@ -68,7 +68,8 @@ def _check(function, key):
             or inspect.isgeneratorfunction(function)):
         raise TypeError(
             f'cached {function!r}: must be a function that returns a value')
-    if key is None and '<' in function.__qualname__:
+    if key is None and ('<' in function.__qualname__
+                        or function.__name__ == '_'):
         raise TypeError(
             f'cached {function.__qualname__}: others may have the same name,'
             ' so it needs a key')

@@ -16,7 +16,7 @@ _TEXTS = frozenset((str, bytes))
 def build(key, namespace, protocol):
     if type(key) is str:  # as most are
         base = key.encode()
-    elif type(key) is strict.CallKey:
+    elif type(bare(key)) is strict.CallKey:
         return strict.build(key, namespace)
     else:
         base = _base(key, protocol)

@@ -219,7 +219,8 @@ def unexpected(line):
     if line.startswith(b'SERVER_ERROR '):
         return ServerError(text)
     if line.startswith(b'ERROR Too many open connections'):
-        return ServerBusy(text)
+        # What is behind it may be a password that was repeated.
+        return ServerBusy('ERROR Too many open connections')
     if line.startswith(b'CLIENT_ERROR ') or line == b'ERROR\r\n':
         return ClientError(text)
     return ProtocolError(f'unexpected reply: {text!r}')

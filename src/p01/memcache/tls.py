@@ -89,6 +89,9 @@ class TLSStream(Stream):
                     f'the server answers in plain text: {said}')
             is_first = False
             self._incoming.write(data)
+        if self._tls.getpeercert(True) is None:
+            # With anonymous ciphers there is nothing to be verified.
+            raise ConnectionError('the server shows no certificate')
 
     def _receive_record(self):
         try:

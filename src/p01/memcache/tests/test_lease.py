@@ -34,6 +34,7 @@ from unittest import mock
 import zope.component
 from zope.component.testing import PlacelessSetup
 from zope.interface.interfaces import ComponentLookupError
+from zope.security.proxy import ProxyFactory
 
 from p01.memcache import protocol
 from p01.memcache import stamp
@@ -1599,6 +1600,22 @@ class TestCached(PlacelessSetup, unittest.TestCase):
                      lambda: function(b=1), lambda: function.key()):
             with self.assertRaises(TypeError):
                 call()
+
+    def test_functions_that_share_a_name(self):
+        # As the idiom of functools.singledispatch has them.
+        def _(user):
+            return user
+
+        _.__qualname__ = '_'
+        with self.assertRaisesRegex(TypeError, 'it needs a key'):
+            cached()(_)
+        self.assertIsNotNone(cached(key=lambda user: user)(_))
+
+    def test_a_key_with_a_proxy(self):
+        client = FakeUltraMemcacheClient()
+        key = strict.CallKey('0' * 64)
+        self.assertEqual(
+            client.buildKey(ProxyFactory(key)), client.buildKey(key))
 
     def test_a_key(self):
         @cached(key=lambda a, b: a)

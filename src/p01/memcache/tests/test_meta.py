@@ -207,6 +207,14 @@ class ReaderTest(unittest.TestCase):
                 ProtocolError, read, b'1' * protocol.MAX_LINE * 3)
             self.assertEqual(reader.tell(), protocol.MAX_LINE)
 
+    def test_a_busy_server_is_not_quoted(self):
+        # It may repeat the password that it was sent.
+        for read, _ in self.each():
+            _, error = self.assertRaisesExactly(
+                ServerBusy, read,
+                b'ERROR Too many open connections bob hunter2\r\n')
+            self.assertEqual(str(error), 'ERROR Too many open connections')
+
     def test_what_is_shown_of_garbage(self):
         for read, _ in self.each():
             for garbage in (

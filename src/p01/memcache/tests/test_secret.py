@@ -263,6 +263,17 @@ class RandomTest(SecretCase):
         self.assertEqual(len(client._codec._serializer._keyed), len(secrets))
 
 
+class PipeTest(unittest.TestCase):
+
+    @unittest.skipUnless(hasattr(os, 'mkfifo'), 'there are no pipes')
+    def test_a_pipe_is_not_waited_for(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        path = os.path.join(folder, 'pipe')
+        os.mkfifo(path, 0o600)
+        for name in 'credentialsFile', 'secretsFile':
+            self.assertEqual(read_file(name, path), '')
+
+
 class FrameTest(SecretCase):
     """What the frames of an error show, and what is in its context."""
 

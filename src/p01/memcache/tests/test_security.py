@@ -627,6 +627,23 @@ class VerificationTest(TLSCase):
             context = ssl.SSLContext(ssl.PROTOCOL_TLS)
         self.assertRefused(context)
 
+    def test_a_server_without_a_certificate(self):
+        # A context that verifies has nothing to verify with these ciphers.
+        anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        anonymous.maximum_version = ssl.TLSVersion.TLSv1_2
+        anonymous.set_ciphers('aNULL:@SECLEVEL=0')
+        server = self.enterContext(
+            TLSServer(self.memcached.address, anonymous))
+        context = self.context()
+        context.set_ciphers('ALL:@SECLEVEL=0')
+        client = UltraMemcacheClient(
+            ['tls://localhost:' + server.address.split(':')[1]],
+            ssl_context=context, retries=1)
+        self.addCleanup(client.close)
+        with self.assertLogs('p01.memcache') as log:
+            self.assertIsNone(client.query('key'))
+        self.assertIn('the server shows no certificate', log.output[0])
+
     def test_a_context_for_servers(self):
         for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
                         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)):
@@ -1004,7 +1021,7 @@ class AuthenticationTest(SecurityCase):
                 server = self.server(answer, answer)
                 self.assertGoesDown(
                     self.client(server.address, **LOGIN),
-                    f'not authenticated as shop: {words}$', retries=2)
+                    f'not authenticated: {words}$', retries=2)
                 self.assertEqual(server.opened, 2)
                 self.assertEqual(len(server.requests), 2)
 
@@ -1510,7 +1527,7 @@ class MemcachedPasswordTest(MemcachedCase):
             client = self.client(server, **login)
             self.assertGoesDown(
                 client,
-                f'not authenticated as {login["username"]}: CLIENT_ERROR'
+                'not authenticated: CLIENT_ERROR'
                 ' authentication failure$', retries=2)
             self.assertIsNone(client.set('key', 'value'))
             self.assertIsNone(client.invalidate('key'))
@@ -1530,7 +1547,7 @@ class MemcachedPasswordTest(MemcachedCase):
         self.assertWorks(self.client(server, **LOGIN))
         self.assertGoesDown(
             self.client(server, username='shop', password='wrong'),
-            'not authenticated as shop: CLIENT_ERROR')
+            'not authenticated: CLIENT_ERROR')
 
     def test_a_server_that_does_not_ask(self):
         for options in (), self.tls_options():
@@ -1579,7 +1596,7 @@ class UnixSocketTest(MemcachedCase):
         self.assertWorks(self.client(server, **LOGIN))
         self.assertGoesDown(
             self.client(server, username='shop', password='wrong'),
-            'not authenticated as shop: ')
+            'not authenticated: ')
 
     def test_absent(self):
         address = f'unix:{self.path}'
