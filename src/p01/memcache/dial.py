@@ -123,30 +123,31 @@ class Dialer:
         places = self._known or self._find(deadline)
         if kept in places:
             places = [kept, *(place for place in places if place != kept)]
-        for tried, place in enumerate(places):
-            # A silent one leaves time for the others.
-            now = monotonic()
-            remaining = (deadline - now) / (len(places) - tried)
-            if remaining <= 0:
-                break
-            try:
-                found = _connect(place, now + remaining, greet)
-            except (OSError, ValueError) as error:
-                trouble = error
-                continue
-            if self.place is kept:
-                self.place = place
-            if self.place == place:
-                return found, self.place
-            # Another thread was faster, with another address.
-            found.close()
-            return self.dial(deadline, greet)
-        what = 'no TLS connection' if self.address.tls else 'cannot connect'
         try:
+            for tried, place in enumerate(places):
+                # A silent one leaves time for the others.
+                now = monotonic()
+                remaining = (deadline - now) / (len(places) - tried)
+                if remaining <= 0:
+                    break
+                try:
+                    found = _connect(place, now + remaining, greet)
+                except (OSError, ValueError) as error:
+                    trouble = error
+                    continue
+                if self.place is kept:
+                    self.place = place
+                if self.place == place:
+                    return found, self.place
+                # Another thread was faster, with another address.
+                found.close()
+                return self.dial(deadline, greet)
+            what = (
+                'no TLS connection' if self.address.tls else 'cannot connect')
             raise _translate(trouble, what)
         finally:
-            # Its traceback leads back here, and to whoever has a connection:
-            # that must not wait for the collector of cycles.
+            # Its traceback leads back here, and to the connection that is
+            # being made: that must not wait for the collector of cycles.
             trouble = None
 
     def _find(self, deadline):

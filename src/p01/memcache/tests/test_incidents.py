@@ -10,6 +10,7 @@ clients, with one thread and with many.
 import contextlib
 import ctypes
 import errno
+import gc
 import itertools
 import os
 import signal
@@ -567,6 +568,30 @@ class ConnectionTest(Case):
     def aging(self, address, seconds):
         return self.client(address, maxAge=seconds)
 
+    def test_a_place_that_refused_keeps_no_connection(self):
+        # As of a localhost that is ::1 first. What is dropped is closed at
+        # once, not by the collector of cycles.
+        port = int(self.server.address.split(':')[1])
+        places = [(socket.AF_INET, socket.SOCK_STREAM, 6, '', place)
+                  for place in (('127.0.0.1', 1), ('127.0.0.1', port))]
+        real = socket.getaddrinfo
+
+        def resolve(host, *args, flags=0, **kw):
+            if host != 'cache.example' or flags & socket.AI_NUMERICHOST:
+                return real(host, *args, flags=flags, **kw)
+            return places
+
+        client = self.client('cache.example')
+        with mock.patch('socket.getaddrinfo', resolve):
+            client.query('key')
+        pool = client._cluster.servers[0].pool
+        gc.disable()
+        self.addCleanup(gc.enable)
+        dropped = pool.take(0)
+        self.assertEqual(pool.statistics(), {'active': 1, 'idle': 0})
+        del dropped
+        self.assertEqual(pool.statistics(), {'active': 0, 'idle': 0})
+
     def test_servers_that_left_the_list_are_forgotten(self):
         client = self.client('127.0.0.1:1', '127.0.0.1:2')
         client.servers = ['127.0.0.1:2', '127.0.0.1:3']
@@ -578,6 +603,7 @@ class ConnectionTest(Case):
 class ClassicConnectionTest(Classic, ConnectionTest):
 
     test_servers_that_left_the_list_are_forgotten = None
+    test_a_place_that_refused_keeps_no_connection = None
 
     def sockets(self, client):
         return [host._stream._socket for host in client._client.servers]
