@@ -34,10 +34,10 @@ from p01.memcache.errors import LocalError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
-from p01.memcache.errors import SendError
 from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.errors import is_closed
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.reader import Reader
 from p01.memcache.secret import discreet
@@ -47,9 +47,6 @@ from p01.memcache.stream import Stream
 # Seconds for which a connection is used. The next one asks for the addresses
 # of the server's name again.
 _MOST_AGE = 300
-
-# What a closed connection looks like; time-outs are errors of other classes.
-_CLOSED = frozenset((ReceiveError, SendError))
 
 
 class _Host(memcache._Host):
@@ -111,7 +108,7 @@ class _Host(memcache._Host):
         error.server = self.name
         if not self._is_fresh:
             # What has befallen it says nothing about a new one.
-            error.again = type(error) in _CLOSED and not self._heard
+            error.again = is_closed(error) and not self._heard
         elif (isinstance(error, (SendTimeout, ReceiveTimeout))
               and self._sent < self._deadline):
             # Else this process stood still.

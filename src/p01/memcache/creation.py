@@ -15,6 +15,7 @@ import math
 import threading
 from functools import partial
 from time import monotonic
+from time import sleep
 
 from p01.memcache import flag
 from p01.memcache import protocol
@@ -158,8 +159,7 @@ class Creation:
             raise MemcacheError(
                 'what is in its place changes again and again') from None
         if pause:
-            Flight(None).wait(
-                max(0, min(pause, self._deadline - monotonic())))
+            sleep(max(0, min(pause, self._deadline - monotonic())))
 
     def _look_once(self):
         """Do so; the lease is None where its place changes meanwhile."""

@@ -131,6 +131,11 @@ class ReceiveTimeout(ReceiveError):
     """The reply did not come to its end in time."""
 
 
+def is_closed(error):
+    """Return whether a connection was closed, and not only too slow."""
+    return type(error) in (ReceiveError, SendError)
+
+
 class NotInvalidated(MemcacheError):
     """Some servers could not be flushed and may still hold old values.
 

@@ -23,6 +23,7 @@ from p01.memcache.errors import ConnectError
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.log import logger
+from p01.memcache.turn import MOMENT
 from p01.memcache.turn import Turn
 
 
@@ -33,10 +34,6 @@ _PARTS = 1, 2, 8
 
 # memcached counts whole seconds, and may be one behind.
 _GRAIN = 2
-
-# Seconds to wait for another thread that is changing the state. It takes
-# microseconds, unless it is interrupted.
-_PATIENCE = 0.05
 
 # So many lines are logged in so many seconds.
 _MOST_LINES, _MINUTE = 20, 60
@@ -271,7 +268,7 @@ class Health:
 
     def _by_turns(self):
         """To change the state; without it, another thread is at it."""
-        return self._turn.by(monotonic() + _PATIENCE)
+        return self._turn.by(monotonic() + MOMENT)
 
     def _history(self):
         ago = f'{monotonic() - self._failed_at:.1f} seconds ago'

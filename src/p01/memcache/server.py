@@ -15,11 +15,11 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
-from p01.memcache.errors import SendError
 from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.errors import is_closed
 from p01.memcache.keeping import RELEASE
 from p01.memcache.protocol import get
 from p01.memcache.protocol import is_common
@@ -28,9 +28,6 @@ from p01.memcache.protocol import no_operation
 from p01.memcache.protocol import read_no_operation
 from p01.memcache.protocol import read_values
 
-
-# What a closed connection looks like; time-outs are errors of other classes.
-_CLOSED = frozenset((ReceiveError, SendError))
 
 # Seconds behind the deadline after which a wait that knows no last look tells
 # that this process stood still.
@@ -202,7 +199,7 @@ class Server:
         """
         error.server = self.address
         health, began = self.health, made or asked or start
-        if not made and type(error) in _CLOSED:
+        if not made and is_closed(error):
             # What has befallen it may have befallen all that are as old.
             self.pool.close()
             error.again = not connection.heard

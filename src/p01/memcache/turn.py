@@ -18,7 +18,7 @@ from p01.memcache.pool import Pool
 
 # Seconds to wait for a thread that needs microseconds, unless it is
 # interrupted.
-_MOMENT = 0.05
+MOMENT = 0.05
 
 
 class _Token:
@@ -49,7 +49,7 @@ class Turn(Pool):
         """Have it, or go on without it after a moment."""
         token = None
         with contextlib.suppress(PoolTimeout):
-            token = self.take(monotonic() + _MOMENT)
+            token = self.take(monotonic() + MOMENT)
         try:
             yield
         finally:
