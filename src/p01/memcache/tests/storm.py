@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """Asynchronous exceptions that strike threads in the middle of their work."""
 
+import contextlib
 import ctypes
 import random
 import threading
@@ -77,24 +78,26 @@ class Storm:
 
     def _run(self):
         this = threading.current_thread()
-        while not self.stopping:
-            try:
-                self._ready[this] = True
-                while not self.stopping:
-                    self._operation()
-                    self.operations += 1
-            except self._kind:
-                # It is not struck again before it is ready again.
-                pass
-            except BaseException as error:
-                # Within a pickler it was taken for a fault of the object.
-                if not isinstance(error.__cause__, self._kind):
-                    self.errors.append(traceback.format_exc())
-                    return
-        # The last one may not have struck yet.
-        try:
+        # The last one may strike anywhere behind the loop, or not at all.
+        with contextlib.suppress(self._kind):
+            while not self.stopping:
+                self._work(this)
             end = monotonic() + 0.1
             while not self._ready[this] and monotonic() < end:
                 pass
+
+    def _work(self, this):
+        """Operate until an exception strikes, or the storm is over."""
+        try:
+            self._ready[this] = True
+            while not self.stopping:
+                self._operation()
+                self.operations += 1
         except self._kind:
+            # It is not struck again before it is ready again.
             pass
+        except BaseException as error:
+            # Within a pickler it was taken for a fault of the object.
+            if not isinstance(error.__cause__, self._kind):
+                self.errors.append(traceback.format_exc())
+                self.stopping = True
