@@ -6,8 +6,8 @@ python-memcached finds the server of a key, sets and gets values, and keeps
 the threads apart (its client is a ``threading.local``). What it leaves open is
 closed here: a reply is checked against what was asked, nothing is unpickled on
 the way, and a connection is used again only if its last reply was read to the
-end. The other commands are those of `p01.memcache.protocol`: python-memcached
-does not tell their outcome from trouble.
+end. The other commands are those of `p01.memcache.wire.protocol`:
+python-memcached does not tell their outcome from trouble.
 """
 
 import contextlib
@@ -18,15 +18,6 @@ from time import monotonic
 import memcache
 from zope.interface import implementer
 
-from p01.memcache import fork
-from p01.memcache import lease
-from p01.memcache import meta
-from p01.memcache import protocol
-from p01.memcache import token
-from p01.memcache.address import hide_secrets
-from p01.memcache.address import parse
-from p01.memcache.base import BaseClient
-from p01.memcache.dial import Dialer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -38,10 +29,19 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import is_closed
+from p01.memcache.facade.base import BaseClient
+from p01.memcache.features import lease
 from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.reader import Reader
 from p01.memcache.secret import discreet
-from p01.memcache.stream import Stream
+from p01.memcache.threads import fork
+from p01.memcache.transport.address import hide_secrets
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.stream import Stream
+from p01.memcache.wire import cas
+from p01.memcache.wire import meta
+from p01.memcache.wire import protocol
+from p01.memcache.wire.reader import Reader
 
 
 # Seconds for which a connection is used. The next one asks for the addresses
@@ -348,7 +348,7 @@ class MemcacheClient(BaseClient):
         found = self._ask(
             host, deadline, protocol.gets(key), protocol.read_unique, key,
             self._codec.most)
-        return token.of(found, host.name)
+        return cas.of(found, host.name)
 
     def _ask(self, host, deadline, request, read, *args):
         """Make a request that does no harm if it is made twice."""

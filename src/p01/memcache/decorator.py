@@ -7,10 +7,10 @@ import inspect
 
 from zope.component import getUtility
 
-from p01.memcache import strict
-from p01.memcache.attribute import expiry
-from p01.memcache.attribute import listed
+from p01.memcache.facade.arguments import expiry
+from p01.memcache.facade.arguments import listed
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.keys import strict
 
 
 def cached(lifetime=None, *, key=None, grace=None, dependencies=(), name=''):

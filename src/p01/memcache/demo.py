@@ -24,12 +24,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 from zope.configuration import xmlconfig
 
-from p01.memcache.address import parse
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import printable
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import connect
+from p01.memcache.transport.address import parse
 
 
 STANDARD = '127.0.0.1:11211'

@@ -10,19 +10,11 @@ from time import monotonic
 from zope.event import notify
 from zope.interface import implementer
 
-from p01.memcache import address
-from p01.memcache import credentials
-from p01.memcache import fork
-from p01.memcache import lease
-from p01.memcache import meta
-from p01.memcache import protocol
-from p01.memcache import tls
-from p01.memcache import token
-from p01.memcache.backlog import Backlog
-from p01.memcache.base import BaseClient
-from p01.memcache.cluster import Cluster
-from p01.memcache.connection import Connection
-from p01.memcache.dial import Dialer
+from p01.memcache.cluster.cluster import Cluster
+from p01.memcache.cluster.health import Health
+from p01.memcache.cluster.ring import DISTRIBUTIONS
+from p01.memcache.cluster.server import Server
+from p01.memcache.cluster.undelivered import Backlog
 from p01.memcache.errors import AuthenticationError
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
@@ -36,14 +28,22 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
-from p01.memcache.flag import CLAIM
-from p01.memcache.health import Health
+from p01.memcache.facade.base import BaseClient
+from p01.memcache.features import lease
 from p01.memcache.interfaces import IUltraMemcacheClient
-from p01.memcache.keeping import LockKeeping
-from p01.memcache.pool import Pool
-from p01.memcache.ring import DISTRIBUTIONS
 from p01.memcache.secret import discreet
-from p01.memcache.server import Server
+from p01.memcache.threads import fork
+from p01.memcache.threads.pool import Pool
+from p01.memcache.transport import address
+from p01.memcache.transport import credentials
+from p01.memcache.transport import tls
+from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.values.flags import CLAIM
+from p01.memcache.wire import cas
+from p01.memcache.wire import meta
+from p01.memcache.wire import protocol
 
 
 def _tell(server, state, reason):
@@ -209,7 +209,7 @@ class UltraMemcacheClient(BaseClient):
         found = server.request_uncommon(
             protocol.gets(key), protocol.read_unique, deadline, key,
             self._codec.most)
-        return token.of(found, server.backlog.name)
+        return cas.of(found, server.backlog.name)
 
     def _change(self, key, request, expires, read, deadline, server=None,
                 since=math.inf):
@@ -242,7 +242,7 @@ class UltraMemcacheClient(BaseClient):
                     partial(meta.read_added, key=key), deadline)
                 if unique:
                     return lease.Lease(
-                        None, token.make(unique, name), True, since=since,
+                        None, cas.make(unique, name), True, since=since,
                         mark=mine)
                 since = monotonic()
                 found = look()
@@ -257,7 +257,7 @@ class UltraMemcacheClient(BaseClient):
                 self._remove(key, deadline)
             return lease.lend_nothing(
                 self, key, name, 'its unique numbers are 0', deadline)
-        number = token.make(unique, name)
+        number = cas.make(unique, name)
         if flags == CLAIM:
             return lease.Lease(
                 None, number, data == mine, since=since, mark=data)

@@ -13,10 +13,10 @@ import os
 import sys
 import threading
 
-import p01.memcache.pool
+import p01.memcache
 
 
-_FILES = (os.path.dirname(p01.memcache.pool.__file__), contextlib.__file__)
+_FILES = (os.path.dirname(p01.memcache.__file__), contextlib.__file__)
 _TESTS = os.path.join(_FILES[0], 'tests')
 
 

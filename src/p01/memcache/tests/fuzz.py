@@ -28,11 +28,6 @@ from functools import partial
 from typing import NamedTuple
 
 from p01.memcache import client
-from p01.memcache import meta
-from p01.memcache import protocol
-from p01.memcache import reader
-from p01.memcache import stamp
-from p01.memcache import token
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
@@ -40,6 +35,11 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.values import stamp
+from p01.memcache.wire import cas
+from p01.memcache.wire import meta
+from p01.memcache.wire import protocol
+from p01.memcache.wire import reader
 
 
 # What is asked for; one of them is the beginning of another.
@@ -59,7 +59,7 @@ AHEAD = protocol.MAX_LINE + reader.SIZE
 PATIENCE = 60
 
 # What the parser is made of: atheris watches which lines of it are reached.
-PARSER = client, meta, protocol, reader, stamp, token
+PARSER = client, meta, protocol, reader, stamp, cas
 
 
 # The models
@@ -524,7 +524,7 @@ def examine_token(data):
     right = (at != '' and is_number(number.encode())
              and int(number) < 1 << 64)
     try:
-        parsed = token.parse(text)
+        parsed = cas.parse(text)
     except ValueError:
         parsed = None
     if parsed != ((int(number), server) if right else None):

@@ -8,10 +8,10 @@ import tempfile
 import threading
 import unittest
 
-from p01.memcache.address import Address
-from p01.memcache.address import parse
-from p01.memcache.address import parse_all
 from p01.memcache.client import MemcacheClient
+from p01.memcache.transport.address import Address
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.address import parse_all
 from p01.memcache.uclient import UltraMemcacheClient
 
 

@@ -26,13 +26,13 @@ import zoneinfo
 from typing import NamedTuple
 from unittest import mock
 
-from p01.memcache import allowed
-from p01.memcache.allowed import Allowed
 from p01.memcache.errors import ForbiddenGlobal
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scenario import MISSING
+from p01.memcache.values import allowlist
+from p01.memcache.values.allowlist import Allowed
 
 
 HERE = __name__
@@ -532,7 +532,7 @@ class ForbiddenTest(AllowedCase):
             ('sys', 'modules', ()),
             ('sys', 'exit', ()),
             ('collections', 'OrderedDict', ()),
-            ('p01.memcache.allowed', 'Allowed', (['os'],)),
+            ('p01.memcache.values.allowlist', 'Allowed', (['os'],)),
             ('p01shop.evil', 'Item', ()),
             ('__main__', 'x', ()),
         ]
@@ -994,7 +994,7 @@ class ChangeTest(AllowedCase):
                 ('copyreg', '_reconstructor', copyreg._reconstructor),
                 ('copyreg', '__newobj__', copyreg.__newobj__),
                 ('copyreg', '__newobj_ex__', copyreg.__newobj_ex__),
-                ('_codecs', 'encode', allowed._encode),
+                ('_codecs', 'encode', allowlist._encode),
                 ('builtins', 'getattr', Allowed.get_attribute)]:
             for state in ({'__defaults__': ('evil',)}, {'__name__': 'evil'},
                           {'__module__': 'os'}, {'mark': 1}):
@@ -1014,7 +1014,7 @@ class ChangeTest(AllowedCase):
 
     def test_what_is_asked_for_by_c(self):
         # Fast, where nothing could be changed: no Python for each opcode.
-        with mock.patch.object(allowed, '_CarefulUnpickler') as careful:
+        with mock.patch.object(allowlist, '_CarefulUnpickler') as careful:
             for value in [1, 'b'], {datetime.date(2026, 1, 2): b'b'}:
                 self.assertEqual(self.read(
                     self.client(['datetime']), pickle.dumps(value)), value)
@@ -1069,7 +1069,7 @@ class PlainTest(AllowedCase):
 
     def test_special_methods(self):
         special = by_line('p01shop.model', 'Special') + b')\x81'
-        for _, name in allowed._STANDARD:
+        for _, name in allowlist._STANDARD:
             if name == 'slice':
                 continue  # it keeps what it is given
             series = 'list', 'tuple', 'set', 'frozenset'
@@ -1170,7 +1170,7 @@ class PlainTest(AllowedCase):
                 self.read(self.client([]), pickle.dumps(value)), value)
 
     def test_what_pickles_are_made_with(self):
-        for module, name in allowed._TOOLS:
+        for module, name in allowlist._TOOLS:
             for how in by_stack, by_line:
                 tool = how(module, name)
                 for data in (

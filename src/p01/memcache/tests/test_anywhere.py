@@ -16,21 +16,21 @@ import warnings
 from time import monotonic
 from unittest import mock
 
-from p01.memcache.address import parse
 from p01.memcache.client import MemcacheClient
-from p01.memcache.dial import Dialer
+from p01.memcache.cluster.health import Health
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
-from p01.memcache.health import Health
 from p01.memcache.tests.anywhere import act_at
 from p01.memcache.tests.anywhere import in_a_thread
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.storm import Storm
 from p01.memcache.tests.storm import Struck
-from p01.memcache.turn import Turn
+from p01.memcache.threads.turn import Turn
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.dial import Dialer
 from p01.memcache.uclient import UltraMemcacheClient
 
 

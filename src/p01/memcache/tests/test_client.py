@@ -19,10 +19,8 @@ import warnings
 from unittest import mock
 
 from p01.memcache import errors
-from p01.memcache import fork
-from p01.memcache import protocol
-from p01.memcache.address import parse_all
 from p01.memcache.client import MemcacheClient
+from p01.memcache.cluster.ring import Modulo
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
@@ -38,7 +36,6 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
-from p01.memcache.ring import Modulo
 from p01.memcache.tests.listener import full_backlog
 from p01.memcache.tests.proxy import DEAF
 from p01.memcache.tests.proxy import HOLD
@@ -47,6 +44,9 @@ from p01.memcache.tests.proxy import Fault
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
+from p01.memcache.threads import fork
+from p01.memcache.transport.address import parse_all
+from p01.memcache.wire import protocol
 
 
 PATIENCE = 5  # seconds

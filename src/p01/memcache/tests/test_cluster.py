@@ -18,12 +18,12 @@ from unittest import mock
 
 import zope.event
 
-from p01.memcache import backlog
-from p01.memcache import exchange
-from p01.memcache import protocol
-from p01.memcache.address import parse
-from p01.memcache.backlog import Backlog
-from p01.memcache.cluster import Cluster
+from p01.memcache.cluster import fanout
+from p01.memcache.cluster import undelivered
+from p01.memcache.cluster.cluster import Cluster
+from p01.memcache.cluster.ring import Ketama
+from p01.memcache.cluster.ring import RoundRobin
+from p01.memcache.cluster.undelivered import Backlog
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
@@ -31,14 +31,14 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.event import ServerUpEvent
-from p01.memcache.pool import Pool
-from p01.memcache.ring import Ketama
-from p01.memcache.ring import RoundRobin
 from p01.memcache.tests.listener import full_backlog
 from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
+from p01.memcache.threads.pool import Pool
+from p01.memcache.transport.address import parse
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.wire import protocol
 
 
 PATIENCE = 5  # seconds
@@ -266,7 +266,7 @@ class TestBacklog(BacklogCase):
         keys = [b'key:%d' % number for number in range(1201)]
         self.owe(*keys)
         self.deliver(keys[-1])
-        first, most = backlog.FIRST_BATCH, backlog.BATCH
+        first, most = undelivered.FIRST_BATCH, undelivered.BATCH
         sizes = [request.count(b'delete') for request in self.server.requests]
         self.assertEqual(sizes[:3], [1, first, 2 * first])
         self.assertEqual(max(sizes), most)
@@ -276,7 +276,7 @@ class TestBacklog(BacklogCase):
 
     def test_a_slow_server_is_not_asked_for_too_much(self):
         # Half of the time is left for what the caller wants to know.
-        clock = Clock(self, backlog)
+        clock = Clock(self, undelivered)
 
         def slow(data):
             clock.ahead += PATIENCE / 3
@@ -300,7 +300,7 @@ class TestBacklog(BacklogCase):
 
     def test_in_the_middle(self):
         self.enterContext(mock.patch.multiple(
-            backlog, FIRST_BATCH=2, BATCH=2))
+            undelivered, FIRST_BATCH=2, BATCH=2))
         self.owe(*b'a b c d e'.split())
         self.answer(right, ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
@@ -345,7 +345,7 @@ class TestBacklog(BacklogCase):
         self.assertOwed(b'b')
 
     def test_a_refused_delete_holds_up_that_key_only(self):
-        clock = Clock(self, backlog)
+        clock = Clock(self, undelivered)
         self.owe(b'a')
         self.answer(REFUSED, REFUSED, REFUSED)
         for sent in [deletes(b'a')], []:
@@ -361,7 +361,7 @@ class TestBacklog(BacklogCase):
         self.deliver(b'b')
         self.assertSent(deletes(b'b'))
         self.assertOwed(b'a', b'c')
-        clock.ahead += backlog._PAUSE
+        clock.ahead += undelivered._PAUSE
         self.deliver()
         self.assertSent(deletes(b'a', b'c'))
         self.assertOwed()
@@ -479,7 +479,7 @@ class BoundCase(BacklogCase):
 
     def setUp(self):
         super().setUp()
-        self.enterContext(mock.patch.object(backlog, 'MOST', 4))
+        self.enterContext(mock.patch.object(undelivered, 'MOST', 4))
 
     def owe_too_much(self):
         with self.assertLogs('p01.memcache', 'WARNING') as log:
@@ -599,7 +599,7 @@ class TestBacklogOfProxies(BoundCase):
         self.assertSent(deletes(b'a'))
 
     def test_the_oldest(self):
-        with mock.patch.object(backlog, 'MOST', 4), self.assertLogs():
+        with mock.patch.object(undelivered, 'MOST', 4), self.assertLogs():
             self.owe(*b'a b c d a e'.split())
         self.assertIn(b'a', self.backlog.keys)
 
@@ -1306,12 +1306,12 @@ class TestClient(ScriptedCase):
         with EmbeddedServer() as server:
             client = self.client(server)
             client.set('a', 'value')
-            for number in range(2 * backlog.BATCH + 1):
+            for number in range(2 * undelivered.BATCH + 1):
                 client._cluster.servers[0].backlog.add(b'%0250d' % number)
             self.assertEqual(client.query('a'), 'value')
             [(_, statistics)] = client.getStatistics()
             self.assertEqual(
-                int(statistics['delete_misses']), 2 * backlog.BATCH + 1)
+                int(statistics['delete_misses']), 2 * undelivered.BATCH + 1)
 
     def test_the_server_is_given_away_and_taken_back(self):
         self.fill('a')
@@ -1626,7 +1626,7 @@ class TestAllServers(ClientCase):
     def test_interrupted(self):
         # What is on its way to the others then is nobody's.
         self.answer(*[[(b'', 0.02), (STATISTICS, 0)]] * 4)
-        with (mock.patch.object(exchange, '_ready', side_effect=Interrupted),
+        with (mock.patch.object(fanout, '_ready', side_effect=Interrupted),
               self.assertRaises(Interrupted)):
             self.client_.getStatistics()
         self.assertGivenBack()

@@ -19,7 +19,6 @@ import unittest
 from unittest import mock
 
 from p01.memcache import embedded
-from p01.memcache import protocol
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
@@ -43,6 +42,7 @@ from p01.memcache.tests.test_contract import Persistent
 from p01.memcache.tests.test_contract import Thrower
 from p01.memcache.tests.test_contract import Unpicklable
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.wire import protocol
 
 
 MOST = 2 ** 64 - 1  # of a counter

@@ -18,19 +18,19 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
-from p01.memcache import compressed
 from p01.memcache.client import MemcacheClient
-from p01.memcache.compressed import CompressedSerializer
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.pickled import PickleSerializer
-from p01.memcache.signed import SignedSerializer
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scenario import MISSING
 from p01.memcache.tests.scenario import Scenario
 from p01.memcache.tests.scenario import cases
 from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values import compression
+from p01.memcache.values.compression import CompressedSerializer
+from p01.memcache.values.pickles import PickleSerializer
+from p01.memcache.values.signing import SignedSerializer
 
 
 try:
@@ -84,7 +84,7 @@ class CompressedScenario(Scenario):
         """Yield the flag of each way to compress, which is used then."""
         if zstandard is not None:
             yield ZSTD
-        with mock.patch.object(compressed, 'zstandard', None):
+        with mock.patch.object(compression, 'zstandard', None):
             yield ZLIB
 
     def test_from_which_size_on(self):

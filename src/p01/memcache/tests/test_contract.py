@@ -24,7 +24,6 @@ from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
 from zope.schema import getFields
 
-from p01.memcache import strict
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import MemcacheError
@@ -34,6 +33,7 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUnreadableValueEvent
+from p01.memcache.keys import strict
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient

@@ -23,9 +23,8 @@ import zope.component.testing
 from zope.testing.wait import wait
 
 from p01.memcache import testing
-from p01.memcache.base import BaseClient
-from p01.memcache.connection import Connection
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.facade.base import BaseClient
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests import test_zcml
 from p01.memcache.tests.certificates import Certificates
@@ -33,6 +32,7 @@ from p01.memcache.tests.certificates import share
 from p01.memcache.tests.nutcracker import Nutcracker
 from p01.memcache.tests.test_contract import look
 from p01.memcache.tests.test_contract import plant
+from p01.memcache.transport.connection import Connection
 
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
@@ -236,7 +236,7 @@ def setUpOldServer(test):
 def setUpPool(test):
     setUp(test)
     clock = test.cleanUp.enter_context(
-        mock.patch('p01.memcache.pool.monotonic', Clock()))
+        mock.patch('p01.memcache.threads.pool.monotonic', Clock()))
     test.globs.update(clock=clock, Customer=Customer)
 
 

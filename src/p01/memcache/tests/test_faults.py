@@ -27,17 +27,10 @@ import unittest
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
-from p01.memcache import base
-from p01.memcache import connection
-from p01.memcache import dial
-from p01.memcache import keeping
-from p01.memcache import protocol
-from p01.memcache.address import parse
-from p01.memcache.connection import Connection
-from p01.memcache.dial import Dialer
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import NotInvalidated
+from p01.memcache.facade import base
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.bystander import Bystander
 from p01.memcache.tests.listener import full_backlog
@@ -49,7 +42,14 @@ from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.test_contract import Thrower
+from p01.memcache.transport import connection
+from p01.memcache.transport import dial
+from p01.memcache.transport import lockkeeping
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.wire import protocol
 
 
 SLACK = 0.05  # what an operation may take more than its time-out
@@ -203,9 +203,9 @@ class KeptLock:
     level = 2
 
     def setUp(self):
-        ways = itertools.cycle((keeping.LOOK, keeping.SLEEP))
+        ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
         self.enterContext(mock.patch.object(
-            keeping.LockKeeping, 'choose', lambda keeping: next(ways)))
+            lockkeeping.LockKeeping, 'choose', lambda keeping: next(ways)))
         super().setUp()
 
 
@@ -706,7 +706,7 @@ class Case10Test(FaultCase):
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             place = parse('{}:{}'.format(*free.getsockname()))
-        narcissus = Connection(Dialer(place), keeping.LockKeeping(), 300)
+        narcissus = Connection(Dialer(place), lockkeeping.LockKeeping(), 300)
         with (mock.patch.object(dial.socket, 'socket', Selfish),
               self.assertRaisesRegex(ConnectError, 'to itself')):
             narcissus.connect(time.monotonic() + PATIENCE)

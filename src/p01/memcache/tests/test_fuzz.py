@@ -10,13 +10,13 @@ import sys
 import unittest
 from unittest import mock
 
-from p01.memcache import meta
-from p01.memcache import protocol
-from p01.memcache import reader
-from p01.memcache import stamp
-from p01.memcache import token
 from p01.memcache.errors import ProtocolError
 from p01.memcache.tests import fuzz
+from p01.memcache.values import stamp
+from p01.memcache.wire import cas
+from p01.memcache.wire import meta
+from p01.memcache.wire import protocol
+from p01.memcache.wire import reader
 
 
 def run(*arguments):
@@ -137,7 +137,7 @@ class FaultTest(unittest.TestCase):
         self.assertFound('stamp.take')
 
     def test_a_token(self):
-        self.patch(token, 'MAX_NUMBER', 2 ** 70)
+        self.patch(cas, 'MAX_NUMBER', 2 ** 70)
         self.assertFound('token.parse')
 
     def test_no_end(self):

@@ -285,7 +285,8 @@ class PlainPauseTest(PauseTest):
     def setUp(self):
         super().setUp()
         self.enterContext(mock.patch(
-            'p01.memcache.connection.can_keep_lock', lambda sock: False))
+            'p01.memcache.transport.connection.can_keep_lock',
+            lambda sock: False))
 
 
 class Firewall(FaultProxy):
@@ -794,7 +795,8 @@ class OwnTroubleTest(Case):
 
     def test_no_memory(self):
         self.check(mock.patch(
-            'p01.memcache.reader.Reader.readline', side_effect=MemoryError))
+            'p01.memcache.wire.reader.Reader.readline',
+            side_effect=MemoryError))
 
     def test_no_name_service(self):
         address = 'localhost:' + self.server.address.split(':')[1]

@@ -16,8 +16,6 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache import connection
-from p01.memcache import keeping
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.certificates import Certificates
@@ -29,6 +27,8 @@ from p01.memcache.tests.proxy import FaultProxy
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.test_security import TLSServer
+from p01.memcache.transport import connection
+from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -342,9 +342,9 @@ class KeptTest(PooledTest):
     """The lock is kept for each reply, at first."""
 
     def setUp(self):
-        ways = itertools.cycle((keeping.LOOK, keeping.SLEEP))
+        ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
         self.enterContext(mock.patch.object(
-            keeping.LockKeeping, 'choose', lambda self: next(ways)))
+            lockkeeping.LockKeeping, 'choose', lambda self: next(ways)))
         super().setUp()
 
 

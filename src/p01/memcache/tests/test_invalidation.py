@@ -22,9 +22,6 @@ from unittest import mock
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
-from p01.memcache.reader import Reader
-from p01.memcache.stamp import put
-from p01.memcache.stamp import take
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
@@ -43,6 +40,9 @@ from p01.memcache.tests.test_contract import refusing
 from p01.memcache.tests.test_faults import PATIENCE
 from p01.memcache.tests.test_faults import SLACK
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values.stamp import put
+from p01.memcache.values.stamp import take
+from p01.memcache.wire.reader import Reader
 
 
 # The flags of a value that has dependencies.

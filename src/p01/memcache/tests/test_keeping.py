@@ -10,17 +10,17 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache import keeping
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
-from p01.memcache.keeping import LOOK
-from p01.memcache.keeping import RELEASE
-from p01.memcache.keeping import SLEEP
-from p01.memcache.keeping import LockKeeping
-from p01.memcache.keeping import LockKeepingStream
-from p01.memcache.reader import PIECE
-from p01.memcache.reader import SIZE
+from p01.memcache.transport import lockkeeping
+from p01.memcache.transport.lockkeeping import LOOK
+from p01.memcache.transport.lockkeeping import RELEASE
+from p01.memcache.transport.lockkeeping import SLEEP
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.wire.reader import PIECE
+from p01.memcache.wire.reader import SIZE
 
 
 WAYS = LOOK, SLEEP, RELEASE
@@ -100,7 +100,7 @@ class TestGiveWay(unittest.TestCase):
         self.now = 1000.0
         self.sleep = mock.Mock()
         self.enterContext(mock.patch.multiple(
-            keeping, monotonic=lambda: self.now, sleep=self.sleep))
+            lockkeeping, monotonic=lambda: self.now, sleep=self.sleep))
 
     def request(self, seconds, pause=0):
         self.now += pause
@@ -126,7 +126,7 @@ class TestGiveWay(unittest.TestCase):
 class TestStream(unittest.TestCase):
 
     def setUp(self):
-        if keeping._libc is None:
+        if lockkeeping._libc is None:
             self.skipTest('the C library cannot be called here')
         self.end, other = socket.socketpair()
         self.keeping = LockKeeping()
@@ -220,8 +220,8 @@ class TestStream(unittest.TestCase):
     def test_a_server_that_is_near(self):
         # On a busy machine, too: a look takes a microsecond here.
         self.enterContext(mock.patch.object(
-            keeping, 'monotonic',
-            itertools.count(keeping.monotonic(), 1e-6).__next__))
+            lockkeeping, 'monotonic',
+            itertools.count(lockkeeping.monotonic(), 1e-6).__next__))
         for _ in range(20):
             self.stream.send(b'.')
             self.end.recv(1)
@@ -231,18 +231,19 @@ class TestStream(unittest.TestCase):
 
     def test_a_server_that_is_away(self):
         # Nobody waits for a processor here, and a look ends in time.
-        looks = [keeping.monotonic() + step * 20e-6 for step in range(1000)]
+        looks = [
+            lockkeeping.monotonic() + step * 20e-6 for step in range(1000)]
         for _ in range(8):
             self.stream.send(b'.')
             with mock.patch.object(
-                    keeping, 'monotonic', iter(looks).__next__):
+                    lockkeeping, 'monotonic', iter(looks).__next__):
                 self.assertLess(
-                    self.stream._look(keeping._SIZE, looks[0]), 0)
+                    self.stream._look(lockkeeping._SIZE, looks[0]), 0)
         self.assertEqual(self.keeping.choose(), RELEASE)
 
     def test_a_processor_that_others_want(self):
         self.enterContext(mock.patch.object(
-            keeping, '_yield', lambda: time.sleep(300e-6)))
+            lockkeeping, '_yield', lambda: time.sleep(300e-6)))
         self.stream.send(b'.')
         self.end.send(b'reply')
         self.assertEqual(self.stream.receive(SIZE), b'reply')

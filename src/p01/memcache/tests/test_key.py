@@ -30,7 +30,7 @@ from uuid import UUID
 
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.key import build
+from p01.memcache.keys.compatible import build
 
 
 PROTOCOLS = range(-1, pickle.HIGHEST_PROTOCOL + 1)
@@ -284,7 +284,7 @@ SCRIPT = '''
 from datetime import date
 
 from p01.memcache.tests import test_key as our
-from p01.memcache.key import build
+from p01.memcache.keys.compatible import build
 
 names = [*map(str, range(90, 110))]
 for key in (

@@ -36,21 +36,16 @@ from zope.component.testing import PlacelessSetup
 from zope.interface.interfaces import ComponentLookupError
 from zope.security.proxy import ProxyFactory
 
-from p01.memcache import protocol
-from p01.memcache import stamp
-from p01.memcache import strict
 from p01.memcache.client import MemcacheClient
+from p01.memcache.cluster.server import Server
 from p01.memcache.decorator import cached
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
-from p01.memcache.flag import CLAIM
-from p01.memcache.flag import PLAIN
-from p01.memcache.flag import STAMPED
 from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.server import Server
+from p01.memcache.keys import strict
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
@@ -69,6 +64,11 @@ from p01.memcache.tests.test_contract import Thrower
 from p01.memcache.tests.test_contract import Unpicklable
 from p01.memcache.tests.test_contract import refusing
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values import stamp
+from p01.memcache.values.flags import CLAIM
+from p01.memcache.values.flags import PLAIN
+from p01.memcache.values.flags import STAMPED
+from p01.memcache.wire import protocol
 
 
 DAY = 60 * 60 * 24
@@ -261,7 +261,8 @@ class Scenario(Callers):
     def test_the_lifetime_of_the_client(self):
         self.client.lifetime = 7
         with mock.patch(
-                'p01.memcache.creation.expiry', return_value=9) as asked:
+                'p01.memcache.features.computing.expiry',
+                return_value=9) as asked:
             self.client.getOrCreate('key', Factory())
         asked.assert_called_with(7)
 
@@ -760,7 +761,7 @@ class Scenario(Callers):
 
     def test_a_long_computation(self):
         # What was invalidated is not stored when the claim is over either.
-        with mock.patch('p01.memcache.lease.SECONDS', 2):
+        with mock.patch('p01.memcache.features.lease.SECONDS', 2):
             for client in self.client, self.other:
                 with self.subTest(client=client):
                     old = Factory('old', slow=True)

@@ -22,8 +22,7 @@ import unittest
 import weakref
 from unittest import mock
 
-from p01.memcache import exchange
-from p01.memcache import protocol
+from p01.memcache.cluster import fanout
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
@@ -49,6 +48,7 @@ from p01.memcache.tests.test_outages import DirectMixin
 from p01.memcache.tests.test_outages import OutageCase
 from p01.memcache.tests.test_outages import RealMixin
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.wire import protocol
 
 
 REFUSED = b'SERVER_ERROR out of memory storing object\r\n'
@@ -883,7 +883,7 @@ class InterruptedTest(ManyCase):
             client.queryMany(self.all)
             argument = (
                 self.values('new') if name == 'setMany' else self.all)
-            with (mock.patch.object(exchange, '_ready',
+            with (mock.patch.object(fanout, '_ready',
                                     side_effect=KeyboardInterrupt),
                   self.assertRaises(KeyboardInterrupt)):
                 getattr(client, name)(argument)

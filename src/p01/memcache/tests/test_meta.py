@@ -8,21 +8,22 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache import flag
-from p01.memcache import meta
-from p01.memcache import protocol
-from p01.memcache.address import parse
-from p01.memcache.connection import Connection
-from p01.memcache.dial import Dialer
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
-from p01.memcache.keeping import LockKeeping
-from p01.memcache.reader import Reader
 from p01.memcache.testing import Memcached
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.values.flags import CLAIM
+from p01.memcache.values.flags import PLAIN
+from p01.memcache.wire import meta
+from p01.memcache.wire import protocol
+from p01.memcache.wire.reader import Reader
 
 
 KEY = b'key'
@@ -460,7 +461,7 @@ class EmbeddedTest(unittest.TestCase):
             meta.get_or_renew(KEY, grace), meta.read_leased, KEY)
 
     def add(self):
-        return self.ask(meta.add(KEY, b'claim', flag.CLAIM, 60),
+        return self.ask(meta.add(KEY, b'claim', CLAIM, 60),
                         meta.read_added, KEY)
 
     def is_leased(self):
@@ -541,7 +542,7 @@ class EmbeddedTest(unittest.TestCase):
         self.assertIsNone(self.lend(30))
         unique = self.add()
         self.assertIsNone(self.add())
-        self.assertEqual(self.lend(), (b'claim', flag.CLAIM, unique, None))
+        self.assertEqual(self.lend(), (b'claim', CLAIM, unique, None))
         self.assertIs(self.ask(
             protocol.cas(KEY, b'new', 3, unique, 0),
             protocol.read_compared), True)
@@ -556,7 +557,7 @@ class EmbeddedTest(unittest.TestCase):
         # It may have memcached make the claim, an empty value.
         self.ask(b'mg key v f c k N60\r\n', meta.read_leased, KEY)
         data, flags, _, win = self.lend()
-        self.assertEqual((data, flags, win), (b'', flag.PLAIN, False))
+        self.assertEqual((data, flags, win), (b'', PLAIN, False))
         # A look does not take the right away.
         self.assertIs(self.is_leased(), True)
 

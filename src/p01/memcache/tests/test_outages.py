@@ -23,14 +23,13 @@ from unittest import mock
 
 import zope.event
 
-from p01.memcache import address
-from p01.memcache import backlog
+from p01.memcache.cluster import undelivered
+from p01.memcache.cluster.ring import Ketama
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.interfaces import IServerEvent
 from p01.memcache.interfaces import IServerUpEvent
-from p01.memcache.ring import Ketama
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import Memcached
 from p01.memcache.tests import test_faults
@@ -45,6 +44,7 @@ from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.test_faults import DAY
 from p01.memcache.tests.test_faults import PATIENCE
 from p01.memcache.tests.test_faults import SLACK
+from p01.memcache.transport import address
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -568,7 +568,7 @@ class Case13Test(OutageCase):
         client, ledger = self.begin()
         lost = self.keys(LOST, self.count)
         self.enterContext(mock.patch.object(
-            backlog, 'MOST', self.count - 2))
+            undelivered, 'MOST', self.count - 2))
         with self.assertLogs('p01.memcache') as log:
             for key in lost[:-1]:
                 self.assertIsNone(ledger.invalidate(key))
@@ -1347,7 +1347,7 @@ class TwemproxyTest(RealMixin, OutageCase):
         ledger = self.ledger(client, self.count)
         keys = self.keys(count=self.count)
         lost = self.lost_keys()
-        self.enterContext(mock.patch.object(backlog, 'MOST', 10))
+        self.enterContext(mock.patch.object(undelivered, 'MOST', 10))
         self.lose()
         for key in lost:
             self.assertIsNone(ledger.invalidate(key))

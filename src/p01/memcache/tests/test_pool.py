@@ -9,9 +9,9 @@ import weakref
 from time import monotonic
 
 from p01.memcache.errors import PoolTimeout
-from p01.memcache.pool import Pool
 from p01.memcache.tests.storm import Storm
 from p01.memcache.tests.storm import Struck
+from p01.memcache.threads.pool import Pool
 
 
 class Item:

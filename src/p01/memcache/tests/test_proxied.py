@@ -45,7 +45,7 @@ import sys
 for name in (
         'zope.security', 'zope.security.proxy', 'persistent', 'Acquisition'):
     sys.modules[name] = None
-from p01.memcache import proxied
+from p01.memcache.values import unstorable
 from p01.memcache.testing import FakeMemcacheClient
 for scheme in 'compatible', 'strict':
     client = FakeMemcacheClient(keyScheme=scheme)

@@ -14,13 +14,13 @@ import threading
 import unittest
 from unittest import mock
 
-from p01.memcache.address import parse
+from p01.memcache.cluster.ring import DISTRIBUTIONS
+from p01.memcache.cluster.ring import Ketama
+from p01.memcache.cluster.ring import Modulo
+from p01.memcache.cluster.ring import RoundRobin
 from p01.memcache.embedded import EmbeddedServer
-from p01.memcache.ring import DISTRIBUTIONS
-from p01.memcache.ring import Ketama
-from p01.memcache.ring import Modulo
-from p01.memcache.ring import RoundRobin
 from p01.memcache.testing import Memcached
+from p01.memcache.transport.address import parse
 
 
 try:
@@ -149,7 +149,8 @@ class TestKetama(unittest.TestCase):
 
     def test_what_hashes_alike(self):
         # The first one has it, whichever comes first on the way there.
-        with mock.patch('p01.memcache.ring._md5', lambda data: b'1234' * 4):
+        with mock.patch(
+                'p01.memcache.cluster.ring._md5', lambda data: b'1234' * 4):
             ring = Ketama(equal(3))
             self.assertEqual(ring.find(b'foo'), 0)
             self.assertEqual(list(ring.after(b'foo', 0)), [1, 2])

@@ -18,15 +18,12 @@ from unittest import mock
 from zope.configuration import xmlconfig
 from zope.configuration.exceptions import ConfigurationError
 
-from p01.memcache import protocol
 from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import AuthenticationError
 from p01.memcache.errors import SendError
-from p01.memcache.keeping import LockKeepingStream
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.secret import read_file
-from p01.memcache.stream import Stream
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.quiet import keep_quiet
@@ -34,7 +31,10 @@ from p01.memcache.tests.scripted import ScriptedServer
 from p01.memcache.tests.test_zcml import PACKAGE
 from p01.memcache.tests.test_zcml import SITE
 from p01.memcache.tests.test_zcml import ZCMLTestCase
+from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.wire import protocol
 
 
 HERE = os.path.dirname(discreet.__code__.co_filename)
@@ -397,7 +397,7 @@ class FrameTest(SecretCase):
 
     def test_interrupted(self):
         """Whatever ends it, even while the file is read."""
-        with mock.patch('p01.memcache.credentials.Credentials',
+        with mock.patch('p01.memcache.transport.credentials.Credentials',
                         side_effect=KeyboardInterrupt):
             path = self.file(f'shop:{SECRET}')
             self.assertHidden(self.raised(

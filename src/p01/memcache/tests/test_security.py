@@ -43,8 +43,6 @@ from zope.security.checker import ProxyFactory
 from zope.security.interfaces import ForbiddenAttribute
 from zope.security.interfaces import Unauthorized
 
-from p01.memcache import connection
-from p01.memcache import dial
 from p01.memcache import embedded
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
@@ -67,7 +65,9 @@ from p01.memcache.tests.test_zcml import SITE
 from p01.memcache.tests.test_zcml import ZCMLTestCase
 from p01.memcache.tests.test_zcml import load
 from p01.memcache.tests.test_zcml import logIn
-from p01.memcache.tls import TLSStream
+from p01.memcache.transport import connection
+from p01.memcache.transport import dial
+from p01.memcache.transport.tls import TLSStream
 from p01.memcache.uclient import UltraMemcacheClient
 
 

@@ -27,11 +27,11 @@ from zope.interface.verify import verifyObject
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.jsoned import JSONSerializer
-from p01.memcache.pickled import PickleSerializer
 from p01.memcache.tests.scenario import MISSING
 from p01.memcache.tests.scenario import Scenario
 from p01.memcache.tests.scenario import cases
+from p01.memcache.values.jsons import JSONSerializer
+from p01.memcache.values.pickles import PickleSerializer
 
 
 JSON = 1 << 11
@@ -569,6 +569,6 @@ class DigitsTest(unittest.TestCase):
 
     def test_nothing_is_checked_twice(self):
         # The long way is for long numbers only.
-        with mock.patch('p01.memcache.jsoned._check') as check:
+        with mock.patch('p01.memcache.values.jsons._check') as check:
             JSONSerializer().dumps(b'key', [1])
         check.assert_called_once_with([1])

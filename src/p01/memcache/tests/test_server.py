@@ -12,10 +12,11 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache import health
-from p01.memcache import protocol
-from p01.memcache import server
-from p01.memcache.backlog import Backlog
+from p01.memcache.cluster import health
+from p01.memcache.cluster import server
+from p01.memcache.cluster.health import Health
+from p01.memcache.cluster.server import Server
+from p01.memcache.cluster.undelivered import Backlog
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -26,10 +27,9 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
-from p01.memcache.health import Health
-from p01.memcache.keeping import LockKeeping
-from p01.memcache.pool import Pool
-from p01.memcache.server import Server
+from p01.memcache.threads.pool import Pool
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.wire import protocol
 
 
 NAME = '127.0.0.1:1'

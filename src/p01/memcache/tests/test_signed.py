@@ -26,14 +26,10 @@ from zope.component import getUtility
 from zope.configuration import xmlconfig
 from zope.configuration.exceptions import ConfigurationError
 
-from p01.memcache import compressed
 from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import ForgedValue
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.jsoned import JSONSerializer
-from p01.memcache.pickled import PickleSerializer
-from p01.memcache.signed import SignedSerializer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import Pickable
 from p01.memcache.tests.quiet import keep_quiet
@@ -45,6 +41,10 @@ from p01.memcache.tests.test_zcml import PACKAGE
 from p01.memcache.tests.test_zcml import SITE
 from p01.memcache.tests.test_zcml import ZCMLTestCase
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values import compression
+from p01.memcache.values.jsons import JSONSerializer
+from p01.memcache.values.pickles import PickleSerializer
+from p01.memcache.values.signing import SignedSerializer
 
 
 SIGNED = 1 << 8
@@ -164,8 +164,8 @@ class SignedScenario(Scenario):
             self.assertFound(client, 'other', found)
             self.assertFoundRaw(client, 'other', data)
             self.plant(built, *self.stored(other))
-            with (mock.patch.object(compressed, '_from_zlib') as zlib,
-                    mock.patch.object(compressed, '_from_zstd') as zstd):
+            with (mock.patch.object(compression, '_from_zlib') as zlib,
+                    mock.patch.object(compression, '_from_zstd') as zstd):
                 self.assertUnreadable(
                     client, 'key', 'ForgedValue', 'signature is wrong')
             self.assertFalse(zlib.called or zstd.called)
@@ -576,8 +576,8 @@ class SignedScenario(Scenario):
     # With the other settings
 
     def test_what_is_not_signed_is_not_decompressed(self):
-        zstd = self.spy(compressed, '_from_zstd')
-        zlib = self.spy(compressed, '_from_zlib')
+        zstd = self.spy(compression, '_from_zstd')
+        zlib = self.spy(compression, '_from_zlib')
         client = self.makeClient(compress=1)
         built = client.set('key', 'x' * 1000)
         data, flags = self.stored(built)

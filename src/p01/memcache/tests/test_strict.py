@@ -27,7 +27,7 @@ from http import HTTPStatus
 from time import process_time
 from uuid import UUID
 
-from p01.memcache.strict import build
+from p01.memcache.keys.strict import build
 
 
 class Colour(Enum):
@@ -243,7 +243,7 @@ from datetime import date
 from http import HTTPStatus
 from uuid import UUID
 
-from p01.memcache.strict import build
+from p01.memcache.keys.strict import build
 
 print(build((
     'view', 17, b'de', {name: len(name) for name in {*'ab cd efg h'.split()}},

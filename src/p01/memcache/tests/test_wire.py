@@ -29,15 +29,8 @@ from hypothesis import strategies as st
 from zope.interface import implementer
 
 from p01.memcache import client as classic
-from p01.memcache import flag
-from p01.memcache import meta
-from p01.memcache import protocol
-from p01.memcache.address import parse
 from p01.memcache.client import MemcacheClient
-from p01.memcache.connection import Connection
-from p01.memcache.dial import Dialer
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.keeping import LockKeeping
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests import fuzz
@@ -46,7 +39,14 @@ from p01.memcache.tests import test_contract
 from p01.memcache.tests import test_meta
 from p01.memcache.tests.quiet import keep_quiet
 from p01.memcache.tests.test_commands import INJECTIONS
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values.flags import FREE
+from p01.memcache.wire import meta
+from p01.memcache.wire import protocol
 
 
 # It would write what it has computed into a folder of the checkout.
@@ -371,7 +371,7 @@ class Serializer:
 
 
 def is_flags(value):
-    return type(value) is int and not value & ~flag.FREE
+    return type(value) is int and not value & ~FREE
 
 
 # What was sent
@@ -685,7 +685,7 @@ class ArgumentTest(WireCase):
                 self.check_attributes(value)
 
     def test_corners_of_serializers(self):
-        for value in *CORNERS, flag.FREE, *(
+        for value in *CORNERS, FREE, *(
                 1 << bit for bit in range(17)):
             with self.subTest(value=value):
                 self.check_serializer(value)

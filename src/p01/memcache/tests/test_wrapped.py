@@ -18,13 +18,13 @@ from zope.interface import implementer
 
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.proxied import Proxy
-from p01.memcache.proxied import unwrapped
 from p01.memcache.testing import Pickable
 from p01.memcache.tests.scenario import Scenario
 from p01.memcache.tests.scenario import cases
 from p01.memcache.tests.test_proxied import Jar
 from p01.memcache.tests.test_proxied import protect
+from p01.memcache.values.unstorable import Proxy
+from p01.memcache.values.unstorable import unwrapped
 
 
 WRAPPED = r'is acquisition-wrapped: .* store aq_base of it'

@@ -1,0 +1,121 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What a client's attributes and arguments may be, and what is wrong if not.
+"""
+
+import math
+import time
+from numbers import Real
+
+from zope.schema import Bool
+from zope.schema import Choice
+from zope.schema import Password
+from zope.schema.interfaces import RequiredMissing
+from zope.schema.interfaces import ValidationError
+from zope.schema.interfaces import WrongContainedType
+from zope.schema.interfaces import WrongType
+
+from p01.memcache.interfaces import Unshown
+from p01.memcache.transport import address
+from p01.memcache.wire.protocol import MAX_NUMBER
+
+
+# memcached takes a larger number for a unix time, of 31 bits.
+_RELATIVE = 60 * 60 * 24 * 30
+_LAST = 2 ** 31 - 1
+
+
+def _plain(value):
+    """Return an int or float without what a subclass makes of it, or nan."""
+    if type(value) is int:
+        return value
+    for kind in int, float:
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind.__pos__(value)
+    return math.nan
+
+
+def expiry(lifetime, name='lifetime'):
+    """Return `lifetime`, in seconds, as memcached's ``exptime``."""
+    if type(lifetime) is int and 0 <= lifetime <= _RELATIVE:
+        return lifetime  # as most are
+    seconds = _plain(lifetime)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(
+            f'{name} {lifetime!r}: must be a number of seconds, 0 or more')
+    seconds = math.ceil(seconds)
+    if seconds <= _RELATIVE:
+        return seconds
+    moment = int(time.time()) + seconds
+    if moment > _LAST:
+        raise ValueError(
+            f'{name} {lifetime!r}: must end before the 19th of January 2038,'
+            ' or be 0 to never end')
+    return moment
+
+
+def check_attribute(field, value):
+    """Raise a ValueError or TypeError if `value` is not one of the field."""
+    name = field.__name__
+    shown = name if isinstance(field, Unshown) else (
+        f'{name} {address.hide_secrets(repr(value))}')
+    if isinstance(field, Choice) and value not in field.vocabulary:
+        raise ValueError(f'{shown}: must be one of ' + ', '.join(
+            term.value for term in field.vocabulary))
+    if isinstance(field, Password):
+        # Other rules are for the two together, see `Credentials`. No error
+        # of the field: it would keep the value.
+        if not isinstance(value, (str, type(None))):
+            raise TypeError(f'{name}: must be str')
+        return
+    try:
+        if isinstance(value, bool) != isinstance(field, Bool):
+            raise WrongType(value, field._type, name)
+        field.validate(value)
+    except (WrongType, RequiredMissing):
+        kind = (
+            'a number' if field._type is Real
+            else 'a name or an ISerializer' if name == 'serializer'
+            else field._type.__name__)
+        raise TypeError(f'{shown}: must be {kind}') from None
+    except (ValidationError, OverflowError) as error:
+        raise ValueError(f'{shown}: {_rule(field, error)}') from None
+    if name == 'lifetime':
+        expiry(value)
+    elif name == 'namespace' and value is not None:
+        value.encode()
+    elif name == 'servers':
+        address.parse_all(value)
+
+
+def _rule(field, error):
+    bounds = ', '.join(
+        f'{word} {bound}' for word, bound in (
+            ('at least', getattr(field, 'min', None)),
+            ('at most', getattr(field, 'max', None)),
+            ('at least', getattr(field, 'min_length', None) or None))
+        if bound is not None)
+    rule = error.doc() if isinstance(error, ValidationError) else error
+    if isinstance(error, WrongContainedType):
+        [wrong, *_] = error.errors
+        rule = f'{address.hide_secrets(repr(wrong.value))}: {wrong.doc()}'
+    return f'{rule} ({bounds})' if bounds else rule
+
+
+def check_number(name, value):
+    """Raise a ValueError if memcached would not take it for a number."""
+    if (not isinstance(value, int)
+            or not 0 <= _plain(value) <= MAX_NUMBER):
+        raise ValueError(
+            f'{name} {value!r}: must be a whole number from 0 to {MAX_NUMBER}')
+
+
+def listed(name, values):
+    """Return a list of the values; a single str is a mistake."""
+    if not isinstance(values, (str, bytes)):
+        try:
+            return list(values)
+        except TypeError:
+            pass
+    raise TypeError(
+        f'{name} {values!r}: must be several, in a list for example')

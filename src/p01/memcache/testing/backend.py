@@ -1,0 +1,178 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The servers of fakes: dicts. Their place is `p01.memcache.testing`."""
+
+import io
+import itertools
+import math
+import weakref
+
+from p01.memcache import embedded
+from p01.memcache.facade.arguments import expiry
+from p01.memcache.threads import fork
+from p01.memcache.threads.turn import Turn
+from p01.memcache.transport.address import parse
+from p01.memcache.wire import protocol
+
+
+def _wire(key):
+    return key.encode() if isinstance(key, str) else key
+
+
+def _ascii(text):
+    return text.encode('ascii') if isinstance(text, str) else text
+
+
+class _Cache(dict):
+    """A dict whose keys are bytes and may be looked up as str."""
+
+    def __contains__(self, key):
+        return super().__contains__(_wire(key))
+
+    def __getitem__(self, key):
+        return super().__getitem__(_wire(key))
+
+    def __setitem__(self, key, value):
+        super().__setitem__(_wire(key), value)
+
+    def __delitem__(self, key):
+        super().__delitem__(_wire(key))
+
+    def get(self, key, default=None):
+        return super().get(_wire(key), default)
+
+    def pop(self, key, *default):
+        return super().pop(_wire(key), *default)
+
+
+class _Dialogue(embedded.Connection):
+    """What the embedded server says, without a socket."""
+
+    def __init__(self, storage):
+        self.storage = storage
+        self.buffer = bytearray()
+        self.dialogue = self.converse()
+
+    def reply(self, request):
+        self.buffer += request
+        return b''.join(itertools.takewhile(
+            lambda piece: piece is not None, self.dialogue))
+
+
+class FakeMemcached:
+    """The server of a fake; ``cache`` is what it has stored.
+
+    That is a dict of ``{wire key: (data, flags)}``. The keys are bytes, but a
+    built key finds its item, too. A test may change it as it likes: what it
+    has put there itself does not expire. Values of more than ``maxItemSize``
+    bytes are refused.
+
+    ``gets``, ``hits``, ``misses`` and ``sets`` count what all clients of the
+    server have asked for.
+    """
+
+    maxItemSize = 1024 * 1024
+
+    def __init__(self):
+        self.cache = _Cache()
+        self._shown = {}  # what we have put there ourselves
+        self._storage = embedded.Storage(self.maxItemSize)
+        self.after_fork()
+        self.resetCounts()
+        fork.register(self)
+
+    def after_fork(self):
+        # A lock would stay taken where a test strikes its owner.
+        self._turn = Turn()
+
+    def resetCounts(self):
+        self.gets = self.hits = self.misses = self.sets = 0
+
+    def count(self, gets=0, hits=0, sets=0):
+        with self._turn.by(math.inf):
+            self.gets += gets
+            self.hits += hits
+            self.misses += gets - hits
+            self.sets += sets
+
+    def set(self, key, data, lifetime=0, flags=0):
+        """Store data under a key on the wire; both are bytes, or ASCII."""
+        key, data = _ascii(key), _ascii(data)
+        self.count(sets=1)
+        self.ask(protocol.set(key, data, flags, expiry(lifetime)), [key],
+                 protocol.read_stored)
+        return True
+
+    def get(self, key):
+        """Return the data of a key on the wire, or None."""
+        key = _ascii(key)
+        found = self.ask(
+            protocol.get([key]), [key], protocol.read_values, [key], {})
+        self.count(gets=1, hits=len(found))
+        return found[key][0] if found else None
+
+    def ask(self, request, keys, read, *args):
+        """Return what ``read(reader, *args)`` makes of the server's reply."""
+        with self._turn.by(math.inf):
+            self._storage.max_item_size = self.maxItemSize
+            for key in keys:
+                self._take_over(key)
+            reply = _Dialogue(self._storage).reply(request)
+            for key in keys:
+                self._show(key)
+        return read(io.BytesIO(reply), *args)
+
+    def flush_all(self):
+        with self._turn.by(math.inf):
+            self.cache.clear()
+            self._storage.flush()
+
+    def _take_over(self, key):
+        item = self.cache.get(key)
+        if item is None:
+            self._storage.items.pop(key, None)
+        elif item is not self._shown.get(key):
+            self._storage.put(key, *item, math.inf)
+
+    def _show(self, key):
+        item = self._storage.find(key)
+        if item is None:
+            self.cache.pop(key, None)
+            self._shown.pop(key, None)
+        else:
+            self.cache[key] = self._shown[key] = (item.value, item.flags)
+
+
+class Shared(dict):
+    """The `FakeMemcached` of some servers, for all of their clients."""
+
+    def of(self, client):
+        places = tuple(parse(server).place for server in client.servers)
+        if places not in self:
+            self.setdefault(places, FakeMemcached())
+        return self[places]
+
+
+class _Storage(weakref.WeakKeyDictionary):
+    """The `FakeMemcached` of every fake client.
+
+    From `setUpFakeMemcached` on it is that of the client's servers, for all
+    clients of both classes.
+    """
+
+    shared = None
+
+    def __getitem__(self, client):
+        # Another thread may end it.
+        shared = self.shared
+        return super().__getitem__(client) if shared is None else shared.of(
+            client)
+
+
+#: See `_Storage`.
+storage = _Storage()
+
+
+def getFakeBackend(client):
+    """Return the client's `FakeMemcached`."""
+    return storage[client]

@@ -1,0 +1,178 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A bounded, blocking pool of anything that a factory makes.
+
+What was used last is used next, and those who wait are served in the order in
+which they came.
+
+An asynchronous exception (a signal's, a greenlet's time-out) may end a caller
+between any two steps, and a count of what is lent would be wrong for ever
+then. So nothing is counted: the pool refers weakly to all that it made, and
+what is lent belongs to its user alone. Whatever way the user comes to drop
+it, it is gone, and that is what makes room.
+
+There is no lock either. A thread that is about to get one may have to wait
+for the interpreter lock as well, and many threads then queue up for both and
+hardly go on; and a thread that is interrupted within it holds up all others.
+Each step is one call of a container written in C, which cannot be interrupted;
+a thread that adds an item looks for somebody to wait for it afterwards, and
+one that begins to wait looks for an item afterwards.
+"""
+
+import collections
+import weakref
+from time import monotonic
+
+from p01.memcache.errors import PoolTimeout
+from p01.memcache.threads.mailbox import Mailbox
+
+
+# How often a waiting thread looks whether something was dropped without a
+# word.
+_LOOK = 0.05
+
+
+class Pool:
+    """Lends at most `size` items that have a ``close`` method.
+
+    What was idle for more than `idle_time` seconds is closed by the next
+    call of `take`.
+    """
+
+    def __init__(self, factory, size, idle_time):
+        self._factory = factory
+        self._size = size
+        self._idle_time = idle_time
+        self._reset()
+
+    def _reset(self):
+        self._members = set()                # a weak reference to each item
+        self._idle = collections.deque()     # (item, since when)
+        self._waiting = collections.deque()  # a mailbox for one item each
+
+    def __repr__(self):
+        return '<Pool {active} active, {idle} idle>'.format_map(
+            self.statistics())
+
+    def statistics(self):
+        idle = len(self._idle)
+        alive = sum(item() is not None for item in list(self._members))
+        return {'active': alive - idle, 'idle': idle}
+
+    def take(self, deadline):
+        """Return an item; wait for one until the deadline."""
+        limit = monotonic() - self._idle_time
+        try:
+            if self._idle[0][1] < limit:
+                self._expire(limit)
+            return self._idle.pop()[0]
+        except IndexError:
+            pass
+        return self._wait(deadline)
+
+    def give(self, item):
+        """Take back an item that can be used again."""
+        if self._waiting:
+            try:
+                self._waiting.popleft().put(item)
+                return
+            except IndexError:
+                pass
+        self._idle.append((item, monotonic()))
+        if self._waiting:
+            self._serve()
+
+    def drop(self, item):
+        """Take back an item that cannot be used again, and close it."""
+        try:
+            self._discard(item)
+        finally:
+            self._serve()
+
+    def close(self):
+        """Close all that is idle."""
+        try:
+            for _ in range(len(self._idle)):
+                self._discard(self._idle.popleft()[0])
+        except IndexError:
+            pass
+        self._serve()
+
+    def after_fork(self):
+        """Forget the items, which belong to the parent process."""
+        items = [item() for item in self._members]
+        self._reset()
+        for item in items:
+            if item is not None:
+                item.close()
+
+    def _discard(self, item):
+        # There is room for another one when this one is closed.
+        try:
+            item.close()
+        finally:
+            self._members.discard(weakref.ref(item))
+
+    def _expire(self, limit):
+        while True:
+            item, since = self._idle.popleft()
+            if since >= limit:
+                self._idle.appendleft((item, since))
+                break
+            self._discard(item)
+
+    def _serve(self):
+        """Give those who wait what there is."""
+        while self._waiting:
+            try:
+                item = self._idle.pop()[0]
+            except IndexError:
+                item = self._make()
+                if item is None:
+                    break
+            self.give(item)
+
+    def _make(self):
+        """Return a new item, or None if there is no room."""
+        members = self._members
+        if len(members) >= self._size:
+            return None
+        item = self._factory()
+        # An item that is dropped without a word makes room by itself.
+        member = weakref.ref(item, members.discard)
+        hash(member)  # it has none when its item is gone
+        members.add(member)
+        if len(members) > self._size:
+            # Another thread was faster; or both were, and look again.
+            members.discard(member)
+            return None
+        return item
+
+    def _wait(self, deadline):
+        mailbox = Mailbox()
+        try:
+            self._waiting.append(mailbox)
+            self._serve()
+            while True:
+                remaining = deadline - monotonic()
+                try:
+                    return mailbox.get(min(remaining, _LOOK))
+                except IndexError:
+                    if remaining <= 0:
+                        raise PoolTimeout(
+                            f'all {self._size} of the pool are in use'
+                        ) from None
+                if mailbox not in self._waiting and not mailbox:
+                    # The thread that was about to serve it was interrupted.
+                    self._waiting.appendleft(mailbox)
+                self._serve()
+        except BaseException:
+            self._leave(mailbox)
+            raise
+
+    def _leave(self, mailbox):
+        try:
+            self._waiting.remove(mailbox)
+        except ValueError:
+            if mailbox:
+                self.give(mailbox.get(0))

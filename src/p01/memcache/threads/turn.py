@@ -1,0 +1,57 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A turn: one thread at a time has it, and the others wait until a deadline.
+
+It is what a lock is for, without two faults that a lock has. A thread that an
+asynchronous exception ends between two steps leaves a lock taken for ever; a
+turn is a pool of one, and is free again whatever way its owner ends. And an
+ordinary lock is waited for without a bound.
+"""
+
+import contextlib
+import math
+from time import monotonic
+
+from p01.memcache.errors import PoolTimeout
+from p01.memcache.threads.pool import Pool
+
+
+# Seconds to wait for a thread that needs microseconds, unless it is
+# interrupted.
+MOMENT = 0.05
+
+
+class _Token:
+
+    def close(self):
+        """There is nothing to close."""
+
+
+class Turn(Pool):
+
+    def __init__(self):
+        super().__init__(_Token, 1, math.inf)
+
+    @contextlib.contextmanager
+    def by(self, deadline):
+        """Have it, or raise a `PoolTimeout` at the deadline.
+
+        A deadline that is over asks without waiting.
+        """
+        token = self.take(deadline)
+        try:
+            yield
+        finally:
+            self.give(token)
+
+    @contextlib.contextmanager
+    def soon(self):
+        """Have it, or go on without it after a moment."""
+        token = None
+        with contextlib.suppress(PoolTimeout):
+            token = self.take(monotonic() + MOMENT)
+        try:
+            yield
+        finally:
+            if token is not None:
+                self.give(token)
