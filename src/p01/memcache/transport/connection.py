@@ -22,8 +22,10 @@ from p01.memcache.transport.lockkeeping import LockKeepingStream
 from p01.memcache.transport.lockkeeping import can_keep_lock
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Authenticate
+from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.reader import Reader
+from p01.memcache.wire.replies import unexpected
 
 
 # Other replies to a password are not shown: they may repeat it.
@@ -81,11 +83,10 @@ class Connection:
     @discreet
     def _authenticate(self, deadline):
         try:
-            self.send(
-                protocol.authenticate(
-                    self._credentials.username,
-                    self._credentials.password.reveal()), deadline)
-            self.receive(protocol.read_stored, deadline)
+            command = Authenticate(
+                self._credentials.username, self._credentials.password)
+            self.send(command.encode(), deadline)
+            self.receive(command.read, deadline)
         except (ProtocolError, ServerError) as error:
             self.dirty = True
             said = str(error)
@@ -138,13 +139,13 @@ class Connection:
             self._explain(error)
             raise
 
-    def receive(self, read, deadline, *args):
-        """Return what ``read(reader, *args)`` makes of the reply."""
+    def receive(self, read, deadline):
+        """Return what ``read(reader)`` makes of the reply."""
         self._stream.deadline = deadline
         self._reader.fill()
         self.heard = True
         try:
-            reply = read(self._reader, *args)
+            reply = read(self._reader)
         except ServerError:
             self.dirty = False
             raise
@@ -155,8 +156,7 @@ class Connection:
         """Raise what the server said before it closed, if it told why."""
         try:
             self._reader.fill()
-            said = protocol.unexpected(
-                self._reader.readline(protocol.MAX_LINE))
+            said = unexpected(self._reader.readline(MAX_LINE))
         except MemcacheError as said:
             if isinstance(said.__cause__, ssl.SSLError):
                 raise  # an alert: it wants a certificate, for example

@@ -13,10 +13,8 @@ but such keys and versions is read of it, whoever has written it.
 import re
 import secrets
 
-from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire import protocol
 
 
 # Versions of one value, all of which have to be read.
@@ -57,47 +55,8 @@ def take(data):
     return dict(zip(words[::2], words[1::2], strict=True)), data[end + 1:]
 
 
-def version(found):
-    """Return the version that ``(data, flags)`` is, or None."""
-    if found is not None and found[1] == PLAIN and _is_version(found[0]):
-        return found[0]
+def version(item):
+    """Return the version that an `Item` is, or None."""
+    if item is not None and item.flags == PLAIN and _is_version(item.data):
+        return item.data
     return None
-
-
-def read(client, keys, deadline):
-    """Return the versions of the keys, as far as there are any, and a list of
-    errors.
-    """
-    found, errors = client._retrieve_many(keys, deadline, VERSION)
-    return {key: data for key, (data, _) in found.items()
-            if version(found[key])}, errors
-
-
-def current(client, keys, deadline):
-    """Return the versions of the keys, made where there was none."""
-    versions, errors = read(client, keys, deadline)
-    if errors:
-        raise errors[0]
-    missing = {key: make() for key in keys if key not in versions}
-    if missing:
-        replies = client._change_many(
-            {key: (version, PLAIN) for key, version in missing.items()},
-            protocol.add, 0, protocol.read_stored_or_not, deadline)
-        for reply in replies.values():
-            if isinstance(reply, MemcacheError):
-                raise reply
-        versions.update(
-            (key, missing[key]) for key, added in replies.items() if added)
-    late = [key for key in keys if key not in versions]
-    if late:
-        # Others were faster; or it is no version what there is.
-        found, errors = client._retrieve_many(late, deadline, VERSION)
-        if errors:
-            raise errors[0]
-        for key in late:
-            if version(found.get(key)) is None:
-                if key in found:  # else it has been invalidated just now
-                    client._remove(key, deadline)
-                raise MemcacheError(f'no version of {key.decode()}')
-            versions[key] = found[key][0]
-    return versions
