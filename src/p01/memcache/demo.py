@@ -25,8 +25,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from zope.configuration import xmlconfig
 
 from p01.memcache.embedded import EmbeddedServer
-from p01.memcache.errors import printable
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.log import printable
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import connect
 from p01.memcache.transport.address import parse

@@ -16,11 +16,15 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 
 
+def is_version(item):
+    return item is not None and stamp.is_version(item.data, item.flags)
+
+
 def read(store, keys, deadline):
     """Return a dict of the keys that have a version, and a list of errors."""
     items, errors = store.get_many(keys, deadline, stamp.VERSION)
     return {key: item.data for key, item in items.items()
-            if stamp.version(item)}, errors
+            if is_version(item)}, errors
 
 
 def current(store, keys, deadline):
@@ -45,7 +49,7 @@ def current(store, keys, deadline):
         if errors:
             raise errors[0]
         for key in late:
-            if stamp.version(items.get(key)) is None:
+            if not is_version(items.get(key)):
                 if key in items:  # else it has been invalidated just now
                     store.run(Delete(key), deadline)
                 raise MemcacheError(f'no version of {key.decode()}')

@@ -7,7 +7,6 @@ removed, the next one is another, and no value is found any more.
 """
 
 from p01.memcache.features import dependencies
-from p01.memcache.values import stamp
 
 
 class Namespace:
@@ -34,12 +33,11 @@ class Namespace:
             return self._get_many(self.suffix(deadline), keys, deadline, most)
         seen = b'.' + self._seen
         items, errors = self._get_many(seen, keys, deadline, most, self.key)
-        current = stamp.version(items.pop(None, None))
-        if current is None:
-            suffix = self.suffix(deadline)
-        else:
-            self._seen, suffix = current, b'.' + current
-        if suffix == seen and current:
+        current = items.pop(None, None)
+        if not dependencies.is_version(current):
+            return self._get_many(self.suffix(deadline), keys, deadline, most)
+        self._seen, suffix = current.data, b'.' + current.data
+        if suffix == seen:
             return items, errors
         return self._get_many(suffix, keys, deadline, most)
 

@@ -8,7 +8,7 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
-from p01.memcache.errors import reason
+from p01.memcache.secret import reason
 from p01.memcache.secret import show_path
 from p01.memcache.transport.stream import CLOSED
 from p01.memcache.transport.stream import Stream

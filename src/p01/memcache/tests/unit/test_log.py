@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.errors import describe
 from p01.memcache.interfaces import ISerializer
+from p01.memcache.log import describe
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.support.scripted import ScriptedServer

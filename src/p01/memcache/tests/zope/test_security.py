@@ -1128,7 +1128,7 @@ class SecretTest(SecurityCase):
             for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
                 with self.assertRaises(TypeError):
                     pickle.dumps(client, protocol)
-                with self.assertRaisesRegex(TypeError, 'not to be stored'):
+                with self.assertRaisesRegex(TypeError, 'must not be stored'):
                     pickle.dumps(Secret(SECRET), protocol)
             with self.assertRaises(TypeError):
                 copy.deepcopy(client)
