@@ -4,7 +4,7 @@
 
 It speaks memcached's text protocol over a real socket and answers as
 memcached 1.6.45 does, to the byte, also where that is odd: one scenario in
-`tests/test_embedded.py` runs on both. It shares no code with the client side,
+`tests/embedded` runs on both. It shares no code with the client side,
 so neither can hide a mistake of the other.
 
 What it is not: a get may have a megabyte of keys and no more, whereas
