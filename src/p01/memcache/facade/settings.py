@@ -12,6 +12,7 @@ from p01.memcache.facade.arguments import check_attribute
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.threads import fork
+from p01.memcache.threads.lock import run_locked
 
 
 class Configured:
@@ -47,21 +48,23 @@ class Configured:
             super().__setattr__(name, value)
             return
         fork.notice()
-        with self._setting:
-            while True:
-                former = dict(self.__dict__)
-                draft = object.__new__(type(self))
-                draft.__dict__.update(former)
-                # It may be a property of a subclass.
-                super(Configured, draft).__setattr__(name, value)
-                draft._follow(name)
-                if all(self.__dict__.get(name) is value
-                       for name, value in former.items()
-                       if name in self._interface):
-                    break  # else a signal's handler has set another one
-            self.__dict__.update({
-                name: value for name, value in draft.__dict__.items()
-                if former.get(name, draft) is not value})
+        run_locked(self._setting, self._set, name, value)
+
+    def _set(self, name, value):
+        while True:
+            former = dict(self.__dict__)
+            draft = object.__new__(type(self))
+            draft.__dict__.update(former)
+            # It may be a property of a subclass.
+            super(Configured, draft).__setattr__(name, value)
+            draft._follow(name)
+            if all(self.__dict__.get(name) is value
+                   for name, value in former.items()
+                   if name in self._interface):
+                break  # else a signal's handler has set another one
+        self.__dict__.update({
+            name: value for name, value in draft.__dict__.items()
+            if former.get(name, draft) is not value})
 
     def after_fork(self):
         self._setting = threading.RLock()  # a signal's handler may come back

@@ -6,6 +6,7 @@ import contextlib
 import io
 import random
 import re
+import signal
 import sys
 import unittest
 from unittest import mock
@@ -141,14 +142,28 @@ class FaultTest(unittest.TestCase):
         self.assertFound('token.parse')
 
     def test_no_end(self):
-        def read_for_ever(reader):
+        armed = []
+        self.patch(
+            signal, 'setitimer', lambda timer, limit: armed.append(limit))
+
+        def read_until_the_time_is_over(reader):
+            signal.raise_signal(signal.SIGVTALRM)
+
+        self.patch(protocol, 'read_stats', read_until_the_time_is_over)
+        output = self.assertFound('read_stats')
+        self.assertIn(f'not examined within {fuzz.LIMIT} s', output)
+        self.assertEqual(set(armed), {0, fuzz.LIMIT})
+
+    def test_the_time_is_over(self):
+        def examine(data):
             while True:
                 pass
 
         self.patch(fuzz, 'LIMIT', 0.01)
-        self.patch(protocol, 'read_stats', read_for_ever)
-        output = self.assertFound('read_stats')
-        self.assertIn('not examined within 0.01 s', output)
+        self.patch(fuzz, 'examine', examine)
+        with (fuzz.limited() as limited_examine,
+              self.assertRaises(fuzz.TooSlow)):
+            limited_examine(b'')
 
 
 class CommandTest(unittest.TestCase):

@@ -18,6 +18,8 @@ import threading
 import weakref
 from os import getpid
 
+from p01.memcache.threads.lock import run_locked
+
 
 _known = weakref.WeakSet()
 
@@ -32,9 +34,13 @@ def notice():
     process = getpid()
     if process != _process:
         # One for each process: its parent's may be taken for ever.
-        with _starting.setdefault(process, threading.RLock()):
-            if process != _process:
-                _start_afresh()
+        run_locked(_starting.setdefault(process, threading.RLock()),
+                   _start_afresh_once, process)
+
+
+def _start_afresh_once(process):
+    if process != _process:
+        _start_afresh()
 
 
 def _start_afresh():

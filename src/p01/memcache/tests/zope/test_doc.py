@@ -8,6 +8,7 @@ import logging
 import os
 import pathlib
 import pickle
+import re
 import shutil
 import signal
 import sys
@@ -20,6 +21,7 @@ from time import monotonic
 from unittest import mock
 
 import zope.component.testing
+from zope.testing.renormalizing import RENormalizing
 from zope.testing.wait import wait
 
 from p01.memcache import testing
@@ -36,6 +38,9 @@ from p01.memcache.transport.connection import Connection
 
 
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+# From Python 3.14 on, pickle notes where in the object an exception came up.
+CHECKER = RENormalizing([(re.compile(r'\n *when serializing .*'), '')])
 
 # Seconds for what takes milliseconds.
 PATIENCE = 10
@@ -243,7 +248,7 @@ def setUpPool(test):
 def document(name, setUp=setUp, tearDown=tearDown, layer=None, level=1):
     suite = doctest.DocFileSuite(
         name, package='p01.memcache', setUp=setUp, tearDown=tearDown,
-        optionflags=FLAGS, encoding='utf-8')
+        optionflags=FLAGS, checker=CHECKER, encoding='utf-8')
     suite.level = level
     if layer is not None:
         suite.layer = layer
