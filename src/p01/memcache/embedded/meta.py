@@ -10,8 +10,8 @@ import base64
 import copy
 import math
 
-from p01.memcache.embedded_request import MODES
-from p01.memcache.embedded_request import check_opaque
+from p01.memcache.embedded.syntax import MODES
+from p01.memcache.embedded.syntax import check_opaque
 
 
 #: What became of a change.

@@ -28,24 +28,24 @@ import threading
 import time
 from time import monotonic
 
-from p01.memcache import embedded_meta
-from p01.memcache import embedded_request
-from p01.memcache.embedded_meta import EX
-from p01.memcache.embedded_meta import HD
-from p01.memcache.embedded_meta import NF
-from p01.memcache.embedded_meta import NS
-from p01.memcache.embedded_request import BAD_FORMAT
-from p01.memcache.embedded_request import KEY_LENGTH
-from p01.memcache.embedded_request import MOST_WORDS
-from p01.memcache.embedded_request import Malformed
-from p01.memcache.embedded_request import Refused
-from p01.memcache.embedded_request import check_flags
-from p01.memcache.embedded_request import check_key
-from p01.memcache.embedded_request import check_opaque
-from p01.memcache.embedded_request import data_length
-from p01.memcache.embedded_request import integer
-from p01.memcache.embedded_request import read_meta
-from p01.memcache.embedded_request import unsigned
+from p01.memcache.embedded import meta as embedded_meta
+from p01.memcache.embedded import syntax as embedded_request
+from p01.memcache.embedded.meta import EX
+from p01.memcache.embedded.meta import HD
+from p01.memcache.embedded.meta import NF
+from p01.memcache.embedded.meta import NS
+from p01.memcache.embedded.syntax import BAD_FORMAT
+from p01.memcache.embedded.syntax import KEY_LENGTH
+from p01.memcache.embedded.syntax import MOST_WORDS
+from p01.memcache.embedded.syntax import Malformed
+from p01.memcache.embedded.syntax import Refused
+from p01.memcache.embedded.syntax import check_flags
+from p01.memcache.embedded.syntax import check_key
+from p01.memcache.embedded.syntax import check_opaque
+from p01.memcache.embedded.syntax import data_length
+from p01.memcache.embedded.syntax import integer
+from p01.memcache.embedded.syntax import read_meta
+from p01.memcache.embedded.syntax import unsigned
 
 
 #: The release whose behaviour this is.
