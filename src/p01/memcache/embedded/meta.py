@@ -1,24 +1,26 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The meta commands of the embedded server: what they do to its storage.
-
-A request comes as its key, and as its flags: a mapping of letters, in their
-order, to arguments which have been read. What is returned is the reply.
-"""
+"""The meta commands of the embedded server, see `basic` for the others."""
 
 import base64
 import copy
-import math
+import functools
 
-from p01.memcache.embedded.syntax import MODES
-from p01.memcache.embedded.syntax import check_opaque
+from p01.memcache.embedded import clock
+from p01.memcache.embedded.flags import MODES
+from p01.memcache.embedded.flags import check_letters
+from p01.memcache.embedded.flags import check_opaque
+from p01.memcache.embedded.flags import read
+from p01.memcache.embedded.replies import EX
+from p01.memcache.embedded.replies import HD
+from p01.memcache.embedded.replies import NF
+from p01.memcache.embedded.replies import Refused
+from p01.memcache.embedded.storage import Item
+from p01.memcache.embedded.syntax import data_length
 
 
-#: What became of a change.
-HD, NS, EX, NF = b'HD', b'NS', b'EX', b'NF'
-
-#: An item has one token: whoever gets it shall renew the item, and all others
-#: are told that it has been sent.
+#: The token of an item: the client that gets WON shall renew the item, and
+#: all others get SENT.
 WON, SENT = b' W', b' Z'
 
 #: The numbers that flags ask for.
@@ -32,11 +34,159 @@ NUMBERS = {
 }
 
 
-def status(code, letters, key, flags, item=None, binary=None, size=0):
-    """A line with what is returned for those of the flags, without its end.
+def one_line(answer):
+    """Make a command of what answers a request that is a single line."""
+    @functools.wraps(answer)
+    def run(session, name, key, *words):
+        check_letters(words)
+        key, flags = read(name, key, words, 2 + len(words))
+        yield answer(session.storage, key, _with_moments(flags))
+    return run
 
-    They take effect one by one: `T60 t` returns the new lifetime, and `t T60`
-    the old one.
+
+def noop(session, name, *words):
+    yield b'MN\r\n'
+
+
+@one_line
+def get(storage, key, flags):
+    item = storage.find(key)
+    letters = 'cfhklORstT'
+    if item is None and 'N' in flags:
+        item = storage.put(key, Item(b'', cas=flags.get('E')))
+        item.token = WON
+        letters += 'N'
+    if item is None:
+        line = _line(b'EN', 'kO', key, flags)
+        storage.count_fetch('get', None)
+        return b'' if 'q' in flags else line
+    # A client that names the value's unique number has the value.
+    wanted = 'v' in flags and flags.get('C') != item.cas
+    line = _status(b'VA %d' % len(item.value) if wanted else HD,
+                   letters, key, flags, item, item.binary)
+    storage.count_fetch('touch' if 'T' in flags else 'get', item)
+    if item.stale and not item.token:
+        item.token = WON
+    # The order is Z, X, W.
+    line += b''.join(sorted((item.token, b' X' if item.stale else b''),
+                            reverse=True))
+    if item.token:
+        item.token = SENT
+    if 'u' not in flags:
+        item.use()
+    return line + b'\r\n' + (item.value + b'\r\n' if wanted else b'')
+
+
+def store(session, name, key, length, *words):
+    storage = session.storage
+    check_letters(words)
+    length = data_length(length)
+    try:
+        key, flags = read(name, key, words, 3 + len(words))
+        storage.admit(key, flags.get('F', 0), length, replaces=True)
+        session.announce(flags.get('E'))
+        check_opaque(flags)
+    except Refused:
+        yield from session.skip_value(length)
+        raise
+    value = yield from session.read_value(length)
+    yield _store(storage, key, _with_moments(flags), value,
+                 session.take_unique())
+
+
+def _store(storage, key, flags, value, unique):
+    mode = MODES['ms'][flags.get('M', b'S')]
+    if 'C' in flags and mode in ('set', 'replace'):
+        mode = 'cas'
+    # What is added to remembers, or forgets, how its key was written.
+    remembers = (mode not in ('append', 'prepend')
+                 or storage.find(key) is None)
+    item = Item(value, flags.get('F', 0), flags.get('T', clock.NEVER), unique)
+    code = storage.store(mode, key, item, flags.get('C', 0), 'I' in flags,
+                         flags.get('N'))
+    if code == HD:
+        item.binary = remembers and 'b' in flags
+        if 'q' in flags:
+            return b''
+        return _line(code, 'ckOs', key, flags, item)
+    return _line(code, 'ckOs', key, flags, size=len(value))
+
+
+@one_line
+def delete(storage, key, flags):
+    check_opaque(flags)
+    item = storage.find(key)
+    code = HD
+    if item is None:
+        code = NF
+    elif flags.get('C', item.cas) != item.cas:
+        code = EX
+    else:
+        if 'x' in flags:
+            # The value alone goes.
+            item = storage.put(key, Item(
+                b'', flags.get('F', 0), flags.get('T', clock.NEVER),
+                flags.get('E', item.cas)))
+        if 'I' in flags:
+            item.invalidate()
+            item.expires = flags.get('T', item.expires)
+            item.cas = flags['E'] if 'E' in flags else storage.next_unique()
+        elif 'x' not in flags:
+            storage.remove(key)
+    if code != HD or 'I' not in flags:
+        storage.count('delete', code == HD)
+    if code == HD and 'q' in flags:
+        return b''
+    return _line(code, 'kO', key, flags)
+
+
+@one_line
+def calculate(storage, key, flags):
+    command = MODES['ma'][flags.get('M', b'I')]
+    item = storage.find(key)
+    letters = 'ckOtT'
+    if item is None and 'N' not in flags:
+        storage.count(command, None)
+        return _line(NF, 'kO', key, flags)
+    if item is None:
+        item = storage.put(
+            key, Item(b'%d' % flags.get('J', 0), cas=flags.get('E')))
+        letters += 'N'
+    elif item.value and flags.get('C', 0) not in (0, item.cas):
+        return _line(EX, 'kO', key, flags)
+    else:
+        old, item = item, storage.calculate(
+            command, key, item, flags.get('D', 1))
+        if item is not old:
+            # memcached lets T and E change what the longer number replaced.
+            item = copy.copy(item)
+        item.cas = flags.get('E', item.cas)
+    number = item.value.rstrip()
+    line = _line(b'VA %d' % len(number) if 'v' in flags else HD,
+                 letters, key, flags, item)
+    if 'v' in flags:
+        line += number + b'\r\n'
+    return b'' if 'q' in flags else line
+
+
+def _with_moments(flags):
+    """Return the flags, with lifetimes that are the storage's."""
+    moments = {letter: clock.deadline(flags[letter])
+               for letter in 'NTR' if letter in flags}
+    if 'R' in moments:
+        moments['R'] = clock.seconds_left(moments['R'])
+    return flags | moments
+
+
+def _line(*args, **kw):
+    return _status(*args, **kw) + b'\r\n'
+
+
+def _status(code, letters, key, flags, item=None, binary=None, size=0):
+    """Return a line without its end: the code, and what the flags ask for.
+
+    Only those of the `letters` are looked at. They take effect one by one:
+    `T60 t` returns the new lifetime, and `t T60` the old one.
     """
     line = code
     for letter, argument in flags.items():
@@ -59,108 +209,3 @@ def status(code, letters, key, flags, item=None, binary=None, size=0):
               and 0 <= item.seconds_left() < argument):
             item.token = WON
     return line
-
-
-def get(storage, key, flags):
-    item = storage.find(key)
-    letters = 'cfhklORstT'
-    if item is None and 'N' in flags:
-        item = storage.put(key, b'', 0, math.inf, flags.get('E'))
-        item.token = WON
-        letters += 'N'
-    if item is None:
-        line = status(b'EN', 'kO', key, flags) + b'\r\n'
-        storage.count_fetch('get', None)
-        return b'' if 'q' in flags else line
-    # Who names the value's unique number has the value.
-    wanted = 'v' in flags and flags.get('C') != item.cas
-    line = status(b'VA %d' % len(item.value) if wanted else HD,
-                  letters, key, flags, item, item.binary)
-    storage.count_fetch('touch' if 'T' in flags else 'get', item)
-    if item.stale and not item.token:
-        item.token = WON
-    # The order is Z, X, W.
-    line += b''.join(sorted((item.token, b' X' if item.stale else b''),
-                            reverse=True))
-    if item.token:
-        item.token = SENT
-    if 'u' not in flags:
-        item.use()
-    return line + b'\r\n' + (item.value + b'\r\n' if wanted else b'')
-
-
-def store(storage, key, flags, value, unique):
-    mode = MODES['ms'][flags.get('M', b'S')]
-    if 'C' in flags and mode in ('set', 'replace'):
-        mode = 'cas'
-    # What is added to remembers, or forgets, how its key was written.
-    remembers = (mode not in ('append', 'prepend')
-                 or storage.find(key) is None)
-    code = storage.store(
-        mode, key, value, flags.get('F', 0), flags.get('T', math.inf),
-        unique, flags.get('C', 0), 'I' in flags, flags.get('N'))
-    item = storage.items[key] if code == HD else None
-    if item and remembers:
-        item.binary = 'b' in flags
-    return (b'' if code == HD and 'q' in flags
-            else status(code, 'ckOs', key, flags, item, size=len(value))
-            + b'\r\n')
-
-
-def delete(storage, key, flags):
-    check_opaque(flags)
-    item = storage.find(key)
-    code = HD
-    if item is None:
-        code = NF
-    elif flags.get('C', item.cas) != item.cas:
-        code = EX
-    else:
-        if 'x' in flags:
-            # The value alone goes.
-            item = storage.put(
-                key, b'', flags.get('F', 0), flags.get('T', math.inf),
-                flags.get('E', item.cas))
-        if 'I' in flags:
-            item.expires = flags.get('T', item.expires)
-            item.stale = True
-            item.token = b''
-            storage.renew(item, flags.get('E'))
-        elif 'x' not in flags:
-            del storage.items[key]
-    if code != HD or 'I' not in flags:
-        storage.count('delete', code == HD)
-    return (b'' if code == HD and 'q' in flags
-            else status(code, 'kO', key, flags) + b'\r\n')
-
-
-def calculate(storage, key, flags):
-    command = MODES['ma'][flags.get('M', b'I')]
-    item = storage.find(key)
-    letters = 'ckOtT'
-    if item is None and 'N' not in flags:
-        storage.count(command, None)
-        return status(NF, 'kO', key, flags) + b'\r\n'
-    if item is None:
-        item = storage.put(key, b'%d' % flags.get('J', 0), 0, math.inf,
-                           flags.get('E'))
-        letters += 'N'
-    elif item.value and flags.get('C', 0) not in (0, item.cas):
-        return status(EX, 'kO', key, flags) + b'\r\n'
-    else:
-        old, item = item, storage.calculate(
-            command, key, item, flags.get('D', 1))
-        if item is not old:
-            # memcached lets T and E change what the longer number replaced.
-            item = copy.copy(item)
-        item.cas = flags.get('E', item.cas)
-    number = item.value.rstrip()
-    line = status(b'VA %d' % len(number) if 'v' in flags else HD,
-                  letters, key, flags, item) + b'\r\n'
-    if 'v' in flags:
-        line += number + b'\r\n'
-    return b'' if 'q' in flags else line
-
-
-#: The commands which are all in their line.
-COMMANDS = {'mg': get, 'md': delete, 'ma': calculate}
