@@ -32,7 +32,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.storm import Storm
+from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.trouble import PATIENCE
 from p01.memcache.tests.trouble import SERVERS
 from p01.memcache.tests.trouble import Servers

@@ -11,16 +11,16 @@ import unittest
 from unittest import mock
 
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.certificates import Certificates
-from p01.memcache.tests.listener import full_backlog
-from p01.memcache.tests.nutcracker import Nutcracker
-from p01.memcache.tests.proxy import DEAF
-from p01.memcache.tests.proxy import HOLD
-from p01.memcache.tests.proxy import TWICE
-from p01.memcache.tests.proxy import Fault
-from p01.memcache.tests.proxy import FaultProxy
-from p01.memcache.tests.scripted import ScriptedServer
-from p01.memcache.tests.scripted import request_size
+from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.listener import full_backlog
+from p01.memcache.tests.support.nutcracker import Nutcracker
+from p01.memcache.tests.support.proxy import DEAF
+from p01.memcache.tests.support.proxy import HOLD
+from p01.memcache.tests.support.proxy import TWICE
+from p01.memcache.tests.support.proxy import Fault
+from p01.memcache.tests.support.proxy import FaultProxy
+from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.scripted import request_size
 
 
 def connect(address, timeout=5):

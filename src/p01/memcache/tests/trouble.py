@@ -13,8 +13,8 @@ import threading
 from time import monotonic
 
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.proxy import Fault
-from p01.memcache.tests.proxy import FaultProxy
+from p01.memcache.tests.support.proxy import Fault
+from p01.memcache.tests.support.proxy import FaultProxy
 
 
 SERVERS = 3

@@ -1,0 +1,2328 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Values that one caller computes: `getOrCreate`, and the decorator `cached`.
+
+A second client stands for a second process: the two share nothing but the
+server. With memcached (level 2) there are real ones, too.
+"""
+
+import contextlib
+import ctypes
+import functools
+import importlib.util
+import itertools
+import json
+import logging
+import mmap
+import os
+import pickle
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+import unittest
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from time import monotonic
+from unittest import mock
+
+import zope.component
+from zope.component.testing import PlacelessSetup
+from zope.interface.interfaces import ComponentLookupError
+from zope.security.proxy import ProxyFactory
+
+from p01.memcache.client import MemcacheClient
+from p01.memcache.cluster.server import Server
+from p01.memcache.decorator import cached
+from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import SerializationError
+from p01.memcache.event import InvalidateCacheEvent
+from p01.memcache.event import invalidateCache
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.keys import strict
+from p01.memcache.testing import EmbeddedLayer
+from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import Memcached
+from p01.memcache.testing import MemcachedLayer
+from p01.memcache.testing import getFakeBackend
+from p01.memcache.testing import storage
+from p01.memcache.tests.contract.test_contract import Thrower
+from p01.memcache.tests.contract.test_contract import Unpicklable
+from p01.memcache.tests.contract.test_contract import refusing
+from p01.memcache.tests.support.nutcracker import Nutcracker
+from p01.memcache.tests.support.proxy import HOLD
+from p01.memcache.tests.support.proxy import Fault
+from p01.memcache.tests.support.proxy import FaultProxy
+from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.storm import Struck
+from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values import stamp
+from p01.memcache.values.flags import CLAIM
+from p01.memcache.values.flags import PLAIN
+from p01.memcache.values.flags import STAMPED
+from p01.memcache.wire import protocol
+
+
+DAY = 60 * 60 * 24
+PATIENCE = 5  # seconds
+SHORT = 0.03  # seconds, for those who wait in vain
+MISSING = object()
+
+
+class Factory:
+    """Returns a value, or raises an error, and counts how often.
+
+    One that is `slow` has ``begun``, and waits until it may ``go_on``.
+    """
+
+    def __init__(self, value='computed', slow=False):
+        self.value = value
+        self.calls = 0
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        if not slow:
+            self.go_on.set()
+        self._lock = threading.Lock()
+
+    def __call__(self):
+        with self._lock:
+            self.calls += 1
+        self.begun.set()
+        if not self.go_on.wait(PATIENCE):
+            raise AssertionError('nobody lets the factory go on')
+        if isinstance(self.value, BaseException):
+            raise self.value
+        return self.value
+
+
+def until(condition):
+    end = monotonic() + PATIENCE
+    while not condition():
+        if monotonic() > end:
+            raise AssertionError('it does not come true')
+        time.sleep(0.001)
+
+
+def strike(ident, error):
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(
+        ctypes.c_ulong(ident), ctypes.py_object(error))
+
+
+class Callers:
+    """Calls in threads of their own."""
+
+    def setUp(self):
+        super().setUp()
+        keep_quiet(self)
+        self._executor = ThreadPoolExecutor(120)
+        self._local = threading.local()
+        self.addCleanup(self._executor.shutdown)
+
+    def begin(self, client, factory, key='key', **kw):
+        """Return the future of a call in a thread of its own."""
+        def call():
+            self._local.call = object()
+            return client.getOrCreate(key, factory, **kw)
+
+        return self._executor.submit(call)
+
+    def computing(self, client, factory, **kw):
+        """Return the same, when the factory has begun."""
+        future = self.begin(client, factory, **kw)
+        self.assertTrue(factory.begun.wait(PATIENCE))
+        return future
+
+    def lookers(self, client):
+        """Return a list to which the client's callers add, at each look."""
+        looks, lend = [], client._lend
+
+        def looked(*args):
+            try:
+                return lend(*args)
+            finally:
+                looks.append(getattr(self._local, 'call', None))
+
+        client._lend = looked
+        return looks
+
+    def waiting(self, client, number, factory, **kw):
+        """Return futures of so many calls, all of which have looked."""
+        looks = self.lookers(client)
+        futures = [self.begin(client, factory, **kw) for _ in range(number)]
+        until(lambda: len(set(looks)) >= number)
+        return futures
+
+    def results(self, futures):
+        return [future.result(PATIENCE) for future in futures]
+
+
+class Scenario(Callers):
+    """What every client does, whatever lends it the right to compute."""
+
+    def setUp(self):
+        super().setUp()
+        self.client = self.makeClient()
+        self.other = self.makeOther()
+        self.client.invalidateAll()
+
+    def makeClient(self, timeout=PATIENCE, **settings):
+        raise NotImplementedError
+
+    def makeOther(self, **settings):
+        """Return a client as another process would have it."""
+        return self.makeClient(**settings)
+
+    def wire(self, key='key'):
+        return self.client._wire(
+            self.client.buildKey(key), monotonic() + PATIENCE)
+
+    def touch(self, wire, seconds):
+        self.client._renew(
+            wire, partial(protocol.touch, wire), seconds,
+            protocol.read_touched, monotonic() + PATIENCE)
+
+    def age(self, key='key'):
+        """Let the lifetime of a value be over that was stored with a grace.
+
+        It has 30 seconds left of that.
+        """
+        wire, deadline = self.wire(key), monotonic() + PATIENCE
+        data, flags = self.client._retrieve(wire, deadline)
+        self.assertEqual(flags, STAMPED)
+        for name in stamp.take(data)[0]:
+            if name.startswith(b'fresh:'):
+                self.client._remove(name, deadline)
+        self.touch(wire, 30)
+
+    def plant(self, data, flags, key='key'):
+        wire = self.wire(key)
+        self.client._change(
+            wire, partial(protocol.set, wire, data, flags), 0,
+            protocol.read_stored, monotonic() + PATIENCE)
+
+    def assertMiss(self, client, key='key'):
+        self.assertIs(client.query(key, default=MISSING), MISSING)
+
+    def assertFree(self, client=None):
+        """Nobody has the right to compute; it is to be had at once."""
+        factory, start = Factory('the next one'), monotonic()
+        self.assertEqual(
+            (client or self.other).getOrCreate('key', factory),
+            'the next one')
+        self.assertLess(monotonic() - start, PATIENCE / 2)
+        self.assertEqual(self.client.query('key'), 'the next one')
+
+    # a value, or none
+
+    def test_computes_once(self):
+        factory = Factory()
+        for client in self.client, self.client, self.other:
+            self.assertEqual(client.getOrCreate('key', factory), 'computed')
+        self.assertEqual(factory.calls, 1)
+        self.assertEqual(self.other.query('key'), 'computed')
+
+    def test_a_value_that_is_set(self):
+        self.client.set('key', 'set')
+        factory = Factory()
+        self.assertEqual(self.other.getOrCreate('key', factory), 'set')
+        self.assertEqual(factory.calls, 0)
+
+    def test_values_that_are_false(self):
+        for number, value in enumerate((None, False, 0, '', b'', [], {})):
+            with self.subTest(value=value):
+                factory = Factory(value)
+                for _ in range(2):
+                    self.assertEqual(
+                        self.client.getOrCreate(number, factory), value)
+                self.assertEqual(factory.calls, 1)
+
+    def test_lifetimes(self):
+        for lifetime, grace in [
+                (None, None), (0, None), (0, 60), (0, 0), (1.5, 0.5), (2, 60),
+                (40 * DAY, None), (40 * DAY, 60), (60, 40 * DAY),
+                (40 * DAY, 40 * DAY), (29 * DAY, 29 * DAY)]:
+            with self.subTest(lifetime=lifetime, grace=grace):
+                key = f'{lifetime} {grace}'
+                factory = Factory()
+                for client in self.client, self.client, self.other:
+                    self.assertEqual(client.getOrCreate(
+                        key, factory, lifetime, grace), 'computed')
+                self.assertEqual(factory.calls, 1)
+                self.assertEqual(client.query(key), 'computed')
+
+    def test_the_lifetime_of_the_client(self):
+        self.client.lifetime = 7
+        with mock.patch(
+                'p01.memcache.features.computing.expiry',
+                return_value=9) as asked:
+            self.client.getOrCreate('key', Factory())
+        asked.assert_called_with(7)
+
+    def test_what_never_expires_is_never_stale(self):
+        self.client.getOrCreate('key', Factory('a'), lifetime=0, grace=60)
+        self.assertEqual(
+            self.client._retrieve(self.wire(), monotonic() + PATIENCE),
+            (pickle.dumps('a', -1), PLAIN))
+
+    def test_wrong_arguments(self):
+        looks = self.lookers(self.client)
+        factory = Factory()
+        for error, named, arguments in [
+                (TypeError, 'factory', ('key', None)),
+                (TypeError, 'factory', ('key', 'factory')),
+                (ValueError, 'lifetime', ('key', factory, -1)),
+                (ValueError, 'lifetime', ('key', factory, -1, 60)),
+                (ValueError, 'lifetime', ('key', factory, True)),
+                (ValueError, 'lifetime', ('key', factory, '60')),
+                (ValueError, 'lifetime', ('key', factory, '', 60)),
+                (ValueError, 'lifetime', ('key', factory, float('nan'))),
+                (ValueError, 'lifetime', ('key', factory, float('inf'), 1)),
+                (ValueError, 'lifetime', ('key', factory, 100 * 365 * DAY)),
+                (ValueError, 'grace', ('key', factory, 60, -1)),
+                (ValueError, 'grace', ('key', factory, 60, True)),
+                (ValueError, 'grace', ('key', factory, 60, '60')),
+                (ValueError, 'grace', ('key', factory, 60, float('inf'))),
+                (ValueError, 'grace', ('key', factory, 0, -1)),
+                (TypeError, 'dependencies', ('key', factory, 60, 1, 'path')),
+                (TypeError, 'dependency', ('key', factory, 60, 1, [b'a'])),
+                (TypeError, 'dependencies', ('key', factory, 60, 1, None)),
+                (ValueError, '', (Unpicklable(OSError('no')), factory))]:
+            with self.subTest(arguments=arguments[2:]):
+                looks.clear()
+                factory.calls = 0
+                with self.assertRaisesRegex(error, named):
+                    self.client.getOrCreate(*arguments)
+                self.assertEqual((looks, factory.calls), ([], 0))
+
+    # garbage
+
+    def test_what_cannot_be_read(self):
+        for number, (data, flags) in enumerate([
+                (b'garbage', 0), (b'', 0), (b'', 1), (b'1', 2), (b'', 64),
+                (b'no stamp', 64), (b'a b c\n', 64), (b'\0 x\nx', 64),
+                (b'\n' + b'garbage', 64), (pickle.dumps(1, -1), 1),
+                (pickle.dumps(Thrower(OSError('no'))), 0)]):
+            if not data and not flags and not self.knows_empty:
+                continue
+            with self.subTest(data=data, flags=flags):
+                key = f'key {number}'
+                self.plant(data, flags, key)
+                factory, start = Factory(), monotonic()
+                for _ in range(2):
+                    self.assertEqual(
+                        self.client.getOrCreate(key, factory), 'computed')
+                self.assertEqual(factory.calls, 1)
+                self.assertLess(monotonic() - start, PATIENCE / 2)
+
+    # Whether an empty value is told from the claim of memcached.
+    knows_empty = False
+
+    def test_a_raw_value(self):
+        self.client.set('key', b'raw', raw=True)
+        factory = Factory()
+        self.assertEqual(self.client.getOrCreate('key', factory), 'computed')
+        self.assertEqual(self.client.query('key'), 'computed')
+
+    def test_a_value_that_only_its_maker_can_use(self):
+        # It can be pickled, and not be unpickled: each one computes his own.
+        factory = Factory(Thrower(OSError('no')), slow=True)
+        first = self.computing(self.client, factory)
+        others = self.waiting(self.client, 2, factory)
+        factory.go_on.set()
+        for value in self.results([first, *others]):
+            self.assertIsInstance(value, Thrower)
+
+    # the herd
+
+    def herd(self, callers, factory, **kw):
+        """Return what so many callers get, who come at the same time."""
+        barrier = threading.Barrier(len(callers), timeout=PATIENCE)
+
+        def work(client):
+            barrier.wait()
+            return client.getOrCreate('key', factory, **kw)
+
+        return self.results(
+            [self._executor.submit(work, client) for client in callers])
+
+    def test_a_hundred_threads(self):
+        self.client.set('key', 'expired')
+        self.touch(self.wire(), -1)
+        factory = Factory(['a', 'list'])
+        values = self.herd([self.client] * 100, factory)
+        self.assertEqual(factory.calls, 1)
+        self.assertEqual(values, [['a', 'list']] * 100)
+        self.assertEqual(len(set(map(id, values))), 100)
+
+    def test_two_herds(self):
+        factory = Factory(['a', 'list'])
+        values = self.herd([self.client, self.other] * 20, factory)
+        self.assertEqual(factory.calls, 1)
+        self.assertEqual(values, [['a', 'list']] * 40)
+        self.assertEqual(len(set(map(id, values))), 40)
+
+    def test_others_wait(self):
+        factory, never = Factory(['a'], slow=True), Factory('never')
+        winner = self.computing(self.client, factory)
+        others = (self.waiting(self.client, 5, never)
+                  + self.waiting(self.other, 5, never))
+        factory.go_on.set()
+        values = self.results([winner, *others])
+        self.assertEqual((factory.calls, never.calls), (1, 0))
+        self.assertEqual(values, [['a']] * 11)
+        self.assertEqual(len(set(map(id, values))), 11)
+
+    def test_who_waits_does_not_ask_all_the_time(self):
+        factory = Factory(slow=True)
+        winner = self.computing(self.client, factory)
+        looks = self.lookers(self.other)
+        others = [self.begin(self.other, Factory('never')) for _ in range(5)]
+        until(lambda: len(set(looks)) == 5)
+        time.sleep(0.03)
+        self.assertLess(len(looks), 5 + 10)
+        factory.go_on.set()
+        self.results([winner, *others])
+
+    def test_too_late(self):
+        # Who has waited for too long computes; the first of them stores.
+        slow = Factory('slow', slow=True)
+        winner = self.computing(self.client, slow)
+        late = self.makeOther(timeout=SHORT)
+        self.assertEqual(late.getOrCreate('key', Factory('first')), 'first')
+        # And is as well as before.
+        self.assertEqual(late.query('key'), 'first')
+        self.assertEqual(
+            late.getOrCreate('key', Factory('never')), 'first')
+        slow.go_on.set()
+        self.assertEqual(winner.result(PATIENCE), 'slow')
+        self.assertEqual(self.other.query('key'), 'first')
+
+    def test_too_late_in_the_same_process(self):
+        client = self.makeClient(timeout=SHORT)
+        slow = Factory('slow', slow=True)
+        winner = self.computing(client, slow)
+        self.assertEqual(client.getOrCreate('key', Factory('first')), 'first')
+        self.assertEqual(client.query('key'), 'first')
+        slow.go_on.set()
+        self.assertEqual(winner.result(PATIENCE), 'slow')
+        self.assertEqual(client.query('key'), 'first')
+
+    def test_too_late_with_a_grace(self):
+        # He who lost must not make the winner's value look old.
+        slow = Factory('slow', slow=True)
+        winner = self.computing(self.client, slow, lifetime=60, grace=60)
+        client = self.makeOther(timeout=SHORT)
+        self.assertEqual(
+            client.getOrCreate('key', Factory('first'), 60, 60), 'first')
+        slow.go_on.set()
+        self.assertEqual(winner.result(PATIENCE), 'slow')
+        self.assertEqual(self.other.query('key'), 'first')
+        self.assertEqual(
+            self.client.getOrCreate('key', Factory('never'), 60, 60), 'first')
+
+    def test_the_dead(self):
+        # Its claim holds up others once, not everybody until it expires.
+        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        client = self.makeOther(timeout=SHORT)
+        self.assertEqual(client.getOrCreate('key', Factory()), 'computed')
+        self.assertEqual(
+            self.client.getOrCreate('key', Factory('never')), 'computed')
+        self.assertEqual(client.query('key'), 'computed')
+
+    def test_the_time_of_the_wait(self):
+        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        client = self.makeOther(timeout=SHORT)
+        start = monotonic()
+        begun = []
+        client.getOrCreate('key', lambda: begun.append(monotonic() - start))
+        self.assertGreater(begun[0], SHORT / 2)
+
+    def test_the_wait_for_dependencies(self):
+        # A silent server of theirs gets no time of its own.
+        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        client = self.makeOther(timeout=SHORT)
+        lend, deadlines = client._lend, []
+
+        def look(wire, grace, deadline):
+            deadlines.append(deadline)
+            return lend(wire, grace, deadline)
+
+        def fail(client, keys, deadline):
+            deadlines.append(deadline)
+            raise ReceiveError('no')
+
+        client._lend = look
+        with mock.patch.object(stamp, 'current', fail):
+            self.assertEqual(client.getOrCreate(
+                'key', Factory(), dependencies=['a']), 'computed')
+        self.assertEqual(set(deadlines), {deadlines[0]})
+        self.assertMiss(self.client)
+
+    def test_too_late_and_dependencies(self):
+        kw = {'dependencies': ['a']}
+        client = self.makeOther(timeout=SHORT)
+        for change, expected in (
+                (lambda: None, 'computed'),
+                (lambda: self.client.invalidateDependencies('a'), MISSING)):
+            self.client.invalidate('key')
+            self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+
+            def factory(change=change):
+                change()
+                return 'computed'
+
+            self.assertEqual(
+                client.getOrCreate('key', factory, **kw), 'computed')
+            self.assertEqual(
+                self.client.query('key', default=MISSING), expected)
+            self.client.invalidateDependencies('a')
+            self.assertMiss(self.client)
+
+    # factories that fail
+
+    def test_the_factory_raises(self):
+        for error in (ValueError('no'), KeyboardInterrupt(), SystemExit(1),
+                      Struck(), GeneratorExit()):
+            with self.subTest(error=error):
+                factory = Factory(error)
+                with self.assertRaises(type(error)) as raised:
+                    self.client.getOrCreate('key', factory)
+                self.assertIs(raised.exception, error)
+                self.assertEqual(factory.calls, 1)
+                self.assertFree()
+                self.client.invalidate('key')
+        self.assertEqual(self.client._flights, {})
+
+    def test_the_factory_is_struck(self):
+        ident = []
+
+        def factory():
+            ident.append(threading.get_ident())
+            while True:
+                time.sleep(0.0001)
+
+        future = self.begin(self.client, factory)
+        until(lambda: ident)
+        strike(ident[0], Struck)
+        self.assertIsInstance(future.exception(PATIENCE), Struck)
+        self.assertFree()
+
+    def test_the_error_is_for_its_caller_only(self):
+        # The next one computes, the others wait for that one.
+        bad, good = Factory(ValueError('no'), slow=True), Factory(['good'])
+        winner = self.computing(self.client, bad)
+        others = (self.waiting(self.client, 5, good)
+                  + self.waiting(self.other, 5, good))
+        bad.go_on.set()
+        self.assertIsInstance(winner.exception(PATIENCE), ValueError)
+        self.assertEqual(self.results(others), [['good']] * 10)
+        self.assertEqual(good.calls, 1)
+
+    def gated(self, client):
+        """Have the client's next thread wait, before it looks again."""
+        lend, gate, held = client._lend, threading.Event(), threading.Event()
+        looked = []
+
+        def looks(*args):
+            if not looked:
+                looked.append(threading.get_ident())
+            elif looked[0] == threading.get_ident() and not gate.is_set():
+                held.set()
+                gate.wait(PATIENCE)
+            return lend(*args)
+
+        client._lend = looks
+        return gate, held
+
+    def test_no_storm_after_an_error(self):
+        # Who waits for another process, while another thread tries and fails,
+        # has to go on waiting for what comes next.
+        elsewhere = Factory(ValueError('no'), slow=True)
+        winner = self.computing(self.other, elsewhere)
+        gate, held = self.gated(self.client)
+        first = self.begin(self.client, Factory('never'))
+        self.assertTrue(held.wait(PATIENCE))
+        elsewhere.go_on.set()
+        winner.exception(PATIENCE)
+        with self.assertRaises(ValueError):
+            self.client.getOrCreate('key', Factory(ValueError('no')))
+        slow = Factory(slow=True)
+        third = self.computing(self.other, slow)
+        looks = self.lookers(self.client)
+        gate.set()
+        time.sleep(0.03)
+        self.assertLess(len(looks), 15)
+        slow.go_on.set()
+        self.assertEqual(self.results([first, third]), ['computed'] * 2)
+
+    def test_the_value_cannot_be_pickled(self):
+        with self.assertRaises(SerializationError):
+            self.client.getOrCreate('key', lambda: lambda: None)
+        self.assertFree()
+        self.client.invalidate('key')
+        with self.assertRaises(Struck):
+            self.client.getOrCreate(
+                'key', Factory(Unpicklable(Struck())))
+        self.assertFree()
+
+    def struck(self, error):
+        """Let what is computed next be interrupted while it is stored."""
+        effects = itertools.chain([error], itertools.repeat(mock.DEFAULT))
+        return mock.patch.object(
+            protocol, 'cas', wraps=protocol.cas, side_effect=effects)
+
+    def test_struck_while_it_is_stored(self):
+        for error in Struck(), KeyboardInterrupt():
+            with self.struck(error), self.assertRaises(type(error)):
+                self.client.getOrCreate('key', Factory('lost'))
+            self.assertFree()
+            self.client.invalidate('key')
+
+    # factories that use the cache
+
+    def test_its_own_key(self):
+        calls = []
+
+        def factory():
+            calls.append(1)
+            return self.client.getOrCreate('key', factory)
+
+        for _ in range(2):
+            with self.assertRaisesRegex(RuntimeError, 'asks for it'):
+                self.client.getOrCreate('key', factory)
+        self.assertEqual(len(calls), 2)
+        self.assertFree()
+
+    def test_its_own_key_while_another_thread_waits(self):
+        elsewhere = Factory(ValueError('no'), slow=True)
+        winner = self.computing(self.other, elsewhere)
+        gate, held = self.gated(self.client)
+        first = self.begin(self.client, Factory('right'))
+        self.assertTrue(held.wait(PATIENCE))
+        elsewhere.go_on.set()
+        winner.exception(PATIENCE)
+
+        def factory():
+            return self.client.getOrCreate('key', factory)
+
+        try:
+            with self.assertRaisesRegex(RuntimeError, 'asks for it'):
+                self.begin(self.client, factory).result(PATIENCE / 2)
+        finally:
+            gate.set()
+            first.result(PATIENCE)
+
+    def test_other_keys(self):
+        def create(number):
+            if not number:
+                return 0
+            return 1 + self.client.getOrCreate(
+                number - 1, lambda: create(number - 1))
+
+        self.assertEqual(self.client.getOrCreate(9, lambda: create(9)), 9)
+        self.assertEqual(self.client.query(4), 4)
+
+    def test_its_own_key_in_other_ways(self):
+        # The value that it sets itself is left alone.
+        def factory():
+            self.assertMiss(self.client)
+            self.client.set('key', 'set')
+            return 'computed'
+
+        self.assertEqual(self.client.getOrCreate('key', factory), 'computed')
+        self.assertEqual(self.client.query('key'), 'set')
+
+    # while it is computed
+
+    def test_no_value_yet(self):
+        factory = Factory(slow=True)
+        future = self.computing(self.client, factory)
+        for client in self.client, self.other:
+            for raw in False, True:
+                with self.subTest(client=client, raw=raw):
+                    self.assertIs(
+                        client.query('key', raw, MISSING), MISSING)
+                    self.assertEqual(client.gets('key', raw), (None, None))
+                    self.assertEqual(client.queryMany(['key'], raw), {})
+                    self.assertIs(client.queryAndTouch(
+                        'key', raw=raw, default=MISSING), MISSING)
+            self.assertIs(client.add('key', 'added'), False)
+        factory.go_on.set()
+        future.result(PATIENCE)
+        self.assertEqual(self.other.query('key'), 'computed')
+
+    def test_a_claim_is_no_number(self):
+        # Whatever the dice say.
+        factory = Factory(slow=True)
+        with mock.patch.object(stamp, 'make', return_value=b'1' * 16):
+            future = self.computing(self.client, factory)
+        for client in self.client, self.other:
+            self.assertIsNone(client.increment('key'))
+            self.assertIsNone(client.decrement('key'))
+            self.assertIsNone(client.increment('key', initial=5))
+        factory.go_on.set()
+        self.assertEqual(future.result(PATIENCE), 'computed')
+        self.assertEqual(self.other.query('key'), 'computed')
+
+    def test_an_empty_raw_value(self):
+        for client in self.client, self.other:
+            client.set('empty', b'', raw=True)
+            if not self.knows_empty:
+                continue
+            self.assertEqual(client.query('empty', raw=True), b'')
+            self.assertEqual(
+                client.queryMany(['empty'], raw=True), {'empty': b''})
+
+    def changes(self):
+        """Yield changes that make obsolete what is being computed, and how
+        that is.
+        """
+        for client in self.client, self.other:
+            yield partial(client.invalidate, 'key'), {}
+            yield partial(client.invalidateMany, ['key']), {}
+            yield partial(client.invalidateAll), {}
+            yield partial(client.invalidateNamespace), {}
+            yield (partial(client.invalidateDependencies, 'a'),
+                   {'dependencies': ['a', 'b']})
+
+    def test_invalidated_meanwhile(self):
+        self.client.generations = self.other.generations = True
+        for change, kw in self.changes():
+            with self.subTest(change=change):
+                self.client.invalidate('key')
+                old = Factory('old', slow=True)
+                new = Factory('new')
+                winner = self.computing(self.client, old, **kw)
+                change()
+                # One comes before it is done, and one after that.
+                later = self.waiting(self.client, 1, new, **kw)
+                old.go_on.set()
+                self.assertEqual(winner.result(PATIENCE), 'old')
+                self.assertEqual(self.results(later), ['new'])
+                self.assertEqual(
+                    self.other.getOrCreate('key', new, **kw), 'new')
+                self.assertEqual(new.calls, 1)
+
+    def test_invalidated_while_two_wait(self):
+        # The value of the former computation is not for those who wait for
+        # the one that began after it.
+        self.client.generations = self.other.generations = True
+        for change, kw in self.changes():
+            with self.subTest(change=change):
+                self.client.invalidate('key')
+                old, new = Factory('old', slow=True), Factory('new', slow=True)
+                winner = self.computing(self.client, old, **kw)
+                change()
+                later = self.waiting(self.client, 3, new, **kw)
+                old.go_on.set()
+                self.assertEqual(winner.result(PATIENCE), 'old')
+                new.go_on.set()
+                self.assertEqual(self.results(later), ['new'] * 3)
+                self.assertEqual(self.other.query('key'), 'new')
+                self.assertEqual(new.calls, 1)
+
+    def test_invalidated_while_another_process_computes(self):
+        self.client.generations = self.other.generations = True
+        for change, kw in self.changes():
+            with self.subTest(change=change):
+                self.client.invalidate('key')
+                old, new = Factory('old', slow=True), Factory('new', slow=True)
+                winner = self.computing(self.other, old, **kw)
+                early = self.waiting(self.client, 1, new, **kw)
+                change()
+                later = self.waiting(self.client, 3, new, **kw)
+                old.go_on.set()
+                self.assertEqual(winner.result(PATIENCE), 'old')
+                new.go_on.set()
+                self.assertEqual(self.results(later), ['new'] * 3)
+                self.assertIn(early[0].result(PATIENCE), ('old', 'new'))
+                self.assertEqual(self.other.query('key'), 'new')
+
+    def test_set_meanwhile(self):
+        for client in self.client, self.other:
+            with self.subTest(client=client):
+                client.invalidate('key')
+                old = Factory('old', slow=True)
+                winner = self.computing(self.client, old)
+                client.set('key', 'set')
+                self.assertEqual(
+                    self.client.getOrCreate('key', Factory('never')), 'set')
+                old.go_on.set()
+                self.assertEqual(winner.result(PATIENCE), 'old')
+                self.assertEqual(self.client.query('key'), 'set')
+
+    def test_a_long_computation(self):
+        # What was invalidated is not stored when the claim is over either.
+        with mock.patch('p01.memcache.features.lease.SECONDS', 2):
+            for client in self.client, self.other:
+                with self.subTest(client=client):
+                    old = Factory('old', slow=True)
+                    winner = self.computing(self.client, old)
+                    client.invalidate('key')
+                    old.go_on.set()
+                    self.assertEqual(winner.result(PATIENCE), 'old')
+                    self.assertMiss(self.client)
+
+    def test_nothing_is_left(self):
+        self.herd([self.client, self.other] * 5, Factory(), grace=5)
+        for client in self.client, self.other:
+            self.assertEqual(client._flights, {})
+
+    # dependencies
+
+    def test_dependencies(self):
+        kw = {'dependencies': ('a', 'b')}
+        for number in range(3):
+            value = [number]
+            self.assertEqual(
+                self.client.getOrCreate('key', Factory(value), **kw), value)
+            self.assertEqual(
+                self.other.getOrCreate('key', Factory('never'), **kw), value)
+            # It does not matter how it is asked for.
+            self.assertEqual(
+                self.other.getOrCreate('key', Factory('never')), value)
+            self.assertEqual(self.other.query('key'), value)
+            self.client.invalidateDependencies('c')
+            self.assertEqual(self.other.query('key'), value)
+            self.other.invalidateDependencies('ab'[number % 2])
+            self.assertMiss(self.client)
+
+    def test_dependencies_and_a_grace(self):
+        # What was invalidated is not served stale.
+        kw = {'dependencies': ['a'], 'lifetime': 100, 'grace': 60}
+        self.client.getOrCreate('key', Factory('old'), **kw)
+        self.age()
+        self.other.invalidateDependencies('a')
+        self.assertEqual(
+            self.client.getOrCreate('key', Factory('new'), **kw), 'new')
+
+    def test_dependencies_and_a_renewal(self):
+        # Not even where it was to be served a moment ago.
+        kw = {'dependencies': ['a'], 'lifetime': 100, 'grace': 60}
+        self.client.getOrCreate('key', Factory('old'), **kw)
+        self.age()
+        middle = Factory('middle', slow=True)
+        renewer = self.computing(self.client, middle, **kw)
+        self.assertEqual(
+            self.other.getOrCreate('key', Factory('never'), **kw), 'old')
+        self.other.invalidateDependencies('a')
+        self.assertEqual(
+            self.other.getOrCreate('key', Factory('new'), **kw), 'new')
+        middle.go_on.set()
+        self.assertEqual(renewer.result(PATIENCE), 'middle')
+        self.assertEqual(self.client.query('key'), 'new')
+
+    # grace
+
+    renew = {'lifetime': 100, 'grace': 60}
+
+    def test_grace(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.assertEqual(self.other.getOrCreate(
+            'key', Factory('never'), **self.renew), 'old')
+        self.assertEqual(self.other.query('key'), 'old')
+        self.age()
+        new, never = Factory('new', slow=True), Factory('never')
+        renewer = self.computing(self.client, new, **self.renew)
+        for client in self.client, self.other:
+            for _ in range(3):
+                self.assertEqual(client.getOrCreate(
+                    'key', never, **self.renew), 'old')
+            self.assertMiss(client)
+            self.assertEqual(client.queryMany(['key']), {})
+        new.go_on.set()
+        self.assertEqual(renewer.result(PATIENCE), 'new')
+        for client in self.client, self.other:
+            self.assertEqual(client.getOrCreate(
+                'key', never, **self.renew), 'new')
+            self.assertEqual(client.query('key'), 'new')
+        self.assertEqual((new.calls, never.calls), (1, 0))
+
+    def test_grace_again_and_again(self):
+        value = 0
+        self.client.getOrCreate('key', Factory(0), **self.renew)
+        for value in range(1, 4):
+            self.age()
+            self.assertEqual(self.other.getOrCreate(
+                'key', Factory(value), **self.renew), value)
+            self.assertEqual(self.client.query('key'), value)
+
+    def test_grace_for_a_herd(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        factory = Factory('new')
+        values = self.herd([self.client] * 30 + [self.other] * 10, factory,
+                           **self.renew)
+        self.assertEqual(factory.calls, 1)
+        self.assertLessEqual(set(values), {'old', 'new'})
+        self.assertEqual(self.client.query('key'), 'new')
+
+    def test_grace_is_over(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        self.touch(self.wire(), -1)
+        new = Factory('new', slow=True)
+        winner = self.computing(self.client, new, **self.renew)
+        others = self.waiting(self.other, 3, Factory('never'), **self.renew)
+        new.go_on.set()
+        self.assertEqual(self.results([winner, *others]), ['new'] * 4)
+
+    def test_a_renewal_that_fails(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        for error in ValueError('no'), KeyboardInterrupt():
+            self.age()
+            with self.assertRaises(type(error)):
+                self.client.getOrCreate('key', Factory(error), **self.renew)
+            self.assertMiss(self.client)
+            new = Factory(['new'], slow=True)
+            renewer = self.computing(self.other, new, **self.renew)
+            self.assertNotEqual(self.client.getOrCreate(
+                'key', Factory('never'), **self.renew), 'never')
+            new.go_on.set()
+            self.assertEqual(renewer.result(PATIENCE), ['new'])
+            self.assertEqual(self.client.query('key'), ['new'])
+
+    def assertRenewable(self):
+        new = Factory('new')
+        self.assertEqual(
+            self.other.getOrCreate('key', new, **self.renew), 'new')
+        self.assertEqual(new.calls, 1)
+
+    def test_a_renewal_that_is_struck_while_it_is_stored(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        for error in Struck(), KeyboardInterrupt():
+            for place in (
+                    mock.patch.object(
+                        self.client, '_store', side_effect=error),
+                    self.struck(error)):
+                self.age()
+                with place, self.assertRaises(type(error)):
+                    self.client.getOrCreate(
+                        'key', Factory('lost'), **self.renew)
+                self.assertRenewable()
+
+    def cut_off(self, error):
+        """Let the client's next renewal fail as soon as it has the right."""
+        change, retrieve = self.client._change, self.client._retrieve_unique
+        claimed = []
+
+        def claims(key, *args):
+            reply = change(key, *args)
+            if key.startswith(b'claim:'):
+                claimed.append(key)
+            return reply
+
+        def look(*args):
+            if claimed:
+                raise error
+            return retrieve(*args)
+
+        return mock.patch.multiple(
+            self.client, _change=claims, _retrieve_unique=look)
+
+    def test_a_renewal_that_fails_at_once(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        for kw in self.renew, {'lifetime': 100}:
+            self.age()
+            with self.cut_off(Struck()), self.assertRaises(Struck):
+                self.client.getOrCreate('key', Factory('never'), **kw)
+            self.assertRenewable()
+            self.age()
+            with self.cut_off(ReceiveError('no')):
+                self.assertEqual(self.client.getOrCreate(
+                    'key', Factory('not stored'), **kw), 'not stored')
+            self.assertRenewable()
+
+    def test_invalidated_while_it_is_renewed(self):
+        for client in self.client, self.other:
+            with self.subTest(client=client):
+                self.client.getOrCreate('key', Factory('old'), **self.renew)
+                self.age()
+                middle = Factory('middle', slow=True)
+                renewer = self.computing(self.client, middle, **self.renew)
+                client.invalidate('key')
+                later = self.waiting(
+                    self.client, 2, Factory('new'), **self.renew)
+                middle.go_on.set()
+                self.assertEqual(renewer.result(PATIENCE), 'middle')
+                self.assertEqual(self.results(later), ['new'] * 2)
+                self.assertEqual(self.client.query('key'), 'new')
+                client.invalidate('key')
+
+    def test_a_renewal_and_callers_without_a_grace(self):
+        # They wait for it, and do not take the stale value from the others.
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        new = Factory('new', slow=True)
+        renewer = self.computing(self.client, new, **self.renew)
+        never = Factory('never')
+        others = (self.waiting(self.other, 2, never)
+                  + self.waiting(self.client, 2, never))
+        self.assertEqual(self.other.getOrCreate(
+            'key', never, **self.renew), 'old')
+        new.go_on.set()
+        self.assertEqual(
+            self.results([renewer, *others]), ['new'] * 5)
+        self.assertEqual((new.calls, never.calls), (1, 0))
+
+    def test_a_renewal_by_a_caller_without_a_grace(self):
+        # There is one right, whatever it is that they ask for.
+        for one, other in itertools.permutations((self.client, self.other)):
+            self.client.getOrCreate('key', Factory('old'), **self.renew)
+            self.age()
+            new, never = Factory('new', slow=True), Factory('never')
+            renewer = self.computing(one, new, lifetime=100)
+            for client in one, other:
+                for _ in range(2):
+                    self.assertEqual(client.getOrCreate(
+                        'key', never, **self.renew), 'old')
+            others = self.waiting(other, 2, never)
+            new.go_on.set()
+            self.assertEqual(self.results([renewer, *others]), ['new'] * 3)
+            self.assertEqual((new.calls, never.calls), (1, 0))
+            self.client.invalidate('key')
+
+    def test_a_caller_without_a_grace_that_fails_to_renew(self):
+        # Another one has asked meanwhile; the right is free again for all.
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        failing = Factory(KeyError(), slow=True)
+        renewer = self.computing(self.client, failing, lifetime=100)
+        self.assertEqual(self.other.getOrCreate(
+            'key', Factory('never'), **self.renew), 'old')
+        failing.go_on.set()
+        with self.assertRaises(KeyError):
+            renewer.result(PATIENCE)
+        self.assertEqual(self.other.getOrCreate(
+            'key', Factory('new'), **self.renew), 'new')
+
+    def test_a_grace_for_what_was_stored_without_one(self):
+        # Its lifetime is over when it expires, and no grace before that.
+        never = Factory('never')
+        self.client.set('set', 'value', 30)
+        self.client.set('depends', 'value', 30, dependencies=['a'])
+        self.client.getOrCreate('created', Factory('value'), 30)
+        for key in 'set', 'depends', 'created':
+            for client in self.client, self.other, self.client:
+                self.assertEqual(client.getOrCreate(
+                    key, never, **self.renew), 'value')
+        self.assertEqual(never.calls, 0)
+
+    def test_stale_for_a_caller_without_a_grace(self):
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        factory = Factory('new')
+        values = self.herd([self.client, self.other] * 5, factory,
+                           lifetime=100)
+        self.assertEqual((factory.calls, values), (1, ['new'] * 10))
+        self.assertEqual(self.other.query('key'), 'new')
+
+    # the size of a value
+
+    def test_too_large(self):
+        factory = Factory('x' * (1 << 21), slow=True)
+        first = self.computing(self.client, factory)
+        others = self.waiting(self.client, 2, factory)
+        factory.go_on.set()
+        for value in self.results([first, *others]):
+            self.assertEqual(len(value), 1 << 21)
+        self.assertEqual(factory.calls, 1)
+        self.assertMiss(self.client)
+        self.assertFree()
+
+    # forks
+
+    @unittest.skipUnless(hasattr(os, 'fork'), 'without fork')
+    def test_fork(self):
+        # A child does not wait for threads that it does not have.
+        factory = Factory(slow=True)
+        winner = self.computing(self.client, factory)
+        looked, tell = os.pipe()
+        self.addCleanup(os.close, looked)
+        self.addCleanup(os.close, tell)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', DeprecationWarning)
+            pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                with contextlib.suppress(BaseException):
+                    status = self.in_child(tell)
+            finally:
+                os._exit(status)
+        os.read(looked, 1)
+        factory.go_on.set()
+        winner.result(PATIENCE)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
+
+    def in_child(self, tell):
+        lend, start = self.client._lend, monotonic()
+
+        def look(*args):
+            try:
+                return lend(*args)
+            finally:
+                os.write(tell, b'.')
+
+        self.client._lend = look
+        value = self.client.getOrCreate('key', Factory())
+        return value != 'computed' or monotonic() - start > PATIENCE / 2
+
+
+class Claims(Scenario):
+    """There are no commands for it: what is added is the right."""
+
+    def test_renewed_a_moment_ago(self):
+        # Between the look at the value and the claim to renew it, another one
+        # may have renewed it.
+        self.client.getOrCreate('key', Factory('old'), **self.renew)
+        self.age()
+        retrieve, renewed = self.client._retrieve_many, []
+
+        def renew_and_retrieve(*args):
+            if not renewed:
+                renewed.append(self.other.getOrCreate(
+                    'key', Factory('new'), **self.renew))
+            return retrieve(*args)
+
+        self.client._retrieve_many = renew_and_retrieve
+        never = Factory('never')
+        self.assertEqual(self.client.getOrCreate(
+            'key', never, **self.renew), 'new')
+        self.assertEqual((renewed, never.calls), (['new'], 0))
+        # The claim is free again.
+        self.age()
+        self.assertEqual(self.client.getOrCreate(
+            'key', Factory('newer'), **self.renew), 'newer')
+
+
+class WithServer(Scenario):
+
+    meta = True
+
+    def setUp(self):
+        if not self.meta:
+            self.enterContext(
+                mock.patch.object(Server, 'knows_meta', return_value=False))
+        super().setUp()
+
+    def makeClient(self, timeout=PATIENCE, **settings):
+        client = UltraMemcacheClient(
+            [self.layer.address], timeout=timeout, **settings)
+        self.addCleanup(client.close)
+        return client
+
+    def test_a_claim_ends_meanwhile(self):
+        # Between the look at the value and the question whether it is one.
+        is_leased = self.client._is_leased
+
+        def ask(end, *args):
+            end()
+            return is_leased(*args)
+
+        wire = self.client.buildKey('key').encode()
+        for end in (lambda: self.other.set('key', b'value', raw=True),
+                    lambda: self.other.invalidate('key')):
+            self.client._is_leased = partial(ask, end)
+            for read, miss in (
+                    (partial(self.client.query, 'key'), None),
+                    (partial(self.client.queryMany, ['key']), {})):
+                self.other.invalidate('key')
+                self.other._lend(wire, 0, monotonic() + PATIENCE)
+                self.assertEqual(read(raw=True), miss)
+        self.assertEqual(self.client.getUnreadable(), {})
+
+
+class TestMeta(WithServer, unittest.TestCase):
+
+    layer = EmbeddedLayer
+    knows_empty = True
+
+
+class TestClaims(WithServer, Claims, unittest.TestCase):
+
+    level = 2
+    layer = EmbeddedLayer
+    meta = False
+
+
+class TestMetaOnMemcached(WithServer, unittest.TestCase):
+
+    level = 2
+    layer = MemcachedLayer
+    knows_empty = True
+
+
+class TestClaimsOnMemcached(TestClaims):
+
+    layer = MemcachedLayer
+
+
+class TestMemcacheClient(Claims, unittest.TestCase):
+
+    level = 2
+    layer = MemcachedLayer
+
+    def makeClient(self, timeout=PATIENCE, **settings):
+        client = MemcacheClient([self.layer.address], **settings)
+        client._timeout = timeout
+        self.addCleanup(client.close)
+        return client
+
+
+class TestBothClients(Scenario, unittest.TestCase):
+    """One process has claims, the other one the commands."""
+
+    level = 2
+    layer = MemcachedLayer
+    makeClient = TestMemcacheClient.makeClient
+
+    def makeOther(self, timeout=PATIENCE, **settings):
+        client = UltraMemcacheClient(
+            [self.layer.address], timeout=timeout, distribution='modulo',
+            **settings)
+        self.addCleanup(client.close)
+        return client
+
+
+class TestFakeMemcacheClient(Claims, unittest.TestCase):
+
+    factory = FakeMemcacheClient
+    test_fork = None  # there is a lock in the backend
+
+    def makeClient(self, timeout=PATIENCE, **settings):
+        client = self.factory(**settings)
+        client._timeout = timeout
+        return client
+
+    def makeOther(self, **settings):
+        client = self.makeClient(**settings)
+        storage[client] = storage[self.client]
+        return client
+
+
+class TestFakeUltraMemcacheClient(TestFakeMemcacheClient):
+
+    level = 2
+
+    def makeClient(self, **settings):
+        return FakeUltraMemcacheClient(**{'timeout': PATIENCE, **settings})
+
+
+class Trouble(Callers):
+    """The server is down, or dies while it is needed."""
+
+    def proxied(self):
+        """Return a proxy to a server, and a client behind it."""
+        server = self.enterContext(EmbeddedServer())
+        proxy = self.enterContext(FaultProxy(server.address))
+        return proxy, self.makeClient(proxy.address), self.makeClient(
+            server.address)
+
+    def test_one_at_a_time(self):
+        with refusing() as address:
+            client = self.makeClient(address)
+            for value in ['a'], ['b']:
+                factory = Factory(value, slow=True)
+                first = self.computing(client, factory)
+                others = self.waiting(client, 5, factory)
+                factory.go_on.set()
+                values = self.results([first, *others])
+                self.assertEqual((factory.calls, values), (1, [value] * 6))
+                self.assertEqual(len(set(map(id, values))), 6)
+            self.assertEqual(client._flights, {})
+
+    def test_one_after_the_other_fails(self):
+        with refusing() as address:
+            client = self.makeClient(address)
+            error = ValueError('no')
+            factory = Factory(error, slow=True)
+            first = self.computing(client, factory)
+            others = self.waiting(client, 3, factory)
+            factory.go_on.set()
+            for future in first, *others:
+                self.assertIs(future.exception(PATIENCE), error)
+            self.assertEqual(factory.calls, 4)
+
+    def test_not_for_longer_than_the_time_out(self):
+        with refusing() as address:
+            client = self.makeClient(address, timeout=SHORT)
+            slow = Factory('slow', slow=True)
+            first = self.computing(client, slow)
+            self.assertEqual(client.getOrCreate('key', Factory('a')), 'a')
+            slow.go_on.set()
+            self.assertEqual(first.result(PATIENCE), 'slow')
+
+    def test_its_own_key(self):
+        with refusing() as address:
+            client = self.makeClient(address)
+
+            def factory():
+                return client.getOrCreate('key', factory)
+
+            with self.assertRaisesRegex(RuntimeError, 'asks for it'):
+                client.getOrCreate('key', factory)
+            self.assertEqual(client.getOrCreate(
+                'a', lambda: client.getOrCreate('b', lambda: 'b')), 'b')
+
+    def test_invalidated_meanwhile(self):
+        with refusing() as address:
+            client = self.makeClient(address)
+            for change in (
+                    partial(client.invalidate, 'key'),
+                    partial(client.invalidateMany, ['key']),
+                    partial(client.set, 'key', 'set'),
+                    partial(client.invalidateDependencies, 'a')):
+                with self.subTest(change=change):
+                    old = Factory('old', slow=True)
+                    first = self.computing(client, old)
+                    change()
+                    self.assertEqual(
+                        client.getOrCreate('key', Factory('new')), 'new')
+                    old.go_on.set()
+                    self.assertEqual(first.result(PATIENCE), 'old')
+
+    def test_dies_before_the_value_is_stored(self):
+        proxy, client, other = self.proxied()
+        for grace in None, 60:
+            with self.subTest(grace=grace):
+                factory = Factory(['a'], slow=True)
+                first = self.computing(client, factory, grace=grace)
+                others = self.waiting(client, 3, factory, grace=grace)
+                proxy.refuse()
+                proxy.cut()
+                factory.go_on.set()
+                for value in self.results([first, *others]):
+                    self.assertEqual(value, ['a'])
+                proxy.accept()
+                self.revive(client)
+                # Nobody knows whether it was stored, so it is not there.
+                self.assertIs(client.query('key', default=MISSING), MISSING)
+                start = monotonic()
+                self.assertEqual(
+                    client.getOrCreate('key', Factory('b')), 'b')
+                self.assertLess(monotonic() - start, PATIENCE / 2)
+                self.assertEqual(other.query('key'), 'b')
+                client.invalidate('key')
+
+    def test_the_right_is_lost_on_the_way(self):
+        proxy, client, other = self.proxied()
+        self.assertEqual(client.query('key'), None)
+        client.getOrCreate('another', Factory())  # it is known what it knows
+        late = self.makeClient(proxy.address, timeout=SHORT)
+        late.getOrCreate('another', Factory())
+        proxy.fault = HOLD
+        self.assertEqual(late.getOrCreate('key', Factory('a')), 'a')
+        proxy.clear()
+        proxy.release(drop=True)
+        other = self.makeClient(proxy.address, timeout=SHORT)
+        self.assertEqual(other.getOrCreate('key', Factory('b')), 'b')
+        self.assertEqual(client.query('key'), 'b')
+
+    def test_dependencies_that_cannot_be_read(self):
+        proxy, client, other = self.proxied()
+        with mock.patch.object(
+                stamp, 'current', side_effect=ReceiveError('no')):
+            self.assertEqual(client.getOrCreate(
+                'key', Factory('a'), dependencies=['a']), 'a')
+        # Not stored, and the right is given back.
+        start = monotonic()
+        self.assertEqual(other.getOrCreate('key', Factory('b')), 'b')
+        self.assertLess(monotonic() - start, PATIENCE / 2)
+
+
+    def test_no_time_that_proxies_refuse(self):
+        # They close the connection where they find a negative one.
+        proxy, client, _ = self.proxied()
+        sent = bytearray()
+
+        def record(request):
+            sent.extend(request)
+            return request
+
+        proxy.fault = Fault(side='request', swap=record)
+        with self.assertRaises(KeyError):
+            client.getOrCreate('key', Factory(KeyError('no')))
+        factory, kw = Factory(), {'dependencies': ['a']}
+        client.getOrCreate('key', factory, **kw)
+        client.invalidateDependencies('a')
+        client.getOrCreate('key', factory, **kw)
+        self.assertEqual(factory.calls, 2)
+        self.assertIn(b'cas ', sent)
+        self.assertIsNone(re.search(rb' -\d', sent))
+
+
+class TestTrouble(Trouble, unittest.TestCase):
+
+    def makeClient(self, address, timeout=PATIENCE):
+        client = UltraMemcacheClient(
+            [address], timeout=timeout, delay=0, blacktime=0)
+        self.addCleanup(client.close)
+        return client
+
+    def revive(self, client):
+        client.query('another')
+
+    def test_which_commands_it_knows(self):
+        proxy, client, other = self.proxied()
+        proxy.once(Fault(swap=lambda reply: b'ERROR\r\n'))
+        seen = []
+
+        def factory():
+            wire = client.buildKey('key').encode()
+            seen.append(other._retrieve(wire, monotonic() + PATIENCE)[1])
+            return 'a'
+
+        self.assertEqual(client.getOrCreate('key', factory), 'a')
+        self.assertEqual(seen, [CLAIM])
+        before = proxy.exchanges
+        self.assertEqual(client.getOrCreate('key', factory), 'a')
+        self.assertEqual(proxy.exchanges, before + 1)  # not asked again
+        # It is the same, from now on, for one that knows them.
+        other.invalidate('key')
+        self.assertEqual(other.getOrCreate('key', factory), 'a')
+        self.assertEqual(seen, [CLAIM, CLAIM])
+
+    def test_it_forgets_the_commands(self):
+        # Another server, of an older release, has taken its place.
+        proxy, client, other = self.proxied()
+        client.getOrCreate('another', Factory())
+        proxy.once(Fault(swap=lambda reply: b'ERROR\r\n'),
+                   Fault(swap=lambda reply: b'ERROR\r\n'))
+        self.assertEqual(client.getOrCreate('key', Factory('a')), 'a')
+        other.invalidate('key')
+        factory = Factory('b')
+        for _ in range(2):
+            self.assertEqual(client.getOrCreate('key', factory), 'b')
+        self.assertEqual(factory.calls, 1)
+
+
+class TestTroubleOfMemcacheClient(Trouble, unittest.TestCase):
+
+    level = 2
+
+    def makeClient(self, address, timeout=PATIENCE):
+        client = MemcacheClient([address])
+        client._timeout = timeout
+        client._retry = 0
+        client.close()
+        self.addCleanup(client.close)
+        return client
+
+    def revive(self, client):
+        # It remembers nothing.
+        client.invalidate('key')
+
+
+class Liar(ScriptedServer):
+    """Answers each command as told, and whatever it is asked, the same again.
+
+    ``{command: reply}``; in a reply ``{key}`` is the key that was asked for,
+    ``{new}`` a number that never was before, and ``{stored}`` what was added
+    last. With `closing` each connection ends after its reply.
+    """
+
+    def __init__(self, replies, closing=False):
+        super().__init__(default=self._lie)
+        self.replies = {b'mn': b'ERROR', b'delete': b'DELETED', **replies}
+        self.closing = closing
+        self.numbers = itertools.count(1)
+        self.stored = b''
+
+    def _lie(self, request):
+        line, _, data = request.partition(b'\r\n')
+        command, *words = line.split()
+        if command in (b'add', b'ms'):
+            self.stored = data[:-2]
+        reply = self.replies[command]
+        for name, word in (
+                (b'{key}', words[0] if words else b''),
+                (b'{size}', b'%d' % len(self.stored)),
+                (b'{stored}', self.stored),
+                (b'{new}', b'%d' % next(self.numbers))):
+            reply = reply.replace(name, word)
+        return reply + b'\r\n'
+
+    async def _answer(self, sock, request):
+        return await super()._answer(sock, request) and not self.closing
+
+
+class TestLies(unittest.TestCase):
+    """However a server lies, it is not asked again and again."""
+
+    timeout = 0.25
+    claims = {b'gets': b'END', b'add': b'NOT_STORED'}  # noqa: RUF012
+    lent = {  # noqa: RUF012
+        b'mn': b'MN', b'mg': b'EN', b'ms': b'NS k{key}'}
+
+    def makeClients(self, server):
+        classic = MemcacheClient([server.address])
+        classic._timeout = self.timeout
+        classic.close()
+        for client in classic, UltraMemcacheClient(
+                [server.address], timeout=self.timeout):
+            self.addCleanup(client.close)
+            yield client
+
+    def assertFew(self, replies, closing=False, most=50, **arguments):
+        keep_quiet(self)
+        with Liar(replies, closing) as server:
+            for client in self.makeClients(server):
+                with self.subTest(client=client, **arguments):
+                    before, began = len(server.requests), monotonic()
+                    self.assertEqual(client.getOrCreate(
+                        'key', lambda: 'mine', **arguments), 'mine')
+                    self.assertLess(
+                        monotonic() - began, 2 * self.timeout + 0.1)
+                    self.assertLessEqual(
+                        len(server.requests) + server.opened - before, most)
+
+    def test_neither_there_nor_to_be_added(self):
+        self.assertFew(self.claims)
+        self.assertFew(self.lent)
+
+    def test_unreadable_and_changed_by_another(self):
+        for refusal in b'EXISTS', b'NOT_FOUND':
+            for change in (
+                    {b'cas': refusal},
+                    {b'cas': refusal, b'mn': b'MN',
+                     b'mg': b'VA 1 f0 c{new} k{key}\r\n?'}):
+                self.assertFew({
+                    b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
+                    **change})
+
+    def test_renewed_just_now(self):
+        stamp = b'fresh:%b %b\n' % (b'0' * 16, b'0' * 16)
+        value = b'%b\r\n%b?' % (b'%d' % (len(stamp) + 1), stamp)
+        head, _, data = value.partition(b'\r\n')
+        replies = {
+            b'gets': b'VALUE {key} 64 %b {new}\r\n%b\r\nEND' % (head, data),
+            b'get': b'END', b'add': b'STORED', b'cas': b'EXISTS'}
+        for win in b'', b' W', b' Z':
+            for arguments in {}, {'grace': 9}:
+                self.assertFew(replies, **arguments)
+                self.assertFew({
+                    **replies, b'mn': b'MN',
+                    b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (
+                        head, win, data)}, **arguments)
+
+    def test_connections_that_end(self):
+        self.assertFew({
+            b'gets': b'VALUE {key} 128 {size} 7\r\n{stored}\r\nEND',
+            b'add': b'STORED', b'cas': b'EXISTS'}, closing=True)
+
+
+def named(function):
+    """As a function of a module, which is found by its name."""
+    function.__qualname__ = function.__name__
+    return function
+
+
+def returns_value():
+    return 'value'
+
+
+def returns_first(first):
+    return first
+
+
+class TestCached(PlacelessSetup, unittest.TestCase):
+
+    def setUp(self):
+        super().setUp()
+        self.client = FakeMemcacheClient()
+        zope.component.provideUtility(self.client, IMemcacheClient)
+        self.calls = []
+
+    def test_default_key(self):
+        @cached()
+        @named
+        def function(a, b=2, *args, c=3, **kw):
+            self.calls.append((a, b, args, c, kw))
+            return [a, b, args, c, kw]
+
+        self.assertEqual(function(1), [1, 2, (), 3, {}])
+        for call in (
+                lambda: function(1, 2), lambda: function(a=1),
+                lambda: function(1, c=3), lambda: function(b=2, a=1)):
+            self.assertEqual(call(), [1, 2, (), 3, {}])
+        self.assertEqual(len(self.calls), 1)
+        for number, call in enumerate((
+                lambda: function(2), lambda: function(1, 3),
+                lambda: function(1, 2, 3), lambda: function(1, c=4),
+                lambda: function(1, x=1), lambda: function(1, y=1),
+                lambda: function(1, x=1, y=1)), 2):
+            call()
+            self.assertEqual(len(self.calls), number)
+        function(1, y=1, x=1)
+        self.assertEqual(len(self.calls), number)
+
+    def test_equal_arguments_are_the_same_key(self):
+        # Whether they are the same object does not matter.
+        @cached()
+        @named
+        def function(a, b):
+            self.calls.append((a, b))
+
+        for scheme in 'compatible', 'strict':
+            with self.subTest(scheme=scheme):
+                self.client.keyScheme = scheme
+                one, other = 'a b', ' '.join('ab')
+                self.assertEqual(
+                    self.client.buildKey(function.key(one, one)),
+                    self.client.buildKey(function.key(one, other)))
+
+    def test_keys_of_different_functions(self):
+        def make(name):
+            def function(a):
+                self.calls.append(name)
+                return name
+            function.__qualname__ = name
+            return cached()(function)
+
+        self.assertEqual(make('one')(1), 'one')
+        self.assertEqual(make('two')(1), 'two')
+
+    def test_wrong_arguments_of_the_function(self):
+        @cached()
+        @named
+        def function(a):
+            raise AssertionError
+
+        for call in (function, lambda: function(1, 2),
+                     lambda: function(b=1), lambda: function.key()):
+            with self.assertRaises(TypeError):
+                call()
+
+    def test_functions_that_share_a_name(self):
+        # As the idiom of functools.singledispatch has them.
+        def _(user):
+            return user
+
+        _.__qualname__ = '_'
+        with self.assertRaisesRegex(TypeError, 'it needs a key'):
+            cached()(_)
+        self.assertIsNotNone(cached(key=lambda user: user)(_))
+
+    def test_a_key_with_a_proxy(self):
+        client = FakeUltraMemcacheClient()
+        key = strict.CallKey('0' * 64)
+        self.assertEqual(
+            client.buildKey(ProxyFactory(key)), client.buildKey(key))
+
+    def test_a_key(self):
+        @cached(key=lambda a, b: a)
+        def function(a, b):
+            self.calls.append(b)
+            return b
+
+        self.assertEqual(function('a', 1), 1)
+        self.assertEqual(function('a', 2), 1)
+        self.assertEqual(function(a='a', b=3), 1)
+        self.assertEqual(self.client.query('a'), 1)
+        self.assertEqual(function.key('a', 4), 'a')
+        self.client.invalidate('a')
+        self.assertEqual(function('a', 2), 2)
+
+    def test_its_key(self):
+        @cached()
+        @named
+        def function(a, b=2):
+            self.calls.append(a)
+
+        function('a')
+        self.client.invalidate(function.key(b=2, a='a'))
+        function('a')
+        self.assertEqual(self.calls, ['a', 'a'])
+        function('a')
+        self.assertEqual(self.calls, ['a', 'a'])
+
+    def test_nothing_else_makes_its_key(self):
+        # A visitor may choose whole keys elsewhere in the application.
+        @cached()
+        @named
+        def function(a):
+            self.calls.append(a)
+            return 'secret'
+
+        call = function.key('a')
+        parts = (__name__, 'function', ('a',), [])
+        texts = [
+            strict.build(parts, None), strict.build(parts, 'space'),
+            call.digest, f'C64:{call.digest}', f'space{call.digest}',
+            f'5:spaceC64:{call.digest}', f's64:{call.digest}', repr(call)]
+        for scheme, namespace in itertools.product(
+                ('compatible', 'strict'), (None, 'space')):
+            self.client.keyScheme = scheme
+            self.client.namespace = namespace
+            built = self.client.buildKey(call)
+            self.assertRegex(built, r'\A[0-9a-f]{64}\Z')
+            names = ['claim:', 'tag:', 'fresh:', 'generation:', '']
+            for key in [
+                    *texts, parts, (call,), [call],
+                    *[name + built for name in names],
+                    *[text.encode() for text in texts]]:
+                with self.subTest(scheme=scheme, key=key):
+                    self.assertNotEqual(self.client.buildKey(key), built)
+                    self.client.set(key, 'poison')
+            self.assertEqual(function('a'), 'secret')
+            for key in [*texts, parts]:
+                self.assertEqual(self.client.query(key), 'poison')
+        # Its key is the same with both schemes.
+        self.assertEqual(self.calls, ['a'] * 2)
+
+    def test_its_key_in_other_ways(self):
+        @cached()
+        @named
+        def function(a):
+            self.calls.append(a)
+            return a
+
+        call = function.key('a')
+        self.assertEqual(call, pickle.loads(pickle.dumps(call)))
+        self.assertEqual({call: 1}, {function.key('a'): 1})
+        self.assertNotEqual(call, function.key('b'))
+        function('a')
+        self.assertEqual(
+            self.client.queryMany([call, 'a']), {call: 'a'})
+        for forget in (
+                self.client.invalidate,
+                lambda key: self.client.invalidateMany([key]),
+                lambda key: invalidateCache(InvalidateCacheEvent(key))):
+            forget(function.key('a'))
+            self.assertIsNone(self.client.query(call))
+            function('a')
+        self.assertEqual(self.calls, ['a'] * 4)
+        # Both kinds of client, with each scheme, have one key for a call.
+        self.assertEqual(
+            self.client.buildKey(call),
+            FakeUltraMemcacheClient(keyScheme='strict').buildKey(call))
+
+    def test_methods(self):
+        calls = self.calls
+
+        class Shop:
+
+            def __init__(self, name):
+                self.name = name
+
+            @cached(key=lambda self, item: ('price', self.name, item))
+            def price(self, item):
+                calls.append(item)
+                return self.name, item
+
+        self.assertEqual(Shop('a').price('x'), ('a', 'x'))
+        self.assertEqual(Shop('a').price(item='x'), ('a', 'x'))
+        self.assertEqual(Shop('b').price('x'), ('b', 'x'))
+        self.assertEqual(calls, ['x', 'x'])
+        self.assertEqual(
+            Shop.price.key(Shop('a'), 'x'), ('price', 'a', 'x'))
+
+    def test_arguments(self):
+        seen = []
+        self.client.getOrCreate = lambda *args: seen.append(args)
+
+        @cached(5, key=lambda a: 'key', grace=6, dependencies=iter(['b']))
+        def function(a):
+            return a
+
+        @cached(lifetime=7, key=lambda a: 'key', grace=8,
+                dependencies=lambda a: (f'user:{a}',))
+        def other(a):
+            return a
+
+        function(1)
+        other(a=2)
+        for args, lifetime, grace, dependencies, value in zip(
+                seen, (5, 7), (6, 8), (('b',), ('user:2',)), (1, 2),
+                strict=True):
+            key, factory, *rest = args
+            self.assertEqual(rest, [lifetime, grace, dependencies])
+            self.assertEqual((key, factory()), ('key', value))
+
+    def test_dependencies(self):
+        @cached(dependencies=lambda user: [f'user:{user}'])
+        @named
+        def function(user):
+            self.calls.append(user)
+            return user
+
+        def use():
+            return [function(1), function(2), len(self.calls)]
+
+        self.assertEqual(use(), [1, 2, 2])
+        self.assertEqual(use(), [1, 2, 2])
+        self.client.invalidateDependencies('user:1')
+        self.assertEqual(use(), [1, 2, 3])
+
+    def test_wrong_dependencies(self):
+        for wrong in 'user', [1], lambda: 'user':
+            with self.assertRaises(TypeError):
+                cached(dependencies=wrong)(returns_value)()
+
+    def test_a_name(self):
+        other = FakeMemcacheClient()
+        zope.component.provideUtility(other, IMemcacheClient, 'other')
+
+        @cached(key=lambda: 'key', name='other')
+        def function():
+            return 'value'
+
+        function()
+        self.assertEqual(other.query('key'), 'value')
+        self.assertIsNone(self.client.query('key'))
+
+    def test_without_a_utility(self):
+        # Looked up with each call, so it may come later.
+        for name in '', 'other':
+            function = cached(name=name)(returns_value)
+            zope.component.getGlobalSiteManager().unregisterUtility(
+                provided=IMemcacheClient)
+            with self.assertRaises(ComponentLookupError):
+                function()
+            zope.component.provideUtility(self.client, IMemcacheClient, name)
+            self.assertEqual(function(), 'value')
+
+    def test_wrong_arguments(self):
+        # At once, and not when the function is called.
+        for wrong in (
+                {'lifetime': '60'}, {'lifetime': -1}, {'lifetime': True},
+                {'lifetime': 'front'}, {'grace': -1}, {'key': 'front'},
+                {'dependencies': 'user'}, {'dependencies': 7}):
+            with (self.subTest(wrong=wrong),
+                    self.assertRaisesRegex(
+                        (TypeError, ValueError), next(iter(wrong)))):
+                cached(**wrong)
+        with self.assertRaises(TypeError):
+            cached(60, 'front')
+
+    def test_functions_that_are_not_found_by_name(self):
+        # Two of them would have the same key.
+        def make(language):
+            @cached()
+            def title():
+                return language
+            return title
+
+        with self.assertRaisesRegex(TypeError, 'make.<locals>.title'):
+            make('en')
+        with self.assertRaisesRegex(TypeError, 'lambda'):
+            cached()(lambda: 1)
+
+    def test_what_returns_no_value(self):
+        async def coroutine():
+            pass
+
+        def generator():
+            yield
+
+        async def both():
+            yield
+
+        for wrong in (coroutine, generator, both, 5, max, None,
+                      classmethod(returns_value), functools.partial(int)):
+            with (self.subTest(wrong=wrong),
+                    self.assertRaisesRegex(TypeError, 'must be a function')):
+                cached(key=lambda: 'key')(wrong)
+
+    def test_arguments_that_make_no_key(self):
+        function = cached()(returns_first)
+        for wrong in object(), len, [float('nan')]:
+            with (self.subTest(wrong=wrong),
+                    self.assertRaisesRegex(
+                        (TypeError, ValueError), 'returns_first')):
+                function(wrong)
+        self.assertEqual(getFakeBackend(self.client).cache, {})
+
+    def test_without_parentheses(self):
+        with self.assertRaisesRegex(TypeError, '@cached'):
+            @cached
+            def function():
+                pass
+
+    def test_what_it_looks_like(self):
+        @cached()
+        @named
+        def function(a):
+            """Documented."""
+            return a
+
+        self.assertEqual(
+            (function.__name__, function.__doc__),
+            ('function', 'Documented.'))
+        self.assertEqual(function.__wrapped__(1), 1)
+        self.assertEqual(getFakeBackend(self.client).cache, {})
+
+    def test_errors(self):
+        @cached()
+        @named
+        def function():
+            raise ZeroDivisionError
+
+        with self.assertRaises(ZeroDivisionError):
+            function()
+
+
+# Processes of their own, on a memcached.
+
+KINDS = {
+    'commands': UltraMemcacheClient,
+    'claims': UltraMemcacheClient,
+    'memcache': MemcacheClient,
+}
+
+
+def make_client(kind, address, timeout=PATIENCE, **settings):
+    client = KINDS[kind]([address], **settings)
+    if kind == 'memcache':
+        client._timeout = timeout
+    else:
+        client.timeout = timeout
+    if kind == 'claims':
+        [server] = client._cluster.servers
+        server._knows_meta = False
+    return client
+
+
+class Command:
+    """What a process can be asked to do. Each returns what JSON can tell."""
+
+    def __init__(self, address):
+        self._address = address
+
+    def herd(self, kind, key, count, seconds):
+        """Return how often it was computed, and the values."""
+        client = make_client(kind, self._address)
+        client.query(key)  # it is connected
+        barrier = threading.Barrier(count, timeout=PATIENCE)
+        calls = []
+
+        def factory():
+            calls.append(1)
+            time.sleep(seconds)
+            return [os.getpid()]
+
+        def work(number):
+            barrier.wait()
+            return client.getOrCreate(key, factory)
+
+        with ThreadPoolExecutor(count) as executor:
+            values = list(executor.map(work, range(count)))
+        return len(calls), values
+
+    def hang(self, kind, key):
+        client = make_client(kind, self._address)
+
+        def factory():
+            print(json.dumps('computing'), flush=True)
+            time.sleep(600)
+
+        client.getOrCreate(key, factory)
+
+    def storm(self, kind, path, number, processes, seconds):
+        return Sources(
+            path, number, processes, kind, self._address).storm(seconds)
+
+
+def serve(address):
+    """Do what the lines of the standard input say, until it ends."""
+    logging.getLogger('p01.memcache').addHandler(logging.NullHandler())
+    command = Command(address)
+    print(json.dumps('ready'), flush=True)
+    for line in sys.stdin:
+        name, *args = json.loads(line)
+        print(json.dumps(getattr(command, name)(*args)), flush=True)
+
+
+class Process:
+
+    def __init__(self, test, address):
+        self._process = subprocess.Popen(
+            [sys.executable, '-c', 'import sys;'
+             'from p01.memcache.tests.contract.test_lease import serve;'
+             'serve(sys.argv[1])', address],
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        test.addCleanup(self.kill)
+
+    def ask(self, *command):
+        self._process.stdin.write(json.dumps(command) + '\n')
+        self._process.stdin.flush()
+
+    def answer(self):
+        line = self._process.stdout.readline()
+        if not line:
+            raise AssertionError('the process has ended')
+        return json.loads(line)
+
+    def kill(self):
+        self._process.kill()
+        with self._process:
+            pass  # its files are closed, and it is waited for
+
+
+class Sources:
+    """What is cached, and what of it must not be seen any more.
+
+    A file is shared by some processes. It has the version of each key's
+    source, and for each process the version that the key's value must have at
+    least, since the process has invalidated it.
+    """
+
+    keys = 12
+
+    def __init__(self, path, number, processes, kind, address):
+        self._number = number
+        with open(path, 'r+b') as file:
+            numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast('Q')
+        self._versions, *self._floors = (
+            numbers[start:start + self.keys]
+            for start in range(0, self.keys * (processes + 1), self.keys))
+        self._own = range(number, self.keys, processes)
+        make = partial(make_client, kind, address, 0.5)
+        plain = make()
+        self._families = [
+            (plain, {}), (plain, {'dependencies': ['all']}),
+            (make(namespace='generations', generations=True), {})]
+        self._chance = random.Random(number)
+        self._errors = []
+        self._counts = dict.fromkeys(
+            ('made', 'read', 'changed', 'late', 'failed'), 0)
+
+    @classmethod
+    def size(cls, processes):
+        return cls.keys * (processes + 1) * 8
+
+    def storm(self, seconds):
+        """Return what went wrong, and how often what was done."""
+        self._end = monotonic() + seconds
+        threads = [threading.Thread(target=self._repeat, args=(work,))
+                   for work in (self._change, *[self._read] * 4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return self._errors, self._counts
+
+    def _repeat(self, work):
+        while monotonic() < self._end and not self._errors:
+            try:
+                work(self._chance.randrange(self.keys))
+            except Exception:
+                self._errors.append(traceback.format_exc())
+
+    def _family(self, key):
+        return self._families[key % len(self._families)]
+
+    def _make(self, key):
+        version = self._versions[key]
+        self._counts['made'] += 1
+        chance = self._chance.random()
+        time.sleep(0.7 if chance < 0.01 else chance * 0.01)
+        if chance > 0.95:
+            self._counts['failed'] += 1
+            raise Struck
+        return key, version
+
+    def _read(self, key):
+        client, kw = self._family(key)
+        floor = max(floors[key] for floors in self._floors)
+        if self._chance.random() < 0.3:
+            value = client.query(key)
+        else:
+            try:
+                value = client.getOrCreate(
+                    key, partial(self._make, key), lifetime=1,
+                    grace=self._chance.choice((None, 5)), **kw)
+            except Struck:
+                return
+        self._counts['read'] += 1
+        if value is not None and (value[0] != key or value[1] < floor):
+            self._errors.append(f'{key}: {value}, must be from {floor} on')
+
+    def _change(self, _):
+        key = self._chance.choice(self._own)
+        client, kw = self._family(key)
+        self._versions[key] += 1
+        obsolete, done = [key], True
+        before = list(self._versions)
+        chance = self._chance.random()
+        if chance < 0.3:
+            done = client.invalidate(key)
+        elif chance < 0.5:
+            done = not client.invalidateMany([key])
+        elif chance < 0.9 or not kw and not client.generations:
+            done = client.set(key, (key, self._versions[key]), **kw)
+        else:
+            # All of the family, also those of other processes.
+            obsolete = range(
+                key % len(self._families), self.keys, len(self._families))
+            done = (client.invalidateDependencies('all') if kw
+                    else client.invalidateNamespace())
+        if done:
+            self._counts['changed'] += 1
+            for other in obsolete:
+                self._floors[self._number][other] = before[other]
+        time.sleep(self._chance.random() * 0.02)
+
+
+class TestProcesses(unittest.TestCase):
+
+    level = 2
+    layer = MemcachedLayer
+    count = 8
+
+    def setUp(self):
+        keep_quiet(self)
+        self.client = make_client('commands', self.layer.address)
+        self.addCleanup(self.client.close)
+        self.client.invalidateAll()
+
+    def processes(self, count):
+        processes = [Process(self, self.layer.address) for _ in range(count)]
+        for process in processes:
+            self.assertEqual(process.answer(), 'ready')
+        return processes
+
+    # Case 31
+
+    def test_a_key_that_just_expired(self):
+        processes = self.processes(self.count)
+        for kinds in (['commands'], ['claims'], ['memcache'],
+                      ['commands', 'claims'], ['commands', 'memcache']):
+            with self.subTest(kinds=kinds):
+                self.client.set('key', 'expired')
+                wire = self.client.buildKey('key').encode()
+                self.client._renew(
+                    wire, partial(protocol.touch, wire), -1,
+                    protocol.read_touched, monotonic() + PATIENCE)
+                for process, kind in zip(processes, itertools.cycle(kinds)):
+                    process.ask('herd', kind, 'key', 13, 0.3)
+                answers = [process.answer() for process in processes]
+                self.assertEqual(sum(calls for calls, _ in answers), 1)
+                values = {tuple(value) for _, values in answers
+                          for value in values}
+                self.assertEqual(len(values), 1)
+                self.assertEqual(
+                    [len(values) for _, values in answers],
+                    [13] * self.count)
+
+    def test_killed_while_it_computes(self):
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                [process] = self.processes(1)
+                process.ask('hang', kind, kind)
+                self.assertEqual(process.answer(), 'computing')
+                process.kill()
+                client = make_client('commands', self.layer.address, 0.2)
+                start = monotonic()
+                factory = Factory('next')
+                self.assertEqual(client.getOrCreate(kind, factory), 'next')
+                waited = monotonic() - start
+                self.assertGreater(waited, 0.19)
+                self.assertLess(waited, 2)
+                self.assertEqual(
+                    self.client.getOrCreate(kind, Factory('never')), 'next')
+                client.close()
+
+    def test_nobody_waits_for_longer_than_the_time_out(self):
+        for kind in KINDS:
+            with self.subTest(kind=kind):
+                waited = min(self.wait(kind, number) for number in range(3))
+                self.assertLessEqual(waited, 0.35)
+
+    def wait(self, kind, number):
+        """Return how long the last of some callers waited."""
+        client = make_client(kind, self.layer.address, 0.3)
+        self.addCleanup(client.close)
+        key = f'{kind} {number}'
+        wire = client.buildKey(key).encode()
+        self.client._lend(wire, 0, monotonic() + PATIENCE)
+        begun = []
+
+        def work(_):
+            start = monotonic()
+            client.getOrCreate(
+                key, lambda: begun.append(monotonic() - start))
+
+        with ThreadPoolExecutor(5) as executor:
+            list(executor.map(work, range(5)))
+        # Some may have found what the first one has stored.
+        self.assertGreater(begun[0], 0.29)
+        return max(begun)
+
+    def test_time_goes_by(self):
+        # memcached's clock knows whole seconds.
+        kw = {'lifetime': 1, 'grace': 3}
+        clients = [make_client(kind, self.layer.address) for kind in KINDS]
+        for client in clients:
+            self.addCleanup(client.close)
+        for kind, client in zip(KINDS, clients, strict=True):
+            client.getOrCreate(kind, Factory('old'), **kw)
+        with ThreadPoolExecutor() as executor:
+            factories, renewers = [], []
+            for kind, client in zip(KINDS, clients, strict=True):
+                until(lambda c=client, k=kind: c.query(k) is None)
+                factories.append(factory := Factory('new', slow=True))
+                create = partial(client.getOrCreate, kind, factory, **kw)
+                while not factory.begun.wait(0.05):
+                    # With the commands it may be a moment later.
+                    renewers.append(executor.submit(create))
+                self.assertEqual(client.getOrCreate(
+                    kind, Factory('never'), **kw), 'old')
+            late = []
+            for kind, client in zip(KINDS, clients, strict=True):
+                wire = client.buildKey(kind).encode()
+                until(lambda c=client, w=wire: c._retrieve(
+                    w, monotonic() + PATIENCE) is None)
+                # Too late: what is computed now may be another value.
+                late.append(executor.submit(
+                    client.getOrCreate, kind, Factory('newer'), **kw))
+            self.assertEqual(
+                [future.result(PATIENCE) for future in late], ['newer'] * 3)
+            for factory in factories:
+                factory.go_on.set()
+            values = [renewer.result(PATIENCE) for renewer in renewers]
+            self.assertEqual(values.count('new'), 3)
+            self.assertLessEqual(set(values), {'old', 'new'})
+        self.assertEqual(
+            [client.query(kind) for kind, client in zip(
+                KINDS, clients, strict=True)], ['newer'] * 3)
+
+    def test_storm(self):
+        # No value is older than an invalidation that was acknowledged before
+        # it was asked for.
+        kinds = ['commands', 'claims', 'memcache', 'commands']
+        processes = self.processes(len(kinds))
+        with tempfile.NamedTemporaryFile() as file:
+            file.truncate(Sources.size(len(kinds)))
+            for number, kind in enumerate(kinds):
+                processes[number].ask(
+                    'storm', kind, file.name, number, len(kinds), 5)
+            answers = [process.answer() for process in processes]
+        for errors, counts in answers:
+            self.assertEqual(errors, [])
+            self.assertGreater(counts['read'], 100, counts)
+            self.assertGreater(counts['made'], 10, counts)
+            self.assertGreater(counts['changed'], 10, counts)
+
+
+class TestBehindProxies(unittest.TestCase):
+
+    level = 2
+    layer = MemcachedLayer
+
+    def setUp(self):
+        self.client = UltraMemcacheClient(
+            [self.enterContext(Nutcracker([self.layer.address])).address
+             for _ in range(2)],
+            timeout=PATIENCE, distribution='roundrobin')
+        self.addCleanup(self.client.close)
+        self.servers = self.client._cluster.servers
+        for server in self.servers:
+            # This costs a connection, once.
+            self.assertIs(server.knows_meta(monotonic() + PATIENCE), False)
+            server._look(monotonic() + PATIENCE)
+        for key in 'key', 'other':
+            self.client.invalidate(key)
+        self.client.invalidateDependencies('a')
+
+    @contextlib.contextmanager
+    def well(self):
+        """It costs no connection, and nothing is said of the servers."""
+        before = self.client.getPools()
+        with self.assertNoLogs('p01.memcache'):
+            yield
+        self.assertEqual(self.client.getPools(), before)
+        for server in self.servers:
+            self.assertEqual(
+                (server.health.state, server.health.failures), ('up', 0))
+
+    def test_factories_that_fail(self):
+        with self.well():
+            for _ in range(30):
+                with self.assertRaises(KeyError):
+                    self.client.getOrCreate('key', Factory(KeyError('no')))
+            self.assertEqual(
+                self.client.getOrCreate('key', Factory('good')), 'good')
+            self.assertEqual(self.client.query('key'), 'good')
+
+    def test_values_that_are_obsolete(self):
+        factory = Factory()
+        with self.well():
+            for number in range(1, 4):
+                for _ in range(4):
+                    self.assertEqual(self.client.getOrCreate(
+                        'other', factory, 60, None, ['a']), 'computed')
+                self.assertEqual(factory.calls, number)
+                self.client.invalidateDependencies('a')
+
+
+GREENLETS = '''
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from p01.memcache.uclient import UltraMemcacheClient
+
+one, other = [UltraMemcacheClient([sys.argv[1]], timeout=5) for _ in 'ab']
+calls = []
+
+def factory():
+    calls.append(1)
+    gevent.sleep(0.05)
+    return ['value']
+
+jobs = [gevent.spawn(client.getOrCreate, 'key', factory)
+        for client in [one, other] * 20]
+gevent.joinall(jobs, timeout=10, raise_error=True)
+assert [job.value for job in jobs] == [['value']] * 40
+assert len(calls) == 1, calls
+
+# A greenlet's time-out gives the right back.
+def slow():
+    gevent.sleep(10)
+
+for client in one, other:
+    try:
+        with gevent.Timeout(0.05):
+            client.getOrCreate('slow', slow)
+    except gevent.Timeout:
+        pass
+    else:
+        raise AssertionError
+with gevent.Timeout(2):
+    assert one.getOrCreate('slow', lambda: 1) == 1
+
+# What asks for itself is found out in each greenlet.
+def own():
+    return one.getOrCreate('own', own)
+
+try:
+    own()
+except RuntimeError:
+    print('right')
+'''
+
+
+@unittest.skipUnless(importlib.util.find_spec('gevent'), 'without gevent')
+class TestGreenlets(unittest.TestCase):
+
+    level = 2
+    server = Memcached
+
+    def test_greenlets(self):
+        with self.server() as server:
+            done = subprocess.run(
+                [sys.executable, '-c', GREENLETS, server.address],
+                env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
+                capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout, done.stderr), ('right\n', ''))

@@ -1,0 +1,149 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A scenario about values, and the clients that it is asked of.
+
+A subclass of `Scenario` has the tests. It is asked of the fakes
+(`FakeMixin`), and of the real clients on a layer's server (`ServerMixin`);
+`cases` makes a ``TestCase`` for each of them.
+"""
+
+import unittest
+from unittest import mock
+
+from p01.memcache import testing
+from p01.memcache.client import MemcacheClient
+from p01.memcache.testing import EmbeddedLayer
+from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import MemcachedLayer
+from p01.memcache.tests.contract.test_contract import ClientCase
+from p01.memcache.tests.contract.test_contract import look
+from p01.memcache.tests.contract.test_contract import plant
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+MISSING = 'missing'
+
+
+class Scenario(ClientCase):
+    """A client, and others beside it on the same server."""
+
+    settings = {}  # noqa: RUF012
+
+    def makeClient(self, **settings):
+        return super().makeClient(**{'debug': 1, **self.settings, **settings})
+
+    def plant(self, key, data, flags=0):
+        """Put data and flags into the place of the key on the wire."""
+        raise NotImplementedError
+
+    def stored(self, key):
+        """What is in the place of the key on the wire: (data, flags)."""
+        raise NotImplementedError
+
+    def spy(self, owner, name):
+        """Return a mock that does what it stands for, until the test ends."""
+        return self.enterContext(mock.patch.object(
+            owner, name, wraps=getattr(owner, name)))
+
+    def reads(self, client, key):
+        """Yield what each method that reads a value has found."""
+        yield client.query(key, default=MISSING)
+        found, token = client.gets(key, default=MISSING)
+        self.assertEqual(found == MISSING, token is None)
+        yield found
+        yield client.queryAndTouch(key, 60, default=MISSING)
+        found = client.queryMany([key, 'never stored'])
+        self.assertLessEqual(set(found), {key})
+        yield found.get(key, MISSING)
+
+    def rawReads(self, client, key):
+        yield client.query(key, raw=True, default=MISSING)
+        yield client.gets(key, raw=True, default=MISSING)[0]
+        yield client.queryAndTouch(key, 60, raw=True, default=MISSING)
+        yield client.queryMany([key], raw=True).get(key, MISSING)
+
+    def assertFound(self, client, key, value):
+        self.assertEqual([*self.reads(client, key)], [value] * 4)
+
+    def assertFoundRaw(self, client, key, data):
+        self.assertEqual([*self.rawReads(client, key)], [data] * 4)
+
+    def assertMiss(self, client, key):
+        """Nothing is found, and nothing told."""
+        self.events.clear()
+        self.assertFound(client, key, MISSING)
+        self.assertFoundRaw(client, key, MISSING)
+        self.assertEqual(self.events, [])
+
+    def assertUnreadable(self, client, key, name, reason, raw=True):
+        """Each way to read it is a miss, counted, logged and an event.
+
+        Without `raw`, only those that would have made an object of it.
+        """
+        for read in (self.reads, self.rawReads)[:1 + raw]:
+            self.events.clear()
+            before = client.getUnreadable().get(name, 0)
+            with self.assertLogs('p01.memcache', 'DEBUG') as log:
+                self.assertEqual([*read(client, key)], [MISSING] * 4)
+            self.assertEqual(client.getUnreadable()[name] - before, 4)
+            self.assertEqual(
+                [(event.client, event.key, type(event.error).__name__)
+                 for event in self.events], [(client, key, name)] * 4)
+            for record in log.records:
+                message = record.getMessage()
+                self.assertIn(client.buildKey(key), message)
+                self.assertRegex(message, reason)
+            self.assertEqual(len(log.records), 4)
+
+
+class FakeMixin:
+    """A client whose server is a dict; all clients of a test have one."""
+
+    def makeClient(self, **settings):
+        client = super().makeClient(**settings)
+        if self.client is not None:
+            testing.storage[client] = testing.storage[self.client]
+        return client
+
+    def plant(self, key, data, flags=0):
+        testing.storage[self.client].cache[key] = data, flags
+
+    def stored(self, key):
+        return testing.storage[self.client].cache.get(key)
+
+
+class ServerMixin:
+    """A client of the layer's server."""
+
+    def makeClient(self, **settings):
+        return super().makeClient(
+            **{'servers': [self.layer.address], **settings})
+
+    def plant(self, key, data, flags=0):
+        plant(self.layer.address, key, data, flags)
+
+    def stored(self, key):
+        return look(self.layer.address, key)
+
+
+def cases(title, scenario, *slow):
+    """Return ``{name: TestCase}``, for all clients on all kinds of servers.
+
+    Only the first one is of level 1, without what is `slow`.
+    """
+    made = {f'Fake{title}Test': type(
+        f'Fake{title}Test', (FakeMixin, scenario, unittest.TestCase),
+        {'__module__': scenario.__module__, 'factory': FakeMemcacheClient})}
+    for kind, mixin, factory, layer in (
+            ('FakeUltra', FakeMixin, FakeUltraMemcacheClient, None),
+            ('Ultra', ServerMixin, UltraMemcacheClient, EmbeddedLayer),
+            ('Classic', ServerMixin, MemcacheClient, EmbeddedLayer),
+            ('RealUltra', ServerMixin, UltraMemcacheClient, MemcachedLayer),
+            ('RealClassic', ServerMixin, MemcacheClient, MemcachedLayer)):
+        name = f'{kind}{title}Test'
+        made[name] = type(
+            name, (mixin, scenario, *slow, unittest.TestCase), {
+                '__module__': scenario.__module__, 'factory': factory,
+                'level': 2, **({'layer': layer} if layer else {})})
+    return made

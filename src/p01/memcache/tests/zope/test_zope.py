@@ -1,0 +1,197 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The package's ZCML under the directives of Zope: Products.Five's.
+
+Zope is not among what the tests are run with, it would be 70 eggs more. So
+`Five` does what AccessControl's directive does, and Zope itself is asked where
+it can be imported.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import unittest
+import warnings
+
+from zope.schema import getFieldNames
+from zope.security.checker import getCheckerForInstancesOf
+from zope.security.checker import undefineChecker
+from zope.security.metaconfigure import ClassDirective
+
+from p01.memcache.client import MemcacheClient
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.tests.zope.test_zcml import PACKAGE
+from p01.memcache.tests.zope.test_zcml import ZCMLTestCase
+from p01.memcache.tests.zope.test_zcml import load
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+CLASSES = {
+    MemcacheClient: IMemcacheClient,
+    UltraMemcacheClient: IUltraMemcacheClient,
+}
+
+DIRECTIVES = f"""
+<include package="zope.security" file="meta.zcml" />
+<meta:directives
+    xmlns:meta="http://namespaces.zope.org/meta"
+    namespace="http://namespaces.zope.org/zope">
+  <meta:complexDirective
+      name="class"
+      schema="zope.security.metadirectives.IClassDirective"
+      handler="{__name__}.Five">
+    <meta:subdirective
+        name="require"
+        schema="zope.security.metadirectives.IRequireSubdirective" />
+  </meta:complexDirective>
+</meta:directives>
+"""
+
+STARTED = """
+import logging
+import warnings
+
+from Zope2.App import zcml
+
+told = []
+logging.getLogger().addHandler(logging.Handler())
+logging.Handler.emit = lambda self, record: told.append(record.getMessage())
+warnings.simplefilter('always')
+warnings.showwarning = lambda message, *args: told.append(str(message))
+
+import Products.Five
+for name in 'meta.zcml', 'configure.zcml':
+    zcml.load_config(name, Products.Five)
+told.clear()
+
+import p01.memcache
+for name in 'meta.zcml', 'configure.zcml':
+    zcml.load_config(name, p01.memcache)
+from p01.memcache.uclient import UltraMemcacheClient
+from zope.security.checker import getCheckerForInstancesOf
+
+assert getCheckerForInstancesOf(UltraMemcacheClient) is None
+for name in 'query', 'timeout', 'ssl_context':
+    assert getattr(UltraMemcacheClient, name + '__roles__')
+print(told)
+"""
+
+
+class Five(ClassDirective):
+    """What Zope has instead: it protects what a class has, for reading."""
+
+    declared = []  # noqa: RUF012
+    told = []  # noqa: RUF012
+
+    def require(self, _context, permission=None, attributes=None,
+                interface=None, set_schema=None, **kw):
+        class_ = self._ClassDirective__class
+        if set_schema:
+            warnings.warn(
+                'The set_schema option of the <require /> directive is not'
+                f' supported in Zope 2. Ignored for {class_}', stacklevel=3)
+        for each in interface or ():
+            for name in each.names(all=True):
+                self.declared.append((class_, name, permission))
+                if not hasattr(class_, name):
+                    self.told.append((class_, name))
+
+
+class FiveTest(ZCMLTestCase):
+
+    def setUp(self):
+        super().setUp()
+        Five.declared.clear()
+        Five.told.clear()
+
+    def test_nothing_is_told(self):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter('always')
+            load('', DIRECTIVES + PACKAGE)
+        self.assertEqual([str(each.message) for each in caught], [])
+        self.assertEqual(Five.told, [])
+
+    def test_not_even_as_an_error(self):
+        with warnings.catch_warnings():
+            warnings.simplefilter('error')
+            load('', DIRECTIVES + PACKAGE)
+
+    def test_zopes_own_protection_stays(self):
+        load('', DIRECTIVES + PACKAGE)
+        self.assertEqual(sorted(Five.declared, key=str), sorted((
+            (class_, name, 'zope.View')
+            for class_, interface in CLASSES.items()
+            for name in interface.names(all=True)), key=str))
+        # Nor does zope.security get one that there was not.
+        for class_ in CLASSES:
+            self.assertIsNone(getCheckerForInstancesOf(class_))
+
+    def test_an_applications_warning_is_told(self):
+        with self.assertWarnsRegex(UserWarning, 'set_schema .* Ignored'):
+            load(f'''
+                <class class="{__name__}.Own">
+                  <require permission="zope.View"
+                      set_schema="p01.memcache.interfaces.IMemcacheClient" />
+                </class>''', DIRECTIVES + PACKAGE)
+
+    def test_a_class_of_an_application(self):
+        load(f'''
+            <class class="{__name__}.Own">
+              <require permission="zope.View"
+                  interface="p01.memcache.interfaces.IUltraMemcacheClient" />
+            </class>''', DIRECTIVES + PACKAGE)
+        self.assertEqual(Five.told, [])
+
+
+class Own(UltraMemcacheClient):
+    """A client of an application."""
+
+
+class CheckerTest(ZCMLTestCase):
+    """What zope.security protects, it protects in the same way."""
+
+    def permissions(self, class_):
+        checker = getCheckerForInstancesOf(class_)
+        return dict(checker.get_permissions), dict(checker.set_permissions)
+
+    def test_permissions(self):
+        load('')
+        for class_, interface in CLASSES.items():
+            self.assertEqual(self.permissions(class_), (
+                dict.fromkeys(interface.names(all=True), 'zope.View'),
+                dict.fromkeys(
+                    getFieldNames(interface), 'zope.ManageServices')))
+
+    def test_an_application_has_precedence(self):
+        load('''
+            <include package="zope.security" />
+            <class class="p01.memcache.client.MemcacheClient">
+              <require permission="zope.ManageSite"
+                  interface="p01.memcache.interfaces.IMemcacheClient"
+                  set_schema="p01.memcache.interfaces.IMemcacheReader" />
+            </class>''')
+        self.assertEqual(self.permissions(MemcacheClient), (
+            dict.fromkeys(IMemcacheClient.names(all=True), 'zope.ManageSite'),
+            dict.fromkeys(getFieldNames(IMemcacheClient), 'zope.ManageSite')))
+
+    def test_a_class_like_ours(self):
+        self.addCleanup(undefineChecker, Own)
+        load(f'''
+            <class class="{__name__}.Own">
+              <require like_class="p01.memcache.uclient.UltraMemcacheClient" />
+            </class>''')
+        self.assertEqual(
+            self.permissions(Own), self.permissions(UltraMemcacheClient))
+
+
+@unittest.skipUnless(importlib.util.find_spec('Zope2'), 'Zope is not here')
+class ZopeTest(unittest.TestCase):
+
+    def test_start(self):
+        done = subprocess.run(
+            [sys.executable, '-c', STARTED], capture_output=True, text=True,
+            timeout=120, env={
+                **os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
+        self.assertEqual((done.stdout, done.stderr), ('[]\n', ''))
