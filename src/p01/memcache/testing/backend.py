@@ -3,7 +3,6 @@
 """The servers of fakes: dicts. Their place is `p01.memcache.testing`."""
 
 import io
-import itertools
 import math
 import weakref
 
@@ -43,20 +42,6 @@ class _Cache(dict):
 
     def pop(self, key, *default):
         return super().pop(_wire(key), *default)
-
-
-class _Dialogue(embedded.Connection):
-    """What the embedded server says, without a socket."""
-
-    def __init__(self, storage):
-        self.storage = storage
-        self.buffer = bytearray()
-        self.dialogue = self.converse()
-
-    def reply(self, request):
-        self.buffer += request
-        return b''.join(itertools.takewhile(
-            lambda piece: piece is not None, self.dialogue))
 
 
 class FakeMemcached:
@@ -117,7 +102,9 @@ class FakeMemcached:
             self._storage.max_item_size = self.maxItemSize
             for key in keys:
                 self._take_over(key)
-            reply = _Dialogue(self._storage).reply(request)
+            session = embedded.Session(self._storage)
+            session.receive(request)
+            reply = session.reply()
             for key in keys:
                 self._show(key)
         return read(io.BytesIO(reply), *args)
@@ -132,7 +119,7 @@ class FakeMemcached:
         if item is None:
             self._storage.items.pop(key, None)
         elif item is not self._shown.get(key):
-            self._storage.put(key, *item, math.inf)
+            self._storage.put(key, embedded.Item(*item))
 
     def _show(self, key):
         item = self._storage.find(key)

@@ -545,7 +545,7 @@ class CommandsContract:
     def expire(self, keys):
         """Return when those that live for a second are gone."""
         now = time.monotonic
-        patched = mock.patch.object(embedded, 'monotonic', lambda: now() + 2)
+        patched = mock.patch.object(embedded.clock, 'now', lambda: now() + 2)
         patched.start()
         self.addCleanup(patched.stop)
 

@@ -1588,14 +1588,14 @@ class TestEmbeddedServer(Embedded):
         client.ask(setCommand(b'a', b'x', 0, 100)
                    + setCommand(b'b', b'x', 0, int(time.time()) + 100),
                    b'STORED\r\n' * 2)
-        with mock.patch.object(embedded.time, 'time', lambda: 2 ** 31):
+        with mock.patch.object(embedded.clock.time, 'time', lambda: 2 ** 31):
             self.assertEqual(client.ask(b'get a\r\n'), there)
             self.assertNotEqual(client.ask(b'get b\r\n'), b'END\r\n')
-        with mock.patch.object(embedded, 'monotonic', lambda: now + 98):
+        with mock.patch.object(embedded.clock, 'now', lambda: now + 98):
             self.assertEqual(client.ask(b'get a\r\n'), there)
             self.assertNotEqual(client.ask(b'get b\r\n'), b'END\r\n')
             self.assertEqual(client.statistics()['curr_items'], '2')
-        with mock.patch.object(embedded, 'monotonic', lambda: now + 102):
+        with mock.patch.object(embedded.clock, 'now', lambda: now + 102):
             self.assertEqual(client.statistics()['curr_items'], '0')
             self.assertEqual(client.ask(b'get a b\r\n'), b'END\r\n')
 
@@ -1612,7 +1612,7 @@ class TestEmbeddedServer(Embedded):
                 (99.5, b'mg a l t\r\n', b'HD l22 t1 Z\r\n'),
                 (102, b'mg a\r\n', b'EN\r\n'),
                 (102, b'mg b t\r\n', b'HD t-1\r\n')):
-            with mock.patch.object(embedded, 'monotonic',
+            with mock.patch.object(embedded.clock, 'now',
                                    lambda later=later: now + later):
                 self.assertEqual(client.ask(request, b'\r\n'), reply)
 
@@ -1621,10 +1621,10 @@ class TestEmbeddedServer(Embedded):
         client.ask(setCommand(b'a', b'x'), b'STORED\r\n')
         client.ask(b'flush_all 100\r\n', b'OK\r\n')
         now = time.monotonic()
-        with mock.patch.object(embedded, 'monotonic', lambda: now + 98):
+        with mock.patch.object(embedded.clock, 'now', lambda: now + 98):
             self.assertNotEqual(client.ask(b'get a\r\n'), b'END\r\n')
         # As with the real one: all but a second later.
-        with mock.patch.object(embedded, 'monotonic', lambda: now + 99):
+        with mock.patch.object(embedded.clock, 'now', lambda: now + 99):
             self.assertEqual(client.ask(b'get a\r\n'), b'END\r\n')
 
     def test_expired_items_do_not_stay(self):
@@ -1638,7 +1638,7 @@ class TestEmbeddedServer(Embedded):
             if not storage.items and len(storages) > 1:
                 twice.set()
 
-        with (mock.patch.object(embedded, 'SWEEP_INTERVAL', 0.01),
+        with (mock.patch.object(embedded.server, 'SWEEP_INTERVAL', 0.01),
               mock.patch.object(embedded.Storage, 'sweep', sweep)):
             client = self.connect(self.start())
             client.ask(setCommand(b'a', b'x', 0, -1), b'STORED\r\n')

@@ -628,8 +628,7 @@ class NoComparisonTest(Case):
     def prepare(self):
         # As memcached -C: all its numbers are 0.
         self.enterContext(mock.patch.object(
-            embedded.Storage, 'renew',
-            lambda storage, item, unique=None: setattr(item, 'cas', 0)))
+            embedded.Storage, 'next_unique', lambda storage: 0))
 
     def start(self):
         return self.enterContext(EmbeddedServer())
@@ -709,7 +708,7 @@ class NoComparisonGraceTest(NoComparisonTest):
     def test_grace(self):
         self.calls, ahead = 0, 0
         self.enterContext(mock.patch.object(
-            embedded, 'monotonic', lambda: time.monotonic() + ahead))
+            embedded.clock, 'now', lambda: time.monotonic() + ahead))
         for _ in range(2):
             self.assertEqual(self.compute(lifetime=60, grace=60), 'value 1')
         ahead = 90

@@ -223,7 +223,7 @@ def setUpClock(test):
     showLog(test)
     server = test.cleanUp.enter_context(EmbeddedServer())
     clock = test.cleanUp.enter_context(
-        mock.patch('p01.memcache.embedded.monotonic', Clock()))
+        mock.patch('p01.memcache.embedded.clock.now', Clock()))
     test.globs.update(
         address=server.address, refusing=REFUSING, clock=clock,
         inChild=inChild, roundTrips=roundTrips)

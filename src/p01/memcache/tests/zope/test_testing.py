@@ -165,7 +165,7 @@ class FakeTest(unittest.TestCase):
 
     def test_lifetimes_end(self):
         with (mock.patch('p01.memcache.testing.monotonic') as now,
-              mock.patch('p01.memcache.embedded.monotonic', now)):
+              mock.patch('p01.memcache.embedded.clock.now', now)):
             now.return_value = 1000
             self.client.set('short', 'value', 1)
             self.client.set('default', 'value')
@@ -253,7 +253,7 @@ class BackendTest(unittest.TestCase):
         self.assertEqual(self.backend.cache, {})
 
     def test_lifetime(self):
-        with mock.patch('p01.memcache.embedded.monotonic') as now:
+        with mock.patch('p01.memcache.embedded.clock.now') as now:
             now.return_value = 1000
             self.backend.set('short', 'value', 1)
             self.backend.set('ever', 'value')
