@@ -1,0 +1,52 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The contract of the package: every interface, method and attribute.
+
+`IMemcacheClient` is what an application looks up. Import every name from
+here; the modules are only its chapters.
+"""
+
+from p01.memcache.interfaces.client import IMemcacheClient
+from p01.memcache.interfaces.client import IMemcacheFlusher
+from p01.memcache.interfaces.client import IMemcacheStatistics
+from p01.memcache.interfaces.event import IInvalidateCacheEvent
+from p01.memcache.interfaces.event import IServerDownEvent
+from p01.memcache.interfaces.event import IServerEvent
+from p01.memcache.interfaces.event import IServerUpEvent
+from p01.memcache.interfaces.event import IUnreadableValueEvent
+from p01.memcache.interfaces.field import File
+from p01.memcache.interfaces.field import Seconds
+from p01.memcache.interfaces.field import Unshown
+from p01.memcache.interfaces.pooled import IUltraMemcacheClient
+from p01.memcache.interfaces.pooled import IUltraMemcacheReader
+from p01.memcache.interfaces.pooled import IUltraMemcacheSettings
+from p01.memcache.interfaces.pooled import IUltraMemcacheStatistics
+from p01.memcache.interfaces.reading import IMemcacheReader
+from p01.memcache.interfaces.serializer import ISerializer
+from p01.memcache.interfaces.serializer import SerializerName
+from p01.memcache.interfaces.settings import IMemcacheSettings
+from p01.memcache.interfaces.writing import IMemcacheWriter
+
+
+__all__ = [
+    'File',
+    'IInvalidateCacheEvent',
+    'IMemcacheClient',
+    'IMemcacheFlusher',
+    'IMemcacheReader',
+    'IMemcacheSettings',
+    'IMemcacheStatistics',
+    'IMemcacheWriter',
+    'ISerializer',
+    'IServerDownEvent',
+    'IServerEvent',
+    'IServerUpEvent',
+    'IUltraMemcacheClient',
+    'IUltraMemcacheReader',
+    'IUltraMemcacheSettings',
+    'IUltraMemcacheStatistics',
+    'IUnreadableValueEvent',
+    'Seconds',
+    'SerializerName',
+    'Unshown',
+]

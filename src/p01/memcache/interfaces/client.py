@@ -1,0 +1,79 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The contract of a client as a whole, and of its parts for operators."""
+
+from zope.interface import Interface
+
+from p01.memcache.interfaces.reading import IMemcacheReader
+from p01.memcache.interfaces.writing import IMemcacheWriter
+
+
+# The public path: interfaces are pickled, and shown, by it.
+__name__ = 'p01.memcache.interfaces'
+
+
+class IMemcacheFlusher(Interface):
+    """Empties the cache, and closes connections."""
+
+    def invalidateNamespace():
+        """Make every value of the client's namespace a miss, at once.
+
+        Other namespaces are untouched, and the server is not flushed: the
+        namespace gets a new generation, which has never been used before, not
+        even if memcached loses it. The former values are never read again;
+        memcached reclaims their memory when it needs it.
+
+        Returns True, or None if the server could not be reached. Without
+        `generations` it is a ``ValueError``.
+        """
+
+    def invalidateAll():
+        """Remove all values from all servers, of all namespaces.
+
+        All servers are asked. If some cannot be reached they may still have
+        old values: `p01.memcache.errors.NotInvalidated` is raised, whose
+        ``errors`` maps the addresses of these servers to their errors.
+        """
+
+    def close():
+        """Close the connections that are not in use.
+
+        The client remains usable; it connects again when it needs to.
+        """
+
+
+class IMemcacheStatistics(Interface):
+    """Shows the state of the servers, and what made values unreadable."""
+
+    def getStatistics():
+        """Return a list of ``(server, {name: value})``, all of them str.
+
+        The names are those of memcached's command ``stats``. A server that
+        does not answer has the single name ``error``.
+        """
+
+    def getUnreadable():
+        """Return a dict of ``{reason: number}`` of unreadable values.
+
+        It counts since the client was made. The reasons are the names of
+        `p01.memcache.errors.UnreadableValue` and its subclasses:
+        ``ForgedValue`` for a wrong, missing or moved signature,
+        ``ForbiddenGlobal`` for a name that `allow` does not list,
+        ``ValueTooLarge``.
+        """
+
+
+class IMemcacheClient(
+        IMemcacheReader, IMemcacheWriter, IMemcacheFlusher,
+        IMemcacheStatistics):
+    """Caches Python objects in memcached servers.
+
+    All threads of a process share a client. Trouble with the cache never
+    reaches its user: a server that is down, slow or talks nonsense is a miss
+    for `query`, None for `set` and `invalidate`, and a line in the log
+    ``p01.memcache``. A wrong argument is a ``ValueError`` or ``TypeError`` at
+    once, before anything is sent.
+
+    The interfaces that it extends are its parts, so that untrusted code can be
+    granted one part and not another; see zcml.txt.
+    """

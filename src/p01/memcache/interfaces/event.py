@@ -1,0 +1,60 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The events that the package sends, or handles."""
+
+from zope.interface import Attribute
+from zope.interface import Interface
+
+
+# The public path: interfaces are pickled, and shown, by it.
+__name__ = 'p01.memcache.interfaces'
+
+
+class IServerEvent(Interface):
+    """The state of a server of a pooled client has changed.
+
+    Sent once per change, in the thread that detects it; that thread waits for
+    the handlers. An exception of a handler is logged.
+    """
+
+    server = Attribute("The server's address, as configured.")
+
+    reason = Attribute('What happened, in human-readable words.')
+
+
+class IServerDownEvent(IServerEvent):
+    """A server was marked down. It is not used for `blacktime` seconds."""
+
+
+class IServerUpEvent(IServerEvent):
+    """A server that was marked down has answered."""
+
+
+class IInvalidateCacheEvent(Interface):
+    """Something that is cached has changed.
+
+    Send it with ``zope.event.notify``; the handler of the package
+    invalidates the key.
+    """
+
+    key = Attribute('The key to invalidate, see `IMemcacheReader.buildKey`.')
+
+    cacheName = Attribute(
+        'The name of the utility in which to invalidate the key; None for '
+        'all registered `IMemcacheClient` utilities. A name that is not '
+        'registered is a '
+        '``zope.interface.interfaces.ComponentLookupError``.')
+
+
+class IUnreadableValueEvent(Interface):
+    """A stored value could not be read, and was a miss.
+
+    Sent in the thread that read it; that thread waits for the handlers. An
+    exception of a handler is logged.
+    """
+
+    client = Attribute('The client.')
+
+    key = Attribute('The key, as it was passed to the client.')
+
+    error = Attribute('The `p01.memcache.errors.UnreadableValue`.')
