@@ -30,17 +30,28 @@ from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.contract import test_contract
-from p01.memcache.tests.contract.test_contract import DAY
-from p01.memcache.tests.contract.test_contract import PATIENCE
-from p01.memcache.tests.contract.test_contract import Persistent
-from p01.memcache.tests.contract.test_contract import Thrower
-from p01.memcache.tests.contract.test_contract import Unpicklable
-from p01.memcache.tests.faults import test_faults
-from p01.memcache.tests.faults import test_outages
+from p01.memcache.tests.faults.case import FaultCase
+from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.outage import LOST
+from p01.memcache.tests.faults.outage import OutageCase
+from p01.memcache.tests.support.commands import CHANGING
+from p01.memcache.tests.support.commands import COMMANDS
+from p01.memcache.tests.support.commands import READING
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.scripted import honest
+from p01.memcache.tests.support.servers import ask
+from p01.memcache.tests.support.servers import refusing
+from p01.memcache.tests.support.values import INJECTIONS
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.values import Persistent
+from p01.memcache.tests.support.values import Thrower
+from p01.memcache.tests.support.values import Unpicklable
+from p01.memcache.tests.support.waits import DAY
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import protocol
 
@@ -48,11 +59,6 @@ from p01.memcache.wire import protocol
 MOST = 2 ** 64 - 1  # of a counter
 MEGABYTE = 1024 * 1024  # what a server takes, less its own bookkeeping
 
-MISSING = object()
-
-INJECTIONS = (
-    '1\r\nflush_all\r\n', '1 \r\nflush_all', '1 noreply', '0\r\n', '\n', '\0',
-    '1\0', '-1', '+1', ' 1', '1 ', '', '\u0661', '\xb9', 'x' * 300)
 
 # Each is no number of seconds, or of too many.
 WRONG_LIFETIMES = (
@@ -100,36 +106,6 @@ class Short(bytes):
     def __bytes__(self):
         return b'1\r\nflush_all\r\n'
 
-
-# Every command, and what it returns where the server is of no help. What is
-# in the second part changes the value.
-READING = {
-    'queryMany': (lambda client, key: client.queryMany([key]), {}),
-    'gets': (lambda client, key: client.gets(key, default='missing'),
-             ('missing', None)),
-    'touch': (lambda client, key: client.touch(key), None),
-    'queryAndTouch': (
-        lambda client, key: client.queryAndTouch(key, default='missing'),
-        'missing'),
-}
-CHANGING = {
-    'setMany': (lambda client, key: client.setMany({key: 'new'}), ['key']),
-    'invalidateMany': (
-        lambda client, key: client.invalidateMany([key]), ['key']),
-    'add': (lambda client, key: client.add(key, 'new'), None),
-    'replace': (lambda client, key: client.replace(key, 'new'), None),
-    'append': (lambda client, key: client.append(key, b'0'), None),
-    'prepend': (lambda client, key: client.prepend(key, b'1'), None),
-    'cas': (
-        lambda client, key, token='1@a': client.cas(key, 'new', token), None),
-    'increment': (lambda client, key: client.increment(key), None),
-    'increment, initial': (
-        lambda client, key: client.increment(key, 1, 5), None),
-    'decrement': (lambda client, key: client.decrement(key), None),
-    'decrement, initial': (
-        lambda client, key: client.decrement(key, 1, 5), None),
-}
-COMMANDS = {**READING, **CHANGING}
 
 # How a lifetime is given to each command that takes one.
 LIVING = {
@@ -199,7 +175,7 @@ class CommandsContract:
     # The same as there, whose tests are not wanted here.
     setUp = test_contract.ClientContract.setUp
     assertMiss = test_contract.ClientContract.assertMiss
-    at_once = test_faults.FaultCase.at_once
+    at_once = FaultCase.at_once
 
     def makeClient(self, **settings):
         client = self.factory(**{**self.settings, **settings})
@@ -216,7 +192,7 @@ class CommandsContract:
 
     def wire(self, key):
         return self.client._wire(
-            self.client.buildKey(key), time.monotonic() + PATIENCE)
+            self.client.buildKey(key), soon())
 
     def plant(self, key, data, flags=0):
         """Put something there that no client of ours would."""
@@ -1142,7 +1118,7 @@ class ServerCommands(CommandsContract):
             **{'servers': [self.layer.address], **settings})
 
     def ask(self, request, key, end):
-        return test_contract.ask(self.layer.address, request, end)
+        return ask(self.layer.address, request, end)
 
     @contextlib.contextmanager
     def unheard(self):
@@ -1176,7 +1152,7 @@ class ServerCommands(CommandsContract):
         self.assertEqual(self.client.query('key'), 'new')
 
     def test_a_server_that_is_down(self):
-        with test_contract.refusing() as down:
+        with refusing() as down:
             client = self.makeClient(servers=[down])
             start = time.monotonic()
             for name, (use, outcome) in COMMANDS.items():
@@ -1192,7 +1168,7 @@ class ServerCommands(CommandsContract):
     def test_one_of_two_servers_is_down(self):
         up = self.layer.address
         keys = [f'key {number}' for number in range(40)]
-        with test_contract.refusing() as down:
+        with refusing() as down:
             client = self.makeClient(servers=[up, down])
             lost = client.setMany(dict.fromkeys(keys, 'value'))
             if client.generations:
@@ -1282,7 +1258,7 @@ class OnMemcached:
     level = 2
 
     def expire(self, keys):
-        end = time.monotonic() + PATIENCE
+        end = soon()
         while self.client.queryMany(keys):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.01)
@@ -1314,7 +1290,7 @@ class EmbeddedGenerationsTest(Generations, EmbeddedUltraMemcacheClientTest):
     level = 2
 
 
-class Case29Test(test_faults.FaultCase):
+class Case29Test(FaultCase):
     """32 clients, 1,000 times each."""
 
     layer = MemcachedLayer
@@ -1354,7 +1330,7 @@ class WireCase:
     def setUp(self):
         keep_quiet(self)
         self.server = self.enterContext(
-            ScriptedServer(default=test_faults.honest))
+            ScriptedServer(default=honest))
 
     def exchange(self, use, answer):
         """Return what comes out of it, and what was sent.
@@ -1485,7 +1461,7 @@ class UltraMemcacheClientGarbageTest(MemcacheClientGarbageTest):
     factory = UltraMemcacheClient
 
 
-class OwedTest(test_faults.FaultCase):
+class OwedTest(FaultCase):
     """What could not be changed is not read by the pooled client again."""
 
     timeout = PATIENCE
@@ -1612,7 +1588,7 @@ class OwedTest(test_faults.FaultCase):
                 self.assertEqual(len(lost), 30 - after // 8)
 
 
-class OwedRealTest(test_faults.RealMixin, OwedTest):
+class OwedRealTest(RealMixin, OwedTest):
 
     def pairs(self):
         return itertools.product(CHANGING.items(), self.readers.items())
@@ -1623,12 +1599,12 @@ class OwedRealGenerationsTest(OwedRealTest):
     settings = types.MappingProxyType({'generations': True})
 
 
-class FailoverTest(test_outages.OutageCase):
+class FailoverTest(OutageCase):
     """Where another server stands in, it has values of its own."""
 
     def test_tokens(self):
         client = self.client(failover=True)
-        [key] = self.keys(test_outages.LOST, 1)
+        [key] = self.keys(LOST, 1)
         client.set(key, 'former')
         _, token = client.gets(key)
         self.lose_marked(client)
@@ -1646,7 +1622,7 @@ class FailoverTest(test_outages.OutageCase):
 
     def test_changes(self):
         client = self.client(failover=True)
-        keys = self.keys(test_outages.LOST, 12)
+        keys = self.keys(LOST, 12)
         self.assertEqual(client.setMany(dict.fromkeys(keys, b'5'), 0, True),
                          [])
         self.lose_marked(client)
@@ -1669,7 +1645,7 @@ class FailoverTest(test_outages.OutageCase):
             keys[10]: b'5', keys[11]: b'5'})
 
 
-class HangingTest(test_faults.FaultCase):
+class HangingTest(FaultCase):
     """Nobody waits for a server for longer than the time-out."""
 
     level = 2

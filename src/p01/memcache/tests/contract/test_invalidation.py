@@ -29,16 +29,18 @@ from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
-from p01.memcache.tests.contract.test_contract import ClientCase
-from p01.memcache.tests.contract.test_contract import ask
-from p01.memcache.tests.contract.test_contract import refusing
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_faults import SLACK
+from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.support import scenario
+from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import ask
+from p01.memcache.tests.support.servers import refusing
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.stamp import put
 from p01.memcache.values.stamp import take
@@ -48,7 +50,6 @@ from p01.memcache.wire.reader import Reader
 # The flags of a value that has dependencies.
 STAMPED = 64
 
-MISSING = 'missing'
 
 # What may be in the place of a generation, or of a dependency's version,
 # and is none.
@@ -966,7 +967,7 @@ class DependencyScenario(Scenario):
                 second = executor.submit(
                     client.getOrCreate, 'key', lambda: 'new',
                     dependencies=('a',))
-                end = time.monotonic() + PATIENCE
+                end = soon()
                 pause = threading.Event()
                 while not (second.done() or is_waiting()):
                     self.assertLess(time.monotonic(), end)

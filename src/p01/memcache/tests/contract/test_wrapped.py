@@ -19,10 +19,10 @@ from zope.interface import implementer
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.support.objects import Jar
+from p01.memcache.tests.support.objects import protect
 from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.scenario import cases
-from p01.memcache.tests.unit.test_proxied import Jar
-from p01.memcache.tests.unit.test_proxied import protect
 from p01.memcache.values.unstorable import Proxy
 from p01.memcache.values.unstorable import unwrapped
 

@@ -11,7 +11,6 @@ Level 1 runs on the embedded and the scripted server, level 2 on memcached.
 """
 
 import contextlib
-import itertools
 import os
 import pickle
 import random
@@ -23,257 +22,42 @@ import threading
 import time
 import tracemalloc
 import types
-import unittest
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
-from p01.memcache.errors import NotInvalidated
 from p01.memcache.facade import base
-from p01.memcache.testing import Memcached
-from p01.memcache.tests.contract.test_contract import Thrower
-from p01.memcache.tests.support.bystander import Bystander
+from p01.memcache.tests.faults.case import READS
+from p01.memcache.tests.faults.case import SLACK
+from p01.memcache.tests.faults.case import FaultCase
+from p01.memcache.tests.faults.case import KeptLock
+from p01.memcache.tests.faults.case import OffsetCase
+from p01.memcache.tests.faults.case import PlainStream
+from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.case import ScriptedCase
+from p01.memcache.tests.faults.case import jump
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
-from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
-from p01.memcache.transport import connection
+from p01.memcache.tests.support.scripted import hit
+from p01.memcache.tests.support.scripted import honest
+from p01.memcache.tests.support.scripted import wire_key
+from p01.memcache.tests.support.servers import connect
+from p01.memcache.tests.support.values import Thrower
+from p01.memcache.tests.support.waits import DAY
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.transport import dial
 from p01.memcache.transport import lockkeeping
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
-from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import protocol
-
-
-SLACK = 0.05  # what an operation may take more than its time-out
-READS = 20  # that must be right after a fault
-PATIENCE = 5.0  # for what has nothing to do with a fault
-DAY = 60 * 60 * 24
-
-
-def connect(address):
-    host, port = address.split(':')
-    return socket.create_connection((host, int(port)), PATIENCE)
-
-
-def honest(request):
-    """A scripted server's answer where nothing is wrong."""
-    command, _, rest = request.partition(b' ')
-    key = rest.split()[0] if rest.split() else b''
-    if command == b'get':
-        return hit(key)
-    return {b'set': b'STORED\r\n', b'delete': b'DELETED\r\n'}[command]
-
-
-def hit(key, data=None, end=b'END\r\n'):
-    data = b'value of ' + key if data is None else data
-    return b'VALUE %b 0 %d\r\n%b\r\n%b' % (key, len(data), data, end)
-
-
-def wire_key(request):
-    return request.split()[1]
-
-
-class FaultCase(unittest.TestCase):
-    """A server, a proxy in front of it, and clients with a short time-out."""
-
-    timeout = 0.1
-
-    def setUp(self):
-        keep_quiet(self)
-        self.spent = []
-        self.server = self.start_server()
-        self.proxy = self.enterContext(FaultProxy(self.server.address))
-        # It sees the server as it is, without the proxy.
-        self.direct = self.client(self.server.address, timeout=PATIENCE)
-
-    def start_server(self):
-        return self.enterContext(EmbeddedServer())
-
-    def client(self, address=None, **settings):
-        # By default, no failure changes what the next operation does.
-        client = UltraMemcacheClient(
-            [address or self.proxy.address],
-            **{'timeout': self.timeout, 'retries': 10 ** 6, 'delay': 0,
-               'blacktime': 0, **settings})
-        self.addCleanup(client.close)
-        return client
-
-    def value(self, key):
-        return b'value of ' + self.direct.buildKey(key).encode()
-
-    def fill(self, *keys):
-        for key in keys or range(READS):
-            self.assertTrue(self.direct.set(key, self.value(key), raw=True))
-
-    def timed(self, function, *args, **kw):
-        start = time.monotonic()
-        try:
-            return function(*args, **kw)
-        finally:
-            self.spent.append(time.monotonic() - start)
-
-    def assertInTime(self, scenario, limit=None, of=max):
-        """No timed operation takes longer than the limit.
-
-        Or not what `of` makes of their times.
-        Where the machine was busy with something else, one of three tries
-        has to hold, with what a bystander has lost added to the limit. What
-        the scenario asserts has to hold each time.
-        """
-        limit = self.timeout + SLACK if limit is None else limit
-        for _ in range(3):
-            self.spent.clear()
-            with Bystander() as bystander:
-                scenario()
-            took = of(self.spent)
-            lost = of(bystander.lates or [0])
-            if took <= limit + lost:
-                return
-        self.fail(f'took {took:.4f} s, {limit:.4f} s are allowed, and'
-                  f' {lost:.4f} s for what else the machine had to do')
-
-    @contextlib.contextmanager
-    def patience(self, client):
-        """Time enough for what is not being measured."""
-        timeout, client.timeout = client.timeout, PATIENCE
-        yield
-        client.timeout = timeout
-
-    def assertRight(self, client, reads=READS, threads=1):
-        """All reads are right, now that there is time for them."""
-        def read(_):
-            for key in range(reads):
-                self.assertEqual(client.query(key, raw=True), self.value(key))
-
-        with self.patience(client):
-            if threads > 1:
-                self.at_once(read, range(threads))
-            else:
-                read(None)
-
-    def at_once(self, function, arguments):
-        """Call it with all of them at the same time, each in a thread."""
-        arguments = list(arguments)
-        barrier = threading.Barrier(len(arguments))
-
-        def call(argument):
-            barrier.wait(PATIENCE)
-            return function(argument)
-
-        with ThreadPoolExecutor(len(arguments)) as executor:
-            return list(executor.map(call, arguments))
-
-
-class RealMixin:
-    """The same on memcached."""
-
-    level = 2
-    options = ()
-
-    def start_server(self):
-        return self.enterContext(Memcached(*self.options))
-
-
-class PlainStream:
-    """The same as with TLS or gevent, where the lock is never kept."""
-
-    level = 2
-
-    def setUp(self):
-        self.enterContext(
-            mock.patch.object(
-                connection, 'can_keep_lock', lambda sock: False))
-        super().setUp()
-
-
-class KeptLock:
-    """Every request keeps the lock, in both ways by turns.
-
-    Else it is soon released here, as the proxies need it to answer.
-    """
-
-    level = 2
-
-    def setUp(self):
-        ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
-        self.enterContext(mock.patch.object(
-            lockkeeping.LockKeeping, 'choose', lambda keeping: next(ways)))
-        super().setUp()
-
-
-class OffsetCase(FaultCase):
-    """Every kind of operation, for a fault at each byte of its reply."""
-
-    #: The most offsets of one reply; a longer one is tried here and there.
-    most = 25
-
-    def setUp(self):
-        super().setUp()
-        self.fill()
-
-    # The operations; each asserts that it failed as documented.
-
-    def hit(self, client, i):
-        self.assertIsNone(client.query(i % READS, raw=True))
-
-    def miss(self, client, i):
-        self.assertEqual(client.query('nothing', default='none'), 'none')
-
-    def store(self, client, i):
-        key = f'store {i}'
-        self.assertIsNone(client.set(key, self.value(key), raw=True))
-        # Nobody knows whether it was stored, but it is never a part of it.
-        self.assertIn(
-            self.direct.query(key, raw=True), (None, self.value(key)))
-
-    def delete(self, client, i):
-        self.assertIsNone(client.invalidate('nothing'))
-
-    def flush(self, client, i):
-        with self.assertRaises(NotInvalidated) as caught:
-            client.invalidateAll()
-        self.assertEqual(list(caught.exception.errors), client.servers)
-
-    def statistics(self, client, i):
-        [(address, statistics)] = client.getStatistics()
-        self.assertEqual(address, client.servers[0])
-        self.assertEqual(list(statistics), ['error'])
-
-    operations = hit, miss, store, delete, flush, statistics
-
-    def settle(self, client):
-        """Let the client repeat a flush that was not acknowledged."""
-        with self.patience(client):
-            client.query('nothing')
-        self.fill()
-
-    def sizes(self, operation):
-        """The length of the operation's request and of its reply."""
-        sizes = {}
-        for side in sizes.fromkeys(('request', 'reply')):
-            sizes[side] = 0
-
-            def measure(data, side=side):
-                sizes[side] += len(data)
-                return data
-
-            self.proxy.once(Fault(side=side, swap=measure))
-            # It does not fail now, as it would for the tests.
-            with contextlib.suppress(AssertionError):
-                operation(self, self.client(timeout=PATIENCE), 0)
-        self.fill()
-        return sizes['request'], sizes['reply']
-
-    def offsets(self, size):
-        return range(0, size, -(-size // self.most))
 
 
 class Case1Test(OffsetCase):
@@ -603,7 +387,7 @@ class Case9Test(FaultCase):
         self.assertInTime(restart, 0.1)
 
     def wait_for(self, client):
-        end = time.monotonic() + PATIENCE
+        end = soon()
         while not client.set('key', b'value', raw=True):
             self.assertLess(time.monotonic(), end)
         self.assertEqual(client.query('key', raw=True), b'value')
@@ -709,34 +493,18 @@ class Case10Test(FaultCase):
         narcissus = Connection(Dialer(place), lockkeeping.LockKeeping(), 300)
         with (mock.patch.object(dial.socket, 'socket', Selfish),
               self.assertRaisesRegex(ConnectError, 'to itself')):
-            narcissus.connect(time.monotonic() + PATIENCE)
+            narcissus.connect(soon())
 
 
 class Case14Test(FaultCase):
     """The wall clock jumps an hour either way."""
-
-    @contextlib.contextmanager
-    def jump(self, hours):
-        real = time.time
-        module = mock.Mock(
-            wraps=time, time=lambda: real() + hours * 3600)
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(mock.patch('time.time', module.time))
-            # Those that hold on to the function itself jump as well.
-            for name, part in list(sys.modules.items()):
-                if name.startswith('p01.memcache.'):
-                    for attribute, value in list(vars(part).items()):
-                        if value is real:
-                            stack.enter_context(mock.patch.object(
-                                part, attribute, module.time))
-            yield
 
     def test_idle_connections_stay(self):
         self.fill()
         client = self.client(pooltime=60)
         self.assertRight(client)
         for hours in 1, -1:
-            with self.jump(hours):
+            with jump(hours):
                 self.assertRight(client)
                 self.fill()
                 self.assertRight(client)
@@ -751,7 +519,7 @@ class Case14Test(FaultCase):
                 result = executor.submit(self.timed, client.query, 0)
                 self.assertTrue(
                     self.proxy.wait(lambda: self.proxy.stalled))
-                with self.jump(hours):
+                with jump(hours):
                     self.assertIsNone(result.result(PATIENCE))
             self.proxy.release()
             self.assertRight(client)
@@ -766,7 +534,7 @@ class Case14Test(FaultCase):
             self.assertIsNone(client.query(0))
             self.proxy.accept()
             opened = self.proxy.opened
-            with self.jump(hours):
+            with jump(hours):
                 self.assertIsNone(client.query(0))
                 self.assertEqual(self.proxy.opened, opened)
                 time.sleep(0.11)
@@ -774,36 +542,9 @@ class Case14Test(FaultCase):
 
     def test_lifetime(self):
         for hours in 1, -1:
-            with self.jump(hours):
+            with jump(hours):
                 self.assertTrue(self.direct.set('key', 1, lifetime=60))
                 self.assertEqual(self.direct.query('key'), 1)
-
-
-class ScriptedCase(FaultCase):
-    """The server answers what the test says, and then is an honest one."""
-
-    def start_server(self):
-        return self.enterContext(ScriptedServer(default=honest))
-
-    def check_read(self, answer, *, opened, result=None):
-        """This answer to a read gives a miss, or the result."""
-        self.check(
-            lambda client: client.query(0, raw=True), answer, opened, result)
-
-    def check(self, operation, answer, opened, result=None):
-        """With this answer, and honest ones then, so many connect."""
-        before = self.server.opened
-        # Only what drops the connection may also have it wait in vain.
-        stalls = opened == 2 and result is None
-        client = self.client(
-            self.server.address,
-            timeout=self.timeout if stalls else PATIENCE)
-        self.server.answers.append(answer)
-        self.assertEqual(self.timed(operation, client), result)
-        # A busy machine may have been too slow to even ask.
-        self.server.answers.clear()
-        self.assertRight(client)
-        self.assertEqual(self.server.opened - before, opened)
 
 
 class Case15Test(ScriptedCase):
@@ -1161,7 +902,7 @@ class Case20RealTest(RealMixin, FaultCase):
             self.assertLess(len(taken), 25)
 
     def wait_for(self, client):
-        end = time.monotonic() + PATIENCE
+        end = soon()
         while client.query(0, raw=True) != self.value(0):
             self.assertLess(time.monotonic(), end)
 

@@ -33,9 +33,10 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults.test_faults import PATIENCE
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -81,21 +82,15 @@ class Case(unittest.TestCase):
         with ThreadPoolExecutor(count) as executor:
             return list(executor.map(call, range(count)))
 
-    def wait(self, condition, seconds=PATIENCE):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, 'it has not come to that')
-            time.sleep(0.002)
-
     @contextlib.contextmanager
     def busy(self, client, count):
         """Have so many threads use the client meanwhile."""
         with Crowd(client, count) as crowd:
-            self.wait(lambda: min(crowd.hits) > 3)
+            until(lambda: min(crowd.hits) > 3)
             yield crowd
             # All of them are served again.
             before = list(crowd.hits)
-            self.wait(lambda: all(map(
+            until(lambda: all(map(
                 lambda now, then: now > then + 3, crowd.hits, before)))
         self.assertEqual(crowd.errors, [])
 
@@ -342,7 +337,7 @@ class ForgottenTest(Case):
         for count in 1, MANY:
             with self.subTest(threads=count):
                 self.client_.close()
-                self.wait(lambda: not self.wall.current)
+                until(lambda: not self.wall.current)
                 self.fill(self.idle)
                 self.wall.forget()
 
@@ -361,7 +356,7 @@ class ForgottenTest(Case):
                     lambda number: self.client_.query(f'key {number}'), count),
                     list(range(count)))
                 self.assertUp(self.client_)
-                self.wait(lambda: self.wall.current <= MANY)
+                until(lambda: self.wall.current <= MANY)
 
     def test_rejected(self):
         self.wall.rejects = True
@@ -477,13 +472,13 @@ class NameTest(Case):
         self.assertEqual(client.query('key'), 'former')
         self.hosts[:] = self.addresses[1:]
         seen = []
-        self.wait(lambda: seen.append(client.query('key'))
+        until(lambda: seen.append(client.query('key'))
                   or seen[-1] == 'latter')
         # It was never idle, and there is no way back.
         self.assertEqual(set(seen), {'former', 'latter'})
         self.assertEqual(
             set(self.at_once(lambda _: client.query('key'), MANY)), {'latter'})
-        self.wait(lambda: not self.proxies[0].current)
+        until(lambda: not self.proxies[0].current)
 
     def aging(self, seconds):
         return self.client(self.name, maxAge=seconds)
@@ -520,7 +515,7 @@ class NameTest(Case):
             self.assertLess(time.monotonic() - start, 2 * self.timeout + 1)
             self.assertLess(threading.active_count(), 20)
         release.set()
-        self.wait(lambda: client.set('key', 'value'))
+        until(lambda: client.set('key', 'value'))
         self.assertUp(client)
 
 
@@ -563,7 +558,7 @@ class ConnectionTest(Case):
             client.query('key')
             return self.sockets(client) != [first]
 
-        self.wait(is_another)
+        until(is_another)
         self.assertEqual(first.fileno(), -1)
 
     def aging(self, address, seconds):
@@ -835,7 +830,7 @@ class LeaseTest(Case):
         def factory():
             self.restart()
             # It has the number that the claim had.
-            self.wait(lambda: self.client_.set('key', 'newer'))
+            until(lambda: self.client_.set('key', 'newer'))
             return 'computed'
 
         self.assertEqual(
@@ -845,7 +840,7 @@ class LeaseTest(Case):
     def test_nor_is_it_removed(self):
         def factory():
             self.restart()
-            self.wait(lambda: self.client_.set('key', 'newer'))
+            until(lambda: self.client_.set('key', 'newer'))
             raise ZeroDivisionError
 
         with self.assertRaises(ZeroDivisionError):

@@ -31,11 +31,10 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.interfaces import IServerEvent
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_outages import LOST
-from p01.memcache.tests.faults.test_outages import DirectMixin
-from p01.memcache.tests.faults.test_outages import OutageCase
-from p01.memcache.tests.faults.test_outages import RealMixin
+from p01.memcache.tests.faults.outage import LOST
+from p01.memcache.tests.faults.outage import DirectMixin
+from p01.memcache.tests.faults.outage import OutageCase
+from p01.memcache.tests.faults.outage import RealMixin
 from p01.memcache.tests.support.certificates import Certificates
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
@@ -47,15 +46,13 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import protocol
 
 
 REFUSED = b'SERVER_ERROR out of memory storing object\r\n'
-
-
-def soon():
-    return time.monotonic() + PATIENCE
 
 
 class ManyCase(OutageCase):

@@ -16,13 +16,11 @@ from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests.contract.test_contract import ClientCase
-from p01.memcache.tests.contract.test_contract import look
-from p01.memcache.tests.contract.test_contract import plant
+from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.servers import look
+from p01.memcache.tests.support.servers import plant
+from p01.memcache.tests.support.values import MISSING
 from p01.memcache.uclient import UltraMemcacheClient
-
-
-MISSING = 'missing'
 
 
 class Scenario(ClientCase):

@@ -22,10 +22,12 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.tests.support.quiet import keep_quiet
-from p01.memcache.tests.support.scenario import MISSING
 from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.scenario import cases
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values import compression
 from p01.memcache.values.compression import CompressedSerializer
@@ -42,7 +44,6 @@ ZLIB = 1 << 9
 ZSTD = 1 << 10
 JSON = 1 << 11
 
-PATIENCE = 10  # seconds
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -424,7 +425,7 @@ class GraceScenario(Scenario):
             return client.getOrCreate('key', factory, lifetime=1, grace=60)
 
         self.assertEqual(create(lambda: 'old'), 'old')
-        large, end = 'x' * 1000, time.monotonic() + PATIENCE
+        large, end = 'x' * 1000, soon()
         while create(lambda: large) == 'old':
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)

@@ -27,9 +27,9 @@ from zope.interface.verify import verifyObject
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.tests.support.scenario import MISSING
 from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.scenario import cases
+from p01.memcache.tests.support.values import MISSING
 from p01.memcache.values.jsons import JSONSerializer
 from p01.memcache.values.pickles import PickleSerializer
 
