@@ -569,6 +569,6 @@ class DigitsTest(unittest.TestCase):
 
     def test_nothing_is_checked_twice(self):
         # The long way is for long numbers only.
-        with mock.patch('p01.memcache.values.jsons._check') as check:
+        with mock.patch('p01.memcache.values.jsons.check') as check:
             JSONSerializer().dumps(b'key', [1])
         check.assert_called_once_with([1])
