@@ -113,8 +113,8 @@ REFUSED = [
     ([lambda: 1], r'value\[0\]: a function'), (BadName(), 'value: a BadName'),
     ([1, {'a': 10 ** 5000}], r"value\[1\]\['a'\]: ValueError: Exceeds"),
     (-10 ** 5000, 'value: ValueError: Exceeds'),
-    (itself(), 'value: it contains itself, or is nested too deep'),
-    (nested(100_000), 'value: it contains itself, or is nested too deep'),
+    (itself(), 'value: it contains itself, or is nested too deeply'),
+    (nested(100_000), 'value: it contains itself, or is nested too deeply'),
 ]
 
 # In the place of JSON, and none that is read.

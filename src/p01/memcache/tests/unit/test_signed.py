@@ -815,10 +815,10 @@ BAD = [
     ('#' * 32, 'secret 1 begins with #'),
     (f'# {FIRST}', 'secret 1 begins with #'),
     (f'{FIRST}\n#{SECOND}', 'secret 2 begins with #'),
-    ('-' * 32, 'secret 1 has less than 8 different characters'),
-    (f'{FIRST} {"=-" * 20}', 'secret 2 has less than 8 different'),
-    ('changeme' * 4, 'secret 1 has less than 8 different characters'),
-    ('ü' * 16, 'secret 1 has less than 8 different characters'),
+    ('-' * 32, 'secret 1 has fewer than 8 different characters'),
+    (f'{FIRST} {"=-" * 20}', 'secret 2 has fewer than 8 different'),
+    ('changeme' * 4, 'secret 1 has fewer than 8 different characters'),
+    ('ü' * 16, 'secret 1 has fewer than 8 different characters'),
 ]
 
 
