@@ -185,6 +185,6 @@ def _find_wrong(words: list[str]) -> str | None:
         if len(word.encode('utf-8', 'surrogateescape')) < _LEAST:
             return f'secret {number} has less than {_LEAST} bytes'
         if len(set(word)) < _VARIETY:
-            return (f'secret {number} has less than {_VARIETY} different'
+            return (f'secret {number} has fewer than {_VARIETY} different'
                     ' characters')
     return None if words else 'there must be at least one secret'

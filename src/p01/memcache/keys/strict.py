@@ -58,7 +58,7 @@ def build(key: object, namespace: str | None) -> str:
         raise refused.error('key') from None
     except RecursionError:
         raise ValueError(
-            'key: it contains itself, or is nested too deep') from None
+            'key: it contains itself, or is nested too deeply') from None
     return blake2b(b''.join(parts), digest_size=32).hexdigest()
 
 
@@ -228,8 +228,8 @@ def _encode_member(key: Any, parts: _Parts) -> None:
         found = getattr(found, name, None)
     if found is not kind:
         raise Refused(
-            TypeError, f'{_name(kind)} is not found by that name, and another '
-            'may have it: pass a member of an enum that is')
+            TypeError, f'{_name(kind)} cannot be found by that name, which '
+            'another enum may have: pass a member of one that can')
     name, members = key._name_, kind.__members__
     if members.get(name) is not key:
         # Combined flags have no name, or one that Python makes up; members
@@ -237,8 +237,8 @@ def _encode_member(key: Any, parts: _Parts) -> None:
         name = key._value_
         if isinstance(name, str) and name in members:
             raise Refused(
-                TypeError, f'{_name(kind)} has another member of the name that'
-                ' is the value of this one')
+                TypeError, f'{_name(kind)} has another member whose name is'
+                ' the value of this one')
     parts.append(b'E')
     for each in kind.__module__, kind.__qualname__, name:
         _encode(each, parts)

@@ -133,7 +133,7 @@ class FaultTest(unittest.TestCase):
         self.assertIn('does not fit', self.assertFound())
 
     def test_a_key_of_a_stamp(self):
-        self.patch(stamp, '_is_stamp', re.compile(
+        self.patch(stamp, 'is_stamp', re.compile(
             rb'[^ \n]+ [^ \n]+(?: [^ \n]+ [^ \n]+)*').fullmatch)
         self.assertFound('stamp.take')
 

@@ -97,7 +97,7 @@ class JSONSerializer:
             raise refused.error('value') from None
         except RecursionError:
             raise SerializationError(
-                'value: it contains itself, or is nested too deep') from None
+                'value: it contains itself, or is nested too deeply') from None
         return text.encode('utf-8', 'surrogatepass'), JSON
 
     def loads(self, key: bytes, data: bytes, flags: int) -> Any:

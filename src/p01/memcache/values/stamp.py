@@ -33,7 +33,7 @@ SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + VERSION + 1)
 
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
 _PAIR = rb'(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
-_is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
+is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
 
 
 def make() -> bytes:
@@ -50,7 +50,7 @@ def put(versions: Versions, data: bytes) -> bytes:
 def take(data: bytes) -> tuple[Versions, bytes]:
     """Return the versions in the stamp, and the data behind it."""
     end = data.find(b'\n', 0, SIZE)
-    stamp = _is_stamp(data, 0, max(end, 0))
+    stamp = is_stamp(data, 0, max(end, 0))
     if stamp is None:
         raise UnreadableValue('malformed stamp')
     words = stamp[0].split()

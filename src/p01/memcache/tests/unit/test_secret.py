@@ -260,7 +260,7 @@ class RandomTest(SecretCase):
         os.environ[VARIABLE] = '\n'.join(secrets)
         client = self.client(
             serializer='signed-json', secretsVariable=VARIABLE)
-        self.assertEqual(len(client._codec._serializer._keyed), len(secrets))
+        self.assertEqual(len(client._codec.signer), len(secrets))
 
 
 class PipeTest(unittest.TestCase):
