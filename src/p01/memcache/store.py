@@ -31,6 +31,10 @@ class IStore(Interface):
         `Announced`.
         """
 
+    def gets(key, deadline, most):
+        """Do the same; the item has its token, see `p01.memcache.wire.cas`.
+        """
+
     def get_many(keys, deadline, most):
         """Return a dict of the keys and items that exist, and a list of
         errors: the keys of a server that fails are missing.
@@ -60,9 +64,11 @@ class IStore(Interface):
     def server(key, deadline):
         """Return the server of the key.
 
-        It has a ``name``, as in a token; ``knows_meta(deadline)`` returns
-        whether it knows the meta commands, and ``forget_meta()`` has it asked
-        anew.
+        It has a ``name``, as in a token, and ``run(command, deadline)`` as
+        above. ``lends(deadline)`` returns whether it lends the right to
+        compute a value, by meta commands, and ``forget_meta()`` has it asked
+        anew. ``is_leased(key, deadline)`` returns whether an empty value is a
+        claim, or None where that is not known.
         """
 
     def owe(key):

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import math
 from time import monotonic
+from typing import NamedTuple
 
 from zope.interface import implementer
 
@@ -16,10 +17,23 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
+from p01.memcache.wire import cas
 from p01.memcache.wire.batch import change_all
 from p01.memcache.wire.batch import get_all
 from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import Gets
 from p01.memcache.wire.limits import MAX_VALUE
+
+
+class Memory(NamedTuple):
+    """What outlives a cluster whose settings change.
+
+    ``undelivered`` is by the identity of a server, or what stands for all
+    proxies; ``healths`` is by the identity.
+    """
+
+    undelivered: dict
+    healths: dict
 
 
 @implementer(IStore)
@@ -30,11 +44,20 @@ class Cluster(Store):
     all servers have all keys, others stand in for it.
     """
 
-    def __init__(self, servers, ring, failover):
+    def __init__(self, servers, ring, failover, memory=None):
         self.servers = servers
+        self.memory = memory
         self._ring = ring
         self._moves = failover or ring.alike
         self._single = servers[0] if len(servers) == 1 else None
+
+    @property
+    def addresses(self):
+        return [server.address for server in self.servers]
+
+    @property
+    def identities(self):
+        return tuple(self.memory.healths)
 
     def inherit(self, former):
         """Take over what servers owe to another kind of cluster.
@@ -61,6 +84,13 @@ class Cluster(Store):
 
     def get(self, key, deadline, most=MAX_VALUE):
         return self.server(key, deadline).run(Get(key, most), deadline)
+
+    def gets(self, key, deadline, most=MAX_VALUE):
+        server = self.server(key, deadline)
+        item = server.run_uncommon(Gets(key, most), deadline)
+        if item is None:
+            return None
+        return item._replace(token=cas.make(item.token, server.name))
 
     def get_many(self, keys, deadline, most=MAX_VALUE):
         found, errors, work = {}, [], {}

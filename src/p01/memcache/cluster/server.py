@@ -25,6 +25,7 @@ from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.wire.batch import MOST_BYTES
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
+from p01.memcache.wire.meta import IsLeased
 from p01.memcache.wire.meta import NoOperation
 
 
@@ -113,7 +114,7 @@ class Server:
         connection = self.pool.take(min(step, deadline))
         try:
             try:
-                if not connection.is_ready(start):
+                if connection.dirty or not connection.is_usable(start):
                     made = monotonic()
                     self._connect(connection, min(step, deadline))
                 for command in commands:
@@ -214,7 +215,7 @@ class Server:
         """Raise a `MemcacheError` unless the server answers."""
         self.run(Get(_NO_KEY), deadline)
 
-    def knows_meta(self, deadline):
+    def lends(self, deadline):
         """Return whether it knows the meta commands; it is asked once."""
         if self._knows_meta is None:
             try:
@@ -222,6 +223,12 @@ class Server:
             except (ClientError, ServerError):
                 self._knows_meta = False
         return self._knows_meta
+
+    def is_leased(self, key, deadline):
+        """Return whether an empty value is a claim; None if not known."""
+        if not self.lends(deadline):
+            return None
+        return self.run(IsLeased(key), deadline)
 
     def forget_meta(self):
         """It turned out to know other commands than it did before."""

@@ -46,18 +46,18 @@ _MISSING = object()
 class Computation:
     """One call of `getOrCreate`, see `IMemcacheClient`.
 
-    `tools` is where its values are, and how they are coded: the client's
-    `State`. `flights` are the computations of this process, by the place of
-    the key and its token.
+    `state` has the store, the codec and the rest of what the client works
+    with at the moment. `flights` are the computations of this process, by the
+    place of the key and its token.
     """
 
-    def __init__(self, tools, flights, trouble, key, builtKey, factory,
-                 lifetime, grace, tags):
-        self._store = tools.store
-        self._codec = tools.codec
-        self._lending = tools.lending
-        self._namespace = tools.namespace
-        self._timeout = tools.timeout
+    def __init__(self, state, flights, trouble, timeout, key, builtKey,
+                 factory, lifetime, grace, tags):
+        self._store = state.store
+        self._codec = state.codec
+        self._lending = state.lending
+        self._state = state
+        self._timeout = timeout
         self._flights = flights
         self._trouble = trouble
         self._key = key
@@ -117,10 +117,8 @@ class Computation:
 
     def _locate(self):
         try:
-            wire = self._place
-            if self._namespace is not None:
-                wire += self._namespace.suffix(self._deadline)
-            self._wire = self._place = wire
+            self._wire = self._place = self._state.locate(
+                self._place, self._deadline)
         except MemcacheError as error:
             self._trouble.report(error, 'key %s: not read', self._builtKey)
 
