@@ -5,10 +5,8 @@
 import contextlib
 import itertools
 import sys
-import threading
 import time
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache.embedded import EmbeddedServer
@@ -20,6 +18,7 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.scripted import honest
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.transport import connection
 from p01.memcache.transport import lockkeeping
@@ -105,21 +104,9 @@ class FaultCase(unittest.TestCase):
 
         with self.patience(client):
             if threads > 1:
-                self.at_once(read, range(threads))
+                at_once(read, range(threads))
             else:
                 read(None)
-
-    def at_once(self, function, arguments):
-        """Call it with all of them at the same time, each in a thread."""
-        arguments = list(arguments)
-        barrier = threading.Barrier(len(arguments))
-
-        def call(argument):
-            barrier.wait(PATIENCE)
-            return function(argument)
-
-        with ThreadPoolExecutor(len(arguments)) as executor:
-            return list(executor.map(call, arguments))
 
 
 class RealMixin:

@@ -48,6 +48,7 @@ from p01.memcache.tests.support.scripted import hit
 from p01.memcache.tests.support.scripted import honest
 from p01.memcache.tests.support.scripted import wire_key
 from p01.memcache.tests.support.servers import connect
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import Thrower
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
@@ -86,7 +87,7 @@ class Case1Test(OffsetCase):
     def stall(self, operation, faults, release):
         client = self.client(maxPoolSize=len(faults))
         self.proxy.once(*faults)
-        self.at_once(
+        at_once(
             lambda i: self.timed(operation, self, client, i),
             range(len(faults)))
         # A busy machine may have been too slow to even ask.
@@ -123,7 +124,7 @@ class Case2Test(FaultCase):
             self.fill(*keys)
             self.proxy.fault = HOLD
             self.assertEqual(
-                set(self.at_once(read, keys)), {None})
+                set(at_once(read, keys)), {None})
             self.proxy.fault = None
             for key in keys:
                 self.direct.set(key, self.value(key) + b' new', raw=True)
@@ -132,7 +133,7 @@ class Case2Test(FaultCase):
                 # One tries first, after failures of fresh connections.
                 read(keys[0])
                 self.assertEqual(
-                    self.at_once(read, keys),
+                    at_once(read, keys),
                     [self.value(key) + b' new' for key in keys])
 
     def test_the_old_reply_comes_during_the_next_read(self):
@@ -186,7 +187,7 @@ class Case3Test(FaultCase):
 
         barrier = threading.Barrier(len(pairs), no_more_time)
         self.proxy.once(*[Fault(pause=self.timeout * 2)] * len(pairs))
-        for result, expected in self.at_once(one_then_the_other, pairs):
+        for result, expected in at_once(one_then_the_other, pairs):
             self.assertEqual(result, expected)
 
 
@@ -927,7 +928,7 @@ class Case24Test(FaultCase):
                 client.timeout = self.timeout
                 self.assertIsNone(self.timed(client.query, 1, raw=True))
                 self.assertGreaterEqual(self.spent[-1], self.timeout)
-                self.assertEqual(self.at_once(
+                self.assertEqual(at_once(
                     lambda i: self.timed(client.query, i, raw=True),
                     range(16)), [None] * 16)
                 self.proxy.release()
@@ -946,7 +947,7 @@ class Case24Test(FaultCase):
         def stall():
             most = self.proxy.most
             self.proxy.fault = HOLD
-            self.assertEqual(self.at_once(
+            self.assertEqual(at_once(
                 lambda i: self.timed(client.query, i, raw=True),
                 range(16)), [None] * 16)
             self.proxy.fault = None
@@ -1126,7 +1127,7 @@ class Case26Test(FaultCase):
         def stall():
             for client in clients:
                 client.close()
-            for found in self.at_once(
+            for found in at_once(
                     lambda client: self.timed(self.read, client), clients):
                 self.assertWhole(found, middle)
 

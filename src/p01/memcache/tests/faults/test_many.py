@@ -46,6 +46,7 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
@@ -825,7 +826,7 @@ class ThreadTest(ManyCase):
                     if named != key:
                         failed.append((key, named))
 
-        self.at_once(work, range(4))
+        at_once(work, range(4))
         self.assertEqual(failed, [])
         self.assertEqual(
             [numbers['opened'] for _, numbers in client.getPools()], [1] * 3)

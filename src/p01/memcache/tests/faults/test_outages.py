@@ -39,6 +39,7 @@ from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
@@ -654,12 +655,12 @@ class HealthTest(OutageCase):
         keys = self.keys(LOST, 16)
         with self.assertLogs('p01.memcache') as log:
             self.lose()
-            self.at_once(client.query, keys)
-            self.at_once(client.invalidate, keys)
+            at_once(client.query, keys)
+            at_once(client.invalidate, keys)
             self.let_probe(client)
-            self.at_once(client.query, keys)  # a probe that fails
+            at_once(client.query, keys)  # a probe that fails
             self.return_known(client)
-            self.at_once(client.query, keys)
+            at_once(client.query, keys)
         name = f'memcached {self.addresses[LOST]} is '
         lines = [record.getMessage() for record in log.records]
         self.assertEqual(len(lines), 3, lines)
@@ -687,7 +688,7 @@ class HealthTest(OutageCase):
         probe.start()
         self.assertTrue(lost.wait(lambda: lost.stalled))
         # Nobody else asks for as long as it takes.
-        self.at_once(client.query, keys)
+        at_once(client.query, keys)
         self.assertEqual((lost.stalled, lost.opened - opened), (1, 1))
         lost.clear()
         lost.release()
@@ -701,7 +702,7 @@ class HealthTest(OutageCase):
         blacktime = 0.05
         client = self.client(blacktime=blacktime)
         keys = self.keys(LOST, 16)
-        self.at_once(client.query, keys)
+        at_once(client.query, keys)
         self.assertEqual(self.state(client), 'down')
         start, opened = time.monotonic(), dead.opened
         stopping = threading.Event()

@@ -34,6 +34,7 @@ from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import request_size
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -504,7 +505,7 @@ class HungTest(PromiseCase):
                     client.query('key')
             self.proxy.fault = fault
             try:
-                found = self.at_once(
+                found = at_once(
                     lambda name: self.outcome(name, clients[name]), names)
             finally:
                 self.proxy.clear()
