@@ -35,7 +35,7 @@ from p01.memcache.tests.contract.matrix import POOLED_FAKE
 from p01.memcache.tests.contract.matrix import POOLED_MEMCACHED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.faults.case import FaultCase
-from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.faults.outage import LOST
 from p01.memcache.tests.faults.outage import OutageCase
 from p01.memcache.tests.support.clients import ClientCase
@@ -1530,7 +1530,7 @@ class OwedTest(FaultCase):
                 self.assertEqual(len(lost), 30 - after // 8)
 
 
-class OwedRealTest(RealMixin, OwedTest):
+class OwedRealTest(OnMemcached, OwedTest):
 
     def pairs(self):
         return itertools.product(CHANGING.items(), self.readers.items())

@@ -19,6 +19,7 @@ from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.scripted import honest
 from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.transport import connection
 from p01.memcache.transport import lockkeeping
@@ -109,7 +110,7 @@ class FaultCase(unittest.TestCase):
                 read(None)
 
 
-class RealMixin:
+class OnMemcached:
     """The same on memcached."""
 
     level = 2
@@ -144,6 +145,16 @@ class KeptLock:
         self.enterContext(mock.patch.object(
             lockkeeping.LockKeeping, 'choose', lambda keeping: next(ways)))
         super().setUp()
+
+
+def on_each_stream(case):
+    """Decorate a case: it holds on each kind of stream.
+
+    For what a reply's bytes or a deadline decide.
+    """
+    for stream in PlainStream, KeptLock:
+        variant(stream.__name__, stream)(case)
+    return case
 
 
 class OffsetCase(FaultCase):

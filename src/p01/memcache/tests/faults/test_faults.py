@@ -31,12 +31,11 @@ from p01.memcache.facade import base
 from p01.memcache.tests.faults.case import READS
 from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.faults.case import FaultCase
-from p01.memcache.tests.faults.case import KeptLock
 from p01.memcache.tests.faults.case import OffsetCase
-from p01.memcache.tests.faults.case import PlainStream
-from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.faults.case import ScriptedCase
 from p01.memcache.tests.faults.case import jump
+from p01.memcache.tests.faults.case import on_each_stream
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -50,6 +49,7 @@ from p01.memcache.tests.support.scripted import wire_key
 from p01.memcache.tests.support.servers import connect
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import Thrower
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
@@ -61,6 +61,8 @@ from p01.memcache.transport.dial import Dialer
 from p01.memcache.wire import protocol
 
 
+@variant('OnMemcached', OnMemcached, most=90)
+@on_each_stream
 class Case1Test(OffsetCase):
     """Stall at every byte offset of each reply type, the rest comes late."""
 
@@ -100,11 +102,8 @@ class Case1Test(OffsetCase):
         self.assertRight(client)
 
 
-class Case1RealTest(RealMixin, Case1Test):
-
-    most = 90
-
-
+@variant('OnMemcached', OnMemcached, keys=50, rounds=20)
+@on_each_stream
 class Case2Test(FaultCase):
     """A late reply to a get, while the key is set anew."""
 
@@ -147,12 +146,7 @@ class Case2Test(FaultCase):
                 self.assertEqual(client.query(number, raw=True), b'new')
 
 
-class Case2RealTest(RealMixin, Case2Test):
-
-    keys = 50
-    rounds = 20
-
-
+@on_each_stream
 class Case3Test(FaultCase):
     """A late reply to one operation, and the next is another."""
 
@@ -191,6 +185,8 @@ class Case3Test(FaultCase):
             self.assertEqual(result, expected)
 
 
+@variant('OnMemcached', OnMemcached, most=90, reads=READS)
+@on_each_stream
 class Case4Test(OffsetCase):
     """FIN and RST at every offset, in both directions."""
 
@@ -238,12 +234,7 @@ class Case4Test(OffsetCase):
             self.assertRight(client)
 
 
-class Case4RealTest(RealMixin, Case4Test):
-
-    most = 90
-    reads = READS
-
-
+@on_each_stream
 class Case5Test(FaultCase):
     """Segments of one byte, and short writes."""
 
@@ -278,6 +269,7 @@ class Case5Test(FaultCase):
             server.requests[0].partition(b'\r\n')[2], data + b'\r\n')
 
 
+@on_each_stream
 class Case6Test(FaultCase):
     """Drip: a byte now and then never makes the operation's time longer."""
 
@@ -306,6 +298,7 @@ class Case6Test(FaultCase):
             list(self.timed(client.getStatistics)[0][1]), ['error']))
 
 
+@on_each_stream
 class Case7Test(FaultCase):
     """The server stops reading while a large value is being set."""
 
@@ -337,6 +330,7 @@ class Case7Test(FaultCase):
         self.assertRight(client)
 
 
+@on_each_stream
 class Case8Test(FaultCase):
     """Idle connections are closed by the server, any number of them."""
 
@@ -366,6 +360,7 @@ class Case8Test(FaultCase):
         self.assertRight(client)
 
 
+@variant('OnMemcached', OnMemcached)
 class Case9Test(FaultCase):
     """The server is restarted."""
 
@@ -394,10 +389,7 @@ class Case9Test(FaultCase):
         self.assertEqual(client.query('key', raw=True), b'value')
 
 
-class Case9RealTest(RealMixin, Case9Test):
-    pass
-
-
+@on_each_stream
 class Case10Test(FaultCase):
     """Connection refused; SYN dropped."""
 
@@ -548,6 +540,7 @@ class Case14Test(FaultCase):
                 self.assertEqual(self.direct.query('key'), 1)
 
 
+@on_each_stream
 class Case15Test(ScriptedCase):
     """Garbage, another key's reply, a reply twice, ERROR twice."""
 
@@ -637,6 +630,7 @@ class Case15Test(ScriptedCase):
             b'SERVER_ERROR one\r\nSERVER_ERROR two\r\n', opened=2)
 
 
+@on_each_stream
 class Case16Test(ScriptedCase):
     """Lengths that cannot be, and lengths that are not true."""
 
@@ -706,6 +700,7 @@ class Case16Test(ScriptedCase):
         self.assertRight(client)
 
 
+@on_each_stream
 class Case17Test(ScriptedCase):
     """A line without an end."""
 
@@ -768,7 +763,7 @@ class Case18Test(ScriptedCase):
             self.server.requests[-1], b'delete %b\r\n' % key)
 
 
-class Case18RealTest(RealMixin, FaultCase):
+class Case18RealTest(OnMemcached, FaultCase):
     """Out of memory."""
 
     # Rather answer an error than evict anything.
@@ -796,6 +791,7 @@ class Case18RealTest(RealMixin, FaultCase):
         self.assertEqual(client.getPools()[0][1]['opened'], 1)
 
 
+@variant('OnMemcached', OnMemcached)
 class Case19Test(FaultCase):
     """A value above the item limit."""
 
@@ -814,10 +810,6 @@ class Case19Test(FaultCase):
                 self.assertIsNone(client.query('key', raw=True))
                 self.assertRight(client)
         self.assertEqual(client.getPools()[0][1]['opened'], 1)
-
-
-class Case19RealTest(RealMixin, Case19Test):
-    pass
 
 
 class Case20Test(FaultCase):
@@ -866,7 +858,7 @@ class GreetingProxy(FaultProxy):
         await self._loop.sock_sendall(client, self.greeting)
 
 
-class Case20RealTest(RealMixin, FaultCase):
+class Case20RealTest(OnMemcached, FaultCase):
 
     options = '-c', '20', '-t', '1'  # a thread needs descriptors too
 
@@ -908,6 +900,7 @@ class Case20RealTest(RealMixin, FaultCase):
             self.assertLess(time.monotonic(), end)
 
 
+@on_each_stream
 class Case24Test(FaultCase):
     """The pool is exhausted."""
 
@@ -1077,6 +1070,8 @@ class Case25Test(FaultCase):
         self.assertIntact()
 
 
+@variant('OnMemcached', OnMemcached, step=1)
+@on_each_stream
 class Case26Test(FaultCase):
     """A multi-key read is cut in the middle."""
 
@@ -1168,11 +1163,6 @@ class Case26Test(FaultCase):
         self.assertEqual(server.backlog.keys, {})
 
 
-class Case26RealTest(RealMixin, Case26Test):
-
-    step = 1
-
-
 class Case27Test(FaultCase):
     """Lifetimes."""
 
@@ -1201,7 +1191,7 @@ class Case27Test(FaultCase):
                     self.direct.query('key', raw=True), self.value('key'))
 
 
-class Case27RealTest(RealMixin, Case27Test):
+class Case27RealTest(OnMemcached, Case27Test):
 
     def test_they_end(self):
         for lifetime in 0.25, 1.5:
@@ -1309,14 +1299,3 @@ sys.stdin.readline()
 
             with self.subTest(operation):
                 self.assertInTime(scenario, 1)
-
-
-# What a reply's bytes or a deadline decide has to hold on each kind of stream.
-for case in (Case1Test, Case2Test, Case3Test, Case4Test, Case5Test, Case6Test,
-             Case7Test, Case8Test, Case10Test, Case15Test, Case16Test,
-             Case17Test, Case24Test, Case26Test):
-    for kind in PlainStream, KeptLock:
-        name = case.__name__.removesuffix('Test') + kind.__name__ + 'Test'
-        globals()[name] = type(
-            name, (kind, case), {'__module__': __name__})
-del case  # or it would be found as a test once more

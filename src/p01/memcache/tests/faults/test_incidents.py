@@ -22,7 +22,6 @@ import threading
 import time
 import types
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import zope.event
@@ -35,6 +34,8 @@ from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
@@ -73,14 +74,7 @@ class Case(unittest.TestCase):
             self.assertEqual(server.health.state, 'up')
 
     def at_once(self, function, count):
-        barrier = threading.Barrier(count)
-
-        def call(number):
-            barrier.wait(PATIENCE)
-            return function(number)
-
-        with ThreadPoolExecutor(count) as executor:
-            return list(executor.map(call, range(count)))
+        return at_once(function, range(count))
 
     @contextlib.contextmanager
     def busy(self, client, count):
@@ -203,6 +197,7 @@ class UnixRestartTest(RestartTest):
         self.start = lambda: Memcached(path=next(paths))
 
 
+@variant('Classic', Classic)
 class PauseTest(Case):
     """38: this process stands still, which is no fault of the server."""
 
@@ -268,10 +263,6 @@ with case.busy(client, {count}):
 case.assertUp(client)
 print('well', flush=True)
 '''
-
-
-class ClassicPauseTest(Classic, PauseTest):
-    pass
 
 
 class PlainPauseTest(PauseTest):
@@ -609,6 +600,7 @@ class ClassicConnectionTest(Classic, ConnectionTest):
         return self.client(address)
 
 
+@variant('Classic', Classic)
 class NoComparisonTest(Case):
     """41: a server that cannot compare and swap lends no right to compute."""
 
@@ -695,10 +687,7 @@ class NoComparisonTest(Case):
         self.assertEqual(self.client_.query('key'), 'value')
 
 
-class ClassicNoComparisonTest(Classic, NoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoComparisonGraceTest(NoComparisonTest):
 
     def test_grace(self):
@@ -712,10 +701,7 @@ class NoComparisonGraceTest(NoComparisonTest):
         self.assertEqual(self.compute(lifetime=60, grace=60), 'value 2')
 
 
-class ClassicNoComparisonGraceTest(Classic, NoComparisonGraceTest):
-    pass
-
-
+@variant('Classic', Classic)
 class RealNoComparisonTest(NoComparisonTest):
 
     level = 2
@@ -727,10 +713,7 @@ class RealNoComparisonTest(NoComparisonTest):
         return self.enterContext(Memcached('-C'))
 
 
-class ClassicRealNoComparisonTest(Classic, RealNoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoGetsTest(NoComparisonTest):
     """One that does not even know ``gets``, nor the meta commands."""
 
@@ -740,10 +723,7 @@ class NoGetsTest(NoComparisonTest):
             del commands[name]
 
 
-class ClassicNoGetsTest(Classic, NoGetsTest):
-    pass
-
-
+@variant('Classic', Classic, retry=60)
 class OwnTroubleTest(Case):
     """42: what this process lacks is no fault of the server."""
 
@@ -805,11 +785,7 @@ class OwnTroubleTest(Case):
                 "can't start new thread")), address, threads=0)
 
 
-class ClassicOwnTroubleTest(Classic, OwnTroubleTest):
-
-    retry = 60
-
-
+@variant('Classic', Classic, hits='3')
 class LeaseTest(Case):
     """46: memcached restarts while a factory computes."""
 
@@ -879,20 +855,10 @@ class LeaseTest(Case):
     hits = '2'
 
 
-class ClassicLeaseTest(Classic, LeaseTest):
-
-    hits = '3'  # it looks for its claim
-
-
+@variant('Classic', Classic, hits='3')
 class RealLeaseTest(LeaseTest):
 
     level = 2
 
     def start(self):
         return self.enterContext(Memcached())
-
-
-class ClassicRealLeaseTest(Classic, RealLeaseTest):
-
-    hits = '3'
-

@@ -31,8 +31,8 @@ from p01.memcache.tests.faults.outage import DirectMixin
 from p01.memcache.tests.faults.outage import FrozenMixin
 from p01.memcache.tests.faults.outage import Ledger
 from p01.memcache.tests.faults.outage import Load
+from p01.memcache.tests.faults.outage import OnMemcached
 from p01.memcache.tests.faults.outage import OutageCase
-from p01.memcache.tests.faults.outage import RealMixin
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
@@ -40,12 +40,14 @@ from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
+@variant('OnMemcached', OnMemcached, timeout=0.3)
 class Case10Test(OutageCase):
     """Connection refused; SYN dropped."""
 
@@ -94,11 +96,6 @@ class Case10Test(OutageCase):
     def test_syn_dropped(self):
         self.addresses[LOST] = self.enterContext(full_backlog())
         self.check(self.timeout + SLACK, 1, max)
-
-
-class Case10RealTest(RealMixin, Case10Test):
-
-    timeout = 0.3
 
 
 class Case11Test(OutageCase):
@@ -162,6 +159,8 @@ class Case11RealTest(FrozenMixin, Case11Test):
         self.assertInTime(operations)
 
 
+@variant('OnMemcached', OnMemcached)
+@variant('Frozen', FrozenMixin)
 class Case12Test(OutageCase):
     """One of three is down: its keys miss, and do not move silently."""
 
@@ -185,14 +184,6 @@ class Case12Test(OutageCase):
                 expected = [None, None, None]
                 expected[place] = 1 if place == LOST else 2
                 self.assertEqual(self.found(key), expected)
-
-
-class Case12RealTest(RealMixin, Case12Test):
-    pass
-
-
-class Case12FrozenTest(FrozenMixin, Case12Test):
-    pass
 
 
 class Case13Test(OutageCase):
@@ -319,7 +310,7 @@ class Case13Test(OutageCase):
         self.assertVersion(ledger, lost[3::2], None)
 
 
-class Case13RealTest(RealMixin, Case13Test):
+class Case13RealTest(OnMemcached, Case13Test):
 
     count = 200
 
@@ -684,7 +675,7 @@ class HealthTest(OutageCase):
         self.bring_back()
         until(lambda: not client._cluster.servers[LOST].health.absence)
         probe = threading.Thread(
-            target=self.at_once, args=(client.query, keys))
+            target=at_once, args=(client.query, keys))
         probe.start()
         self.assertTrue(lost.wait(lambda: lost.stalled))
         # Nobody else asks for as long as it takes.
@@ -868,7 +859,7 @@ class UnixTest(RestartTest):
         self.assertVersion(ledger, self.keys(LOST), None)
 
 
-class TwemproxyTest(RealMixin, OutageCase):
+class TwemproxyTest(OnMemcached, OutageCase):
     """Two proxies before three servers."""
 
     count = 100

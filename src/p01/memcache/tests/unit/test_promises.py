@@ -28,7 +28,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.faults.case import FaultCase
-from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
@@ -375,11 +375,11 @@ class ClassicSentTest(ClassicMixin, SentTest):
     expected = set(REQUESTS) - {b'mn', b'ms', b'md'}
 
 
-class SentRealTest(RealMixin, SentTest):
+class SentRealTest(OnMemcached, SentTest):
     pass
 
 
-class ClassicSentRealTest(RealMixin, ClassicSentTest):
+class ClassicSentRealTest(OnMemcached, ClassicSentTest):
     pass
 
 
