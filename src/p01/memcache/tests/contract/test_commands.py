@@ -1232,8 +1232,8 @@ class RealCommandsScenario(ServedCommandsScenario):
         until(lambda: not self.client.queryMany(keys))
 
 
-class Case29Test(FaultCase):
-    """32 clients, 1,000 times each."""
+class ManyComparingTest(FaultCase):
+    """Fault 29: 32 clients, 1,000 times each."""
 
     layer = MemcachedLayer
     level = 2

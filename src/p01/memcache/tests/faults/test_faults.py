@@ -63,8 +63,8 @@ from p01.memcache.wire import protocol
 
 @variant('OnMemcached', OnMemcached, most=90)
 @on_each_stream
-class Case1Test(OffsetCase):
-    """Stall at every byte offset of each reply type, the rest comes late."""
+class StalledReplyTest(OffsetCase):
+    """Fault 1: stall at every byte offset of each reply type, the rest comes late."""
 
     level = 2
 
@@ -104,8 +104,8 @@ class Case1Test(OffsetCase):
 
 @variant('OnMemcached', OnMemcached, keys=50, rounds=20)
 @on_each_stream
-class Case2Test(FaultCase):
-    """A late reply to a get, while the key is set anew."""
+class LateReplyTest(FaultCase):
+    """Fault 2: a late reply to a get, while the key is set anew."""
 
     level = 2
 
@@ -147,8 +147,8 @@ class Case2Test(FaultCase):
 
 
 @on_each_stream
-class Case3Test(FaultCase):
-    """A late reply to one operation, and the next is another."""
+class CrossedReplyTest(FaultCase):
+    """Fault 3: a late reply to one operation, and the next is another."""
 
     def operations(self, client):
         # Each of them has another reply than all the others.
@@ -187,8 +187,8 @@ class Case3Test(FaultCase):
 
 @variant('OnMemcached', OnMemcached, most=90, reads=READS)
 @on_each_stream
-class Case4Test(OffsetCase):
-    """FIN and RST at every offset, in both directions."""
+class CutReplyTest(OffsetCase):
+    """Fault 4: FIN and RST at every offset, in both directions."""
 
     most = 24
     reads = 1
@@ -235,8 +235,8 @@ class Case4Test(OffsetCase):
 
 
 @on_each_stream
-class Case5Test(FaultCase):
-    """Segments of one byte, and short writes."""
+class SmallSegmentsTest(FaultCase):
+    """Fault 5: segments of one byte, and short writes."""
 
     def test_segments_of_one_byte(self):
         client = self.client(timeout=PATIENCE)
@@ -270,8 +270,8 @@ class Case5Test(FaultCase):
 
 
 @on_each_stream
-class Case6Test(FaultCase):
-    """Drip: a byte now and then never makes the operation's time longer."""
+class DrippingReplyTest(FaultCase):
+    """Fault 6: drip: a byte now and then never makes the operation's time longer."""
 
     def test_drip(self):
         self.fill()
@@ -299,8 +299,8 @@ class Case6Test(FaultCase):
 
 
 @on_each_stream
-class Case7Test(FaultCase):
-    """The server stops reading while a large value is being set."""
+class DeafServerTest(FaultCase):
+    """Fault 7: the server stops reading while a large value is being set."""
 
     def check(self, size):
         self.fill()
@@ -331,8 +331,8 @@ class Case7Test(FaultCase):
 
 
 @on_each_stream
-class Case8Test(FaultCase):
-    """Idle connections are closed by the server, any number of them."""
+class ClosedWhileIdleTest(FaultCase):
+    """Fault 8: idle connections are closed by the server, any number of them."""
 
     def test_no_read_fails(self):
         self.fill()
@@ -361,8 +361,8 @@ class Case8Test(FaultCase):
 
 
 @variant('OnMemcached', OnMemcached)
-class Case9Test(FaultCase):
-    """The server is restarted."""
+class RestartTest(FaultCase):
+    """Fault 9: the server is restarted."""
 
     def test_restart(self):
         client = self.client(
@@ -390,8 +390,8 @@ class Case9Test(FaultCase):
 
 
 @on_each_stream
-class Case10Test(FaultCase):
-    """Connection refused; SYN dropped."""
+class NoConnectionTest(FaultCase):
+    """Fault 10: connection refused; SYN dropped."""
 
     level = 2
 
@@ -489,8 +489,8 @@ class Case10Test(FaultCase):
             narcissus.connect(soon())
 
 
-class Case14Test(FaultCase):
-    """The wall clock jumps an hour either way."""
+class ClockJumpTest(FaultCase):
+    """Fault 14: the wall clock jumps an hour either way."""
 
     def test_idle_connections_stay(self):
         self.fill()
@@ -541,8 +541,8 @@ class Case14Test(FaultCase):
 
 
 @on_each_stream
-class Case15Test(ScriptedCase):
-    """Garbage, another key's reply, a reply twice, ERROR twice."""
+class GarbageReplyTest(ScriptedCase):
+    """Fault 15: garbage, another key's reply, a reply twice, ERROR twice."""
 
     level = 2
 
@@ -631,8 +631,8 @@ class Case15Test(ScriptedCase):
 
 
 @on_each_stream
-class Case16Test(ScriptedCase):
-    """Lengths that cannot be, and lengths that are not true."""
+class LyingLengthTest(ScriptedCase):
+    """Fault 16: lengths that cannot be, and lengths that are not true."""
 
     level = 2
 
@@ -701,8 +701,8 @@ class Case16Test(ScriptedCase):
 
 
 @on_each_stream
-class Case17Test(ScriptedCase):
-    """A line without an end."""
+class EndlessLineTest(ScriptedCase):
+    """Fault 17: a line without an end."""
 
     timeout = 1
 
@@ -734,8 +734,8 @@ class Case17Test(ScriptedCase):
         self.assertLess(self.spent[-1], self.timeout / 2)
 
 
-class Case18Test(ScriptedCase):
-    """SERVER_ERROR: not stored, and the connection is kept."""
+class ServerErrorTest(ScriptedCase):
+    """Fault 18: SERVER_ERROR: not stored, and the connection is kept."""
 
     def test_refused(self):
         for reason in (b'out of memory storing object',
@@ -763,8 +763,8 @@ class Case18Test(ScriptedCase):
             self.server.requests[-1], b'delete %b\r\n' % key)
 
 
-class Case18RealTest(OnMemcached, FaultCase):
-    """Out of memory."""
+class ServerErrorOnMemcachedTest(OnMemcached, FaultCase):
+    """Fault 18: out of memory."""
 
     # Rather answer an error than evict anything.
     options = '-M', '-m', '8'
@@ -792,8 +792,8 @@ class Case18RealTest(OnMemcached, FaultCase):
 
 
 @variant('OnMemcached', OnMemcached)
-class Case19Test(FaultCase):
-    """A value above the item limit."""
+class TooLargeTest(FaultCase):
+    """Fault 19: a value above the item limit."""
 
     def test_too_large(self):
         client = self.client(timeout=PATIENCE, retries=1, blacktime=60)
@@ -812,8 +812,8 @@ class Case19Test(FaultCase):
         self.assertEqual(client.getPools()[0][1]['opened'], 1)
 
 
-class Case20Test(FaultCase):
-    """The server is at its connection limit."""
+class ConnectionLimitTest(FaultCase):
+    """Fault 20: the server is at its connection limit."""
 
     busy = b'ERROR Too many open connections\r\n'
 
@@ -858,7 +858,7 @@ class GreetingProxy(FaultProxy):
         await self._loop.sock_sendall(client, self.greeting)
 
 
-class Case20RealTest(OnMemcached, FaultCase):
+class ConnectionLimitOnMemcachedTest(OnMemcached, FaultCase):
 
     options = '-c', '20', '-t', '1'  # a thread needs descriptors too
 
@@ -901,8 +901,8 @@ class Case20RealTest(OnMemcached, FaultCase):
 
 
 @on_each_stream
-class Case24Test(FaultCase):
-    """The pool is exhausted."""
+class ExhaustedPoolTest(FaultCase):
+    """Fault 24: the pool is exhausted."""
 
     def test_a_wait_has_an_end(self):
         self.fill()
@@ -982,8 +982,8 @@ class Hidden(BaseException):
     """Not an `Exception`, as a greenlet's time-out is not one."""
 
 
-class Case25Test(FaultCase):
-    """Data that cannot be pickled, and pickles that cannot be read."""
+class BadPickleTest(FaultCase):
+    """Fault 25: data that cannot be pickled, and pickles that cannot be read."""
 
     def setUp(self):
         super().setUp()
@@ -1072,8 +1072,8 @@ class Case25Test(FaultCase):
 
 @variant('OnMemcached', OnMemcached, step=1)
 @on_each_stream
-class Case26Test(FaultCase):
-    """A multi-key read is cut in the middle."""
+class CutManyReplyTest(FaultCase):
+    """Fault 26: a multi-key read is cut in the middle."""
 
     level = 2
 
@@ -1163,8 +1163,8 @@ class Case26Test(FaultCase):
         self.assertEqual(server.backlog.keys, {})
 
 
-class Case27Test(FaultCase):
-    """Lifetimes."""
+class LifetimeTest(FaultCase):
+    """Fault 27: lifetimes."""
 
     def test_those_that_hit(self):
         # A fraction is rounded up: less than a second is not for ever.
@@ -1191,7 +1191,7 @@ class Case27Test(FaultCase):
                     self.direct.query('key', raw=True), self.value('key'))
 
 
-class Case27RealTest(OnMemcached, Case27Test):
+class LifetimeOnMemcachedTest(OnMemcached, LifetimeTest):
 
     def test_they_end(self):
         for lifetime in 0.25, 1.5:
@@ -1204,7 +1204,7 @@ class Case27RealTest(OnMemcached, Case27Test):
         self.assertEqual(self.direct.query(0), 'value')
 
 
-class Case27WireTest(ScriptedCase):
+class LifetimeWireTest(ScriptedCase):
 
     def test_what_is_sent(self):
         for lifetime, exptime in [
@@ -1223,8 +1223,8 @@ class Case27WireTest(ScriptedCase):
         return int(self.server.requests[-1].split()[3])
 
 
-class Case36Test(FaultCase):
-    """A stalled operation while the interpreter exits."""
+class ExitWhileStalledTest(FaultCase):
+    """Fault 36: a stalled operation while the interpreter exits."""
 
     level = 2
 

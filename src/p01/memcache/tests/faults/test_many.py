@@ -488,7 +488,7 @@ class OneTest(OneCase):
                 self.check(place, begin, self.proxies[place].accept)
 
 
-class OneRealTest(OnMemcached, OneTest):
+class OneOnMemcachedTest(OnMemcached, OneTest):
 
     places = range(3)
     names = OneTest.faults
@@ -568,8 +568,8 @@ class TwiceTest(ManyCase):
 
 
 @variant('OnMemcached', OnMemcached, step=1, stalls=40)
-class Case26Test(ManyCase):
-    """A multi-key read is cut in the middle, of one of three servers."""
+class CutManyReplyTest(ManyCase):
+    """Fault 26: a multi-key read is cut in the middle, of one of three servers."""
 
     count = 3
     step = 23
@@ -738,7 +738,7 @@ class DeadTest(ManyCase):
         self.assertEqual(self.state(client, LOST), 'down')
 
 
-class DeadRealTest(OnMemcached, DeadTest):
+class DeadOnMemcachedTest(OnMemcached, DeadTest):
 
     timeout = 0.3
     places = range(3)

@@ -48,8 +48,8 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 @variant('OnMemcached', OnMemcached, timeout=0.3)
-class Case10Test(OutageCase):
-    """Connection refused; SYN dropped."""
+class NoConnectionTest(OutageCase):
+    """Fault 10: connection refused; SYN dropped."""
 
     timeout = 0.05
 
@@ -98,8 +98,8 @@ class Case10Test(OutageCase):
         self.check(self.timeout + SLACK, 1, max)
 
 
-class Case11Test(OutageCase):
-    """One of three hangs; 180 operations one after the other."""
+class HangingServerTest(OutageCase):
+    """Fault 11: one of three hangs; 180 operations one after the other."""
 
     level = 2
     timeout = 0.5
@@ -137,7 +137,7 @@ class Case11Test(OutageCase):
         self.assertEqual(len(self.spent), 180)
 
 
-class Case11RealTest(FrozenMixin, Case11Test):
+class HangingServerOnMemcachedTest(FrozenMixin, HangingServerTest):
 
     lose = FrozenMixin.lose
     bring_back = FrozenMixin.bring_back
@@ -161,8 +161,8 @@ class Case11RealTest(FrozenMixin, Case11Test):
 
 @variant('OnMemcached', OnMemcached)
 @variant('Frozen', FrozenMixin)
-class Case12Test(OutageCase):
-    """One of three is down: its keys miss, and do not move silently."""
+class LostServerTest(OutageCase):
+    """Fault 12: one of three is down: its keys miss, and do not move silently."""
 
     def test_down(self):
         client = self.client()
@@ -186,8 +186,8 @@ class Case12Test(OutageCase):
                 self.assertEqual(self.found(key), expected)
 
 
-class Case13Test(OutageCase):
-    """A server returns with its old data, and no old value is read."""
+class OldDataReturnsTest(OutageCase):
+    """Fault 13: a server returns with its old data, and no old value is read."""
 
     failover = False
     count = 6  # keys of each server
@@ -310,7 +310,7 @@ class Case13Test(OutageCase):
         self.assertVersion(ledger, lost[3::2], None)
 
 
-class Case13RealTest(OnMemcached, Case13Test):
+class OldDataReturnsOnMemcachedTest(OnMemcached, OldDataReturnsTest):
 
     count = 200
 
@@ -327,7 +327,7 @@ class Case13RealTest(OnMemcached, Case13Test):
         self.assertEqual(load.errors, [])
 
 
-class Case13FrozenTest(FrozenMixin, Case13RealTest):
+class OldDataReturnsFrozenTest(FrozenMixin, OldDataReturnsOnMemcachedTest):
 
     count = 50
 
@@ -346,8 +346,8 @@ class Case13FrozenTest(FrozenMixin, Case13RealTest):
         self.assertEqual(ledger.query(key), 3)
 
 
-class Case13FailoverTest(Case13Test):
-    """The same, while others stand in for it."""
+class OldDataReturnsFailoverTest(OldDataReturnsTest):
+    """Fault 13: the same, while others stand in for it."""
 
     failover = True
 
@@ -436,7 +436,7 @@ class Case13FailoverTest(Case13Test):
         self.assertVersion(ledger, self.keys(count=self.count), None)
 
 
-class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
+class OldDataReturnsFailoverOnMemcachedTest(OldDataReturnsFailoverTest, OldDataReturnsOnMemcachedTest):
 
     def test_moves_again_when_settled(self):
         client = self.client(blacktime=0.1, timeout=0.5)
@@ -499,13 +499,13 @@ class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
         self.assertIsNone(ledger.query(key))
 
 
-class Case13FailoverFrozenTest(Case13FrozenTest):
+class OldDataReturnsFailoverFrozenTest(OldDataReturnsFrozenTest):
 
     failover = True
 
 
-class Case14Test(OutageCase):
-    """The wall clock jumps an hour either way."""
+class ClockJumpTest(OutageCase):
+    """Fault 14: the wall clock jumps an hour either way."""
 
     def test_an_outage(self):
         for hours in 1, -1:
@@ -546,8 +546,8 @@ class Case14Test(OutageCase):
                 self.wait_up(client)
 
 
-class Case30Test(OutageCase):
-    """The host's address changes, or it has several."""
+class MovedAddressTest(OutageCase):
+    """Fault 30: the host's address changes, or it has several."""
 
     timeout = 0.2
     name = 'cache.example'
