@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What real sites do to a client: the cases 37 to 46 of the list of faults.
+"""What real sites do to a client: faults 37 to 46.
 
 Restarts, pauses, connections that died without a word, names that move,
 servers without compare-and-swap, and trouble of this very process. On both
@@ -149,7 +149,7 @@ class Crowd:
 
 
 class RestartTest(Case):
-    """37: memcached is restarted while threads are in mid-operation."""
+    """Fault 37: memcached is restarted while threads are in mid-operation."""
 
     level = 2
     # A busy machine takes its time to start it: that must be two delays.
@@ -199,7 +199,7 @@ class UnixRestartTest(RestartTest):
 
 @variant('Classic', Classic)
 class PauseTest(Case):
-    """38: this process stands still, which is no fault of the server."""
+    """Fault 38: this process stands still, which is no fault of the server."""
 
     level = 2
     timeout = 0.2
@@ -296,7 +296,7 @@ class Firewall(FaultProxy):
 
 
 class ForgottenTest(Case):
-    """39: all connections have died without a word, a new one works."""
+    """Fault 39: all connections have died without a word, a new one works."""
 
     idle = 12
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
@@ -405,7 +405,7 @@ class ClassicForgottenTest(Classic, ForgottenTest):
 
 
 class NameTest(Case):
-    """40: a name that has several addresses, and one that moves."""
+    """Fault 40: a name that has several addresses, and one that moves."""
 
     name = 'cache.example'
 
@@ -602,7 +602,7 @@ class ClassicConnectionTest(Classic, ConnectionTest):
 
 @variant('Classic', Classic)
 class NoComparisonTest(Case):
-    """41: a server that cannot compare and swap lends no right to compute."""
+    """Fault 41: a server that cannot compare and swap lends no right to compute."""
 
     timeout = 2
 
@@ -725,7 +725,7 @@ class NoGetsTest(NoComparisonTest):
 
 @variant('Classic', Classic, retry=60)
 class OwnTroubleTest(Case):
-    """42: what this process lacks is no fault of the server."""
+    """Fault 42: what this process lacks is no fault of the server."""
 
     settings = types.MappingProxyType(
         {'retries': 1, 'delay': 60, 'blacktime': 60})
@@ -787,7 +787,7 @@ class OwnTroubleTest(Case):
 
 @variant('Classic', Classic, hits='3')
 class LeaseTest(Case):
-    """46: memcached restarts while a factory computes."""
+    """Fault 46: memcached restarts while a factory computes."""
 
     timeout = 2
 

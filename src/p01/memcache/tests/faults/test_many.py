@@ -569,7 +569,7 @@ class TwiceTest(ManyCase):
 
 @variant('OnMemcached', OnMemcached, step=1, stalls=40)
 class CutManyReplyTest(ManyCase):
-    """Fault 26: a multi-key read is cut in the middle, of one of three servers."""
+    """Fault 26: one of three servers cuts its part of a multi-key read."""
 
     count = 3
     step = 23

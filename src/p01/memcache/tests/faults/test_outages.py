@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """What happens where one of several servers is down, hangs, or comes back.
 
-By the numbers of the list of faults. Every value carries its key and a
-version, so a wrong one or an old one shows itself.
+Every value carries its key and a version, so a wrong one or an old one shows
+itself.
 
 Level 1 runs on embedded servers, level 2 on memcached, whose processes are
 killed, frozen and started again.
@@ -162,7 +162,7 @@ class HangingServerOnMemcachedTest(FrozenMixin, HangingServerTest):
 @variant('OnMemcached', OnMemcached)
 @variant('Frozen', FrozenMixin)
 class LostServerTest(OutageCase):
-    """Fault 12: one of three is down: its keys miss, and do not move silently."""
+    """Fault 12: one of three is down; its keys miss, and do not move."""
 
     def test_down(self):
         client = self.client()
@@ -187,7 +187,7 @@ class LostServerTest(OutageCase):
 
 
 class OldDataReturnsTest(OutageCase):
-    """Fault 13: a server returns with its old data, and no old value is read."""
+    """Fault 13: a server returns with old data, none of which is read."""
 
     failover = False
     count = 6  # keys of each server
@@ -436,7 +436,8 @@ class OldDataReturnsFailoverTest(OldDataReturnsTest):
         self.assertVersion(ledger, self.keys(count=self.count), None)
 
 
-class OldDataReturnsFailoverOnMemcachedTest(OldDataReturnsFailoverTest, OldDataReturnsOnMemcachedTest):
+class OldDataReturnsFailoverOnMemcachedTest(
+        OldDataReturnsFailoverTest, OldDataReturnsOnMemcachedTest):
 
     def test_moves_again_when_settled(self):
         client = self.client(blacktime=0.1, timeout=0.5)
