@@ -602,7 +602,7 @@ class ClassicConnectionTest(Classic, ConnectionTest):
 
 @variant('Classic', Classic)
 class NoComparisonTest(Case):
-    """Fault 41: a server that cannot compare and swap lends no right to compute."""
+    """Fault 41: without compare-and-swap, no right to compute is lent."""
 
     timeout = 2
 
