@@ -89,7 +89,9 @@ class Configured:
         self.after_fork()
         fork.register(self)
         for name, value in values.items():
-            values[name] = _checked(self._interface[name], value)
+            field = self._interface.get(name)
+            if IField.providedBy(field):
+                values[name] = _checked(field, value)
         self._state = self._make_state(Settings(values), set(values), None)
 
     def after_fork(self):

@@ -87,6 +87,11 @@ def read_values(reader, keys, found, most=MAX_VALUE):
 
 def read_item(reader, key, most=MAX_VALUE):
     """Return the `Item` of the key, or None."""
+    take = getattr(reader, 'take', None)
+    if take is not None:
+        item = take(_match_value, key)  # most of them, in less time
+        if item is not None:
+            return item
     return read_values(reader, (key,), {}, most).get(key)
 
 

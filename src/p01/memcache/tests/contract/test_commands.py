@@ -23,17 +23,22 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeMemcached
-from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
-from p01.memcache.tests.contract import test_contract
+from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import FAKES
+from p01.memcache.tests.contract.matrix import MEMCACHED
+from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
+from p01.memcache.tests.contract.matrix import POOLED_FAKE
+from p01.memcache.tests.contract.matrix import POOLED_MEMCACHED
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.faults.case import FaultCase
-from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.faults.outage import LOST
 from p01.memcache.tests.faults.outage import OutageCase
+from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.commands import CHANGING
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import READING
@@ -44,6 +49,7 @@ from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.scripted import honest
 from p01.memcache.tests.support.servers import ask
 from p01.memcache.tests.support.servers import refusing
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import INJECTIONS
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.values import Persistent
@@ -52,6 +58,7 @@ from p01.memcache.tests.support.values import Unpicklable
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import protocol
 
@@ -156,10 +163,9 @@ def add_up(times):
     return work
 
 
-class CommandsContract:
-    """The contract. A subclass says which client, and what is behind it."""
+class CommandsScenario(ClientCase):
+    """The contract."""
 
-    factory = None
     settings = types.MappingProxyType({})
     values = (
         'text', '', b'bytes', 0, 1.5, None, False, [], {'a': [1, (2, None)]},
@@ -172,15 +178,11 @@ class CommandsContract:
     different = ((1, 1.0), (0, 0.0), ((1,), (1.0,)))
     no_keys = '\udc80', lambda: None, Unpicklable(OSError('no'))
 
-    # The same as there, whose tests are not wanted here.
-    setUp = test_contract.ClientContract.setUp
-    assertMiss = test_contract.ClientContract.assertMiss
-    at_once = FaultCase.at_once
-
     def makeClient(self, **settings):
-        client = self.factory(**{**self.settings, **settings})
-        self.addCleanup(client.close)
-        return client
+        return super().makeClient(**{**self.settings, **settings})
+
+    def assertMiss(self, key):
+        self.assertIs(self.client.query(key, default=MISSING), MISSING)
 
     def ask(self, request, key, end):
         """Ask the server behind the client, which is not asked."""
@@ -286,7 +288,7 @@ class CommandsContract:
 
     def test_only_one_adds(self):
         for key in range(3):
-            added = self.at_once(
+            added = at_once(
                 lambda n, key=key: self.client.add(key, n), range(4))
             self.assertEqual(sorted(added), [False] * 3 + [True])
             self.assertIs(added[self.client.query(key)], True)
@@ -432,7 +434,7 @@ class CommandsContract:
             return [self.client.append('key', b'%d' % number)
                     for _ in range(10)]
 
-        self.assertEqual(self.at_once(work, range(4)), [[True] * 10] * 4)
+        self.assertEqual(at_once(work, range(4)), [[True] * 10] * 4)
         self.assertEqual(
             collections.Counter(self.client.query('key', raw=True)),
             {ord(str(number)): 10 for number in range(4)})
@@ -684,14 +686,14 @@ class CommandsContract:
             barrier.wait(PATIENCE)
             return self.client.cas('key', number, token)
 
-        stored = self.at_once(work, range(4))
+        stored = at_once(work, range(4))
         self.assertEqual(sorted(stored), [False] * 3 + [True])
         self.assertIs(stored[self.client.query('key')], True)
 
     def test_case_29(self):
         self.client.set('counter', 0)
         self.assertEqual(
-            self.at_once(add_up(15), [self.client] * 4), [15] * 4)
+            at_once(add_up(15), [self.client] * 4), [15] * 4)
         self.assertEqual(self.client.query('counter'), 4 * 15)
 
     # counters
@@ -774,7 +776,7 @@ class CommandsContract:
 
     def test_initial_at_once(self):
         for key in range(3):
-            counted = self.at_once(lambda number, key=key: [
+            counted = at_once(lambda number, key=key: [
                 self.client.increment(key, 1, 1) for _ in range(5)], range(4))
             self.assertEqual(
                 sorted(itertools.chain(*counted)), list(range(1, 21)))
@@ -1082,10 +1084,52 @@ class CommandsContract:
                     return f'{number}: wrong'
             return None
 
-        self.assertEqual(self.at_once(work, range(4)), [None] * 4)
+        self.assertEqual(at_once(work, range(4)), [None] * 4)
 
 
-class FakeCommands(CommandsContract):
+class Strict:
+    """The same with keys that are all different."""
+
+    settings = types.MappingProxyType({'keyScheme': 'strict'})
+    same = ()
+    different = (
+        (1, 1.0), (1, True), (0, False), ((1,), (True,)),
+        (frozenset([1]), frozenset([1.0])))
+    no_keys = ('\udc80', math.nan, lambda: None, Liar(1), ('a', math.nan),
+               Persistent(None))
+
+
+class Generations:
+    """The same where the namespace has a generation."""
+
+    settings = types.MappingProxyType({'generations': True})
+
+    def test_after_invalidateNamespace(self):
+        values = dict.fromkeys('abc', b'50')
+        self.assertEqual(self.client.setMany(values, raw=True), [])
+        _, token = self.client.gets('a', raw=True)
+        self.assertIs(self.client.invalidateNamespace(), True)
+        self.assertEqual(self.client.queryMany(values, raw=True), {})
+        self.assertIs(self.client.replace('a', 1), False)
+        self.assertIs(self.client.append('a', b'x'), False)
+        self.assertIs(self.client.touch('a'), False)
+        self.assertIsNone(self.client.cas('a', 1, token))
+        self.assertIsNone(self.client.increment('a'))
+        self.assertEqual(self.client.queryAndTouch('a', default=7), 7)
+        self.assertEqual(self.client.gets('a', default=7), (7, None))
+        self.assertIs(self.client.add('a', 1), True)
+        self.assertEqual(self.client.increment('b', 1, 7), 7)
+        self.assertEqual(self.client.setMany({'c': 3}), [])
+        self.assertEqual(
+            self.client.queryMany(values, raw=True),
+            {key: self.client.query(key, raw=True) for key in values})
+        self.assertEqual(self.client.queryMany(['a', 'c']), {'a': 1, 'c': 3})
+
+
+@matrix(*FAKES)
+@matrix(CLASSIC_FAKE, mixins=[Generations])
+@matrix(POOLED_FAKE, mixins=[Strict])
+class CommandsOfFakesScenario(CommandsScenario):
 
     def ask(self, request, key, end):
         return getFakeBackend(self.client).ask(
@@ -1098,24 +1142,10 @@ class FakeCommands(CommandsContract):
         ask.assert_not_called()
 
 
-class FakeMemcacheClientTest(FakeCommands, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraMemcacheClientTest(FakeCommands, unittest.TestCase):
-
-    factory = FakeUltraMemcacheClient
-
-
-class ServerCommands(CommandsContract):
+@matrix(POOLED_EMBEDDED, slow=[CLASSIC_EMBEDDED])
+@matrix(slow=[POOLED_EMBEDDED], mixins=[Generations])
+class ServedCommandsScenario(CommandsScenario):
     """For the clients that do have a server."""
-
-    layer = EmbeddedLayer
-
-    def makeClient(self, **settings):
-        return super().makeClient(
-            **{'servers': [self.layer.address], **settings})
 
     def ask(self, request, key, end):
         return ask(self.layer.address, request, end)
@@ -1192,106 +1222,18 @@ class ServerCommands(CommandsContract):
             self.assertEqual(client.queryMany(keys), {})
 
 
-class EmbeddedMemcacheClientTest(ServerCommands, unittest.TestCase):
-
-    level = 2
-
-    factory = MemcacheClient
-
-
-class EmbeddedUltraMemcacheClientTest(ServerCommands, unittest.TestCase):
-
-    factory = UltraMemcacheClient
-
-
-class StrictKeys:
-    """The same with keys that are all different."""
-
-    settings = types.MappingProxyType({'keyScheme': 'strict'})
-    same = ()
-    different = (
-        (1, 1.0), (1, True), (0, False), ((1,), (True,)),
-        (frozenset([1]), frozenset([1.0])))
-    no_keys = ('\udc80', math.nan, lambda: None, Liar(1), ('a', math.nan),
-               Persistent(None))
-
-
-class Generations:
-    """The same where the namespace has a generation."""
-
-    settings = types.MappingProxyType({'generations': True})
-
-    def test_after_invalidateNamespace(self):
-        values = dict.fromkeys('abc', b'50')
-        self.assertEqual(self.client.setMany(values, raw=True), [])
-        _, token = self.client.gets('a', raw=True)
-        self.assertIs(self.client.invalidateNamespace(), True)
-        self.assertEqual(self.client.queryMany(values, raw=True), {})
-        self.assertIs(self.client.replace('a', 1), False)
-        self.assertIs(self.client.append('a', b'x'), False)
-        self.assertIs(self.client.touch('a'), False)
-        self.assertIsNone(self.client.cas('a', 1, token))
-        self.assertIsNone(self.client.increment('a'))
-        self.assertEqual(self.client.queryAndTouch('a', default=7), 7)
-        self.assertEqual(self.client.gets('a', default=7), (7, None))
-        self.assertIs(self.client.add('a', 1), True)
-        self.assertEqual(self.client.increment('b', 1, 7), 7)
-        self.assertEqual(self.client.setMany({'c': 3}), [])
-        self.assertEqual(
-            self.client.queryMany(values, raw=True),
-            {key: self.client.query(key, raw=True) for key in values})
-        self.assertEqual(self.client.queryMany(['a', 'c']), {'a': 1, 'c': 3})
-
-
-class StrictFakeTest(StrictKeys, FakeUltraMemcacheClientTest):
-    pass
-
-
-class GenerationsFakeTest(Generations, FakeMemcacheClientTest):
-    pass
-
-
-class OnMemcached:
-    """The same on memcached."""
-
-    layer = MemcachedLayer
-    level = 2
+@matrix(slow=MEMCACHED)
+@matrix(slow=MEMCACHED, mixins=[Generations])
+@matrix(slow=[POOLED_MEMCACHED], mixins=[Strict])
+class RealCommandsScenario(ServedCommandsScenario):
+    """The same on memcached, whose clock cannot be put forward."""
 
     def expire(self, keys):
-        end = soon()
-        while self.client.queryMany(keys):
-            self.assertLess(time.monotonic(), end)
-            time.sleep(0.01)
+        until(lambda: not self.client.queryMany(keys))
 
 
-class RealMemcacheClientTest(OnMemcached, EmbeddedMemcacheClientTest):
-    pass
-
-
-class RealUltraMemcacheClientTest(
-        OnMemcached, EmbeddedUltraMemcacheClientTest):
-    pass
-
-
-class RealStrictTest(StrictKeys, RealUltraMemcacheClientTest):
-    pass
-
-
-class RealGenerationsTest(Generations, RealUltraMemcacheClientTest):
-    pass
-
-
-class RealGenerationsMemcacheClientTest(Generations, RealMemcacheClientTest):
-    pass
-
-
-class EmbeddedGenerationsTest(Generations, EmbeddedUltraMemcacheClientTest):
-
-    level = 2
-
-
-class Case29Test(FaultCase):
-    """32 clients, 1,000 times each."""
+class ManyComparingTest(FaultCase):
+    """Fault 29: 32 clients, 1,000 times each."""
 
     layer = MemcachedLayer
     level = 2
@@ -1305,7 +1247,7 @@ class Case29Test(FaultCase):
     def check(self, clients):
         self.one.set('counter', 0)
         self.assertEqual(
-            self.at_once(add_up(1000), clients), [1000] * 32)
+            at_once(add_up(1000), clients), [1000] * 32)
         self.assertEqual(self.one.query('counter'), 32000)
 
     def test_a_client_for_all(self):
@@ -1315,7 +1257,7 @@ class Case29Test(FaultCase):
         self.check([self.client(self.layer.address) for _ in range(32)])
 
     def test_increment(self):
-        counted = self.at_once(lambda client: [
+        counted = at_once(lambda client: [
             client.increment('key', 1, 1) for _ in range(1000)],
             [self.one] * 32)
         self.assertEqual(
@@ -1588,7 +1530,7 @@ class OwedTest(FaultCase):
                 self.assertEqual(len(lost), 30 - after // 8)
 
 
-class OwedRealTest(RealMixin, OwedTest):
+class OwedRealTest(OnMemcached, OwedTest):
 
     def pairs(self):
         return itertools.product(CHANGING.items(), self.readers.items())

@@ -32,16 +32,13 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUnreadableValueEvent
 from p01.memcache.keys import strict
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import Pickable
-from p01.memcache.testing import getFakeBackend
+from p01.memcache.tests.contract.matrix import EMBEDDED
+from p01.memcache.tests.contract.matrix import FAKES
+from p01.memcache.tests.contract.matrix import MEMCACHED
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.clients import ClientCase
-from p01.memcache.tests.support.servers import look
-from p01.memcache.tests.support.servers import plant
 from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.values import Persistent
 from p01.memcache.tests.support.values import Thrower
@@ -140,18 +137,12 @@ def md5(data):
     return hashlib.md5(data).hexdigest()
 
 
-class ClientContract(ClientCase):
-    """The contract. A subclass says what is behind the client."""
-
-    interface = IMemcacheClient
+@matrix(*FAKES)
+class ClientScenario(ClientCase):
+    """The contract."""
 
     def plant(self, key, data, flags=0):
-        """Put data and flags into the place of the key."""
-        raise NotImplementedError
-
-    def stored(self, key):
-        """What is in the place of the key: (data, flags) or None."""
-        raise NotImplementedError
+        super().plant(self.client.buildKey(key), data, flags)
 
     def assertMiss(self, key):
         missing = object()
@@ -634,39 +625,9 @@ class ClientContract(ClientCase):
             repr(self.client), f'<{self.factory.__name__} one, two:2>')
 
 
-class FakeContract(ClientContract):
-
-    def plant(self, key, data, flags=0):
-        built = self.client.buildKey(key)
-        getFakeBackend(self.client).cache[built] = (data, flags)
-
-    def stored(self, built):
-        return getFakeBackend(self.client).cache.get(built)
-
-
-class FakeMemcacheClientTest(FakeContract, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraMemcacheClientTest(FakeContract, unittest.TestCase):
-
-    factory = FakeUltraMemcacheClient
-    interface = IUltraMemcacheClient
-
-
-class ServerContract(ClientContract):
+@matrix(*EMBEDDED, slow=MEMCACHED)
+class ServedScenario(ClientScenario):
     """For the clients that do have a server."""
-
-    def makeClient(self, **settings):
-        return super().makeClient(
-            **{'servers': [self.layer.address], **settings})
-
-    def plant(self, key, data, flags=0):
-        plant(self.layer.address, self.client.buildKey(key), data, flags)
-
-    def stored(self, built):
-        return look(self.layer.address, built)
 
     def test_two_clients_with_namespaces(self):
         one = self.makeClient(namespace='one')
@@ -744,31 +705,6 @@ class ServerContract(ClientContract):
             self.client.set('key', 'another value')
             self.client.servers = [self.layer.address]
             self.assertEqual(self.client.query('key'), 'value')
-
-
-class EmbeddedMemcacheClientTest(ServerContract, unittest.TestCase):
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class EmbeddedUltraMemcacheClientTest(ServerContract, unittest.TestCase):
-
-    layer = EmbeddedLayer
-    factory = UltraMemcacheClient
-    interface = IUltraMemcacheClient
-
-
-class RealMemcacheClientTest(EmbeddedMemcacheClientTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealUltraMemcacheClientTest(EmbeddedUltraMemcacheClientTest):
-
-    layer = MemcachedLayer
-    level = 2
 
 
 class CrossContract:

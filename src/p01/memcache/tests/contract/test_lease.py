@@ -2086,7 +2086,7 @@ class TestProcesses(unittest.TestCase):
             self.assertEqual(process.answer(), 'ready')
         return processes
 
-    # Case 31
+    # Fault 31
 
     def test_a_key_that_just_expired(self):
         processes = self.processes(self.count)

@@ -5,10 +5,8 @@
 import contextlib
 import itertools
 import sys
-import threading
 import time
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache.embedded import EmbeddedServer
@@ -20,6 +18,8 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.scripted import honest
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.transport import connection
 from p01.memcache.transport import lockkeeping
@@ -105,24 +105,12 @@ class FaultCase(unittest.TestCase):
 
         with self.patience(client):
             if threads > 1:
-                self.at_once(read, range(threads))
+                at_once(read, range(threads))
             else:
                 read(None)
 
-    def at_once(self, function, arguments):
-        """Call it with all of them at the same time, each in a thread."""
-        arguments = list(arguments)
-        barrier = threading.Barrier(len(arguments))
 
-        def call(argument):
-            barrier.wait(PATIENCE)
-            return function(argument)
-
-        with ThreadPoolExecutor(len(arguments)) as executor:
-            return list(executor.map(call, arguments))
-
-
-class RealMixin:
+class OnMemcached:
     """The same on memcached."""
 
     level = 2
@@ -157,6 +145,16 @@ class KeptLock:
         self.enterContext(mock.patch.object(
             lockkeeping.LockKeeping, 'choose', lambda keeping: next(ways)))
         super().setUp()
+
+
+def on_each_stream(case):
+    """Decorate a case: it holds on each kind of stream.
+
+    For what a reply's bytes or a deadline decide.
+    """
+    for stream in PlainStream, KeptLock:
+        variant(stream.__name__, stream)(case)
+    return case
 
 
 class OffsetCase(FaultCase):

@@ -281,7 +281,7 @@ class OutageCase(FaultCase):
             zope.event.subscribers.remove(handle)
 
 
-class RealMixin:
+class OnMemcached:
     """The same on memcached."""
 
     level = 2
@@ -291,7 +291,7 @@ class RealMixin:
         return ClusterLayer.servers
 
 
-class DirectMixin(RealMixin):
+class DirectMixin(OnMemcached):
     """The same, without a proxy in between."""
 
     def start_proxies(self):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What real sites do to a client: the cases 37 to 46 of the list of faults.
+"""What real sites do to a client: faults 37 to 46.
 
 Restarts, pauses, connections that died without a word, names that move,
 servers without compare-and-swap, and trouble of this very process. On both
@@ -22,7 +22,6 @@ import threading
 import time
 import types
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import zope.event
@@ -35,6 +34,8 @@ from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
@@ -73,14 +74,7 @@ class Case(unittest.TestCase):
             self.assertEqual(server.health.state, 'up')
 
     def at_once(self, function, count):
-        barrier = threading.Barrier(count)
-
-        def call(number):
-            barrier.wait(PATIENCE)
-            return function(number)
-
-        with ThreadPoolExecutor(count) as executor:
-            return list(executor.map(call, range(count)))
+        return at_once(function, range(count))
 
     @contextlib.contextmanager
     def busy(self, client, count):
@@ -155,7 +149,7 @@ class Crowd:
 
 
 class RestartTest(Case):
-    """37: memcached is restarted while threads are in mid-operation."""
+    """Fault 37: memcached is restarted while threads are in mid-operation."""
 
     level = 2
     # A busy machine takes its time to start it: that must be two delays.
@@ -203,8 +197,9 @@ class UnixRestartTest(RestartTest):
         self.start = lambda: Memcached(path=next(paths))
 
 
+@variant('Classic', Classic)
 class PauseTest(Case):
-    """38: this process stands still, which is no fault of the server."""
+    """Fault 38: this process stands still, which is no fault of the server."""
 
     level = 2
     timeout = 0.2
@@ -270,10 +265,6 @@ print('well', flush=True)
 '''
 
 
-class ClassicPauseTest(Classic, PauseTest):
-    pass
-
-
 class PlainPauseTest(PauseTest):
     """As with gevent: a stream that never keeps the interpreter lock."""
 
@@ -305,7 +296,7 @@ class Firewall(FaultProxy):
 
 
 class ForgottenTest(Case):
-    """39: all connections have died without a word, a new one works."""
+    """Fault 39: all connections have died without a word, a new one works."""
 
     idle = 12
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
@@ -414,7 +405,7 @@ class ClassicForgottenTest(Classic, ForgottenTest):
 
 
 class NameTest(Case):
-    """40: a name that has several addresses, and one that moves."""
+    """Fault 40: a name that has several addresses, and one that moves."""
 
     name = 'cache.example'
 
@@ -609,8 +600,9 @@ class ClassicConnectionTest(Classic, ConnectionTest):
         return self.client(address)
 
 
+@variant('Classic', Classic)
 class NoComparisonTest(Case):
-    """41: a server that cannot compare and swap lends no right to compute."""
+    """Fault 41: without compare-and-swap, no right to compute is lent."""
 
     timeout = 2
 
@@ -694,10 +686,7 @@ class NoComparisonTest(Case):
         self.assertEqual(self.client_.query('key'), 'value')
 
 
-class ClassicNoComparisonTest(Classic, NoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoComparisonGraceTest(NoComparisonTest):
 
     def test_grace(self):
@@ -711,10 +700,7 @@ class NoComparisonGraceTest(NoComparisonTest):
         self.assertEqual(self.compute(lifetime=60, grace=60), 'value 2')
 
 
-class ClassicNoComparisonGraceTest(Classic, NoComparisonGraceTest):
-    pass
-
-
+@variant('Classic', Classic)
 class RealNoComparisonTest(NoComparisonTest):
 
     level = 2
@@ -726,10 +712,7 @@ class RealNoComparisonTest(NoComparisonTest):
         return self.enterContext(Memcached('-C'))
 
 
-class ClassicRealNoComparisonTest(Classic, RealNoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoGetsTest(NoComparisonTest):
     """One that does not even know ``gets``, nor the meta commands."""
 
@@ -739,12 +722,9 @@ class NoGetsTest(NoComparisonTest):
             del commands[name]
 
 
-class ClassicNoGetsTest(Classic, NoGetsTest):
-    pass
-
-
+@variant('Classic', Classic, retry=60)
 class OwnTroubleTest(Case):
-    """42: what this process lacks is no fault of the server."""
+    """Fault 42: what this process lacks is no fault of the server."""
 
     settings = types.MappingProxyType(
         {'retries': 1, 'delay': 60, 'blacktime': 60})
@@ -804,13 +784,9 @@ class OwnTroubleTest(Case):
                 "can't start new thread")), address, threads=0)
 
 
-class ClassicOwnTroubleTest(Classic, OwnTroubleTest):
-
-    retry = 60
-
-
+@variant('Classic', Classic, hits='3')
 class LeaseTest(Case):
-    """46: memcached restarts while a factory computes."""
+    """Fault 46: memcached restarts while a factory computes."""
 
     timeout = 2
 
@@ -878,20 +854,10 @@ class LeaseTest(Case):
     hits = '2'
 
 
-class ClassicLeaseTest(Classic, LeaseTest):
-
-    hits = '3'  # it looks for its claim
-
-
+@variant('Classic', Classic, hits='3')
 class RealLeaseTest(LeaseTest):
 
     level = 2
 
     def start(self):
         return self.enterContext(Memcached())
-
-
-class ClassicRealLeaseTest(Classic, RealLeaseTest):
-
-    hits = '3'
-

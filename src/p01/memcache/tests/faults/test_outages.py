@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """What happens where one of several servers is down, hangs, or comes back.
 
-By the numbers of the list of faults. Every value carries its key and a
-version, so a wrong one or an old one shows itself.
+Every value carries its key and a version, so a wrong one or an old one shows
+itself.
 
 Level 1 runs on embedded servers, level 2 on memcached, whose processes are
 killed, frozen and started again.
@@ -31,22 +31,25 @@ from p01.memcache.tests.faults.outage import DirectMixin
 from p01.memcache.tests.faults.outage import FrozenMixin
 from p01.memcache.tests.faults.outage import Ledger
 from p01.memcache.tests.faults.outage import Load
+from p01.memcache.tests.faults.outage import OnMemcached
 from p01.memcache.tests.faults.outage import OutageCase
-from p01.memcache.tests.faults.outage import RealMixin
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-class Case10Test(OutageCase):
-    """Connection refused; SYN dropped."""
+@variant('OnMemcached', OnMemcached, timeout=0.3)
+class NoConnectionTest(OutageCase):
+    """Fault 10: connection refused; SYN dropped."""
 
     timeout = 0.05
 
@@ -95,13 +98,8 @@ class Case10Test(OutageCase):
         self.check(self.timeout + SLACK, 1, max)
 
 
-class Case10RealTest(RealMixin, Case10Test):
-
-    timeout = 0.3
-
-
-class Case11Test(OutageCase):
-    """One of three hangs; 180 operations one after the other."""
+class HangingServerTest(OutageCase):
+    """Fault 11: one of three hangs; 180 operations one after the other."""
 
     level = 2
     timeout = 0.5
@@ -139,7 +137,7 @@ class Case11Test(OutageCase):
         self.assertEqual(len(self.spent), 180)
 
 
-class Case11RealTest(FrozenMixin, Case11Test):
+class HangingServerOnMemcachedTest(FrozenMixin, HangingServerTest):
 
     lose = FrozenMixin.lose
     bring_back = FrozenMixin.bring_back
@@ -161,8 +159,10 @@ class Case11RealTest(FrozenMixin, Case11Test):
         self.assertInTime(operations)
 
 
-class Case12Test(OutageCase):
-    """One of three is down: its keys miss, and do not move silently."""
+@variant('OnMemcached', OnMemcached)
+@variant('Frozen', FrozenMixin)
+class LostServerTest(OutageCase):
+    """Fault 12: one of three is down; its keys miss, and do not move."""
 
     def test_down(self):
         client = self.client()
@@ -186,16 +186,8 @@ class Case12Test(OutageCase):
                 self.assertEqual(self.found(key), expected)
 
 
-class Case12RealTest(RealMixin, Case12Test):
-    pass
-
-
-class Case12FrozenTest(FrozenMixin, Case12Test):
-    pass
-
-
-class Case13Test(OutageCase):
-    """A server returns with its old data, and no old value is read."""
+class OldDataReturnsTest(OutageCase):
+    """Fault 13: a server returns with old data, none of which is read."""
 
     failover = False
     count = 6  # keys of each server
@@ -318,7 +310,7 @@ class Case13Test(OutageCase):
         self.assertVersion(ledger, lost[3::2], None)
 
 
-class Case13RealTest(RealMixin, Case13Test):
+class OldDataReturnsOnMemcachedTest(OnMemcached, OldDataReturnsTest):
 
     count = 200
 
@@ -335,7 +327,7 @@ class Case13RealTest(RealMixin, Case13Test):
         self.assertEqual(load.errors, [])
 
 
-class Case13FrozenTest(FrozenMixin, Case13RealTest):
+class OldDataReturnsFrozenTest(FrozenMixin, OldDataReturnsOnMemcachedTest):
 
     count = 50
 
@@ -354,8 +346,8 @@ class Case13FrozenTest(FrozenMixin, Case13RealTest):
         self.assertEqual(ledger.query(key), 3)
 
 
-class Case13FailoverTest(Case13Test):
-    """The same, while others stand in for it."""
+class OldDataReturnsFailoverTest(OldDataReturnsTest):
+    """Fault 13: the same, while others stand in for it."""
 
     failover = True
 
@@ -444,7 +436,8 @@ class Case13FailoverTest(Case13Test):
         self.assertVersion(ledger, self.keys(count=self.count), None)
 
 
-class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
+class OldDataReturnsFailoverOnMemcachedTest(
+        OldDataReturnsFailoverTest, OldDataReturnsOnMemcachedTest):
 
     def test_moves_again_when_settled(self):
         client = self.client(blacktime=0.1, timeout=0.5)
@@ -507,13 +500,13 @@ class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
         self.assertIsNone(ledger.query(key))
 
 
-class Case13FailoverFrozenTest(Case13FrozenTest):
+class OldDataReturnsFailoverFrozenTest(OldDataReturnsFrozenTest):
 
     failover = True
 
 
-class Case14Test(OutageCase):
-    """The wall clock jumps an hour either way."""
+class ClockJumpTest(OutageCase):
+    """Fault 14: the wall clock jumps an hour either way."""
 
     def test_an_outage(self):
         for hours in 1, -1:
@@ -554,8 +547,8 @@ class Case14Test(OutageCase):
                 self.wait_up(client)
 
 
-class Case30Test(OutageCase):
-    """The host's address changes, or it has several."""
+class MovedAddressTest(OutageCase):
+    """Fault 30: the host's address changes, or it has several."""
 
     timeout = 0.2
     name = 'cache.example'
@@ -654,12 +647,12 @@ class HealthTest(OutageCase):
         keys = self.keys(LOST, 16)
         with self.assertLogs('p01.memcache') as log:
             self.lose()
-            self.at_once(client.query, keys)
-            self.at_once(client.invalidate, keys)
+            at_once(client.query, keys)
+            at_once(client.invalidate, keys)
             self.let_probe(client)
-            self.at_once(client.query, keys)  # a probe that fails
+            at_once(client.query, keys)  # a probe that fails
             self.return_known(client)
-            self.at_once(client.query, keys)
+            at_once(client.query, keys)
         name = f'memcached {self.addresses[LOST]} is '
         lines = [record.getMessage() for record in log.records]
         self.assertEqual(len(lines), 3, lines)
@@ -683,11 +676,11 @@ class HealthTest(OutageCase):
         self.bring_back()
         until(lambda: not client._cluster.servers[LOST].health.absence)
         probe = threading.Thread(
-            target=self.at_once, args=(client.query, keys))
+            target=at_once, args=(client.query, keys))
         probe.start()
         self.assertTrue(lost.wait(lambda: lost.stalled))
         # Nobody else asks for as long as it takes.
-        self.at_once(client.query, keys)
+        at_once(client.query, keys)
         self.assertEqual((lost.stalled, lost.opened - opened), (1, 1))
         lost.clear()
         lost.release()
@@ -701,7 +694,7 @@ class HealthTest(OutageCase):
         blacktime = 0.05
         client = self.client(blacktime=blacktime)
         keys = self.keys(LOST, 16)
-        self.at_once(client.query, keys)
+        at_once(client.query, keys)
         self.assertEqual(self.state(client), 'down')
         start, opened = time.monotonic(), dead.opened
         stopping = threading.Event()
@@ -867,7 +860,7 @@ class UnixTest(RestartTest):
         self.assertVersion(ledger, self.keys(LOST), None)
 
 
-class TwemproxyTest(RealMixin, OutageCase):
+class TwemproxyTest(OnMemcached, OutageCase):
     """Two proxies before three servers."""
 
     count = 100

@@ -21,9 +21,11 @@ from unittest import mock
 from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.waits import PATIENCE
@@ -80,6 +82,7 @@ def zstd_bomb(mebibytes, size=None):
                     )[:3] + b'\0' for number in range(blocks))
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class CompressedScenario(Scenario):
 
     def kinds(self):
@@ -415,6 +418,7 @@ class CompressedScenario(Scenario):
         self.assertIn(self.stored(built)[1], (ZLIB, ZSTD))
 
 
+@matrix(slow=all_but(CLASSIC_FAKE))
 class GraceScenario(Scenario):
     """It takes its time: a lifetime must be over."""
 
@@ -437,9 +441,6 @@ class GraceScenario(Scenario):
         self.assertEqual(create(lambda: 'new', other), 'new')
         self.assertEqual(create(self.fail), 'new')
         self.assertLess(time.monotonic() - start, 1)
-
-
-globals().update(cases('Compressed', CompressedScenario, GraceScenario))
 
 
 class BombTest(unittest.TestCase):

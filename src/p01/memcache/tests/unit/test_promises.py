@@ -28,12 +28,13 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.faults.case import FaultCase
-from p01.memcache.tests.faults.case import RealMixin
+from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import request_size
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -374,11 +375,11 @@ class ClassicSentTest(ClassicMixin, SentTest):
     expected = set(REQUESTS) - {b'mn', b'ms', b'md'}
 
 
-class SentRealTest(RealMixin, SentTest):
+class SentRealTest(OnMemcached, SentTest):
     pass
 
 
-class ClassicSentRealTest(RealMixin, ClassicSentTest):
+class ClassicSentRealTest(OnMemcached, ClassicSentTest):
     pass
 
 
@@ -504,7 +505,7 @@ class HungTest(PromiseCase):
                     client.query('key')
             self.proxy.fault = fault
             try:
-                found = self.at_once(
+                found = at_once(
                     lambda name: self.outcome(name, clients[name]), names)
             finally:
                 self.proxy.clear()

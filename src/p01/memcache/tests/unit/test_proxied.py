@@ -26,12 +26,14 @@ from zope.security.checker import ProxyFactory
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.objects import Item
 from p01.memcache.tests.support.objects import Jar
 from p01.memcache.tests.support.objects import protect
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
 
 
 SECRETS = 'P01_MEMCACHE_TEST_PROXIED_SECRETS'
@@ -103,6 +105,7 @@ class Reduced:
         return Whole, (self.part,)
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class ProxiedScenario(Scenario):
 
     def serializers(self):
@@ -340,9 +343,6 @@ class ProxiedScenario(Scenario):
         for proxied in protect('one'), protect(Text('one')):
             with self.assertRaisesRegex(TypeError, 'must be a str'):
                 self.client.set('key', 1, dependencies=[proxied])
-
-
-globals().update(cases('Proxied', ProxiedScenario))
 
 
 class WithoutTest(unittest.TestCase):

@@ -32,9 +32,11 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.values import parts
 from p01.memcache.tests.support.zcml import PACKAGE
@@ -94,6 +96,7 @@ class Mark:
         return 'unpickled'
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class SignedScenario(Scenario):
 
     settings = {  # noqa: RUF012
@@ -708,9 +711,6 @@ class SignedScenario(Scenario):
                 yield error
             else:
                 self.fail('it did not fail')
-
-
-globals().update(cases('Signed', SignedScenario))
 
 
 class SignerTest(unittest.TestCase):

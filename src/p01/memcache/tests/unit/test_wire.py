@@ -510,7 +510,7 @@ def replies(draw):
 
 
 class MutatedReplyTest(unittest.TestCase):
-    """Case 32 of the list of faults; the command ``bin/fuzz`` does the rest.
+    """Fault 32; the command ``bin/fuzz`` does the rest.
     """
 
     @settings(150)
