@@ -15,10 +15,11 @@ without its socket, `commands` is the table of the commands, `basic` and
 Some things it does not do. It has no bound on memory and no LRU eviction, no
 binary protocol, no TLS, no SASL, no UDP and no IPv6. The command `me` is
 missing, and `stats` knows the common names only. A get may have a megabyte of
-keys, whereas memcached takes any number. Lifetimes end to the moment, and
-nothing is counted after `flush_all` or its lifetime has taken it away;
-memcached's clock ticks once a second, and its counts include dead items until
-it comes across them.
+keys, whereas memcached takes any number, and discards what it has not yet
+sent if one of them is too long. Lifetimes end to the moment, and nothing is
+counted after `flush_all` or its lifetime has taken it away; memcached's clock
+ticks once a second, and its counts include dead items until it comes across
+them.
 """
 
 from p01.memcache.embedded.commands import COMMANDS

@@ -49,8 +49,10 @@ def _retrieve(session, name, keys, expires=None):
             yield b'VALUE %b %d %d%b\r\n%b\r\n' % (
                 key, item.flags, len(item.value), unique, item.value)
     if refused:
-        # It comes with two line ends.
-        raise Refused(replies.BAD_FORMAT + b'\r\n')
+        # It comes with two line ends; a get has one without a reply, too.
+        silent = (expires is None and not good
+                  and keys[:syntax.MOST_WORDS - 1][-1] == b'noreply')
+        raise Refused((b'' if silent else replies.BAD_FORMAT) + b'\r\n')
     yield replies.END
 
 
