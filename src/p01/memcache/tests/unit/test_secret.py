@@ -34,7 +34,7 @@ from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.transport.lockkeeping import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Authenticate
 
 
 HERE = os.path.dirname(discreet.__code__.co_filename)
@@ -452,7 +452,7 @@ class FrameTest(SecretCase):
                 client = self.client(
                     [server.address], username='shop', password=SECRET)
                 with mock.patch.object(
-                        protocol, 'read_stored', side_effect=error):
+                        Authenticate, 'read', side_effect=error):
                     self.assertHidden(
                         self.raised(error, client.query, 'key'))
 
