@@ -7,6 +7,8 @@ classic one, and the servers of the fakes are stores. A further engine goes in
 here, see `Store`.
 """
 
+import contextlib
+
 from zope.interface import Interface
 
 from p01.memcache.errors import LeaseLost
@@ -133,5 +135,6 @@ class Store:
         refused = [
             key for key in lost if isinstance(replies[key], ServerError)]
         if refused:
-            self._remove(refused, deadline)
+            with contextlib.suppress(MemcacheError):
+                self._remove(refused, deadline)
         return {**replies, **absent}

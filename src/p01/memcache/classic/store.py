@@ -7,7 +7,6 @@ the threads apart (its client is a ``threading.local``). The other commands are
 ours: python-memcached does not tell their outcome from trouble.
 """
 
-import contextlib
 from time import monotonic
 
 import memcache
@@ -107,6 +106,11 @@ class ClassicStore(Store):
 
     after_fork = close
 
+    @property
+    def servers(self):
+        """This thread's hosts."""
+        return self._client.servers
+
     def server(self, key, deadline):
         return self._client.host(key)
 
@@ -173,10 +177,15 @@ class ClassicStore(Store):
         return {}
 
     def _remove(self, keys, deadline):
+        trouble = None
         for host, refused in self._by_host(keys).items():
-            with contextlib.suppress(MemcacheError):
+            try:
                 self._converse(host, lambda refused=refused: change_all(
-                    list(map(Delete, refused)), {}), deadline)
+                    list(map(Delete, refused)), {}), deadline, again=False)
+            except MemcacheError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
 
     def _converse(self, host, make, deadline, again=True):
         """Run the commands that ``make()`` returns on one host.
@@ -195,7 +204,7 @@ class ClassicStore(Store):
     def ask_all(self, command, deadline):
         # Each has the time of an operation.
         answers = []
-        for host in self._client.servers:
+        for host in self.servers:
             try:
                 answer = host.run(command, monotonic() + self._timeout)
             except MemcacheError as error:

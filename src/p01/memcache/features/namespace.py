@@ -18,7 +18,7 @@ class Namespace:
     def __init__(self, store, key):
         self.key = key
         self._store = store
-        self._seen = None  # the last generation, and most likely the next
+        self.seen = None  # the last generation, and most likely the next
 
     def get(self, key, deadline, most):
         items, errors = self.get_many([key], deadline, most)
@@ -29,14 +29,14 @@ class Namespace:
     def get_many(self, keys, deadline, most):
         """Ask for the generation and, trusting it is the last one, for all.
         """
-        if not self._seen:
+        if not self.seen:
             return self._get_many(self.suffix(deadline), keys, deadline, most)
-        seen = b'.' + self._seen
+        seen = b'.' + self.seen
         items, errors = self._get_many(seen, keys, deadline, most, self.key)
         current = items.pop(None, None)
         if not dependencies.is_version(current):
             return self._get_many(self.suffix(deadline), keys, deadline, most)
-        self._seen, suffix = current.data, b'.' + current.data
+        self.seen, suffix = current.data, b'.' + current.data
         if suffix == seen:
             return items, errors
         return self._get_many(suffix, keys, deadline, most)
@@ -54,7 +54,7 @@ class Namespace:
         generation = dependencies.current(
             self._store, [self.key], deadline)[self.key]
         self._store.owe_absent(self.key, deadline)
-        self._seen = generation
+        self.seen = generation
         return b'.' + generation
 
     def suffix_of_targets(self, deadline):

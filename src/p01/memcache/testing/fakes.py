@@ -175,7 +175,7 @@ class _Fake(Counted):
 
     def _make_store(self, settings, changed, former):
         # What is wrong with the settings shows itself as with real servers.
-        super()._make_store(settings, changed, former)
+        super()._make_store(settings, changed, None)
         client = weakref.ref(self)
 
         def find():

@@ -213,9 +213,10 @@ class CommandsScenario(ClientCase):
 
     def meanwhile(self, attribute, number, function):
         """A context: `function` is called after that many calls of the
-        client's method.
+        method of the client's store.
         """
-        method, count = getattr(self.client, attribute), itertools.count(1)
+        store = self.client._state.store
+        method, count = getattr(store, attribute), itertools.count(1)
 
         def call(*args, **kw):
             try:
@@ -224,7 +225,7 @@ class CommandsScenario(ClientCase):
                 if next(count) == number:
                     function()
 
-        return mock.patch.object(self.client, attribute, call)
+        return mock.patch.object(store, attribute, call)
 
     # add and replace
 
@@ -764,13 +765,13 @@ class CommandsScenario(ClientCase):
                 (self.client.increment, 53), (self.client.decrement, 47)]:
             self.client.invalidate('key')
             with self.meanwhile(
-                    '_change', 1, lambda: self.plant('key', b'50')):
+                    'run', 1, lambda: self.plant('key', b'50')):
                 self.assertEqual(count('key', 3, 7), number)
             self.assertEqual(int(self.client.query('key', True)), number)
 
     def test_another_one_was_faster_with_text(self):
         with self.meanwhile(
-                '_change', 1, lambda: self.plant('key', b'text')):
+                'run', 1, lambda: self.plant('key', b'text')):
             self.assertIsNone(self.client.increment('key', 3, 7))
         self.assertEqual(self.client.query('key', raw=True), b'text')
 

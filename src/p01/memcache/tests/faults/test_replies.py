@@ -529,7 +529,7 @@ class CutManyReplyTest(FaultCase):
         client.servers = [self.proxy.address, other.address]
         mapping = {key: self.value(key) for key in range(50)}
         self.assertEqual(client.setMany(mapping, raw=True), [])
-        ring = client._cluster._ring
+        ring = client._state.store._ring
         theirs = {key: data for key, data in mapping.items()
                   if ring.find(client.buildKey(key).encode())}
         self.assertTrue(0 < len(theirs) < 50)
@@ -549,5 +549,5 @@ class CutManyReplyTest(FaultCase):
         client = self.client()
         self.proxy.once(Fault(self.length, 'fin'))
         self.assertEqual(len(self.read(client)), 1)
-        [server] = client._cluster.servers
-        self.assertEqual(server.backlog.keys, {})
+        [server] = client._state.store.servers
+        self.assertEqual(server.undelivered.keys, {})

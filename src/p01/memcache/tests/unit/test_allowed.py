@@ -738,7 +738,7 @@ class ForbiddenTest(AllowedCase):
         for module, name in [('os', 'system'), ('p01shop.model', 'remove')]:
             for _ in range(3):
                 with self.assertRaises(ForbiddenGlobal):
-                    client._codec.loads(
+                    client._state.codec.loads(
                         b'key', by_line(module, name) + b'.', 0, False)
         self.assertEqual(client.query('key', default=MISSING), MISSING)
 

@@ -580,7 +580,7 @@ class AnnouncedTest(unittest.TestCase):
                     client.getUnreadable(), {'ValueTooLarge': 17})
                 if factory is UltraMemcacheClient:
                     self.assertEqual(
-                        client._cluster.servers[0].health.state, 'up')
+                        client._state.store.servers[0].health.state, 'up')
 
     def cheap(self, server, read, *args, **kw):
         """Return what it reads, in little time and memory."""

@@ -224,11 +224,11 @@ class AccessTest(SecretCase):
     def test_a_change_that_is_refused(self):
         path = self.file(SECRET)
         client = MemcacheClient(serializer='signed-json', secretsFile=path)
-        codec = client._codec
+        codec = client._state.codec
         os.chmod(path, 0o666)
         with self.assertRaises(ValueError):
             client.secretsFile = path
-        self.assertIs(client._codec, codec)
+        self.assertIs(client._state.codec, codec)
 
     def test_elsewhere(self):
         path = self.file(SECRET, 0o666)
@@ -260,7 +260,7 @@ class RandomTest(SecretCase):
         os.environ[VARIABLE] = '\n'.join(secrets)
         client = self.client(
             serializer='signed-json', secretsVariable=VARIABLE)
-        self.assertEqual(len(client._codec.signer), len(secrets))
+        self.assertEqual(len(client._state.codec.signer), len(secrets))
 
 
 class PipeTest(unittest.TestCase):

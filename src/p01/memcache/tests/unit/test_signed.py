@@ -846,12 +846,12 @@ class SecretsTest(SecretsCase):
             for client in (self.make(secretsFile=path),
                            self.make(secretsVariable=VARIABLE)):
                 self.assertEqual(
-                    len(client._codec.signer), count)
+                    len(client._state.codec.signer), count)
 
     def test_a_file_with_a_mark_of_its_encoding(self):
         client = self.make(
             secretsFile=self.file(b'\xef\xbb\xbf' + FIRST.encode()))
-        data, flags = client._codec.dumps(b'key', 'value', False)
+        data, flags = client._state.codec.dumps(b'key', 'value', False)
         self.assertEqual(data, sign(
             FIRST, b'key', SIGNED, pickle.dumps('value', -1)))
         self.assertEqual(flags, SIGNED)

@@ -26,7 +26,7 @@ from zope.testing.wait import wait
 
 from p01.memcache import testing
 from p01.memcache.embedded import EmbeddedServer
-from p01.memcache.facade.base import BaseClient
+from p01.memcache.facade.client import BaseClient
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests.support import zcml
 from p01.memcache.tests.support.certificates import Certificates

@@ -348,9 +348,9 @@ class Overriding(UltraMemcacheClient):
 
     asked = 0
 
-    def _retrieve(self, key, deadline):
+    def query(self, key, raw=False, default=None):
         self.asked += 1
-        return super()._retrieve(key, deadline)
+        return super().query(key, raw, default)
 
 
 def useAll(client):
@@ -570,9 +570,10 @@ class FakedTest(unittest.TestCase):
         # What it has begun with the fake ends as with a server that is down.
         client = UltraMemcacheClient(['no.such.server'])
         setUpFakeMemcached()
-        retrieve = client._retrieve_many
+        store = client._state.store
+        get_many = store.get_many
         tearDownFakeMemcached()
-        with (mock.patch.object(client, '_retrieve_many', retrieve),
+        with (mock.patch.object(store, 'get_many', get_many),
               mock.patch('socket.getaddrinfo', side_effect=AssertionError)):
             self.assertEqual(client.queryMany(['key']), {})
 
