@@ -193,8 +193,8 @@ class CommandsScenario(ClientCase):
         raise NotImplementedError
 
     def wire(self, key):
-        return self.client._wire(
-            self.client.buildKey(key), soon())
+        return self.client._state.locate(
+            self.client.buildKey(key).encode(), soon())
 
     def plant(self, key, data, flags=0):
         """Put something there that no client of ours would."""
@@ -382,7 +382,7 @@ class CommandsScenario(ClientCase):
             with self.subTest(name):
                 self.client.set('key', 'the former value')
                 with self.assertLogs('p01.memcache'):
-                    self.client._logged.clear()
+                    self.client._trouble._logged.clear()
                     self.assertIsNot(command(self.client, large, True), True)
                 for key in 'new', 'key':
                     self.assertIn(
@@ -1133,8 +1133,9 @@ class Generations:
 class CommandsOfFakesScenario(CommandsScenario):
 
     def ask(self, request, key, end):
-        return getFakeBackend(self.client).ask(
-            request, [key], lambda reader: reader.read())
+        command = types.SimpleNamespace(
+            encode=lambda: request, read=lambda reader: reader.read())
+        return getFakeBackend(self.client).ask(command, key)
 
     @contextlib.contextmanager
     def unheard(self):

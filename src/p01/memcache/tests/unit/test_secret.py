@@ -405,13 +405,14 @@ class FrameTest(SecretCase):
 
     def missed(self, client):
         """Return the errors for which a query is a miss."""
-        errors, degraded = [], client._degraded
+        errors, trouble = [], client._trouble
+        report = trouble.report
 
         def note(error, *args):
             errors.append(error)
-            degraded(error, *args)
+            report(error, *args)
 
-        client._degraded = note
+        trouble.report = note
         with self.assertLogs('p01.memcache') as log:
             self.assertIsNone(client.query('key'))
         # Nor does the log show it, with its traceback.
