@@ -45,7 +45,7 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.features import computing
-from p01.memcache.features import dependencies
+from p01.memcache.features import dependencies as versions
 from p01.memcache.features import lease
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys import strict
@@ -456,7 +456,7 @@ class Scenario(Callers):
             raise ReceiveError('no')
 
         client._state.lending.lend = look
-        with mock.patch.object(dependencies, 'current', fail):
+        with mock.patch.object(versions, 'current', fail):
             self.assertEqual(client.getOrCreate(
                 'key', Factory(), dependencies=['a']), 'computed')
         self.assertEqual(set(deadlines), {deadlines[0]})
@@ -1120,7 +1120,8 @@ class WithServer(Scenario):
 
     def test_a_claim_ends_meanwhile(self):
         # Between the look at the value and the question whether it is one.
-        is_leased = self.client._is_leased
+        server = self.client._state.store.servers[0]
+        is_leased = server.is_leased
 
         def ask(end, *args):
             end()
@@ -1129,7 +1130,7 @@ class WithServer(Scenario):
         wire = self.client.buildKey('key').encode()
         for end in (lambda: self.other.set('key', b'value', raw=True),
                     lambda: self.other.invalidate('key')):
-            self.client._is_leased = partial(ask, end)
+            server.is_leased = partial(ask, end)
             for read, miss in (
                     (partial(self.client.query, 'key'), None),
                     (partial(self.client.queryMany, ['key']), {})):
@@ -1328,7 +1329,7 @@ class Trouble(Callers):
     def test_dependencies_that_cannot_be_read(self):
         proxy, client, other = self.proxied()
         with mock.patch.object(
-                stamp, 'current', side_effect=ReceiveError('no')):
+                versions, 'current', side_effect=ReceiveError('no')):
             self.assertEqual(client.getOrCreate(
                 'key', Factory('a'), dependencies=['a']), 'a')
         # Not stored, and the right is given back.

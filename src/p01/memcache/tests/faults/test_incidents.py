@@ -773,7 +773,7 @@ class OwnTroubleTest(Case):
 
     def test_no_memory(self):
         self.check(mock.patch(
-            'p01.memcache.wire.reader.Reader.readline',
+            'p01.memcache.wire.reader.Reader.fill',
             side_effect=MemoryError))
 
     def test_no_name_service(self):

@@ -296,7 +296,7 @@ class UseTest(ManyCase):
         def sizes(*lengths):
             commands = [mock.Mock(
                 key=number, encode=lambda length=length: b'x' * length,
-                read=bytes) for number, length in enumerate(lengths)]
+                read=id) for number, length in enumerate(lengths)]
             batches, keys = [], []
             for each in batch.change_all(commands, {}, most):
                 replies = {}
@@ -1265,7 +1265,8 @@ class OwedTest(ManyCase):
                     Delete(wire).encode() for wire in owed))
             self.assertEqual(
                 [request.split()[0] for request in server.requests[4:]], last)
-            self.assertEqual(client._state.store.servers[0].undelivered.keys, {})
+            self.assertEqual(
+                client._state.store.servers[0].undelivered.keys, {})
 
     def test_a_key_that_it_refuses_to_forget(self):
         refused = self.wires(self.all[:1])
