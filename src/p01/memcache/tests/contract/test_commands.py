@@ -60,7 +60,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire import limits
 
 
 MOST = 2 ** 64 - 1  # of a counter
@@ -193,8 +193,8 @@ class CommandsScenario(ClientCase):
         raise NotImplementedError
 
     def wire(self, key):
-        return self.client._wire(
-            self.client.buildKey(key), soon())
+        return self.client._state.locate(
+            self.client.buildKey(key).encode(), soon())
 
     def plant(self, key, data, flags=0):
         """Put something there that no client of ours would."""
@@ -364,7 +364,7 @@ class CommandsScenario(ClientCase):
 
     def test_more_than_any_server_takes(self):
         self.client.set('key', 'value')
-        with mock.patch.object(protocol, 'MAX_VALUE', 99):
+        with mock.patch.object(limits, 'MAX_VALUE', 99):
             for use in (
                     lambda data: self.client.add('a', data, raw=True),
                     lambda data: self.client.replace('key', data, raw=True),
@@ -382,7 +382,7 @@ class CommandsScenario(ClientCase):
             with self.subTest(name):
                 self.client.set('key', 'the former value')
                 with self.assertLogs('p01.memcache'):
-                    self.client._logged.clear()
+                    self.client._trouble._logged.clear()
                     self.assertIsNot(command(self.client, large, True), True)
                 for key in 'new', 'key':
                     self.assertIn(
@@ -1133,8 +1133,9 @@ class Generations:
 class CommandsOfFakesScenario(CommandsScenario):
 
     def ask(self, request, key, end):
-        return getFakeBackend(self.client).ask(
-            request, [key], lambda reader: reader.read())
+        command = types.SimpleNamespace(
+            encode=lambda: request, read=lambda reader: reader.read())
+        return getFakeBackend(self.client).ask(command, key)
 
     @contextlib.contextmanager
     def unheard(self):

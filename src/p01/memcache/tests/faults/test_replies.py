@@ -26,7 +26,7 @@ from p01.memcache.tests.support.scripted import wire_key
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
-from p01.memcache.wire import protocol
+from p01.memcache.wire.limits import MAX_LINE
 
 
 @variant('OnMemcached', OnMemcached, most=90)
@@ -442,7 +442,7 @@ class EndlessLineTest(ScriptedCase):
         )
         for operation in operations:
             for start in (b'', b'VALUE ', b'STAT ', b'SERVER_ERROR ',
-                          b'STAT '.ljust(protocol.MAX_LINE, b'x') * 4):
+                          b'STAT '.ljust(MAX_LINE, b'x') * 4):
                 with self.subTest(start[:20], size=len(start)):
                     self.check(
                         operation, start.ljust(8192, b'x'), opened=2)
@@ -450,7 +450,7 @@ class EndlessLineTest(ScriptedCase):
 
     def test_the_end_is_still_to_come(self):
         # It would be read as the beginning of the next reply.
-        for size in protocol.MAX_LINE, 8192:
+        for size in MAX_LINE, 8192:
             with self.subTest(size=size):
                 self.check_read(
                     b'SERVER_ERROR '.ljust(size, b'x'), opened=2)

@@ -34,7 +34,7 @@ from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.transport.lockkeeping import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Authenticate
 
 
 HERE = os.path.dirname(discreet.__code__.co_filename)
@@ -405,13 +405,14 @@ class FrameTest(SecretCase):
 
     def missed(self, client):
         """Return the errors for which a query is a miss."""
-        errors, degraded = [], client._degraded
+        errors, trouble = [], client._trouble
+        report = trouble.report
 
         def note(error, *args):
             errors.append(error)
-            degraded(error, *args)
+            report(error, *args)
 
-        client._degraded = note
+        trouble.report = note
         with self.assertLogs('p01.memcache') as log:
             self.assertIsNone(client.query('key'))
         # Nor does the log show it, with its traceback.
@@ -452,7 +453,7 @@ class FrameTest(SecretCase):
                 client = self.client(
                     [server.address], username='shop', password=SECRET)
                 with mock.patch.object(
-                        protocol, 'read_stored', side_effect=error):
+                        Authenticate, 'read', side_effect=error):
                     self.assertHidden(
                         self.raised(error, client.query, 'key'))
 
