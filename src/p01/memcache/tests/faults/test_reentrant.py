@@ -173,6 +173,9 @@ class Scenarios:
     def check_collections(self, plant):
         """Collections within operations, here and there."""
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        # What is there now need not be looked through in each round.
+        self.addCleanup(gc.unfreeze)
+        gc.freeze()
         with self.patience():
             for number in itertools.count(1):
                 key = f'key {number % 7}'
