@@ -44,14 +44,15 @@ from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads import fork
 from p01.memcache.transport.address import parse_all
 from p01.memcache.wire import protocol
 
 
-PATIENCE = 5  # seconds
 SLACK = 0.05  # what an operation may take more than its time-out
-MISSING = 'missing'
 
 
 class QuickClient(MemcacheClient):
@@ -76,10 +77,6 @@ def hit(key, data=None, size=None, flags=0, end=b'END\r\n'):
     return b'VALUE %b %b %b\r\n%b\r\n%b' % (
         wire(key), str(flags).encode(),
         str(len(data) if size is None else size).encode(), data, end)
-
-
-def soon():
-    return time.monotonic() + PATIENCE
 
 
 def wire(key):

@@ -23,22 +23,26 @@ from unittest import mock
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import ClusterLayer
-from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
-from p01.memcache.tests.contract.test_contract import ClientCase
-from p01.memcache.tests.contract.test_contract import ask
-from p01.memcache.tests.contract.test_contract import refusing
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_faults import SLACK
-from p01.memcache.tests.support import scenario
+from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
+from p01.memcache.tests.contract.matrix import EMBEDDED
+from p01.memcache.tests.contract.matrix import FAKES
+from p01.memcache.tests.contract.matrix import MEMCACHED
+from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
+from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.faults.case import SLACK
+from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import refusing
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.stamp import put
 from p01.memcache.values.stamp import take
@@ -48,7 +52,6 @@ from p01.memcache.wire.reader import Reader
 # The flags of a value that has dependencies.
 STAMPED = 64
 
-MISSING = 'missing'
 
 # What may be in the place of a generation, or of a dependency's version,
 # and is none.
@@ -129,18 +132,6 @@ class Scenario(ClientCase):
         self.assertEqual(client.query('another key'), 1)
         return client
 
-    def plant(self, key, data, flags=0):
-        """Put data and flags into the place of the key on the wire."""
-        raise NotImplementedError
-
-    def stored(self, key):
-        """What is in the place of the key on the wire: (data, flags)."""
-        raise NotImplementedError
-
-    def lose(self, key):
-        """As if memcached had evicted what is in the place of the key."""
-        raise NotImplementedError
-
     def generation_key(self, client=None):
         return 'generation:' + (client or self.client).buildKey('')
 
@@ -168,6 +159,7 @@ class Scenario(ClientCase):
         self.assertEqual(client.queryMany(keys), {})
 
 
+@matrix(*FAKES, POOLED_EMBEDDED, slow=[CLASSIC_EMBEDDED, *MEMCACHED])
 class GenerationScenario(Scenario):
 
     def test_only_with_generations(self):
@@ -515,6 +507,7 @@ class GenerationScenario(Scenario):
         self.assertFound(self.client, key='compatible')
 
 
+@matrix(*FAKES)
 class DependencyScenario(Scenario):
 
     def setUp(self):
@@ -966,7 +959,7 @@ class DependencyScenario(Scenario):
                 second = executor.submit(
                     client.getOrCreate, 'key', lambda: 'new',
                     dependencies=('a',))
-                end = time.monotonic() + PATIENCE
+                end = soon()
                 pause = threading.Event()
                 while not (second.done() or is_waiting()):
                     self.assertLess(time.monotonic(), end)
@@ -1152,56 +1145,9 @@ class TooManyTest(unittest.TestCase):
             self.assertIsNone(client.query('key'))
 
 
-class FakeMixin(scenario.FakeMixin):
-
-    def lose(self, key):
-        del getFakeBackend(self.client).cache[key]
-
-
-class ServerMixin(scenario.ServerMixin):
-
-    def lose(self, key):
-        reply = ask(self.layer.address, b'delete %b\r\n' % key.encode(),
-                    b'\r\n')
-        self.assertEqual(reply, b'DELETED\r\n')
-
-
-class FakeGenerationTest(FakeMixin, GenerationScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraGenerationTest(FakeGenerationTest):
-
-    factory = FakeUltraMemcacheClient
-
-
-class FakeDependencyTest(FakeMixin, DependencyScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraDependencyTest(FakeDependencyTest):
-
-    factory = FakeUltraMemcacheClient
-
-
-class ClassicGenerationTest(
-        ServerMixin, GenerationScenario, unittest.TestCase):
-
-    level = 2
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class ClassicDependencyTest(
-        ServerMixin, DependencyScenario, unittest.TestCase):
-
-    level = 2
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
+@matrix(POOLED_EMBEDDED, slow=[CLASSIC_EMBEDDED])
+@matrix(slow=MEMCACHED, rounds=1000)
+class ServedDependencyScenario(DependencyScenario):
 
     def test_a_caller_after_the_invalidation_without_a_server(self):
         with refusing() as down:
@@ -1215,54 +1161,12 @@ class ClassicDependencyTest(
                 client, client.invalidateNamespace, None), 'new')
 
 
-class UltraGenerationTest(ClassicGenerationTest):
-
-    level = 1
-
-    factory = UltraMemcacheClient
-
-
-class UltraDependencyTest(ClassicDependencyTest):
-
-    level = 1
-
-    factory = UltraMemcacheClient
-
-
-class RealClassicGenerationTest(ClassicGenerationTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealClassicDependencyTest(ClassicDependencyTest):
-
-    layer = MemcachedLayer
-    level = 2
-    rounds = 1000
-
-
-class RealUltraGenerationTest(UltraGenerationTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealUltraDependencyTest(UltraDependencyTest):
-
-    layer = MemcachedLayer
-    level = 2
-    rounds = 1000
-
-
 # How much is sent
 
 
-class ClassicRoundTripTest(unittest.TestCase):
+@matrix(*EMBEDDED, slow=MEMCACHED)
+class RoundTripScenario:
     """What the server is asked, seen by a proxy before it."""
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
 
     def setUp(self):
         keep_quiet(self)
@@ -1369,23 +1273,6 @@ class ClassicRoundTripTest(unittest.TestCase):
         self.assertTrips(1, self.client.invalidateDependencies, *tags)
 
 
-class UltraRoundTripTest(ClassicRoundTripTest):
-
-    factory = UltraMemcacheClient
-
-
-class RealClassicRoundTripTest(ClassicRoundTripTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealUltraRoundTripTest(UltraRoundTripTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
 # Several servers
 
 
@@ -1475,6 +1362,17 @@ class ServersCase(unittest.TestCase):
             time.monotonic() - start, self.client._timeout + SLACK)
 
 
+class OnMemcached:
+    """The same on memcached."""
+
+    layer = ClusterLayer
+    level = 2
+
+    def makeServers(self):
+        return ClusterLayer.servers
+
+
+@variant('OnMemcached', OnMemcached)
 class SpreadTest(ServersCase):
     """All is well, and nothing is where the rest is."""
 
@@ -1520,6 +1418,7 @@ class SpreadTest(ServersCase):
                          [number + 2 for number in before])
 
 
+@variant('OnMemcached', OnMemcached)
 class ClassicSpreadTest(SpreadTest):
 
     level = 2
@@ -1761,6 +1660,7 @@ class DependencyOutageTest(ServersCase):
         self.assertIsNone(self.client.query(self.key))
 
 
+@variant('OnMemcached', OnMemcached)
 class FailoverTest(ServersCase):
     """Another server has the generation while its own is gone."""
 
@@ -1839,25 +1739,7 @@ class FailoverTest(ServersCase):
             self.assertIsNone(self.client.query(key))
 
 
-class RealMixin:
-    """The same on memcached."""
-
-    layer = ClusterLayer
-    level = 2
-
-    def makeServers(self):
-        return ClusterLayer.servers
-
-
-class RealSpreadTest(RealMixin, SpreadTest):
-    pass
-
-
-class RealClassicSpreadTest(RealMixin, ClassicSpreadTest):
-    pass
-
-
-class RealGenerationOutageTest(RealMixin, GenerationOutageTest):
+class RealGenerationOutageTest(OnMemcached, GenerationOutageTest):
 
     def test_it_hangs(self):
         self.check(self.hold)
@@ -1865,21 +1747,18 @@ class RealGenerationOutageTest(RealMixin, GenerationOutageTest):
         self.assertNothingOld()
 
 
-class RealClassicGenerationOutageTest(RealMixin, ClassicGenerationOutageTest):
+class RealClassicGenerationOutageTest(
+        OnMemcached, ClassicGenerationOutageTest):
 
     test_it_hangs = RealGenerationOutageTest.test_it_hangs
 
 
-class RealDependencyOutageTest(RealMixin, DependencyOutageTest):
+class RealDependencyOutageTest(OnMemcached, DependencyOutageTest):
 
     def test_it_hangs(self):
         self.check(self.hold)
         self.release(self.home)
         self.assertIsNone(self.client.query(self.key))
-
-
-class RealFailoverTest(RealMixin, FailoverTest):
-    pass
 
 
 # Several processes
@@ -1897,6 +1776,7 @@ for line in sys.stdin:
 '''
 
 
+@variant('OnMemcached', server=Memcached, rounds=200)
 class ProcessTest(unittest.TestCase):
 
     level = 2
@@ -1938,7 +1818,3 @@ class ProcessTest(unittest.TestCase):
                 client.invalidateNamespace()
 
 
-class RealProcessTest(ProcessTest):
-
-    server = Memcached
-    rounds = 200

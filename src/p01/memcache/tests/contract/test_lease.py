@@ -53,16 +53,21 @@ from p01.memcache.testing import Memcached
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.testing import storage
-from p01.memcache.tests.contract.test_contract import Thrower
-from p01.memcache.tests.contract.test_contract import Unpicklable
-from p01.memcache.tests.contract.test_contract import refusing
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.values import Thrower
+from p01.memcache.tests.support.values import Unpicklable
+from p01.memcache.tests.support.waits import DAY
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
@@ -71,10 +76,7 @@ from p01.memcache.values.flags import STAMPED
 from p01.memcache.wire import protocol
 
 
-DAY = 60 * 60 * 24
-PATIENCE = 5  # seconds
 SHORT = 0.03  # seconds, for those who wait in vain
-MISSING = object()
 
 
 class Factory:
@@ -101,14 +103,6 @@ class Factory:
         if isinstance(self.value, BaseException):
             raise self.value
         return self.value
-
-
-def until(condition):
-    end = monotonic() + PATIENCE
-    while not condition():
-        if monotonic() > end:
-            raise AssertionError('it does not come true')
-        time.sleep(0.001)
 
 
 def strike(ident, error):
@@ -182,19 +176,19 @@ class Scenario(Callers):
 
     def wire(self, key='key'):
         return self.client._wire(
-            self.client.buildKey(key), monotonic() + PATIENCE)
+            self.client.buildKey(key), soon())
 
     def touch(self, wire, seconds):
         self.client._renew(
             wire, partial(protocol.touch, wire), seconds,
-            protocol.read_touched, monotonic() + PATIENCE)
+            protocol.read_touched, soon())
 
     def age(self, key='key'):
         """Let the lifetime of a value be over that was stored with a grace.
 
         It has 30 seconds left of that.
         """
-        wire, deadline = self.wire(key), monotonic() + PATIENCE
+        wire, deadline = self.wire(key), soon()
         data, flags = self.client._retrieve(wire, deadline)
         self.assertEqual(flags, STAMPED)
         for name in stamp.take(data)[0]:
@@ -206,7 +200,7 @@ class Scenario(Callers):
         wire = self.wire(key)
         self.client._change(
             wire, partial(protocol.set, wire, data, flags), 0,
-            protocol.read_stored, monotonic() + PATIENCE)
+            protocol.read_stored, soon())
 
     def assertMiss(self, client, key='key'):
         self.assertIs(client.query(key, default=MISSING), MISSING)
@@ -269,7 +263,7 @@ class Scenario(Callers):
     def test_what_never_expires_is_never_stale(self):
         self.client.getOrCreate('key', Factory('a'), lifetime=0, grace=60)
         self.assertEqual(
-            self.client._retrieve(self.wire(), monotonic() + PATIENCE),
+            self.client._retrieve(self.wire(), soon()),
             (pickle.dumps('a', -1), PLAIN))
 
     def test_wrong_arguments(self):
@@ -430,7 +424,7 @@ class Scenario(Callers):
 
     def test_the_dead(self):
         # Its claim holds up others once, not everybody until it expires.
-        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        self.client._lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         self.assertEqual(client.getOrCreate('key', Factory()), 'computed')
         self.assertEqual(
@@ -438,7 +432,7 @@ class Scenario(Callers):
         self.assertEqual(client.query('key'), 'computed')
 
     def test_the_time_of_the_wait(self):
-        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        self.client._lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         start = monotonic()
         begun = []
@@ -447,7 +441,7 @@ class Scenario(Callers):
 
     def test_the_wait_for_dependencies(self):
         # A silent server of theirs gets no time of its own.
-        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        self.client._lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         lend, deadlines = client._lend, []
 
@@ -473,7 +467,7 @@ class Scenario(Callers):
                 (lambda: None, 'computed'),
                 (lambda: self.client.invalidateDependencies('a'), MISSING)):
             self.client.invalidate('key')
-            self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+            self.client._lend(self.wire(), 0, soon())
 
             def factory(change=change):
                 change()
@@ -1136,7 +1130,7 @@ class WithServer(Scenario):
                     (partial(self.client.query, 'key'), None),
                     (partial(self.client.queryMany, ['key']), {})):
                 self.other.invalidate('key')
-                self.other._lend(wire, 0, monotonic() + PATIENCE)
+                self.other._lend(wire, 0, soon())
                 self.assertEqual(read(raw=True), miss)
         self.assertEqual(self.client.getUnreadable(), {})
 
@@ -1378,7 +1372,7 @@ class TestTrouble(Trouble, unittest.TestCase):
 
         def factory():
             wire = client.buildKey('key').encode()
-            seen.append(other._retrieve(wire, monotonic() + PATIENCE)[1])
+            seen.append(other._retrieve(wire, soon())[1])
             return 'a'
 
         self.assertEqual(client.getOrCreate('key', factory), 'a')
@@ -2092,7 +2086,7 @@ class TestProcesses(unittest.TestCase):
             self.assertEqual(process.answer(), 'ready')
         return processes
 
-    # Case 31
+    # Fault 31
 
     def test_a_key_that_just_expired(self):
         processes = self.processes(self.count)
@@ -2103,7 +2097,7 @@ class TestProcesses(unittest.TestCase):
                 wire = self.client.buildKey('key').encode()
                 self.client._renew(
                     wire, partial(protocol.touch, wire), -1,
-                    protocol.read_touched, monotonic() + PATIENCE)
+                    protocol.read_touched, soon())
                 for process, kind in zip(processes, itertools.cycle(kinds)):
                     process.ask('herd', kind, 'key', 13, 0.3)
                 answers = [process.answer() for process in processes]
@@ -2145,7 +2139,7 @@ class TestProcesses(unittest.TestCase):
         self.addCleanup(client.close)
         key = f'{kind} {number}'
         wire = client.buildKey(key).encode()
-        self.client._lend(wire, 0, monotonic() + PATIENCE)
+        self.client._lend(wire, 0, soon())
         begun = []
 
         def work(_):
@@ -2182,7 +2176,7 @@ class TestProcesses(unittest.TestCase):
             for kind, client in zip(KINDS, clients, strict=True):
                 wire = client.buildKey(kind).encode()
                 until(lambda c=client, w=wire: c._retrieve(
-                    w, monotonic() + PATIENCE) is None)
+                    w, soon()) is None)
                 # Too late: what is computed now may be another value.
                 late.append(executor.submit(
                     client.getOrCreate, kind, Factory('newer'), **kw))
@@ -2229,8 +2223,8 @@ class TestBehindProxies(unittest.TestCase):
         self.servers = self.client._cluster.servers
         for server in self.servers:
             # This costs a connection, once.
-            self.assertIs(server.knows_meta(monotonic() + PATIENCE), False)
-            server._look(monotonic() + PATIENCE)
+            self.assertIs(server.knows_meta(soon()), False)
+            server._look(soon())
         for key in 'key', 'other':
             self.client.invalidate(key)
         self.client.invalidateDependencies('a')

@@ -28,6 +28,8 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads.turn import Turn
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.dial import Dialer
@@ -36,7 +38,6 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 TIMEOUT = 0.05  # of what is struck
 SLACK = 0.1
-PATIENCE = 2
 
 
 def strike():
@@ -364,7 +365,7 @@ class StormTest(unittest.TestCase):
         turn, owners = Turn(), []
 
         def operate():
-            with turn.by(monotonic() + PATIENCE):
+            with turn.by(soon()):
                 me = object()
                 owners.append(me)
                 try:
@@ -394,7 +395,7 @@ class StormTest(unittest.TestCase):
 
         self.check(operate)
         # The guest of a gate may have been struck.
-        end = monotonic() + PATIENCE
+        end = soon()
         while health.pause and monotonic() < end:
             time.sleep(0.01)
         self.assertEqual(health.pause, 0)
@@ -443,5 +444,5 @@ class LookupTest(unittest.TestCase):
               mock.patch.object(threading.Event, 'wait', self.fail)):
             dialer = Dialer(parse(
                 server.address.replace('127.0.0.1', 'localhost')))
-            dialer.dial(monotonic() + PATIENCE,
+            dialer.dial(soon(),
                         lambda sock, deadline: sock)[0].close()

@@ -24,11 +24,11 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import free_ports
+from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
 TIMEOUT = 4  # seconds of an operation; nothing here should need them
-PATIENCE = 20  # seconds for a child to end
 
 
 class PatientClient(MemcacheClient):
@@ -61,7 +61,7 @@ def fork(work, *args):
 
 def wait(*pids):
     """Have all of them ended without an error."""
-    end = monotonic() + PATIENCE
+    end = monotonic() + 4 * PATIENCE
     for pid in pids:
         done = 0
         while not done:
@@ -85,15 +85,15 @@ def another_thread(context=None, call=None):
             return
         with context:
             ready.set()
-            stopping.wait(PATIENCE)
+            stopping.wait(4 * PATIENCE)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert ready.wait(PATIENCE)
+    assert ready.wait(4 * PATIENCE)
     time.sleep(0.05)  # until it waits, and wants no interpreter lock
     yield stopping
     stopping.set()
-    thread.join(PATIENCE)
+    thread.join(4 * PATIENCE)
     assert not thread.is_alive()
 
 
@@ -267,7 +267,7 @@ def within_a_backlog(kind, address, operations):
     def told(ready, stopping):
         turn = server.backlog._turn.take(monotonic() + TIMEOUT)
         ready.set()
-        stopping.wait(PATIENCE)
+        stopping.wait(4 * PATIENCE)
         server.backlog._turn.give(turn)
 
     with another_thread(call=told):
@@ -284,7 +284,7 @@ def within_a_lookup(kind, address, operations):
     def read(ready, stopping):
         def asked(*args, **kw):
             ready.set()
-            stopping.wait(PATIENCE)
+            stopping.wait(4 * PATIENCE)
             stopped.set()
             return look_up(*args, **kw)
 
@@ -299,7 +299,7 @@ def within_a_lookup(kind, address, operations):
         children = [fork(work) for _ in range(3)]
         wait(*children)
         stopping.set()
-        assert stopped.wait(PATIENCE)
+        assert stopped.wait(4 * PATIENCE)
     check_works(client)
 
 
@@ -310,7 +310,7 @@ def within_a_factory(kind, address, operations):
     def create(ready, stopping):
         def factory():
             ready.set()
-            stopping.wait(PATIENCE)
+            stopping.wait(4 * PATIENCE)
             return 'value'
 
         check(client.getOrCreate('key', factory), 'value')
@@ -353,7 +353,7 @@ class Scenarios:
                  ' test.main()', scenario.__name__, self.kind, server.address,
                  str(self.operations)],
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
-                capture_output=True, text=True, timeout=2 * PATIENCE)
+                capture_output=True, text=True, timeout=2 * 4 * PATIENCE)
         self.assertEqual((done.stdout, done.stderr), ('right\n', ''))
 
     def test_in_step(self):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What real sites do to a client: the cases 37 to 46 of the list of faults.
+"""What real sites do to a client: faults 37 to 46.
 
 Restarts, pauses, connections that died without a word, names that move,
 servers without compare-and-swap, and trouble of this very process. On both
@@ -22,7 +22,6 @@ import threading
 import time
 import types
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import zope.event
@@ -33,9 +32,12 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults.test_faults import PATIENCE
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -72,30 +74,17 @@ class Case(unittest.TestCase):
             self.assertEqual(server.health.state, 'up')
 
     def at_once(self, function, count):
-        barrier = threading.Barrier(count)
-
-        def call(number):
-            barrier.wait(PATIENCE)
-            return function(number)
-
-        with ThreadPoolExecutor(count) as executor:
-            return list(executor.map(call, range(count)))
-
-    def wait(self, condition, seconds=PATIENCE):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, 'it has not come to that')
-            time.sleep(0.002)
+        return at_once(function, range(count))
 
     @contextlib.contextmanager
     def busy(self, client, count):
         """Have so many threads use the client meanwhile."""
         with Crowd(client, count) as crowd:
-            self.wait(lambda: min(crowd.hits) > 3)
+            until(lambda: min(crowd.hits) > 3)
             yield crowd
             # All of them are served again.
             before = list(crowd.hits)
-            self.wait(lambda: all(map(
+            until(lambda: all(map(
                 lambda now, then: now > then + 3, crowd.hits, before)))
         self.assertEqual(crowd.errors, [])
 
@@ -160,7 +149,7 @@ class Crowd:
 
 
 class RestartTest(Case):
-    """37: memcached is restarted while threads are in mid-operation."""
+    """Fault 37: memcached is restarted while threads are in mid-operation."""
 
     level = 2
     # A busy machine takes its time to start it: that must be two delays.
@@ -208,8 +197,9 @@ class UnixRestartTest(RestartTest):
         self.start = lambda: Memcached(path=next(paths))
 
 
+@variant('Classic', Classic)
 class PauseTest(Case):
-    """38: this process stands still, which is no fault of the server."""
+    """Fault 38: this process stands still, which is no fault of the server."""
 
     level = 2
     timeout = 0.2
@@ -275,10 +265,6 @@ print('well', flush=True)
 '''
 
 
-class ClassicPauseTest(Classic, PauseTest):
-    pass
-
-
 class PlainPauseTest(PauseTest):
     """As with gevent: a stream that never keeps the interpreter lock."""
 
@@ -310,7 +296,7 @@ class Firewall(FaultProxy):
 
 
 class ForgottenTest(Case):
-    """39: all connections have died without a word, a new one works."""
+    """Fault 39: all connections have died without a word, a new one works."""
 
     idle = 12
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
@@ -342,7 +328,7 @@ class ForgottenTest(Case):
         for count in 1, MANY:
             with self.subTest(threads=count):
                 self.client_.close()
-                self.wait(lambda: not self.wall.current)
+                until(lambda: not self.wall.current)
                 self.fill(self.idle)
                 self.wall.forget()
 
@@ -361,7 +347,7 @@ class ForgottenTest(Case):
                     lambda number: self.client_.query(f'key {number}'), count),
                     list(range(count)))
                 self.assertUp(self.client_)
-                self.wait(lambda: self.wall.current <= MANY)
+                until(lambda: self.wall.current <= MANY)
 
     def test_rejected(self):
         self.wall.rejects = True
@@ -419,7 +405,7 @@ class ClassicForgottenTest(Classic, ForgottenTest):
 
 
 class NameTest(Case):
-    """40: a name that has several addresses, and one that moves."""
+    """Fault 40: a name that has several addresses, and one that moves."""
 
     name = 'cache.example'
 
@@ -477,13 +463,13 @@ class NameTest(Case):
         self.assertEqual(client.query('key'), 'former')
         self.hosts[:] = self.addresses[1:]
         seen = []
-        self.wait(lambda: seen.append(client.query('key'))
+        until(lambda: seen.append(client.query('key'))
                   or seen[-1] == 'latter')
         # It was never idle, and there is no way back.
         self.assertEqual(set(seen), {'former', 'latter'})
         self.assertEqual(
             set(self.at_once(lambda _: client.query('key'), MANY)), {'latter'})
-        self.wait(lambda: not self.proxies[0].current)
+        until(lambda: not self.proxies[0].current)
 
     def aging(self, seconds):
         return self.client(self.name, maxAge=seconds)
@@ -520,7 +506,7 @@ class NameTest(Case):
             self.assertLess(time.monotonic() - start, 2 * self.timeout + 1)
             self.assertLess(threading.active_count(), 20)
         release.set()
-        self.wait(lambda: client.set('key', 'value'))
+        until(lambda: client.set('key', 'value'))
         self.assertUp(client)
 
 
@@ -563,7 +549,7 @@ class ConnectionTest(Case):
             client.query('key')
             return self.sockets(client) != [first]
 
-        self.wait(is_another)
+        until(is_another)
         self.assertEqual(first.fileno(), -1)
 
     def aging(self, address, seconds):
@@ -614,8 +600,9 @@ class ClassicConnectionTest(Classic, ConnectionTest):
         return self.client(address)
 
 
+@variant('Classic', Classic)
 class NoComparisonTest(Case):
-    """41: a server that cannot compare and swap lends no right to compute."""
+    """Fault 41: without compare-and-swap, no right to compute is lent."""
 
     timeout = 2
 
@@ -700,10 +687,7 @@ class NoComparisonTest(Case):
         self.assertEqual(self.client_.query('key'), 'value')
 
 
-class ClassicNoComparisonTest(Classic, NoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoComparisonGraceTest(NoComparisonTest):
 
     def test_grace(self):
@@ -717,10 +701,7 @@ class NoComparisonGraceTest(NoComparisonTest):
         self.assertEqual(self.compute(lifetime=60, grace=60), 'value 2')
 
 
-class ClassicNoComparisonGraceTest(Classic, NoComparisonGraceTest):
-    pass
-
-
+@variant('Classic', Classic)
 class RealNoComparisonTest(NoComparisonTest):
 
     level = 2
@@ -732,10 +713,7 @@ class RealNoComparisonTest(NoComparisonTest):
         return self.enterContext(Memcached('-C'))
 
 
-class ClassicRealNoComparisonTest(Classic, RealNoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoGetsTest(NoComparisonTest):
     """One that does not even know ``gets``, nor the meta commands."""
 
@@ -745,12 +723,9 @@ class NoGetsTest(NoComparisonTest):
             del commands[name]
 
 
-class ClassicNoGetsTest(Classic, NoGetsTest):
-    pass
-
-
+@variant('Classic', Classic, retry=60)
 class OwnTroubleTest(Case):
-    """42: what this process lacks is no fault of the server."""
+    """Fault 42: what this process lacks is no fault of the server."""
 
     settings = types.MappingProxyType(
         {'retries': 1, 'delay': 60, 'blacktime': 60})
@@ -810,13 +785,9 @@ class OwnTroubleTest(Case):
                 "can't start new thread")), address, threads=0)
 
 
-class ClassicOwnTroubleTest(Classic, OwnTroubleTest):
-
-    retry = 60
-
-
+@variant('Classic', Classic, hits='3')
 class LeaseTest(Case):
-    """46: memcached restarts while a factory computes."""
+    """Fault 46: memcached restarts while a factory computes."""
 
     timeout = 2
 
@@ -836,7 +807,7 @@ class LeaseTest(Case):
         def factory():
             self.restart()
             # It has the number that the claim had.
-            self.wait(lambda: self.client_.set('key', 'newer'))
+            until(lambda: self.client_.set('key', 'newer'))
             return 'computed'
 
         self.assertEqual(
@@ -846,7 +817,7 @@ class LeaseTest(Case):
     def test_nor_is_it_removed(self):
         def factory():
             self.restart()
-            self.wait(lambda: self.client_.set('key', 'newer'))
+            until(lambda: self.client_.set('key', 'newer'))
             raise ZeroDivisionError
 
         with self.assertRaises(ZeroDivisionError):
@@ -884,20 +855,10 @@ class LeaseTest(Case):
     hits = '2'
 
 
-class ClassicLeaseTest(Classic, LeaseTest):
-
-    hits = '3'  # it looks for its claim
-
-
+@variant('Classic', Classic, hits='3')
 class RealLeaseTest(LeaseTest):
 
     level = 2
 
     def start(self):
         return self.enterContext(Memcached())
-
-
-class ClassicRealLeaseTest(Classic, RealLeaseTest):
-
-    hits = '3'
-

@@ -26,7 +26,9 @@ from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
-from p01.memcache.tests.zope.test_security import TLSServer
+from p01.memcache.tests.support.tls import TLSServer
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.transport import connection
 from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
@@ -34,7 +36,6 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 TIMEOUT = 0.15
 SLACK = 0.1
-PATIENCE = 5  # for what is not timed, and until a wait is taken for endless
 LARGE = bytes(900_000)
 
 
@@ -287,7 +288,7 @@ class PooledOthersTest(Others, PooledCase):
         [server] = self.cache._cluster.servers
 
         def wait(use):
-            taken = server.pool.take(monotonic() + PATIENCE)
+            taken = server.pool.take(soon())
             self.assertIsNone(self.interrupt(
                 self.cache.query, 'key', use=use))
             server.pool.give(taken)
@@ -302,7 +303,7 @@ class PooledOthersTest(Others, PooledCase):
 
         def wait(use):
             server.backlog.add(self.cache.buildKey('owed').encode())
-            taken = server.backlog._turn.take(monotonic() + PATIENCE)
+            taken = server.backlog._turn.take(soon())
             self.assertIsNone(self.interrupt(
                 self.cache.query, 'owed', use=use))
             server.backlog._turn.give(taken)

@@ -31,11 +31,10 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.interfaces import IServerEvent
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_outages import LOST
-from p01.memcache.tests.faults.test_outages import DirectMixin
-from p01.memcache.tests.faults.test_outages import OutageCase
-from p01.memcache.tests.faults.test_outages import RealMixin
+from p01.memcache.tests.faults.outage import LOST
+from p01.memcache.tests.faults.outage import DirectMixin
+from p01.memcache.tests.faults.outage import OnMemcached
+from p01.memcache.tests.faults.outage import OutageCase
 from p01.memcache.tests.support.certificates import Certificates
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
@@ -47,15 +46,15 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import protocol
 
 
 REFUSED = b'SERVER_ERROR out of memory storing object\r\n'
-
-
-def soon():
-    return time.monotonic() + PATIENCE
 
 
 class ManyCase(OutageCase):
@@ -123,6 +122,7 @@ class ManyCase(OutageCase):
                     self.assertEqual(client.query(key), (key, version))
 
 
+@variant('OnMemcached', OnMemcached)
 class UseTest(ManyCase):
     """All is well."""
 
@@ -367,10 +367,6 @@ class UseTest(ManyCase):
             self.assertIntact(client, 1)
 
 
-class UseRealTest(RealMixin, UseTest):
-    """The same on memcached."""
-
-
 def another_word(reply):
     """The reply with a first word that there is not."""
     return b'X' + reply[1:]
@@ -492,7 +488,7 @@ class OneTest(OneCase):
                 self.check(place, begin, self.proxies[place].accept)
 
 
-class OneRealTest(RealMixin, OneTest):
+class OneOnMemcachedTest(OnMemcached, OneTest):
 
     places = range(3)
     names = OneTest.faults
@@ -571,8 +567,9 @@ class TwiceTest(ManyCase):
         self.assertIntact(client, 1)
 
 
-class Case26Test(ManyCase):
-    """A multi-key read is cut in the middle, of one of three servers."""
+@variant('OnMemcached', OnMemcached, step=1, stalls=40)
+class CutManyReplyTest(ManyCase):
+    """Fault 26: one of three servers cuts its part of a multi-key read."""
 
     count = 3
     step = 23
@@ -654,12 +651,6 @@ class Case26Test(ManyCase):
         for proxy in self.proxies:
             proxy.fault = Fault(size=1)
         self.assertIntact(self.client_, 1)
-
-
-class Case26RealTest(RealMixin, Case26Test):
-
-    step = 1
-    stalls = 40
 
 
 class DeadTest(ManyCase):
@@ -747,7 +738,7 @@ class DeadTest(ManyCase):
         self.assertEqual(self.state(client, LOST), 'down')
 
 
-class DeadRealTest(RealMixin, DeadTest):
+class DeadOnMemcachedTest(OnMemcached, DeadTest):
 
     timeout = 0.3
     places = range(3)
@@ -790,6 +781,7 @@ class DeadRealTest(RealMixin, DeadTest):
                      if other != place], ['up'] * 2)
 
 
+@variant('OnMemcached', OnMemcached, rounds=300)
 class ThreadTest(ManyCase):
     """Threads that need the same connections do not wait for each other."""
 
@@ -828,18 +820,14 @@ class ThreadTest(ManyCase):
                     if named != key:
                         failed.append((key, named))
 
-        self.at_once(work, range(4))
+        at_once(work, range(4))
         self.assertEqual(failed, [])
         self.assertEqual(
             [numbers['opened'] for _, numbers in client.getPools()], [1] * 3)
         self.assertIntact(client, 1)
 
 
-class ThreadRealTest(RealMixin, ThreadTest):
-
-    rounds = 300
-
-
+@variant('OnMemcached', OnMemcached, strikes=1000)
 class InterruptedTest(ManyCase):
     """What ends an operation anywhere leaves nothing behind."""
 
@@ -959,11 +947,7 @@ class InterruptedTest(ManyCase):
                             pool.statistics(), {'active': 0, 'idle': 0})
 
 
-class InterruptedRealTest(RealMixin, InterruptedTest):
-
-    strikes = 1000
-
-
+@variant('OnMemcached', OnMemcached, large=2000000)
 class RefusedTest(ManyCase):
     """The server refuses some of the changes, and is not to be blamed."""
 
@@ -1084,11 +1068,7 @@ class RefusedTest(ManyCase):
         self.assertEqual(self.state(client, 0), 'up')
 
 
-class RefusedRealTest(RealMixin, RefusedTest):
-
-    large = 2_000_000
-
-
+@variant('OnMemcached', OnMemcached)
 class OwedTest(ManyCase):
     """What failed is never read again, whichever way it is asked for."""
 
@@ -1295,10 +1275,6 @@ class OwedTest(ManyCase):
             dict.fromkeys(self.all[1:], b'x'))
 
 
-class OwedRealTest(RealMixin, OwedTest):
-    """The same on memcached."""
-
-
 class OwedTimeTest(DirectMixin, ManyCase):
     """A long backlog, and a server that does not answer."""
 
@@ -1486,7 +1462,7 @@ class MetaTest(ManyCase):
         self.assertEqual(server.health.state, 'up')
 
 
-class NutcrackerTest(RealMixin, ManyCase):
+class NutcrackerTest(OnMemcached, ManyCase):
     """The same of a proxy."""
 
     def setUp(self):
@@ -1524,7 +1500,7 @@ class NarrowProxy(FaultProxy):
             self._socket.setsockopt(socket.SOL_SOCKET, option, 4096)
 
 
-class SizesTest(RealMixin, OutageCase):
+class SizesTest(OnMemcached, OutageCase):
     """More than the buffers on the way hold."""
 
     timeout = 30

@@ -77,7 +77,7 @@ class Scenario:
         [(address, numbers)] = client.getPools()
         self.assertEqual(numbers['active'], 0)
 
-    # Case 21
+    # Fault 21
 
     def strike(self, kind, times):
         client = self.connect(maxPoolSize=3)
@@ -128,7 +128,7 @@ class Scenario:
         self.assertEqual(struck, self.strikes)
         self.assertIntact(client, 2)
 
-    # Case 22
+    # Fault 22
 
     def fork(self, client, operations):
         """Return the pid of a child that uses the client."""
@@ -197,7 +197,7 @@ class Scenario:
         self.assertEqual(client.query('a'), 1)
         self.assertEqual(client.getPools()[0][1]['opened'], 1)
 
-    # Case 23
+    # Fault 23
 
     def test_many_threads(self):
         client = self.connect(maxPoolSize=8)

@@ -23,12 +23,12 @@ from p01.memcache.interfaces import IUnreadableValueEvent
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
 TIMEOUT = 0.15
 SLACK = 0.1
-PATIENCE = 5
 
 
 class UsingHandler(logging.Handler):

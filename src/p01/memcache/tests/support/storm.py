@@ -10,9 +10,10 @@ import traceback
 import warnings
 from time import monotonic
 
+from p01.memcache.tests.support.waits import PATIENCE
+
 
 # Seconds in which a thread that is not stuck goes on, on a busy machine, too.
-PATIENCE = 60
 
 
 class Struck(BaseException):
@@ -49,7 +50,7 @@ class Storm:
     def __exit__(self, *exc_info):
         self.stopping = True
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(12 * PATIENCE)
             if thread.is_alive():
                 self.errors.append('a thread does not end')
         self._warnings.__exit__(*exc_info)
@@ -59,7 +60,7 @@ class Storm:
 
         However long they take in all: it is the next one that must come.
         """
-        end = monotonic() + PATIENCE
+        end = monotonic() + 12 * PATIENCE
         pause = threading.Event()
         chance = random.Random(0)
         while times:
@@ -70,7 +71,7 @@ class Storm:
                     ctypes.c_ulong(thread.ident),
                     ctypes.py_object(self._kind))
                 times -= 1
-                end = monotonic() + PATIENCE
+                end = monotonic() + 12 * PATIENCE
             elif monotonic() > end or not thread.is_alive():
                 self.errors.append('a thread does not go on')
                 return

@@ -30,7 +30,7 @@ from p01.memcache.errors import ForbiddenGlobal
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.support.quiet import keep_quiet
-from p01.memcache.tests.support.scenario import MISSING
+from p01.memcache.tests.support.values import MISSING
 from p01.memcache.values import allowlist
 from p01.memcache.values.allowlist import Allowed
 

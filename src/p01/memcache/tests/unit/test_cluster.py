@@ -35,23 +35,21 @@ from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
+from p01.memcache.tests.support.waits import until
 from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.address import parse
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import protocol
 
 
-PATIENCE = 5  # seconds
 REFUSED = b'SERVER_ERROR no\r\n'
-MISSING = 'missing'
 
 
 class Interrupted(BaseException):
     """What no ``except Exception`` catches."""
-
-
-def soon():
-    return monotonic() + PATIENCE
 
 
 def right(data):
@@ -159,13 +157,6 @@ class ThreadedCase(unittest.TestCase):
         thread.start()
         self.addCleanup(thread.join, PATIENCE)
         return result
-
-    def wait(self, condition):
-        pause = threading.Event()
-        end = soon()
-        while not condition():
-            self.assertLess(monotonic(), end, 'waited in vain')
-            pause.wait(0.001)
 
 
 class Held:
@@ -408,7 +399,7 @@ class TestBacklog(BacklogCase):
     def test_who_needs_the_key_waits(self):
         held, first = self.hold()
         others = [self.in_thread(self.deliver, b'a') for _ in range(2)]
-        self.wait(lambda: self.waiting() == 2)
+        until(lambda: self.waiting() == 2)
         held.release.set()
         for result in (first, *others):
             result()
@@ -423,7 +414,7 @@ class TestBacklog(BacklogCase):
         first = self.in_thread(self.deliver)
         held.asked.wait(PATIENCE)
         other = self.in_thread(self.deliver, b'a')
-        self.wait(self.waiting)
+        until(self.waiting)
         held.release.set()
         other()
         self.assertSent(deletes(b'a'), deletes(b'a'))
@@ -1399,7 +1390,7 @@ class TestClient(ScriptedCase):
         with self.assertRaises(NotInvalidated):
             self.client_.invalidateAll()
         self.server.accept()
-        self.wait(lambda: self.client_.set('a', 'value'))
+        until(lambda: self.client_.set('a', 'value'))
 
     def test_a_listener_that_asks_for_the_key(self):
         took = []
@@ -1871,7 +1862,7 @@ class TestFailoverOfClient(ClientCase):
         self.stop(0)
         self.health(0)._asking._until = monotonic() + 0.5
         self.assertTrue(self.client_.set(key, 'one'))
-        self.wait(lambda: not self.health(0).absence)
+        until(lambda: not self.health(0).absence)
         self.assertIsNone(self.client_.set(key, 'two'))
         self.assertNotEqual(self.client_.query(key), 'one')
 

@@ -21,11 +21,15 @@ from unittest import mock
 from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.quiet import keep_quiet
-from p01.memcache.tests.support.scenario import MISSING
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values import compression
 from p01.memcache.values.compression import CompressedSerializer
@@ -42,7 +46,6 @@ ZLIB = 1 << 9
 ZSTD = 1 << 10
 JSON = 1 << 11
 
-PATIENCE = 10  # seconds
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -78,6 +81,7 @@ def zstd_bomb(mebibytes, size=None):
                     )[:3] + b'\0' for number in range(blocks))
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class CompressedScenario(Scenario):
 
     def kinds(self):
@@ -413,6 +417,7 @@ class CompressedScenario(Scenario):
         self.assertIn(self.stored(built)[1], (ZLIB, ZSTD))
 
 
+@matrix(slow=all_but(CLASSIC_FAKE))
 class GraceScenario(Scenario):
     """It takes its time: a lifetime must be over."""
 
@@ -424,7 +429,7 @@ class GraceScenario(Scenario):
             return client.getOrCreate('key', factory, lifetime=1, grace=60)
 
         self.assertEqual(create(lambda: 'old'), 'old')
-        large, end = 'x' * 1000, time.monotonic() + PATIENCE
+        large, end = 'x' * 1000, soon()
         while create(lambda: large) == 'old':
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
@@ -435,9 +440,6 @@ class GraceScenario(Scenario):
         self.assertEqual(create(lambda: 'new', other), 'new')
         self.assertEqual(create(self.fail), 'new')
         self.assertLess(time.monotonic() - start, 1)
-
-
-globals().update(cases('Compressed', CompressedScenario, GraceScenario))
 
 
 class BombTest(unittest.TestCase):

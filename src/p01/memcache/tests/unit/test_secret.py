@@ -28,9 +28,9 @@ from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
-from p01.memcache.tests.zope.test_zcml import PACKAGE
-from p01.memcache.tests.zope.test_zcml import SITE
-from p01.memcache.tests.zope.test_zcml import ZCMLTestCase
+from p01.memcache.tests.support.zcml import PACKAGE
+from p01.memcache.tests.support.zcml import SITE
+from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.transport.lockkeeping import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
@@ -525,7 +525,7 @@ class ZCMLTest(SecretCase, ZCMLTestCase):
                 f'{login} caFile="/nowhere" servers="tls://a"',
                 f'{login} secretsFile="/nowhere"',
                 f'{login} credentialsFile="x"', f'password="{SECRET}"',
-                f'{login} factory="p01.memcache.tests.zope.test_zcml.fail"',
+                f'{login} factory="p01.memcache.tests.support.zcml.fail"',
                 f'username="" password="{SECRET}"',
                 f'username="a b" password="{SECRET}"',
                 f'username="shop" password="{SECRET} x"',

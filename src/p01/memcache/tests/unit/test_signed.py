@@ -32,14 +32,16 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.quiet import keep_quiet
-from p01.memcache.tests.support.scenario import MISSING
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
-from p01.memcache.tests.zope.test_security import parts
-from p01.memcache.tests.zope.test_zcml import PACKAGE
-from p01.memcache.tests.zope.test_zcml import SITE
-from p01.memcache.tests.zope.test_zcml import ZCMLTestCase
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.values import parts
+from p01.memcache.tests.support.zcml import PACKAGE
+from p01.memcache.tests.support.zcml import SITE
+from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values import compression
 from p01.memcache.values.jsons import JSONSerializer
@@ -94,6 +96,7 @@ class Mark:
         return 'unpickled'
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class SignedScenario(Scenario):
 
     settings = {  # noqa: RUF012
@@ -711,9 +714,6 @@ class SignedScenario(Scenario):
                 yield error
             else:
                 self.fail('it did not fail')
-
-
-globals().update(cases('Signed', SignedScenario))
 
 
 class SignedSerializerTest(unittest.TestCase):

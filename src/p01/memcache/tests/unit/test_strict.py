@@ -238,7 +238,7 @@ GOLDEN = [
      '137d8159cf98ba18c32504bd4d0a599a2053e139ef774b8b616440e17d0f56d4'),
 ]
 
-# Case 35 of the faults that we survive.
+# Fault 35: equal keys, built differently.
 SCRIPT = '''
 from datetime import date
 from http import HTTPStatus

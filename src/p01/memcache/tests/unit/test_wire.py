@@ -34,10 +34,12 @@ from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests import fuzz
-from p01.memcache.tests.contract import test_commands
-from p01.memcache.tests.contract import test_contract
-from p01.memcache.tests.contract.test_commands import INJECTIONS
+from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.servers import ask
+from p01.memcache.tests.support.servers import look
+from p01.memcache.tests.support.servers import plant
+from p01.memcache.tests.support.values import INJECTIONS
 from p01.memcache.tests.unit import test_meta
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
@@ -508,7 +510,7 @@ def replies(draw):
 
 
 class MutatedReplyTest(unittest.TestCase):
-    """Case 32 of the list of faults; the command ``bin/fuzz`` does the rest.
+    """Fault 32; the command ``bin/fuzz`` does the rest.
     """
 
     @settings(150)
@@ -762,7 +764,7 @@ class ParserOfRequestsTest(unittest.TestCase):
 # Keys on the clients
 
 
-# Those that are not in `test_commands.COMMANDS`.
+# Those that are not in `COMMANDS`.
 MORE_COMMANDS = {
     'set': lambda client, key: client.set(key, 1),
     'query': lambda client, key: client.query(key),
@@ -770,7 +772,7 @@ MORE_COMMANDS = {
     'getOrCreate': lambda client, key: client.getOrCreate(key, dict),
 }
 USES = [*MORE_COMMANDS.values(),
-        *(use for use, _ in test_commands.COMMANDS.values())]
+        *(use for use, _ in COMMANDS.values())]
 
 
 def use_all(client, key):
@@ -869,7 +871,7 @@ class KeyMemcachedTest(KeyTest):
 
     def setUp(self):
         super().setUp()
-        test_contract.plant(self.layer.address, 'sentinel', SAFE)
+        plant(self.layer.address, 'sentinel', SAFE)
         self.usual = {}
         for client in self.clients:
             for _ in range(2):
@@ -880,7 +882,7 @@ class KeyMemcachedTest(KeyTest):
 
     def counts(self):
         """Return how often memcached was told what, so far."""
-        reply = test_contract.ask(
+        reply = ask(
             self.layer.address, b'stats\r\n', b'END\r\n')
         return collections.Counter({
             name: int(number) for name, number in re.findall(
@@ -889,7 +891,7 @@ class KeyMemcachedTest(KeyTest):
 
     def assertSafe(self):
         self.assertEqual(
-            test_contract.look(self.layer.address, 'sentinel'), (SAFE, 0))
+            look(self.layer.address, 'sentinel'), (SAFE, 0))
 
     def check(self, client, key):
         before = self.counts()
@@ -909,7 +911,7 @@ class KeyMemcachedTest(KeyTest):
     def test_what_is_seen(self):
         # What all these assertions are about, where it does happen.
         before = self.counts()
-        test_contract.ask(
+        ask(
             self.layer.address,
             b'get x\r\nset sentinel 0 0 1\r\nx\r\nflush_all\r\n', b'OK\r\n')
         seen = self.counts() - before

@@ -1,0 +1,36 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The commands for many keys, under a condition, and for counters."""
+
+
+# Every command, and what it returns where the server is of no help. What is
+# in the second part changes the value.
+READING = {
+    'queryMany': (lambda client, key: client.queryMany([key]), {}),
+    'gets': (lambda client, key: client.gets(key, default='missing'),
+             ('missing', None)),
+    'touch': (lambda client, key: client.touch(key), None),
+    'queryAndTouch': (
+        lambda client, key: client.queryAndTouch(key, default='missing'),
+        'missing'),
+}
+
+CHANGING = {
+    'setMany': (lambda client, key: client.setMany({key: 'new'}), ['key']),
+    'invalidateMany': (
+        lambda client, key: client.invalidateMany([key]), ['key']),
+    'add': (lambda client, key: client.add(key, 'new'), None),
+    'replace': (lambda client, key: client.replace(key, 'new'), None),
+    'append': (lambda client, key: client.append(key, b'0'), None),
+    'prepend': (lambda client, key: client.prepend(key, b'1'), None),
+    'cas': (
+        lambda client, key, token='1@a': client.cas(key, 'new', token), None),
+    'increment': (lambda client, key: client.increment(key), None),
+    'increment, initial': (
+        lambda client, key: client.increment(key, 1, 5), None),
+    'decrement': (lambda client, key: client.decrement(key), None),
+    'decrement, initial': (
+        lambda client, key: client.decrement(key, 1, 5), None),
+}
+
+COMMANDS = {**READING, **CHANGING}
