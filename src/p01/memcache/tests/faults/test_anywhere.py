@@ -28,6 +28,7 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads.turn import Turn
@@ -302,7 +303,10 @@ class NestedCase:
             prepare=lambda client: self.proxy.cut())
 
 
+@variant('EachStep', level=2, step=1)
 class NestedPooledTest(NestedCase, unittest.TestCase):
+
+    step = 3
 
     def client(self):
         client = UltraMemcacheClient(

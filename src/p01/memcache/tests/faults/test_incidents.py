@@ -298,6 +298,7 @@ class Firewall(FaultProxy):
 class ForgottenTest(Case):
     """Fault 39: all connections have died without a word, a new one works."""
 
+    timeout = 0.3
     idle = 12
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
 

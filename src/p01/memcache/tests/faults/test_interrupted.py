@@ -34,7 +34,7 @@ from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-TIMEOUT = 0.15
+TIMEOUT = 0.1
 SLACK = 0.1
 LARGE = bytes(900_000)
 

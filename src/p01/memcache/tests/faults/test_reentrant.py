@@ -27,7 +27,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-TIMEOUT = 0.15
+TIMEOUT = 0.1
 SLACK = 0.1
 
 

@@ -11,8 +11,10 @@ import tracemalloc
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.faults.case import READS
 from p01.memcache.tests.faults.case import FaultCase
+from p01.memcache.tests.faults.case import KeptLock
 from p01.memcache.tests.faults.case import OffsetCase
 from p01.memcache.tests.faults.case import OnMemcached
+from p01.memcache.tests.faults.case import PlainStream
 from p01.memcache.tests.faults.case import ScriptedCase
 from p01.memcache.tests.faults.case import on_each_stream
 from p01.memcache.tests.support.proxy import HOLD
@@ -154,11 +156,12 @@ class CrossedReplyTest(FaultCase):
 
 
 @variant('OnMemcached', OnMemcached, most=90, reads=READS)
-@on_each_stream
+@variant('PlainStream', PlainStream, most=24)
+@variant('KeptLock', KeptLock, most=24)
 class CutReplyTest(OffsetCase):
     """Fault 4: FIN or RST at any byte, in both directions."""
 
-    most = 24
+    most = 8
     reads = 1
 
     def test_reply(self):
