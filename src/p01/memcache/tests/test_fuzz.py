@@ -12,11 +12,16 @@ from unittest import mock
 
 from p01.memcache.errors import ProtocolError
 from p01.memcache.tests import fuzz
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.values import stamp
 from p01.memcache.wire import cas
 from p01.memcache.wire import meta
 from p01.memcache.wire import protocol
 from p01.memcache.wire import reader
+
+
+load_tests = run_in(Commands)
 
 
 def run(*arguments):
@@ -202,7 +207,7 @@ class LongTest(unittest.TestCase):
 
     @unittest.skipUnless(fuzz.has_atheris(), 'there is no atheris')
     def test_guided(self):
-        status, output = run('--seconds', '5', '--seed', '1')
+        status, output = run('--seconds', '3', '--seed', '1')
         self.assertEqual(status, 0, output)
         [tried] = re.findall(r'\n(\d+) inputs tried, nothing found\n', output)
         self.assertGreater(int(tried), 1000)

@@ -20,6 +20,11 @@ from unittest import mock
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.tests import soak
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
+
+
+load_tests = run_in(Commands)
 
 
 PATIENCE = 60
@@ -187,7 +192,7 @@ class PromisesTest(unittest.TestCase):
         with (contextlib.redirect_stdout(output),
               contextlib.redirect_stderr(io.StringIO())):
             status = soak.soak(
-                client, FakeServers(), threads=2, seed=1, seconds=1)
+                client, FakeServers(), threads=2, seed=1, seconds=0.5)
         return status, output.getvalue()
 
     def assertBroken(self, client, what):

@@ -24,6 +24,8 @@ from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
 from p01.memcache.tests.support.anywhere import act_at
 from p01.memcache.tests.support.anywhere import in_a_thread
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.storm import Storm
@@ -35,6 +37,9 @@ from p01.memcache.threads.turn import Turn
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Interruptions)
 
 
 TIMEOUT = 0.05  # of what is struck

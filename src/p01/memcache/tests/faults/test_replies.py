@@ -17,6 +17,8 @@ from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.faults.case import PlainStream
 from p01.memcache.tests.faults.case import ScriptedCase
 from p01.memcache.tests.faults.case import on_each_stream
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
@@ -29,6 +31,9 @@ from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.wire import protocol
+
+
+load_tests = run_in(Replies)
 
 
 @variant('OnMemcached', OnMemcached, most=90)
