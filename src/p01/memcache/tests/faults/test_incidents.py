@@ -264,7 +264,7 @@ with case.busy(client, {count}):
     for number in range(3):
         print('busy', flush=True)
         time.sleep(0.5)
-        time.sleep(0.5)
+        time.sleep(0.2)
 case.assertUp(client)
 print('well', flush=True)
 '''
