@@ -15,6 +15,8 @@ from unittest import mock
 from p01.memcache.errors import ProtocolError
 from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.commands import find_commands
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.values import stamp
 from p01.memcache.wire import cas
 from p01.memcache.wire import reader
@@ -23,6 +25,9 @@ from p01.memcache.wire import replies
 
 fuzz = load_tool('fuzz')
 in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
+
+
+load_tests = run_in(Commands)
 
 
 def run(*arguments):
@@ -234,7 +239,7 @@ class LongTest(unittest.TestCase):
     @unittest.skipUnless(
         importlib.util.find_spec('atheris'), 'there is no atheris')
     def test_guided(self):
-        status, output = run('--seconds', '5', '--seed', '1')
+        status, output = run('--seconds', '3', '--seed', '1')
         self.assertEqual(status, 0, output)
         [tried] = re.findall(r'\n(\d+) inputs tried, nothing found\n', output)
         self.assertGreater(int(tried), 1000)

@@ -36,6 +36,8 @@ from p01.memcache.tests.faults.outage import DirectMixin
 from p01.memcache.tests.faults.outage import OnMemcached
 from p01.memcache.tests.faults.outage import OutageCase
 from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
@@ -56,6 +58,9 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import FlushAll
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Set
+
+
+load_tests = run_in(Replies)
 
 
 REFUSED = b'SERVER_ERROR out of memory storing object\r\n'

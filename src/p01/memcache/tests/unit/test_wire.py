@@ -31,7 +31,7 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests import fuzz
+from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import find_commands
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -53,6 +53,9 @@ from p01.memcache.wire.batch import get_all
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
 
+
+fuzz = load_tool('fuzz')
+in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
 
 # It would write what it has computed into a folder of the checkout.
 configuration.set_hypothesis_home_dir(os.devnull)
@@ -519,6 +522,7 @@ def replies(draw):
     return bytes((target, draw(st.integers(0, 64)))) + data
 
 
+@in_checkout
 class MutatedReplyTest(unittest.TestCase):
     """Fault 32; the command ``bin/fuzz`` does the rest.
     """
@@ -529,6 +533,7 @@ class MutatedReplyTest(unittest.TestCase):
         fuzz.examine(data)
 
 
+@in_checkout
 class ManyMutatedRepliesTest(unittest.TestCase):
 
     level = 2
