@@ -8,13 +8,11 @@ that is sent is taken apart again here, and memcached counts what it was told.
 """
 
 import collections
-import contextlib
 import decimal
 import fractions
 import inspect
 import itertools
 import math
-import os
 import random
 import re
 import time
@@ -22,8 +20,6 @@ import unittest
 from functools import partial
 from unittest import mock
 
-import hypothesis
-from hypothesis import configuration
 from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface import implementer
@@ -35,6 +31,7 @@ from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests import fuzz
 from p01.memcache.tests.support.commands import COMMANDS
+from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.servers import ask
 from p01.memcache.tests.support.servers import look
@@ -49,24 +46,6 @@ from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.flags import FREE
 from p01.memcache.wire import meta
 from p01.memcache.wire import protocol
-
-
-# It would write what it has computed into a folder of the checkout.
-configuration.set_hypothesis_home_dir(os.devnull)
-
-# It would try the constants of all modules that are loaded: that takes long,
-# and other examples come of it whenever other tests are run as well.
-with contextlib.suppress(ImportError, AttributeError):
-    from hypothesis.internal.conjecture import providers
-    providers._get_local_constants = providers.Constants
-
-
-def settings(examples):
-    """Always the same examples, on a slow machine too."""
-    return hypothesis.settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
-        suppress_health_check=list(hypothesis.HealthCheck))
-
 
 
 CLIENTS = UltraMemcacheClient, MemcacheClient
