@@ -8,20 +8,16 @@ that is sent is taken apart again here, and memcached counts what it was told.
 """
 
 import collections
-import contextlib
 import decimal
 import fractions
 import itertools
 import math
-import os
 import random
 import re
 import time
 import unittest
 from unittest import mock
 
-import hypothesis
-from hypothesis import configuration
 from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface import implementer
@@ -34,6 +30,7 @@ from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import find_commands
+from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.servers import ask
 from p01.memcache.tests.support.servers import look
