@@ -90,21 +90,27 @@ class ClassicStore(Store):
         self._dialers = list(map(Dialer, addresses))
         self._timeout = timeout
         self._retry = retry
-        self._client = self._make_client()
+        self._connect()
         fork.register(self)
 
-    def _make_client(self):
-        return _Client(
+    def _connect(self):
+        self._current = _Client(
             self._dialers, socket_timeout=self._timeout,
             dead_retry=self._retry)
 
     def close(self):
-        self._client.disconnect_all()
+        self._current.disconnect_all()
         # The other threads' connections end with the former client: at once,
         # or after the operation that they are used for.
-        self._client = self._make_client()
+        self._connect()
 
     after_fork = close
+
+    @property
+    def _client(self):
+        """That of this process, for one operation."""
+        fork.notice()
+        return self._current
 
     @property
     def servers(self):

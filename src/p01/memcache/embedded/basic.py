@@ -31,8 +31,8 @@ def gat(session, name, exptime, *keys):
 
 def _retrieve(session, name, keys, expires=None):
     storage = session.storage
-    # No value may be on its way when a key turns out to be too long, but
-    # the items before it are used, and touched.
+    # If a key is too long no value is sent, but the items before it are
+    # used, and touched.
     good = list(itertools.takewhile(
         lambda key: len(key) <= syntax.KEY_LENGTH, keys))
     refused = len(good) < len(keys)
@@ -49,7 +49,7 @@ def _retrieve(session, name, keys, expires=None):
             yield b'VALUE %b %d %d%b\r\n%b\r\n' % (
                 key, item.flags, len(item.value), unique, item.value)
     if refused:
-        # It comes with two line ends; a get has one without a reply, too.
+        # It has two line ends, and a silent get still sends the second.
         silent = (expires is None and not good
                   and keys[:syntax.MOST_WORDS - 1][-1] == b'noreply')
         raise Refused((b'' if silent else replies.BAD_FORMAT) + b'\r\n')
@@ -115,7 +115,7 @@ def flush_all(session, name, *words):
     delay = 0
     if words and words != (b'noreply',):
         delay = syntax.integer(words[0], replies.BAD_EXPTIME)
-    # memcached counts from the second before: 1 is at once as well.
+    # memcached counts from the second before, so 1 is at once as well.
     if delay > 1:
         storage.flush_at = clock.deadline(delay) - 1
     else:

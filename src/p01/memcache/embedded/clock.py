@@ -36,5 +36,5 @@ def seconds_left(moment):
     """Return the remaining lifetime for the wire: whole, and -1 for ever."""
     if moment == NEVER:
         return -1
-    # What has just begun is whole, though no float is exact.
+    # Floats are not exact: what has just begun must be whole.
     return max(math.ceil(round(moment - now(), 3)), 0)

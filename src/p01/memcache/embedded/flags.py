@@ -26,17 +26,17 @@ MODES = {
 
 
 def _signed(text):
-    # Without an argument there is no number, not even 0.
+    # No argument is not 0.
     return syntax.integer(text or b'x', replies.BAD_TOKEN)
 
 
 # The flags, and what reads their arguments. Each command takes them all, and
-# ignores those which are not its own.
+# ignores those that are not its own.
 _READERS = dict.fromkeys('bcfhIklLOPqstuvx', bytes) | {
     'C': lambda text: syntax.unsigned(text, replies.BAD_TOKEN),
     'D': lambda text: syntax.unsigned(text, replies.BAD_META_DELTA),
     'E': lambda text: syntax.unsigned(text, replies.BAD_TOKEN),
-    # It has no error of its own, and keeps the one of a flag before.
+    # It has no error of its own: that of an earlier flag stays.
     'F': lambda text: syntax.unsigned(text, None, 32),
     'J': lambda text: syntax.unsigned(text, replies.BAD_INITIAL),
     'M': lambda text: text[:1],
@@ -94,7 +94,7 @@ def _read_words(key, words):
                 key = _decode(key)
         except Refused as error:
             refusal = error.args[0] or refusal or replies.BAD_FORMAT
-    # All are looked at; the last mistake is the reply.
+    # All flags are read; the reply is about the last mistake.
     if refusal is not None:
         raise Refused(refusal)
     return key, flags

@@ -98,7 +98,7 @@ def _store(storage, key, flags, value, unique):
     mode = MODES['ms'][flags.get('M', b'S')]
     if 'C' in flags and mode in ('set', 'replace'):
         mode = 'cas'
-    # What is added to remembers, or forgets, how its key was written.
+    # What is added to an old value forgets how the key was written.
     remembers = (mode not in ('append', 'prepend')
                  or storage.find(key) is None)
     item = Item(value, flags.get('F', 0), flags.get('T', clock.NEVER), unique)
@@ -123,7 +123,7 @@ def delete(storage, key, flags):
         code = EX
     else:
         if 'x' in flags:
-            # The value alone goes.
+            # Only the value goes.
             item = storage.put(key, Item(
                 b'', flags.get('F', 0), flags.get('T', clock.NEVER),
                 flags.get('E', item.cas)))
@@ -158,7 +158,7 @@ def calculate(storage, key, flags):
         old, item = item, storage.calculate(
             command, key, item, flags.get('D', 1))
         if item is not old:
-            # memcached lets T and E change what the longer number replaced.
+            # memcached has T and E change the item that is being replaced.
             item = copy.copy(item)
         item.cas = flags.get('E', item.cas)
     number = item.value.rstrip()

@@ -26,7 +26,7 @@ BAD_NUMBER = (b'CLIENT_ERROR cannot increment or decrement '
               b'non-numeric value\r\n')
 TOO_LARGE = b'SERVER_ERROR object too large for cache\r\n'
 
-# Those of the meta commands alone.
+# The meta commands only.
 BAD_TOKEN = b'CLIENT_ERROR bad token in command line format\r\n'
 BAD_META_DELTA = b'CLIENT_ERROR invalid numeric delta value\r\n'
 BAD_INITIAL = b'CLIENT_ERROR invalid numeric initial value\r\n'

@@ -10,7 +10,7 @@ from p01.memcache.embedded.session import Session
 from p01.memcache.embedded.storage import Storage
 
 
-#: Seconds between two looks for expired items that nobody asks for.
+#: Seconds between two sweeps for expired items.
 SWEEP_INTERVAL = 60
 #: Bytes of replies that are collected before they are written.
 BATCH = 64 * 1024
@@ -53,10 +53,10 @@ class Connection(asyncio.Protocol):
             return
         batch = self.session.reply(BATCH)
         if self.session.ended:
-            # Not before the batch, nor while it calls resume_writing().
+            # After the batch, and not from within resume_writing().
             self.call_soon(self.transport.close)
         elif len(batch) >= BATCH:
-            # It is the turn of others.
+            # Let others have their turn.
             self.call_soon(self.answer)
         if batch:
             self.storage.counters['bytes_written'] += len(batch)
@@ -120,8 +120,8 @@ class EmbeddedServer:
         while not self._stopping.done():
             await asyncio.wait([self._stopping], timeout=SWEEP_INTERVAL)
             storage.sweep()
-        # A connection that is being accepted is a task. It would be forgotten
-        # if the server were closed under it.
+        # A connection that is being accepted is a task, which is lost if the
+        # server is closed first.
         self._loop.remove_reader(listener)
         accepting = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.gather(*accepting, return_exceptions=True)

@@ -11,6 +11,7 @@ from p01.memcache.facade.base import Base
 from p01.memcache.features.computing import Computation
 from p01.memcache.features.inspection import inspect
 from p01.memcache.features.inspection import is_doubtful
+from p01.memcache.threads import fork
 from p01.memcache.wire.command import GetAndTouch
 
 
@@ -106,6 +107,7 @@ class Reading(Base):
                     dependencies=()):
         if not callable(factory):
             raise TypeError(f'factory {factory!r}: must be callable')
+        fork.notice()  # else what the parent computes was waited for
         return Computation(
             self._state, self._flights, self._trouble, self._timeout, key,
             self.buildKey(key), factory,

@@ -78,20 +78,16 @@ class Configured:
         # On the class, as Zope warns about a permission for what only its
         # instances have.
         for name, what in cls._interface.namesAndDescriptions(all=True):
-            if IField.providedBy(what) and not hasattr(cls, name):
+            if not IMethod.providedBy(what) and not hasattr(cls, name):
                 setattr(cls, name, _Setting(
                     attrgetter(f'_state.settings.{name}')))
-            elif not IMethod.providedBy(what) and not hasattr(cls, name):
-                setattr(cls, name, None)
 
     @discreet
     def __init__(self, **values):
         self.after_fork()
         fork.register(self)
         for name, value in values.items():
-            field = self._interface.get(name)
-            if IField.providedBy(field):
-                values[name] = _checked(field, value)
+            values[name] = self._checked(name, value)
         self._state = self._make_state(Settings(values), set(values), None)
 
     def after_fork(self):
@@ -99,16 +95,18 @@ class Configured:
 
     @discreet
     def __setattr__(self, name, value):
-        field = None if name.startswith('_') else self._interface.get(name)
-        if not IField.providedBy(field):
-            super().__setattr__(name, value)
-            return
-        value = _checked(field, value)
-        if isinstance(getattr(type(self), name), _Setting):
+        value = self._checked(name, value)
+        # A subclass may have its own instead.
+        if isinstance(getattr(type(self), name, None), _Setting):
             fork.notice()
             run_locked(self._setting, self._replace, name, value)
         else:
-            super().__setattr__(name, value)  # a subclass's own
+            super().__setattr__(name, value)
+
+    def _checked(self, name, value):
+        """Return the value as it is kept, or raise what is wrong with it."""
+        field = self._interface.get(name)
+        return _checked(field, value) if IField.providedBy(field) else value
 
     def _replace(self, name, value):
         while True:

@@ -57,12 +57,14 @@ class _Server:
 class FakeStore(Store):
     """A `FakeMemcached` as a store; ``find()`` returns it.
 
-    ``count`` is called with what was asked for, besides the backend's.
+    ``count`` is called with what was asked for, besides the backend's. The
+    `servers` are the real ones, of which none is ever connected to.
     """
 
     _server = _Server()
 
-    def __init__(self, find, addresses, count=None):
+    def __init__(self, find, addresses, count=None, servers=()):
+        self.servers = servers
         self._find = find
         self._addresses = addresses
         self._count = count
@@ -175,7 +177,7 @@ class _Fake(Counted):
 
     def _make_store(self, settings, changed, former):
         # What is wrong with the settings shows itself as with real servers.
-        super()._make_store(settings, changed, None)
+        real = super()._make_store(settings, changed, None).value
         client = weakref.ref(self)
 
         def find():
@@ -187,7 +189,8 @@ class _Fake(Counted):
         return Part(
             lambda settings: FakeStore(
                 find, settings.servers,
-                lambda **numbers: client().count(**numbers)), settings)
+                lambda **numbers: client().count(**numbers), real.servers),
+            settings)
 
 
 class FakeMemcacheClient(_Fake, MemcacheClient):

@@ -3,6 +3,7 @@
 """The command that attacks the parser, and that it does find what is wrong."""
 
 import contextlib
+import importlib.util
 import io
 import random
 import re
@@ -12,12 +13,21 @@ import unittest
 from unittest import mock
 
 from p01.memcache.errors import ProtocolError
-from p01.memcache.tests import fuzz
+from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.commands import find_commands
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.values import stamp
 from p01.memcache.wire import cas
 from p01.memcache.wire import reader
 from p01.memcache.wire import replies
+
+
+fuzz = load_tool('fuzz')
+in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
+
+
+load_tests = run_in(Commands)
 
 
 def run(*arguments):
@@ -32,6 +42,7 @@ def run(*arguments):
     return status, output.getvalue()
 
 
+@in_checkout
 class TargetTest(unittest.TestCase):
 
     def test_all_that_reads_a_reply(self):
@@ -86,6 +97,7 @@ class FaultyReader(reader.Reader):
         return data
 
 
+@in_checkout
 class FaultTest(unittest.TestCase):
     """Faults that are put into the parser are found, at once."""
 
@@ -173,6 +185,7 @@ class FaultTest(unittest.TestCase):
             limited_examine(b'')
 
 
+@in_checkout
 class CommandTest(unittest.TestCase):
 
     def test_mutations(self):
@@ -213,6 +226,7 @@ class CommandTest(unittest.TestCase):
                 self.assertIn('usage: ', output)
 
 
+@in_checkout
 class LongTest(unittest.TestCase):
     """Some seconds of it; the command has no limit."""
 
@@ -222,9 +236,10 @@ class LongTest(unittest.TestCase):
         status, output = run('--mutations', '100000', '--seed', '1')
         self.assertEqual(status, 0, output)
 
-    @unittest.skipUnless(fuzz.has_atheris(), 'there is no atheris')
+    @unittest.skipUnless(
+        importlib.util.find_spec('atheris'), 'there is no atheris')
     def test_guided(self):
-        status, output = run('--seconds', '5', '--seed', '1')
+        status, output = run('--seconds', '3', '--seed', '1')
         self.assertEqual(status, 0, output)
         [tried] = re.findall(r'\n(\d+) inputs tried, nothing found\n', output)
         self.assertGreater(int(tried), 1000)

@@ -485,9 +485,11 @@ class CutTest(ProxyCase):
         for how in 'fin', 'rst':
             for after in range(0, len(hit('key')), 3):
                 with self.subTest(how=how, after=after):
-                    # Before the first byte, it is asked a second time.
+                    # Before the first byte, it is asked a second time; with
+                    # a reset the kernel may forget what has come.
                     fault = Fault(after=after, then=how)
-                    self.proxy.once(*[fault] * (1 if after else 2))
+                    self.proxy.once(
+                        *[fault] * (1 if after and how == 'fin' else 2))
                     self.assertError(ReceiveError, self.cache.query, 'key')
                     self.proxy.clear()
                     self.assertEqual(

@@ -45,7 +45,7 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.features import computing
-from p01.memcache.features import dependencies
+from p01.memcache.features import dependencies as versions
 from p01.memcache.features import lease
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys import strict
@@ -64,6 +64,7 @@ from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.values import Thrower
 from p01.memcache.tests.support.values import Unpicklable
@@ -456,7 +457,7 @@ class Scenario(Callers):
             raise ReceiveError('no')
 
         client._state.lending.lend = look
-        with mock.patch.object(dependencies, 'current', fail):
+        with mock.patch.object(versions, 'current', fail):
             self.assertEqual(client.getOrCreate(
                 'key', Factory(), dependencies=['a']), 'computed')
         self.assertEqual(set(deadlines), {deadlines[0]})
@@ -1120,7 +1121,8 @@ class WithServer(Scenario):
 
     def test_a_claim_ends_meanwhile(self):
         # Between the look at the value and the question whether it is one.
-        is_leased = self.client._is_leased
+        server = self.client._state.store.servers[0]
+        is_leased = server.is_leased
 
         def ask(end, *args):
             end()
@@ -1129,7 +1131,7 @@ class WithServer(Scenario):
         wire = self.client.buildKey('key').encode()
         for end in (lambda: self.other.set('key', b'value', raw=True),
                     lambda: self.other.invalidate('key')):
-            self.client._is_leased = partial(ask, end)
+            server.is_leased = partial(ask, end)
             for read, miss in (
                     (partial(self.client.query, 'key'), None),
                     (partial(self.client.queryMany, ['key']), {})):
@@ -1328,7 +1330,7 @@ class Trouble(Callers):
     def test_dependencies_that_cannot_be_read(self):
         proxy, client, other = self.proxied()
         with mock.patch.object(
-                stamp, 'current', side_effect=ReceiveError('no')):
+                versions, 'current', side_effect=ReceiveError('no')):
             self.assertEqual(client.getOrCreate(
                 'key', Factory('a'), dependencies=['a']), 'a')
         # Not stored, and the right is given back.
@@ -1461,41 +1463,49 @@ class TestLies(unittest.TestCase):
     lent = {  # noqa: RUF012
         b'mn': b'MN', b'mg': b'EN', b'ms': b'NS k{key}'}
 
-    def makeClients(self, server):
-        classic = MemcacheClient([server.address])
-        classic._timeout = self.timeout
-        classic.close()
-        for client in classic, UltraMemcacheClient(
-                [server.address], timeout=self.timeout):
-            self.addCleanup(client.close)
-            yield client
+    def makeClassic(self, address):
+        client = MemcacheClient([address])
+        client._timeout = self.timeout
+        client.close()
+        return client
 
-    def assertFew(self, replies, closing=False, most=50, **arguments):
+    def makePooled(self, address):
+        return UltraMemcacheClient([address], timeout=self.timeout)
+
+    def assertFew(self, *lies, closing=False, most=50, **arguments):
+        """Each client is lied to in each way, all at the same time."""
         keep_quiet(self)
-        with Liar(replies, closing) as server:
-            for client in self.makeClients(server):
-                with self.subTest(client=client, **arguments):
-                    before, began = len(server.requests), monotonic()
-                    self.assertEqual(client.getOrCreate(
-                        'key', lambda: 'mine', **arguments), 'mine')
-                    self.assertLess(
-                        monotonic() - began, 2 * self.timeout + 0.1)
-                    self.assertLessEqual(
-                        len(server.requests) + server.opened - before, most)
+        cases = []
+        for replies, make in itertools.product(
+                lies, (self.makeClassic, self.makePooled)):
+            server = self.enterContext(Liar(replies, closing))
+            client = make(server.address)
+            self.addCleanup(client.close)
+            cases.append((server, client))
+
+        def check(case):
+            server, client = case
+            began = monotonic()
+            self.assertEqual(client.getOrCreate(
+                'key', lambda: 'mine', **arguments), 'mine')
+            took = monotonic() - began
+            requests = len(server.requests) + server.opened
+            with_what = f'{client} {server.replies}'
+            self.assertLess(took, 2 * self.timeout + 0.1, with_what)
+            self.assertLessEqual(requests, most, with_what)
+
+        at_once(check, cases)
 
     def test_neither_there_nor_to_be_added(self):
-        self.assertFew(self.claims)
-        self.assertFew(self.lent)
+        self.assertFew(self.claims, self.lent)
 
     def test_unreadable_and_changed_by_another(self):
-        for refusal in b'EXISTS', b'NOT_FOUND':
-            for change in (
-                    {b'cas': refusal},
-                    {b'cas': refusal, b'mn': b'MN',
-                     b'mg': b'VA 1 f0 c{new} k{key}\r\n?'}):
-                self.assertFew({
-                    b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
-                    **change})
+        self.assertFew(*({
+            b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
+            b'cas': refusal, **lent}
+            for refusal in (b'EXISTS', b'NOT_FOUND')
+            for lent in ({}, {
+                b'mn': b'MN', b'mg': b'VA 1 f0 c{new} k{key}\r\n?'})))
 
     def test_renewed_just_now(self):
         stamp = b'fresh:%b %b\n' % (b'0' * 16, b'0' * 16)
@@ -1504,13 +1514,13 @@ class TestLies(unittest.TestCase):
         replies = {
             b'gets': b'VALUE {key} 64 %b {new}\r\n%b\r\nEND' % (head, data),
             b'get': b'END', b'add': b'STORED', b'cas': b'EXISTS'}
-        for win in b'', b' W', b' Z':
-            for arguments in {}, {'grace': 9}:
-                self.assertFew(replies, **arguments)
-                self.assertFew({
-                    **replies, b'mn': b'MN',
-                    b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (
-                        head, win, data)}, **arguments)
+        lent = ({
+            **replies, b'mn': b'MN',
+            b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (head, win, data)}
+            for win in (b'', b' W', b' Z'))
+        lies = replies, *lent
+        self.assertFew(*lies)
+        self.assertFew(*lies, grace=9)
 
     def test_connections_that_end(self):
         self.assertFew({

@@ -17,7 +17,7 @@ from p01.memcache.tests.embedded.releases import Release
 from p01.memcache.tests.embedded.releases import UniqueNumbers
 
 
-#: Seconds. A loaded machine needs some for a get of half a million keys.
+#: Seconds; a get of half a million keys takes some on a busy machine.
 TIMEOUT = 20
 
 K250 = b'k' * 250
@@ -38,7 +38,7 @@ def valueReply(key, value, flags=0):
 
 
 class Client:
-    """A socket, and what came out of it."""
+    """A client's socket."""
 
     def __init__(self, port):
         self.socket = socket.create_connection(('127.0.0.1', port), TIMEOUT)
@@ -48,7 +48,7 @@ class Client:
         self.socket.sendall(data)
 
     def read(self, size):
-        """That many bytes, or those which came before the time-out."""
+        """Return so many bytes, or those that come before the time-out."""
         data = bytearray()
         try:
             while len(data) < size:
@@ -78,7 +78,7 @@ class Client:
         return dict(re.findall('STAT (.+?) (.+?)\r\n', reply))
 
     def isClosed(self):
-        """Whether the server hangs up, with nothing more to say."""
+        """Return whether the server hangs up without another byte."""
         try:
             return self.socket.recv(1) == b''
         except ConnectionResetError:
@@ -107,7 +107,7 @@ class ServerCase:
         return client
 
     def check(self, *exchanges, client=None):
-        """Each request must be answered so, and with not a byte more."""
+        """Check the reply to each request, to the last byte."""
         client = client or self.client
         version = b'VERSION '
         for request, reply in exchanges:
@@ -123,7 +123,7 @@ class ServerCase:
         return int(re.match(rb'VALUE \S+ \d+ \d+ (\d+)\r\n', reply)[1])
 
     def waitFor(self, request, reply):
-        """Ask until the answer is the expected one."""
+        """Ask until the reply is the expected one."""
         end = time.monotonic() + TIMEOUT
         while (answer := self.client.ask(request)) != reply:
             self.assertLess(time.monotonic(), end, answer)
@@ -134,7 +134,7 @@ class Embedded(unittest.TestCase):
     """A case with embedded servers of its own."""
 
     def start(self, **options):
-        """A server that is stopped, and did not stumble, at the end."""
+        """Start a server; in the end, stop it and look for logged errors."""
         self.enterContext(self.assertNoLogs('asyncio', 'ERROR'))
         server = EmbeddedServer(**options)
         server.start()
@@ -143,14 +143,14 @@ class Embedded(unittest.TestCase):
 
 
 class OnEmbedded(Embedded):
-    """Where a conversation is held with the embedded server."""
+    """A conversation with the embedded server."""
 
     def startServer(self):
         return self.start().port
 
 
 class OnMemcached(unittest.TestCase):
-    """Where it is held with memcached, whatever its release."""
+    """A conversation with the installed memcached."""
 
     level = 2
 

@@ -2,10 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """The releases of memcached that were tried, and how they differ.
 
-Each answer stands beside the first release that gave it; the releases between
-two that were tried have the older answer. The conversations ask for the
-answers of the server they are held with, and the embedded server follows the
-newest release.
+Each answer stands beside the first of these releases that gives it. A release
+between two of them is taken for the older one. A conversation looks up the
+answers of its server; the embedded server follows the newest release.
 """
 
 import re
@@ -41,12 +40,12 @@ DIFFERENCES = {
     'a long key of get, with noreply': {
         '1.6.18': BAD_FORMAT, '1.6.45': b'\r\n'},
     'delete with a word': {'1.6.18': BAD_DELETE, '1.6.45': b'DELETED\r\n'},
-    # The value of a store that is refused is a command to some.
+    # What some make of the value of a refused store: a command.
     'a refused value': {'1.6.18': ERROR, '1.6.45': b''},
-    # Whether C's library reads the numbers: with "+", and beyond 32 bits.
+    # Whether the C library reads numbers: with "+", and beyond 32 bits.
     'loose numbers': {'1.6.18': True, '1.6.45': False},
 
-    # The unique numbers: the first, and what is used up.
+    # The unique numbers: the first one, and how many are skipped.
     'first number': {'1.6.18': 1, '1.6.38': 2},
     'numbers of a refusal': {'1.6.18': 0, '1.6.38': 1},
     'numbers of a flush': {'1.6.18': 1, '1.6.38': 0},
@@ -78,7 +77,7 @@ class Release:
 
     @property
     def name(self):
-        """The newest release that was tried and is not newer than this."""
+        """The release of the table that this one is taken for."""
         return self._newest(RELEASES)
 
     def __getitem__(self, difference):
@@ -86,7 +85,7 @@ class Release:
         return answers[self._newest(answers)]
 
     def _newest(self, releases):
-        # One that is older than all has no table of its own.
+        # What is older than all of them is taken for the oldest.
         return max((release for release in releases
                     if _numbers(release) <= self._numbers),
                    key=_numbers, default=RELEASES[0])
@@ -100,12 +99,12 @@ class UniqueNumbers:
         self.last = release['first number'] - 1
 
     def store(self):
-        """The number of a value that has been stored."""
+        """Return the number of a value that has been stored."""
         self.last += 1
         return self.last
 
     def refuse(self, times=1):
-        """A value has not been stored."""
+        """Count what a value uses up that is not stored."""
         self.last += times * self._release['numbers of a refusal']
 
     def flush(self):

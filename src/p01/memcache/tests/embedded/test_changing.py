@@ -68,8 +68,8 @@ class Changing(ServerCase):
         self.check((b'incr n 1\r\n', b'NOT_FOUND\r\n'),
                    (b'decr n 1\r\n', b'NOT_FOUND\r\n'),
                    (b'incr n x\r\n', BAD_DELTA))
-        # It is padded, since its place does not shrink. (The real one gives
-        # it a new place if it is busy with an earlier get: none here.)
+        # A shorter number is padded, as it stays in its place. (memcached
+        # moves it while an earlier get still needs it: there is none here.)
         for old, command, reply, new in (
                 (b'10', b'incr n 5', b'15', b'15'),
                 (b'10', b'incr n 90', b'100', b'100'),
@@ -126,7 +126,7 @@ class Changing(ServerCase):
                 (b'get n\r\n', valueReply(b'n', value) + b'END\r\n'))
 
     def test_times(self):
-        # More than 30 days are a moment in unix time, here one of 1970.
+        # More than 30 days are unix time, here a moment in 1970.
         month = 60 * 60 * 24 * 30
         for exptime, lives in (
                 (0, True), (100, True), (month, True), (month + 1, False),
@@ -137,7 +137,7 @@ class Changing(ServerCase):
             value = valueReply(b'a', b'x') if lives else b''
             self.check((setCommand(b'a', b'x', 0, exptime), b'STORED\r\n'),
                        (b'get a\r\n', value + b'END\r\n'))
-        # What has expired is not there for any command.
+        # No command finds what has expired.
         self.check(
             (setCommand(b'a', b'1', 0, -1), b'STORED\r\n'),
             (setCommand(b'a', b'2', 0, 0, b'append'), b'NOT_STORED\r\n'),
@@ -161,7 +161,7 @@ class Changing(ServerCase):
                 (b'flush_all 0 bogus\r\n', b'OK\r\n'),
                 (b'flush_all noreply\r\n', b''),
                 (b'flush_all 0 noreply\r\n', b'')):
-            # Before it, since the real one takes 1 for the whole second.
+            # Flush first: memcached takes 1 for the whole second.
             self.check((b'flush_all\r\n', b'OK\r\n'),
                        (a, b'STORED\r\n'),
                        (b'get a\r\n', there),
@@ -173,7 +173,7 @@ class Changing(ServerCase):
             (b'flush_all x\r\n', BAD_EXPTIME),
             (b'flush_all x noreply\r\n', b''),
             (b'get a\r\n', there),
-            # A flush to come is replaced by another one.
+            # A later flush replaces one that is pending.
             (b'flush_all 100\r\n', b'OK\r\n'),
             (b'get a\r\n', there),
             (b'flush_all\r\n', b'OK\r\n'),
@@ -210,7 +210,7 @@ class Lifetimes(ServerCase):
         self.check((setCommand(b'a', b'x'), b'STORED\r\n'),
                    (b'flush_all 2\r\n', b'OK\r\n'))
         self.waitFor(b'get a\r\n', b'END\r\n')
-        # Once only.
+        # It happens once.
         self.waitFor(setCommand(b'a', b'x', more=b' noreply') + b'get a\r\n',
                      valueReply(b'a', b'x') + b'END\r\n')
 

@@ -57,7 +57,7 @@ class EmbeddedServerTest(Embedded):
         EmbeddedServer().stop()
 
     def test_stop_at_once(self):
-        # The thread may not even have begun to serve, or just be accepting.
+        # The thread may not have begun to serve yet, or be accepting.
         for count in list(range(4)) * 60:
             with EmbeddedServer() as server:
                 clients = [self.connect(server) for _ in range(count)]
@@ -94,7 +94,7 @@ class EmbeddedServerTest(Embedded):
             with self.assertRaises(OSError):
                 second.start()
         self.assertEqual(threading.enumerate(), threads)
-        # The first one is not impressed.
+        # The first one goes on.
         client = self.connect(server)
         self.assertEqual(client.ask(b'get a\r\n'), b'END\r\n')
         server.stop()
@@ -121,7 +121,7 @@ class EmbeddedServerTest(Embedded):
                       client.ask(b'stats settings\r\n'))
 
     def test_items_are_counted(self):
-        # The real server counts so too, but also what has expired.
+        # memcached counts the same way, and what has expired as well.
         client = self.connect(self.start())
         client.ask(setCommand(b'a', b'x')
                    + setCommand(b'b', b'xyz', 5)
@@ -183,7 +183,7 @@ class EmbeddedServerTest(Embedded):
         now = time.monotonic()
         with mock.patch.object(embedded.clock, 'now', lambda: now + 98):
             self.assertNotEqual(client.ask(b'get a\r\n'), b'END\r\n')
-        # As with the real one: all but a second later.
+        # As with memcached, a second early.
         with mock.patch.object(embedded.clock, 'now', lambda: now + 99):
             self.assertEqual(client.ask(b'get a\r\n'), b'END\r\n')
 
@@ -206,7 +206,7 @@ class EmbeddedServerTest(Embedded):
             self.assertTrue(twice.wait(TIMEOUT))
 
     def test_a_client_that_reads_late(self):
-        # Each of these gets wants 200 MB.
+        # Each of these requests asks for 200 MB.
         server = self.start()
         other = self.connect(server)
         value = b'v' * 1024 * 1000
@@ -223,7 +223,7 @@ class EmbeddedServerTest(Embedded):
                 missing -= len(slow.socket.recv(min(missing, 65536)))
             after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             self.assertLess(after - before, 50 * 1024)
-            # It is heard again.
+            # The server reads from it again.
             self.assertEqual(slow.ask(b'get b\r\n'), b'END\r\n')
 
     def test_a_client_that_quits_and_reads(self):
@@ -252,7 +252,7 @@ class EmbeddedServerTest(Embedded):
         self.assertLess(written, 50 * 1024 * 1024)
 
     def test_a_client_that_never_reads(self):
-        # The server stops to read from it, and stop() does not wait for it.
+        # The server stops reading from it, and stop() does not wait for it.
         server = self.start()
         client = self.connect(server)
         client.ask(setCommand(b'a', b'v' * 1000), b'STORED\r\n')
@@ -268,7 +268,7 @@ class EmbeddedServerTest(Embedded):
 
     def test_a_get_without_an_end(self):
         server = self.start()
-        # memcached keeps it, whatever comes.
+        # memcached keeps whatever comes.
         for start in b'get ', b'gets ', b' ' * 100 + b'get ':
             for end in b'', b'\r\n':
                 client = self.connect(server)

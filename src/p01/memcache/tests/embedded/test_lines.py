@@ -74,7 +74,7 @@ class Lines(ServerCase):
                                 refusal))
             for count in taken:
                 client = self.connect()
-                # The empty line is the value for those which store one.
+                # The empty line is the value of a command that stores one.
                 client.send(command + b' 0' * count + b'\r\n\r\n')
                 self.assertNotEqual(client.read(7), b'ERROR\r\n')
 
@@ -102,7 +102,7 @@ class Lines(ServerCase):
             self.client.send(setCommand(key, key, more=b' noreply'))
         expected = b''.join(valueReply(key, key) for key in keys) + b'END\r\n'
         self.check((b'get ' + b' '.join(keys) + b'\r\n', expected))
-        # A space before it is no reason to read less of it.
+        # Spaces before it do not change the limit.
         spaced = self.release['a space before get']
         self.check((b' ' * 100 + b'get ' + b' '.join(keys) + b'\r\n',
                     spaced if spaced == b'ERROR\r\n' else expected))
@@ -127,7 +127,7 @@ class Lines(ServerCase):
         self.assertTrue(self.client.isClosed())
 
     def test_a_client_that_hangs_up(self):
-        # In the middle of a line, of a value and of one that is too large.
+        # In the middle of a line, of a value, and of a refused value.
         self.check((setCommand(b'a', b'old'), b'STORED\r\n'))
         for request in (b'get', b'set a 0 0 10\r\nabc',
                         b'add a 0 0 9999999\r\nabc'):

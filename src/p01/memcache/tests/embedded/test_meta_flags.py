@@ -32,7 +32,7 @@ class MetaFlags(ServerCase):
         for command, refusal in (
                 (b'mg', BAD_FORMAT), (b'md', BAD_FORMAT), (b'ms', BAD_FORMAT),
                 (b'ma', self.release['a long key of ma'])):
-            # One that stores has a value, which is a command to some.
+            # The value of ms, which some releases take for a command.
             length, value, rest = (
                 (b' 2', b'xx\r\n', self.release['a refused value'])
                 if command == b'ms' else (b'', b'', b''))
@@ -40,7 +40,7 @@ class MetaFlags(ServerCase):
             for flag in b'k', b'q':
                 self.check((b'%b %b%b %b\r\n%b' % (
                     command, K251, length, flag, value), refusal + rest))
-        # After these the value is taken for a command, after others not.
+        # Without a good length, the value is taken for a command.
         for length in (b'x', b'1x', b'-1', b'S1', b'c', b'2147483646',
                        b'9' * 30):
             self.check((b'ms a %b c\r\nxx\r\n' % length,
@@ -105,7 +105,7 @@ class MetaFlags(ServerCase):
             self.check((request % (opaque + b'o'), LONG_OPAQUE),
                        (request % opaque, b'%b %b\r\n' % (code, opaque)))
         self.check(
-            # A command overlooks the flags of others.
+            # A command ignores the flags of others.
             (b'mg a v MX I C5 J6 D7 F8 Lx P\r\n', b'VA 1\r\nx\r\n'),
             (b'md a v s f t c h l u N1 R1 F1\r\n', b'HD\r\n'))
 
@@ -115,7 +115,7 @@ class MetaFlags(ServerCase):
     def test_a_flag_of_no_letter(self):
         refusal = self.release['a flag of no letter']
         vague = refusal if refusal == BAD_FORMAT else BAD_FLAG
-        # Some find it before they know that there will be a value.
+        # Some releases refuse it before they know that a value follows.
         rest = b'ERROR\r\n' if refusal == BAD_FORMAT else b''
         self.check((b'mg a \xff\r\n', refusal),
                    (b'mg a q \xff\r\n', refusal),
@@ -147,7 +147,7 @@ class MetaFlags(ServerCase):
             (b'mg YWI= b k v\r\n', b'EN kYWI= b\r\n'),
             (metaSet(b'YWI=', b'x', b'k b O1'), b'HD kYWI= b O1\r\n'),
             (b'mg YWI= k b v\r\n', b'VA 1 kYWI= b\r\nx\r\n'),
-            # It is the item that remembers.
+            # The item remembers it.
             (b'mg ab k v\r\n', b'VA 1 kYWI= b\r\nx\r\n'),
             (b'get ab\r\n', valueReply(b'ab', b'x') + b'END\r\n'),
             (metaSet(b'YWI=', b'y', b'k b MA'), b'HD kYWI= b\r\n'),

@@ -32,11 +32,11 @@ class MetaGet(ServerCase):
              b'VA 3 s3 t-1 Oo ka c%d f5\r\nabc\r\n' % unique),
             (b'mg a f c O t2 sx\r\n', b'HD f5 c%d O t-1 s3\r\n' % unique),
             (b'mg a v C%d\r\n' % (unique + 1), b'VA 3\r\nabc\r\n'),
-            # Who names its number has the value already.
+            # A client that names its number has the value already.
             (b'mg a v C%d\r\n' % unique,
              b'HD\r\n' if self.release['mg compares with C']
              else b'VA 3\r\nabc\r\n'),
-            # Each sees what those before it did.
+            # Each flag sees what those before it did.
             (b'mg a t T60\r\n', b'HD t-1\r\n'),
             (b'mg a T70 t\r\n', b'HD t70\r\n'),
             (b'mg a T0 t v\r\n', b'VA 3 t-1\r\nabc\r\n'),
@@ -85,7 +85,7 @@ class MetaGet(ServerCase):
         )
         self.numbers.refuse(3)
         self.check(
-            # Whoever has won comes and stores.
+            # The winner stores the value.
             (metaSet(b'a', b'x', b'C%d c' % unique),
              b'HD c%d\r\n' % self.numbers.store()),
             (b'mg a v N30 t\r\n', b'VA 1 t-1\r\nx\r\n'),
@@ -137,7 +137,7 @@ class MetaGet(ServerCase):
             (b'gat 100 a\r\n', value),
             (b'touch a 100\r\n', b'TOUCHED\r\n'),
             (b'mg a R200\r\n', b'HD Z X\r\n'),
-            # The next one who asks wins again.
+            # The next client that asks wins again.
             (b'md a I q\r\n', b''),
             (b'mg a u c\r\n', b'HD c%d X W\r\n' % third),
             (b'mg a q\r\n', b'HD Z X\r\n'),

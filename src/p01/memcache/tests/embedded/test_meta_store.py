@@ -69,7 +69,7 @@ class MetaStore(ServerCase):
         )
 
     def test_meta_set_without_its_value(self):
-        # The number that it had is the next one's.
+        # The next value gets the number of the bad one.
         self.check((b'ms a 1\r\nxyz\r\n',
                     BAD_CHUNK + self.release['less than four bytes']),
                    (setCommand(b'a', b'x'), b'STORED\r\n'))
@@ -101,7 +101,7 @@ class MetaStore(ServerCase):
             (b'ma a E30 c\r\nmg a c v\r\n',
              b'HD c30\r\nVA 1 c30\r\n9\r\n'),
             (b'ma b N0 J5 E20 c\r\n', b'HD c20\r\n'))
-        # A longer number does not keep it.
+        # A longer number does not keep the unique number.
         self.check((b'ma a E10 c\r\n', b'HD c10\r\n'))
         self.assertNotEqual(self.cas(b'a'), 10)
 
@@ -117,7 +117,7 @@ class MetaStore(ServerCase):
             (b'mg ab k t\r\n', b'HD kYWI= b t-1\r\n'))
 
     def test_meta_set_that_comes_late(self):
-        # With I an older C stores what nobody else takes for fresh.
+        # With I, an older C stores a stale value.
         first, second = self.numbers.store(), self.numbers.store()
         old = b'C%d' % first
         self.check(
@@ -132,7 +132,7 @@ class MetaStore(ServerCase):
         self.numbers.refuse(5)
         third, fourth = self.numbers.store(), self.numbers.store()
         self.check(
-            # The lifetime is the one that it had.
+            # It keeps the lifetime it had.
             (metaSet(b'a', b'2', old + b' I T50 F6 c') + b'mg a t\r\n',
              b'HD c%d\r\nHD t100 X W\r\n' % third),
             (metaSet(b'a', b'3', old + b' I MR'), b'HD\r\n'),
@@ -148,7 +148,7 @@ class MetaStore(ServerCase):
             self.check(
                 (metaSet(b'a', b'old'), b'HD\r\n'),
                 (metaSet(b'a', large + b'v', b'q M%c' % mode), TOO_LARGE),
-                # In every mode, other than with the older commands.
+                # In every mode, unlike with the basic commands.
                 (b'mg a\r\n', b'EN\r\n'))
         self.check(
             (metaSet(b'a', large), b'HD\r\n'),
@@ -209,7 +209,7 @@ class MetaStore(ServerCase):
             (b'ma a q v k\r\n', b''),
             (b'ma a q C1 O1\r\n', b'EX O1\r\n'),
             (b'ma a v\r\n', b'VA 1\r\n4\r\n'),
-            # Some are quiet only if they find a number.
+            # Some releases are quiet only where there is a number.
             (b'ma b N0 q\r\n', self.release['a new number, with q']),
             (b'ma c N5 T9 J%b t v\r\n' % most,
              b'VA 20 t9\r\n%b\r\n' % most),

@@ -16,7 +16,7 @@ from p01.memcache.tests.embedded.replies import INVALID_FLAG
 
 
 class Segments(ServerCase):
-    """The same replies, however the requests come."""
+    """The same replies, however the requests arrive."""
 
     CONVERSATION = (
         (setCommand(b'a', b'one\r\n', 1), b'STORED\r\n'),

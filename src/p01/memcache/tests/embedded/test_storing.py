@@ -45,7 +45,7 @@ class Storing(ServerCase):
                     valueReply(K250, b'x') + b'END\r\n'))
 
     def test_too_long_keys(self):
-        # The value of a refused set may be taken for a command.
+        # Some releases take the value of a refused set for a command.
         value = self.release['a refused value']
         of_get = self.release['a long key of get']
         silent = self.release['a long key of get, with noreply']
@@ -59,7 +59,7 @@ class Storing(ServerCase):
              BAD_FORMAT + value),
             (b'get %b\r\n' % K251, of_get),
             (b'gets %b\r\n' % K251, of_get),
-            # The last word that counts must be it, and the first key too long.
+            # noreply is the last word that counts, and the first key too long.
             (b'get %b noreply\r\n' % K251, silent),
             (b'gets %b%b noreply%b\r\n' % (K251, b' a' * 20, b' a' * 30),
              silent),
@@ -72,7 +72,7 @@ class Storing(ServerCase):
             (b'get %b%b\r\n' % (b'a ' * 40, K251), of_get),
             (b'gat 0 a %b\r\n' % K251, of_get),
             (b'get a\r\n', valueReply(b'a', b'x') + b'END\r\n'),
-            # What comes before it is touched nevertheless.
+            # The items before it are touched nevertheless.
             (b'gat -1 a %b\r\n' % K251, of_get),
             (b'get a\r\n', b'END\r\n'),
             (b'delete %b\r\n' % K251, BAD_FORMAT),
@@ -151,7 +151,7 @@ class Storing(ServerCase):
                  b'OK\r\nSTORED\r\n', [count.flush, count.store])):
             self.check((request, reply))
             for step in steps:
-                # What was not stored has no number.
+                # What is not stored has no number.
                 last = step() or last
             self.assertEqual(self.cas(b'a'), last, request)
 
@@ -168,7 +168,7 @@ class Storing(ServerCase):
                 line(exptime=b'9' * 19), line(exptime=b'9' * 30)):
             self.check((request, BAD_FORMAT + value),
                        (b'get a\r\n', b'END\r\n'))
-        # Nobody knows where a value without a length ends.
+        # Without a length, the end of the value is unknown.
         for length in (b'x', b'1x', b'-1', b'-2', b'2147483646',
                        b'2147483647', b'9' * 30):
             for more in b'', b' noreply':
@@ -208,7 +208,7 @@ class Storing(ServerCase):
         )
 
     def test_too_large(self):
-        # The limit counts what memcached's own bookkeeping adds.
+        # The limit includes memcached's own bookkeeping.
         for key, flags, most in ((b'a', 0, 1048516), (b'a', 1, 1048512),
                                  (b'abcdef', 0, 1048511)):
             value = b'v' * most
@@ -235,7 +235,7 @@ class Storing(ServerCase):
             (b'get a\r\n', old),
             (setCommand(b'a', large, more=b' noreply'), b''),
             (b'get a\r\n', b'END\r\n'),
-            # Nothing but its length tells where it ends.
+            # Its length alone says where it ends.
             (b'set a 0 0 1048600\r\n%b' % (b'\r\n' * 524301), TOO_LARGE),
         )
 

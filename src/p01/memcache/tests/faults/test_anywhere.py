@@ -24,16 +24,22 @@ from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
 from p01.memcache.tests.support.anywhere import act_at
 from p01.memcache.tests.support.anywhere import in_a_thread
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads.turn import Turn
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Interruptions)
 
 
 TIMEOUT = 0.05  # of what is struck
@@ -302,7 +308,10 @@ class NestedCase:
             prepare=lambda client: self.proxy.cut())
 
 
+@variant('EachStep', level=2, step=1)
 class NestedPooledTest(NestedCase, unittest.TestCase):
+
+    step = 3
 
     def client(self):
         client = UltraMemcacheClient(

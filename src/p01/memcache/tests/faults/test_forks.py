@@ -24,8 +24,13 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import free_ports
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 TIMEOUT = 4  # seconds of an operation; nothing here should need them

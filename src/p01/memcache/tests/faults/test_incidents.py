@@ -32,6 +32,8 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.testing import Memcached
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.threads import at_once
@@ -39,6 +41,9 @@ from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 MANY = 8
@@ -259,7 +264,7 @@ with case.busy(client, {count}):
     for number in range(3):
         print('busy', flush=True)
         time.sleep(0.5)
-        time.sleep(0.5)
+        time.sleep(0.2)
 case.assertUp(client)
 print('well', flush=True)
 '''
@@ -298,6 +303,7 @@ class Firewall(FaultProxy):
 class ForgottenTest(Case):
     """Fault 39: all connections have died without a word, a new one works."""
 
+    timeout = 0.3
     idle = 12
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
 
@@ -773,7 +779,7 @@ class OwnTroubleTest(Case):
 
     def test_no_memory(self):
         self.check(mock.patch(
-            'p01.memcache.wire.reader.Reader.readline',
+            'p01.memcache.wire.reader.Reader.fill',
             side_effect=MemoryError))
 
     def test_no_name_service(self):

@@ -19,6 +19,8 @@ from unittest import mock
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -34,7 +36,10 @@ from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-TIMEOUT = 0.15
+load_tests = run_in(Interruptions)
+
+
+TIMEOUT = 0.1
 SLACK = 0.1
 LARGE = bytes(900_000)
 

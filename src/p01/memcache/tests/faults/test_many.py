@@ -36,6 +36,8 @@ from p01.memcache.tests.faults.outage import DirectMixin
 from p01.memcache.tests.faults.outage import OnMemcached
 from p01.memcache.tests.faults.outage import OutageCase
 from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
@@ -56,6 +58,9 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import FlushAll
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Set
+
+
+load_tests = run_in(Replies)
 
 
 REFUSED = b'SERVER_ERROR out of memory storing object\r\n'
@@ -296,7 +301,7 @@ class UseTest(ManyCase):
         def sizes(*lengths):
             commands = [mock.Mock(
                 key=number, encode=lambda length=length: b'x' * length,
-                read=bytes) for number, length in enumerate(lengths)]
+                read=id) for number, length in enumerate(lengths)]
             batches, keys = [], []
             for each in batch.change_all(commands, {}, most):
                 replies = {}
@@ -1265,7 +1270,8 @@ class OwedTest(ManyCase):
                     Delete(wire).encode() for wire in owed))
             self.assertEqual(
                 [request.split()[0] for request in server.requests[4:]], last)
-            self.assertEqual(client._state.store.servers[0].undelivered.keys, {})
+            self.assertEqual(
+                client._state.store.servers[0].undelivered.keys, {})
 
     def test_a_key_that_it_refuses_to_forget(self):
         refused = self.wires(self.all[:1])

@@ -33,6 +33,8 @@ from p01.memcache.tests.faults.outage import Ledger
 from p01.memcache.tests.faults.outage import Load
 from p01.memcache.tests.faults.outage import OnMemcached
 from p01.memcache.tests.faults.outage import OutageCase
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
@@ -45,6 +47,9 @@ from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 @variant('OnMemcached', OnMemcached, timeout=0.3)

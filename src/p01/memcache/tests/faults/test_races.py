@@ -16,9 +16,14 @@ from time import monotonic
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import Memcached
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 class Wrong(AssertionError):

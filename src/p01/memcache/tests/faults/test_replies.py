@@ -11,10 +11,14 @@ import tracemalloc
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.faults.case import READS
 from p01.memcache.tests.faults.case import FaultCase
+from p01.memcache.tests.faults.case import KeptLock
 from p01.memcache.tests.faults.case import OffsetCase
 from p01.memcache.tests.faults.case import OnMemcached
+from p01.memcache.tests.faults.case import PlainStream
 from p01.memcache.tests.faults.case import ScriptedCase
 from p01.memcache.tests.faults.case import on_each_stream
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
@@ -27,6 +31,9 @@ from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.wire.limits import MAX_LINE
+
+
+load_tests = run_in(Replies)
 
 
 @variant('OnMemcached', OnMemcached, most=90)
@@ -154,11 +161,12 @@ class CrossedReplyTest(FaultCase):
 
 
 @variant('OnMemcached', OnMemcached, most=90, reads=READS)
-@on_each_stream
+@variant('PlainStream', PlainStream, most=24)
+@variant('KeptLock', KeptLock, most=24)
 class CutReplyTest(OffsetCase):
     """Fault 4: FIN or RST at any byte, in both directions."""
 
-    most = 24
+    most = 8
     reads = 1
 
     def test_reply(self):

@@ -964,10 +964,10 @@ class ChangeTest(AllowedCase):
     def test_many_names(self):
         # Not looked through for each instance.
         data = pickle.dumps([Plain(Plain()) for _ in range(20_000)], 1)
-        start = time.monotonic()
+        start = time.thread_time()
         self.assertEqual(
             len(self.read(self.client([HERE]), data)), 20_000)
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertLess(time.thread_time() - start, 5)
 
     def test_a_function(self):
         from p01shop import model

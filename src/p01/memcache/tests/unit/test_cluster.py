@@ -10,7 +10,6 @@ import collections
 import contextlib
 import functools
 import io
-import math
 import threading
 import unittest
 from time import monotonic
@@ -1353,8 +1352,8 @@ class TestClient(ScriptedCase):
 
     def test_an_interrupted_flush_is_repeated(self):
         self.fill('a')
-        with (mock.patch.object(self.client_._cluster, 'ask_all',
-                                side_effect=Interrupted),
+        with (mock.patch('p01.memcache.cluster.cluster.exchange_with',
+                         side_effect=Interrupted),
               self.assertRaises(Interrupted)):
             self.client_.invalidateAll()
         self.assertEqual(
@@ -1383,7 +1382,7 @@ class TestClient(ScriptedCase):
                 self.in_thread(change, 'retries', range(1, 200)),
                 self.in_thread(change, 'maxPoolSize', range(1, 200))):
             result()
-        [server] = self.client_._cluster.servers
+        [server] = self.client_._state.store.servers
         self.assertEqual(server.health._retries, self.client_.retries)
         self.assertEqual(server.pool._size, self.client_.maxPoolSize)
 
@@ -1431,7 +1430,7 @@ class TestAllServers(ClientCase):
             self.enterContext(ScriptedServer(default=store))
             for store in self.stores]
         self.client_ = self.client(*self.servers)
-        ring = self.client_._cluster._ring
+        ring = self.client_._state.store._ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(4)]
@@ -1444,7 +1443,7 @@ class TestAllServers(ClientCase):
         return [values == {'name': 'value'} for _, values in replies]
 
     def assertFailing(self, *places):
-        servers = self.client_._cluster.servers
+        servers = self.client_._state.store.servers
         self.assertEqual(list(places), [
             place for place in range(4) if servers[place].health.doubts])
 
@@ -1557,7 +1556,7 @@ class TestAllServers(ClientCase):
             self.assertEqual(len(failed) + len(found), 40)
             self.assertTrue(found)
             self.assertTrue(failed)
-            ring = self.client_._cluster._ring
+            ring = self.client_._state.store._ring
             for key in failed:
                 self.assertEqual(ring.find(self.wire(key)), place)
 
@@ -1576,7 +1575,7 @@ class TestAllServers(ClientCase):
                     self.assertEqual(self.client_.setMany(
                         dict.fromkeys(self.keys, 'new')), [])
                     key = self.keys[place]
-                    server = self.client_._cluster.servers[place]
+                    server = self.client_._state.store.servers[place]
                     server.undelivered.add(self.wire(key))
                     self.servers[place].answers.append([(b'', PATIENCE)])
                     self.client_.timeout = 0.2
@@ -1590,7 +1589,7 @@ class TestAllServers(ClientCase):
         # None has the connection that the other one waits for.
         self.client_ = self.client(*self.servers, maxPoolSize=1)
         self.client_.setMany(dict.fromkeys(range(40), 'value'))
-        ring = self.client_._cluster._ring
+        ring = self.client_._state.store._ring
         taken = threading.Barrier(2)
         take, first = Pool.take, threading.local()
 
@@ -1653,7 +1652,7 @@ class TestFaultyDelivery(ScriptedCase):
         self.fill(*self.keys, 'x', 'y')
 
     def owe(self):
-        [server] = self.client_._cluster.servers
+        [server] = self.client_._state.store.servers
         for key in self.keys:
             server.undelivered.add(self.wire(key))
         self.server.requests.clear()
@@ -1757,7 +1756,7 @@ class TestFailoverOfClient(ClientCase):
         self.client_ = self.client(
             *self.servers, failover=True, retries=1, blacktime=60)
         # Each on the server of that place.
-        ring = self.client_._cluster._ring
+        ring = self.client_._state.store._ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(3)]
@@ -1774,7 +1773,7 @@ class TestFailoverOfClient(ClientCase):
         self.assertTrue(self.health(place).is_down)
 
     def health(self, place):
-        return self.client_._cluster.servers[place].health
+        return self.client_._state.store.servers[place].health
 
     def start(self, place):
         """It is asked with the next operation."""
@@ -1783,7 +1782,7 @@ class TestFailoverOfClient(ClientCase):
 
     def next_of(self, place):
         wire = self.wire(self.keys[place])
-        return next(self.client_._cluster._ring.after(wire, place))
+        return next(self.client_._state.store._ring.after(wire, place))
 
     def test_nothing_of_before_is_seen(self):
         key = self.keys[0]
@@ -1932,7 +1931,7 @@ class TestProxiesOfClient(ClientCase):
         self.proxies[0].cut()
         stored = [self.client_.set(number, number) for number in range(8)]
         self.assertEqual(stored.count(None), 1)
-        server = self.client_._cluster.servers[0]
+        server = self.client_._state.store.servers[0]
         self.assertEqual(server.health.state, 'failing')
 
 

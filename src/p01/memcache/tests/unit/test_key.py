@@ -371,8 +371,8 @@ class CompatibleTest(unittest.TestCase):
             Words([ONE]), Table(one=-0.0), bytearray(b'one'), Colour.RED)
         for count in 1, 10, 12000:
             for part in parts:
-                others = [pickle.loads(pickle.dumps(part))
-                          for _ in range(count)]
+                data = pickle.dumps(part)
+                others = [pickle.loads(data) for _ in range(count)]
                 with self.subTest(part=part, count=count):
                     self.assertEqual(
                         build([[part] * count], None, -1),

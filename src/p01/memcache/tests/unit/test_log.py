@@ -198,7 +198,8 @@ class ListenerTest(LogCase):
         client = FakeMemcacheClient()
         getFakeBackend(client).cache[client.buildKey('key')] = b'x', 0
         client.query('key')
-        self.assertIn('a listener failed', self.assertHarmless(EVIL[0], 2))
+        self.assertIn('a subscriber of IUnreadableValueEvent failed',
+                      self.assertHarmless(EVIL[0], 2))
 
     def test_an_error_without_words(self):
         class Silent(UnreadableValue):

@@ -442,7 +442,8 @@ class FrameTest(SecretCase):
                 self.enterContext(mock.patch.object(
                     stream, 'send', side_effect=SendError('it broke')))
             client = self.client([server.address], username='shop',
-                                 password=SECRET, retries=1, debug=1)
+                                 password=SECRET, retries=1, debug=1,
+                                 timeout=0.2)
             [error] = self.missed(client)
             self.assertIn('it broke', str(error))
             self.assertHidden(error)

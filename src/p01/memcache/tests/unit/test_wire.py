@@ -8,20 +8,16 @@ that is sent is taken apart again here, and memcached counts what it was told.
 """
 
 import collections
-import contextlib
 import decimal
 import fractions
 import itertools
 import math
-import os
 import random
 import re
 import time
 import unittest
 from unittest import mock
 
-import hypothesis
-from hypothesis import configuration
 from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface import implementer
@@ -31,9 +27,10 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests import fuzz
+from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import find_commands
+from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.servers import ask
 from p01.memcache.tests.support.servers import look
@@ -54,23 +51,8 @@ from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
 
 
-# It would write what it has computed into a folder of the checkout.
-configuration.set_hypothesis_home_dir(os.devnull)
-
-# It would try the constants of all modules that are loaded: that takes long,
-# and other examples come of it whenever other tests are run as well.
-with contextlib.suppress(ImportError, AttributeError):
-    from hypothesis.internal.conjecture import providers
-    providers._get_local_constants = providers.Constants
-
-
-def settings(examples):
-    """Always the same examples, on a slow machine too."""
-    return hypothesis.settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
-        suppress_health_check=list(hypothesis.HealthCheck))
-
-
+fuzz = load_tool('fuzz')
+in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
 
 CLIENTS = UltraMemcacheClient, MemcacheClient
 
@@ -519,6 +501,7 @@ def replies(draw):
     return bytes((target, draw(st.integers(0, 64)))) + data
 
 
+@in_checkout
 class MutatedReplyTest(unittest.TestCase):
     """Fault 32; the command ``bin/fuzz`` does the rest.
     """
@@ -529,6 +512,7 @@ class MutatedReplyTest(unittest.TestCase):
         fuzz.examine(data)
 
 
+@in_checkout
 class ManyMutatedRepliesTest(unittest.TestCase):
 
     level = 2

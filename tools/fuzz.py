@@ -691,7 +691,7 @@ CHILD = '''\
 import sys
 import atheris
 with atheris.instrument_imports(include=sys.argv.pop(1).split(',')):
-    from p01.memcache.tests import fuzz
+    import fuzz
 atheris.Setup(sys.argv, fuzz.examine)
 atheris.Fuzz()
 '''
