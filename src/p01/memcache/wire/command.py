@@ -1,12 +1,12 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A command of memcached's text protocol, which says all about itself.
+"""The commands of memcached's text protocol, each of which describes itself.
 
-A command is checked when it is made, with a ValueError for a key or a value
-that memcached would misunderstand. `Command.encode` returns the request, and
-`Command.read` reads the reply, see `p01.memcache.wire.replies`. What else the
-layers above need to know of a command are the attributes of the class. The
-commands are those of memcached's ``doc/protocol.txt``, under their names.
+A command is checked when it is made: a key or a value that memcached would
+misunderstand is a ValueError. `Command.encode` returns the request, and
+`Command.read` reads the reply, see `p01.memcache.wire.replies`. The
+attributes of the class tell the layers above what else they need to know. The
+names are those of memcached's ``doc/protocol.txt``.
 """
 
 import copy
@@ -24,12 +24,12 @@ from p01.memcache.wire.reader import Readable
 
 
 class Command:
-    """A request, and what has to be known of it to send it."""
+    """A request, and what its sender needs to know of it."""
 
     #: The key on the wire; None for a command to the server as a whole.
     key: Any = None
 
-    #: When what it stores expires, as memcached's ``exptime``; 0 for never.
+    #: When the value expires, as memcached's ``exptime``; 0 for never.
     expires: int = 0
 
     #: Whether it changes the key's value. Then the key has to be removed
@@ -39,7 +39,7 @@ class Command:
     #: Whether it leaves nothing under the key, not even something to expire.
     removes: bool = False
 
-    #: Whether it does no harm to send it twice.
+    #: Whether sending it twice does no harm.
     repeats: bool = False
 
     #: Whether proxies know it, too.
@@ -48,8 +48,8 @@ class Command:
     #: The name of the one server on which it has a meaning, if there is one.
     only_at: str | None = None
 
-    #: It must be sent on a connection made before this moment, on the clock
-    #: of ``time.monotonic``.
+    #: It may only be sent on a connection that was made before this moment, on
+    #: the clock of ``time.monotonic``.
     since: float = math.inf
 
     #: ``read(reader)`` returns what the reply says.
@@ -60,7 +60,7 @@ class Command:
         raise NotImplementedError
 
     def limited(self, seconds: int) -> Self:
-        """Return this command, of a value that expires by then at least."""
+        """Return this command for a value that lasts no longer than that."""
         other = copy.copy(self)
         other.expires = min(self.expires or seconds, seconds)
         return other

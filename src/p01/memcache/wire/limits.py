@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The limits of memcached's protocol, and of what is believed of a server."""
+"""The limits of memcached's protocol, and of what a server may send."""
 
 import re
 

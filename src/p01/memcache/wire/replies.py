@@ -38,8 +38,6 @@ Parser = Callable[[bytes], Match[bytes] | None]
 #: What a counter's key has, where that is no number.
 NOT_A_NUMBER = object()
 
-_match_value = re.compile(
-    rb'VALUE ([!-\xff]+) (\d{1,10}) (\d{1,10})\r\n').match
 parse_value = re.compile(
     rb'VALUE ([^ \n]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
 _parse_unique = re.compile(
@@ -99,7 +97,7 @@ def read_values(reader: Readable, keys: Collection[bytes],
     scan = getattr(reader, 'scan', None) if parse is parse_value else None
     while True:
         if scan is not None:
-            scan(_match_value, keys, found)  # most of them, in less time
+            scan(keys, found)  # most of them, in less time
         line = reader.readline(MAX_LINE)
         if line == b'END\r\n':
             return found
@@ -121,7 +119,7 @@ def read_item(
     """Return the `Item` of the key, or None."""
     take = getattr(reader, 'take', None)
     if take is not None:
-        item: Item | None = take(_match_value, key)  # most, in less time
+        item: Item | None = take(key)  # most, in less time
         if item is not None:
             return item
     return read_values(reader, (key,), {}, most).get(key)
