@@ -243,7 +243,7 @@ def within_a_backlog(kind, address, operations):
     lost = client._state.store.servers[1]
     keys = [f'key {number}' for number in range(50)]
     keys = [key for key in keys if client._state.store.servers[
-        client._state.store._ring.find(client.buildKey(key).encode())] is lost]
+        client._state.store.router.ring.find(client.buildKey(key).encode())] is lost]
     check(client.query(keys[0]), None)
     assert lost.health.is_down
 

@@ -12,11 +12,8 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache.cluster import health
 from p01.memcache.cluster import server
-from p01.memcache.cluster.health import Health
 from p01.memcache.cluster.server import Server
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -27,6 +24,9 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import health
+from p01.memcache.health.health import Health
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.wire.command import Command
@@ -631,7 +631,7 @@ class TestHealth(HealthCase):
         self.health.failed(ReceiveTimeout('late'), math.inf)
         self.tell.assert_called_once()
         self.assertEqual(self.health.state, 'down')
-        self.assertIn('a listener failed', self.log.output[-1])
+        self.assertIn('a subscriber of this event failed', self.log.output[-1])
 
     def test_a_listener_that_asks_again(self):
         def tell(*change):
