@@ -1,0 +1,36 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A conversation with a server: what it yields, and how it ends."""
+
+from collections.abc import Generator
+from typing import Any
+from typing import NamedTuple
+
+from p01.memcache.errors import MemcacheError
+from p01.memcache.transport.connection import Connection
+from p01.memcache.wire.command import Command
+
+
+class Failure(NamedTuple):
+    """How a conversation has failed, and when it got how far."""
+
+    error: MemcacheError
+    connection: Connection
+    command: Command | None  # the last one
+    start: float             # began to wait for a connection
+    made: float | None       # began to connect; None for a used connection
+    asked: float | None      # the last request was sent
+    deadline: float
+
+
+class Outcome(NamedTuple):
+    """The replies so far, a failure, and when the last request was sent."""
+
+    replies: list[Any]
+    failure: Failure | None
+    asked: float | None
+
+
+#: Yields a connection and by when its reply must have arrived, and is sent by
+#: when the next step must be done. See `Server.converse`.
+Conversation = Generator[tuple[Connection, float], Any, Outcome]

@@ -1,0 +1,95 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""When to keep the interpreter lock for a reply: what experience says.
+
+A system call that releases the interpreter lock has to get it back
+afterwards. Beside a computing thread that takes up to the switch interval
+(5 ms) each time. Among many threads that all talk to the server it takes as
+long as the talk itself. And the reply was there after 20 µs. So it pays to
+keep the lock for a moment, see `LockKeepingStream`, if the server mostly
+answers within it.
+"""
+
+import enum
+from time import monotonic
+from time import sleep
+
+
+class Way(enum.Enum):
+    """How a request is sent, and its reply waited for."""
+
+    LOOK = 'keep the lock, and look for the reply again and again'
+    SLEEP = 'keep the lock, and sleep'
+    RELEASE = 'release the lock'
+
+
+LOOK, SLEEP, RELEASE = Way
+
+# A bit less than the interpreter's switch interval, which ends a turn; and the
+# gap between two requests in which other threads had theirs.
+_TURN, _GAP = 4e-3, 1e-3
+
+# When this many more looks were in vain than not, nobody looks any more, for
+# so many requests, at first and at most.
+_VAIN = 8
+_FIRST, _LAST = 32, 4096
+
+
+class LockKeeping:
+    """The way of the requests to one server.
+
+    Its connections share this object. It is not locked: an update that gets
+    lost delays a decision a little.
+    """
+
+    way = RELEASE  # of the last request
+    vain = 0       # how many more looks were in vain than not, lately
+    resting = 0    # for so many requests nobody looks
+
+    def __init__(self) -> None:
+        self._other = LOOK   # the way while nobody looks
+        self._rest = _FIRST  # how many requests the next rest takes
+        self._began = 0.0    # the turn of a thread
+        self._ended = 0.0    # the last request
+
+    def choose(self) -> Way:
+        """Return the way of the next request."""
+        if self.resting > 0:
+            self.resting -= 1
+            self.way = self._other
+        else:
+            self.way = LOOK
+        return self.way
+
+    def succeeded(self) -> None:
+        """The reply was seen in time, after looks in vain."""
+        self.vain = max(self.vain - 1, 0)
+        if not self.vain:
+            self._rest = _FIRST
+
+    def failed(self, other: Way) -> None:
+        """It was not, and `other` would have been the better way."""
+        # Milliseconds without the processor outweigh what many looks gain.
+        self.vain = _VAIN if other is SLEEP else self.vain + 1
+        if self.vain >= _VAIN:
+            # After the rest a single look shows whether this still holds.
+            self.vain = _VAIN - 1
+            self._other = other
+            if self.resting <= 0:  # else another thread's look came first
+                self.resting = self._rest
+                self._rest = min(self._rest * 2, _LAST)
+
+    def give_way(self, asked: float) -> None:
+        """Let other threads run if this one's turn is nearly over.
+
+        Called after a request that was sent at `asked`. A thread that loses
+        the lock in mid-request holds its connection until it is scheduled
+        again; with many threads the pool soon runs dry.
+        """
+        now = monotonic()
+        if asked - self._ended > _GAP:
+            self._began = asked
+        self._ended = now
+        if now - self._began > _TURN:
+            self._began = now
+            sleep(1e-6)
