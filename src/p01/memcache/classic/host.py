@@ -2,12 +2,17 @@
 # ZPL 2.1, see LICENSE.txt
 """A server of the classic client, as one thread sees it.
 
-python-memcached's host sends and receives; here it does so on a `Connection`.
-So a reply is checked against what was asked, and a connection is used again
-only if its last reply was read to the end.
+It is python-memcached's host, but sends and receives on a `Connection`. So a
+reply is checked against the request, and a connection is used again only if
+its last reply was read to the end.
 """
 
+from collections.abc import Callable
 from time import monotonic
+from types import TracebackType
+from typing import Any
+from typing import Self
+from typing import TypeVar
 
 import memcache
 
@@ -24,22 +29,24 @@ from p01.memcache.errors import ServerError
 from p01.memcache.errors import is_closed
 from p01.memcache.threads import fork
 from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.wire.command import Command
 from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.meta import IsLeased
+from p01.memcache.wire.reader import Reader
 from p01.memcache.wire.replies import read_block
 from p01.memcache.wire.replies import unexpected
 
 
-# Seconds for which a connection is used. The next one asks for the addresses
+T = TypeVar('T')
+
+# Seconds for which a connection is used. The next one looks up the addresses
 # of the server's name again.
 _MOST_AGE = 300
 
 
-def repeat(ask, again=True):
-    """Ask, and if it does no harm, `again`.
-
-    That is where a used connection turns out to be closed.
-    """
+def repeat(ask: Callable[[], T], again: bool = True) -> T:
+    """Ask, and if a used connection turns out to be closed, `again`."""
     try:
         return ask()
     except MemcacheError as error:
@@ -51,17 +58,17 @@ def repeat(ask, again=True):
 class Host(memcache._Host):
     """One thread's connection to a server.
 
-    ``with host.until(deadline):`` is an operation. It may be interrupted by
-    a signal's handler that uses the client, and so this very host: the
-    connection is dirty then, and the handler makes another one. The dialer is
-    that of all threads, so that they talk to one address of the server.
+    ``with host.until(deadline):`` is an operation. A signal's handler that
+    uses the client, and so this very host, may interrupt it: the connection
+    is dirty then, and the handler makes another one. All threads share the
+    dialer, so that they talk to one address of the server.
     """
 
-    _reader = None  # of the reply that is being read
+    _reader: Reader | None = None  # of the reply that is being read
     _asked = False  # a reply is to come
     _knows_meta = True  # until it turns out otherwise
 
-    def __init__(self, dialer, timeout, retry):
+    def __init__(self, dialer: Dialer, timeout: float, retry: float) -> None:
         address = dialer.address
         if address.is_unix:
             host = f'unix:{address.host}'
@@ -74,16 +81,16 @@ class Host(memcache._Host):
         self.name = address.text
         self.connection = Connection(dialer, None, _MOST_AGE)
 
-    def until(self, deadline):
+    def until(self, deadline: float) -> Self:
         self._deadline = deadline
         return self
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         fork.notice()
         connection, now = self.connection, monotonic()
         self._reader, self._asked, self._sent = None, False, now
-        # Meanwhile a handler makes a connection of its own, and does not wait
-        # on this one's time-out.
+        # Meanwhile a handler makes its own connection, and does not wait for
+        # the time-out of this one.
         dirty, connection.dirty = connection.dirty, True
         self._is_fresh = dirty or not connection.is_usable(now)
         if self._is_fresh:
@@ -92,7 +99,10 @@ class Host(memcache._Host):
         connection.heard = False
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+            self, kind: type[BaseException] | None,
+            error: BaseException | None,
+            traceback: TracebackType | None) -> None:
         connection, self._asked = self.connection, False
         if error is None or isinstance(error, (ServerError, LeaseLost)):
             connection.dirty = (
@@ -107,21 +117,21 @@ class Host(memcache._Host):
             return
         error.server = self.name
         if not self._is_fresh:
-            # What has befallen it says nothing about a new one.
+            # It says nothing about a new one.
             error.again = error.again or (
                 is_closed(error) and not connection.heard)
         elif (isinstance(error, (SendTimeout, ReceiveTimeout))
               and self._sent < self._deadline):
-            # Else this process stood still.
+            # Otherwise this process stood still.
             self._leave_alone()
 
-    def close_socket(self):
+    def close_socket(self) -> None:
         self.connection.close()
 
-    def _leave_alone(self):
+    def _leave_alone(self) -> None:
         self.deaduntil = monotonic() + self.dead_retry
 
-    def _connect(self):
+    def _connect(self) -> None:
         if monotonic() < self.deaduntil:
             self.close_socket()
             raise ServerDown(f'{self.name} failed a moment ago')
@@ -135,17 +145,17 @@ class Host(memcache._Host):
                 self._leave_alone()
             raise
 
-    def _send(self, data):
+    def _send(self, data: bytes) -> None:
         self.connection.send(data, self._deadline)
         self._sent = monotonic()
         self._reader = None
         self._asked = True
 
-    def _receive(self):
+    def _receive(self) -> Reader:
         """Return the reader of the reply."""
         if not self._asked:
-            # A signal's handler or a finalizer, which has used the client
-            # meanwhile, has taken the connection away.
+            # A signal's handler or a finalizer has used the client meanwhile,
+            # and with it the connection.
             error = ReceiveError('the connection was taken away')
             error.again = True
             raise error
@@ -153,16 +163,16 @@ class Host(memcache._Host):
             self._reader = self.connection.wait(self._deadline)
         return self._reader
 
-    def ask(self, command):
+    def ask(self, command: Command) -> Any:
         """Return the reply to the command, within an operation."""
         if self.connection.since > command.since:
             raise LeaseLost('the connection has ended')
         self._send(command.encode())
         return command.read(self._receive())
 
-    def run(self, command, deadline):
+    def run(self, command: Command, deadline: float) -> Any:
         """Return the reply to the command."""
-        def ask():
+        def ask() -> Any:
             with self.until(deadline):
                 return self.ask(command)
 
@@ -170,11 +180,11 @@ class Host(memcache._Host):
 
     # The right to compute a value, see `IStore.server`
 
-    def lends(self, deadline):
-        # By commands that all servers know.
+    def lends(self, deadline: float) -> bool:
+        # It is done by commands that all servers know.
         return False
 
-    def is_leased(self, key, deadline):
+    def is_leased(self, key: bytes, deadline: float) -> bool | None:
         # Other clients may use the meta commands.
         if not self._knows_meta:
             return None
@@ -186,23 +196,24 @@ class Host(memcache._Host):
 
     # What python-memcached calls
 
-    def send_cmd(self, cmd):
+    def send_cmd(self, cmd: bytes) -> None:
         self._send(cmd + b'\r\n')
 
-    def read_block(self, size, most):
+    def read_block(self, size: int, most: int) -> bytes:
         return read_block(self._receive(), size, most)
 
-    def readline(self, raise_exception=False):
+    def readline(self, raise_exception: bool = False) -> bytes:
         reader = self._receive()
         if reader.closed:
             return b''
         line = reader.readline(MAX_LINE)
-        # An empty one would be the end of the reply to python-memcached.
+        # To python-memcached an empty one would be the end of the reply.
         if not line.endswith(b'\r\n') or len(line) == 2:
             raise unexpected(line)
         return line[:-2]
 
-    def expect(self, *texts, raise_exception=False):
+    def expect(
+            self, *texts: bytes, raise_exception: bool = False) -> bytes:
         line = self.readline()
         if line not in texts:
             raise unexpected(line + b'\r\n')

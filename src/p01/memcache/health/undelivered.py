@@ -36,8 +36,9 @@ from p01.memcache.wire.command import FlushAll
 # Keys that are remembered. With more of them the server is flushed.
 MOST = 10_000
 
-# Keys that are sent before the replies are read, at first and at most. Both fit
-# into the buffers of the sockets, so neither side waits for the other to read.
+# Keys that are sent before the replies are read, at first and at most. Both
+# numbers fit into the buffers of the sockets, so neither side waits for the
+# other to read.
 FIRST_BATCH, BATCH = 16, 512
 
 # Seconds until keys that a server refused to invalidate are tried again, at

@@ -21,8 +21,8 @@ class ErrorsTest(unittest.TestCase):
              if isinstance(kind, type) and issubclass(kind, MemcacheError)
              and kind.reported_elsewhere},
             {'ServerDown', 'InvalidationsPending', 'ProtocolError',
-             'ConnectError', 'ConnectTimeout', 'AuthenticationError', 'SendError',
-             'SendTimeout', 'ReceiveError', 'ReceiveTimeout'})
+             'ConnectError', 'ConnectTimeout', 'AuthenticationError',
+             'SendError', 'SendTimeout', 'ReceiveError', 'ReceiveTimeout'})
 
     def test_pending_invalidations(self):
         # Handled like a server that is down.

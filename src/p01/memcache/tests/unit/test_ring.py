@@ -60,7 +60,8 @@ class TestKetama(unittest.TestCase):
             '10.0.1.1/?600', '10.0.1.2/?300', '10.0.1.3:11212/?200'))
         self.assertEqual(points(ring), {0: 260, 1: 128, 2: 84})
         self.assertEqual((ring._hashes[0], ring._indexes[0]), (14164473, 1))
-        self.assertEqual((ring._hashes[-1], ring._indexes[-2]), (4294440920, 2))
+        self.assertEqual(
+            (ring._hashes[-1], ring._indexes[-2]), (4294440920, 2))
         self.assertFound(
             ring, {'foo': 0, 'bar': 2, 'baz': 1, 'key:1': 0, 'key:2': 0})
 
