@@ -176,7 +176,8 @@ class Computation:
             if self._ages(lease.item):
                 # Not all ask the server for that right, and it is lent only
                 # once, also if its owner dies.
-                lease = self._claim_renewal(lease)
+                lease = self._lending.claim_renewal(
+                    self._wire, lease, self._deadline)
                 if lease.win:
                     return lease, _MISSING
             else:
@@ -240,16 +241,14 @@ class Computation:
     def _use_stale(self, value, lease):
         """Do the same with a value whose lifetime is over."""
         if lease.win is None:
-            lease = self._claim_renewal(lease)
+            lease = self._lending.claim_renewal(
+                self._wire, lease, self._deadline)
             if lease.win:
                 return _MISSING, lease
         if self._grace:
             return value, lease
         # Another caller renews it, wait for that.
         return _MISSING, lease._replace(item=None, win=False)
-
-    def _claim_renewal(self, lease):
-        return self._lending.claim_renewal(self._wire, lease, self._deadline)
 
     # Computing it
 
