@@ -6,10 +6,18 @@ A request is small enough for the buffers of the sockets, so that neither side
 waits for the other to read.
 """
 
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import Any
+from typing import Self
+
 from p01.memcache.errors import ServerError
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import GetMany
 from p01.memcache.wire.item import Announced
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.reader import Readable
 
 
 # Keys in one request.
@@ -23,7 +31,8 @@ MOST_CHANGES, MOST_BYTES = 500, 1 << 16
 MOST_LARGE = 10
 
 
-def get_all(keys, found, most):
+def get_all(keys: Sequence[bytes], found: dict[bytes, Item],
+            most: int) -> Iterator[GetMany]:
     """Yield a `GetMany` for the next of the keys, until all are asked for.
 
     The keys behind a value that is too large are asked for again.
@@ -32,7 +41,7 @@ def get_all(keys, found, most):
     while keys:
         wanted = keys[:MOST_KEYS]
         yield GetMany(wanted, found, most)
-        last = next(reversed(found), None)
+        last = next(reversed(found), b'')
         if left and last in wanted and type(found[last].data) is Announced:
             left -= 1
             keys = [key for key in keys if key not in found]
@@ -40,12 +49,14 @@ def get_all(keys, found, most):
             keys = keys[MOST_KEYS:]
 
 
-def change_all(commands, replies, most=MOST_BYTES):
+def change_all(commands: Iterable[Command], replies: dict[bytes, Any],
+               most: int = MOST_BYTES) -> Iterator['Batch']:
     """Yield a `Batch` of at most `most` bytes for the next of the commands.
 
     A larger value goes alone.
     """
-    batch, size = [], 0
+    batch: list[tuple[Command, bytes]] = []
+    size = 0
     for command in commands:
         data = command.encode()
         if batch and (
@@ -65,20 +76,22 @@ class Batch(Command):
     `replies`, by key.
     """
 
-    def __init__(self, requests, replies):
+    def __init__(self, requests: Sequence[tuple[Command, bytes]],
+                 replies: dict[bytes, Any]) -> None:
         self._requests = requests
         self._replies = replies
 
     @classmethod
-    def of(cls, commands, replies):
+    def of(cls, commands: Iterable[Command],
+           replies: dict[bytes, Any]) -> Self:
         """Return the batch of all these commands."""
         return cls([(command, command.encode()) for command in commands],
                    replies)
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b''.join([data for _, data in self._requests])
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> None:
         for command, _ in self._requests:
             try:
                 self._replies[command.key] = command.read(reader)

@@ -10,16 +10,16 @@ without compare-and-swap says 0 for all of them.
 from p01.memcache.wire.limits import MAX_NUMBER
 
 
-def make(unique, server):
+def make(unique: int, server: str) -> str:
     return f'{unique}@{server}'
 
 
-def compares(token):
+def compares(token: str) -> bool:
     """Return whether the server of the token can compare and swap."""
     return not token.startswith('0@')
 
 
-def parse(token):
+def parse(token: object) -> tuple[int, str]:
     """Return the number and the server's name."""
     if isinstance(token, str):
         unique, at, server = str.partition(token, '@')

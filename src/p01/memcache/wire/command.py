@@ -1,62 +1,66 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A command of memcached's text protocol, which says all about itself.
+"""The commands of memcached's text protocol, each of which describes itself.
 
-A command is checked when it is made, with a ValueError for a key or a value
-that memcached would misunderstand. `Command.encode` returns the request, and
-`Command.read` reads the reply, see `p01.memcache.wire.replies`. What else the
-layers above need to know of a command are the attributes of the class. The
-commands are those of memcached's ``doc/protocol.txt``, under their names.
+A command is checked when it is made: a key or a value that memcached would
+misunderstand is a ValueError. `Command.encode` returns the request, and
+`Command.read` reads the reply, see `p01.memcache.wire.replies`. The
+attributes of the class tell the layers above what else they need to know. The
+names are those of memcached's ``doc/protocol.txt``.
 """
 
 import copy
 import math
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+from typing import Self
 
 from p01.memcache.wire import replies
+from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
 from p01.memcache.wire.limits import check_key
-from p01.memcache.wire.limits import check_value
+from p01.memcache.wire.reader import Readable
 
 
 class Command:
-    """A request, and what has to be known of it to send it."""
+    """A request, and what its sender needs to know of it."""
 
     #: The key on the wire; None for a command to the server as a whole.
-    key = None
+    key: Any = None
 
-    #: When what it stores expires, as memcached's ``exptime``; 0 for never.
-    expires = 0
+    #: When the value expires, as memcached's ``exptime``; 0 for never.
+    expires: int = 0
 
     #: Whether it changes the key's value. Then the key has to be removed
     #: where the outcome is not known.
-    changes = False
+    changes: bool = False
 
     #: Whether it leaves nothing under the key, not even something to expire.
-    removes = False
+    removes: bool = False
 
-    #: Whether it does no harm to send it twice.
-    repeats = False
+    #: Whether sending it twice does no harm.
+    repeats: bool = False
 
     #: Whether proxies know it, too.
-    everywhere = True
+    everywhere: bool = True
 
     #: The name of the one server on which it has a meaning, if there is one.
-    only_at = None
+    only_at: str | None = None
 
-    #: It must be sent on a connection made before this moment, on the clock
-    #: of ``time.monotonic``.
-    since = math.inf
+    #: It may only be sent on a connection that was made before this moment, on
+    #: the clock of ``time.monotonic``.
+    since: float = math.inf
 
-    def encode(self):
+    #: ``read(reader)`` returns what the reply says.
+    read: Callable[[Readable], Any]
+
+    def encode(self) -> bytes:
         """Return the request as bytes."""
         raise NotImplementedError
 
-    def read(self, reader):
-        """Return what the reply says."""
-        raise NotImplementedError
-
-    def limited(self, seconds):
-        """Return this command, of a value that expires by then at least."""
+    def limited(self, seconds: int) -> Self:
+        """Return this command for a value that lasts no longer than that."""
         other = copy.copy(self)
         other.expires = min(self.expires or seconds, seconds)
         return other
@@ -66,15 +70,15 @@ class Get(Command):
 
     repeats = True
 
-    def __init__(self, key, most=MAX_VALUE):
+    def __init__(self, key: bytes, most: int = MAX_VALUE) -> None:
         check_key(key)
         self.key = key
         self.most = most
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'get %b\r\n' % self.key
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> Any:
         """Return an `Item` or None."""
         return replies.read_item(reader, self.key, self.most)
 
@@ -84,17 +88,18 @@ class GetMany(Command):
 
     repeats = True
 
-    def __init__(self, keys, found, most=MAX_VALUE):
+    def __init__(self, keys: Sequence[bytes], found: dict[bytes, Item],
+                 most: int = MAX_VALUE) -> None:
         for key in keys:
             check_key(key)
         self.keys = keys
         self.found = found
         self.most = most
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'get %b\r\n' % b' '.join(self.keys)
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> dict[bytes, Item]:
         return replies.read_values(
             reader, frozenset(self.keys), self.found, self.most)
 
@@ -103,10 +108,10 @@ class Gets(Get):
 
     everywhere = False
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'gets %b\r\n' % self.key
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> Item | None:
         """Return an `Item` with its unique number, or None."""
         return replies.read_unique(reader, self.key, self.most)
 
@@ -115,53 +120,59 @@ class GetAndTouch(Get):
 
     everywhere = False
 
-    def __init__(self, key, expires, most=MAX_VALUE):
+    def __init__(
+            self, key: bytes, expires: int, most: int = MAX_VALUE) -> None:
         super().__init__(key, most)
         self.expires = expires
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'gat %d %b\r\n' % (self.expires, self.key)
 
 
 class Set(Command):
 
     changes = True
-    word = b'set'
+    form = b'set %b %d %d %d\r\n%b\r\n'
     read = staticmethod(replies.read_stored)
 
-    def __init__(self, key, data, flags, expires):
+    def __init__(
+            self, key: bytes, data: bytes, flags: int, expires: int) -> None:
         check_key(key)
-        check_value(data)
+        if len(data) > MAX_VALUE:
+            # A server that does not take its length for a number would take
+            # the value for commands.
+            raise ValueError(
+                f'a value of {len(data)} bytes: must be {MAX_VALUE} at most')
         self.key = key
         self.data = data
         self.flags = flags
         self.expires = expires
 
-    def encode(self):
-        return b'%b %b %d %d %d\r\n%b\r\n' % (
-            self.word, self.key, self.flags, self.expires, len(self.data),
-            self.data)
+    def encode(self) -> bytes:
+        data = self.data
+        return self.form % (
+            self.key, self.flags, self.expires, len(data), data)
 
 
 class Add(Set):
 
-    word = b'add'
+    form = b'add %b %d %d %d\r\n%b\r\n'
     read = staticmethod(replies.read_stored_or_not)
 
 
 class Replace(Add):
 
-    word = b'replace'
+    form = b'replace %b %d %d %d\r\n%b\r\n'
 
 
 class Append(Add):
 
-    word = b'append'
+    form = b'append %b %d %d %d\r\n%b\r\n'
 
 
 class Prepend(Add):
 
-    word = b'prepend'
+    form = b'prepend %b %d %d %d\r\n%b\r\n'
 
 
 class Cas(Set):
@@ -169,14 +180,15 @@ class Cas(Set):
 
     read = staticmethod(replies.read_compared)
 
-    def __init__(self, key, data, flags, unique, expires, only_at=None,
-                 since=math.inf):
+    def __init__(self, key: bytes, data: bytes, flags: int, unique: int,
+                 expires: int, only_at: str | None = None,
+                 since: float = math.inf) -> None:
         super().__init__(key, data, flags, expires)
         self.unique = unique
         self.only_at = only_at
         self.since = since
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'cas %b %d %d %d %d\r\n%b\r\n' % (
             self.key, self.flags, self.expires, len(self.data), self.unique,
             self.data)
@@ -187,33 +199,33 @@ class Touch(Command):
     repeats = True
     read = staticmethod(replies.read_touched)
 
-    def __init__(self, key, expires):
+    def __init__(self, key: bytes, expires: int) -> None:
         check_key(key)
         self.key = key
         self.expires = expires
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'touch %b %d\r\n' % (self.key, self.expires)
 
 
 class Increment(Command):
 
     changes = True
-    word = b'incr'
+    form = b'incr %b %d\r\n'
     read = staticmethod(replies.read_number)
 
-    def __init__(self, key, delta):
+    def __init__(self, key: bytes, delta: int) -> None:
         check_key(key)
         self.key = key
         self.delta = delta
 
-    def encode(self):
-        return b'%b %b %d\r\n' % (self.word, self.key, self.delta)
+    def encode(self) -> bytes:
+        return self.form % (self.key, self.delta)
 
 
 class Decrement(Increment):
 
-    word = b'decr'
+    form = b'decr %b %d\r\n'
 
 
 class Delete(Command):
@@ -221,11 +233,11 @@ class Delete(Command):
     changes = removes = repeats = True
     read = staticmethod(replies.read_deleted)
 
-    def __init__(self, key):
+    def __init__(self, key: bytes) -> None:
         check_key(key)
         self.key = key
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'delete %b\r\n' % self.key
 
 
@@ -235,7 +247,7 @@ class FlushAll(Command):
     everywhere = False
     read = staticmethod(replies.read_ok)
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'flush_all\r\n'
 
 
@@ -245,7 +257,7 @@ class Stats(Command):
     everywhere = False
     read = staticmethod(replies.read_stats)
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'stats\r\n'
 
 
@@ -257,11 +269,11 @@ class Authenticate(Command):
 
     read = staticmethod(replies.read_stored)
 
-    def __init__(self, username, password):
+    def __init__(self, username: str, password: Any) -> None:
         self.username = username
         self.password = password  # a `Secret`
 
-    def encode(self):
+    def encode(self) -> bytes:
         data = b'%b %b' % (
             self.username.encode(), self.password.reveal().encode())
         return b'set p01.memcache 0 -1 %d\r\n%b\r\n' % (len(data), data)

@@ -18,18 +18,19 @@ class Item(NamedTuple):
 
 
 class Announced(bytes):
-    """Stands for a value that is too large: it has its length, and no bytes.
-    """
+    """Stands for a value that is too large: its length, without the bytes."""
 
-    def __new__(cls, size):
+    _size: int
+
+    def __new__(cls, size: int) -> 'Announced':
         self = super().__new__(cls)
         self._size = size
         return self
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._size
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self is other
 
     __hash__ = object.__hash__

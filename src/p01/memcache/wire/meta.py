@@ -15,22 +15,21 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.item import Item
-from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.limits import MAX_VALUE
 from p01.memcache.wire.limits import check_key
-from p01.memcache.wire.replies import check_unique
+from p01.memcache.wire.reader import Readable
 from p01.memcache.wire.replies import one_of
+from p01.memcache.wire.replies import parse_line
+from p01.memcache.wire.replies import parse_unique
 from p01.memcache.wire.replies import read_block
 from p01.memcache.wire.replies import read_no_operation
 from p01.memcache.wire.replies import unasked
-from p01.memcache.wire.replies import unexpected
 
 
-_parse_value = re.compile(
-    rb'VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) k([^ ]+)((?: [WXZ])*)\r\n'
-).fullmatch
-
-_parse_missing = re.compile(rb'EN(?: k([^ ]+))?\r\n').fullmatch
+# Not all releases repeat the key of a value that they do not have.
+_parse_leased = re.compile(
+    rb'(?:EN(?: k([^ ]+))?|VA (\d{1,10}) f(\d{1,10}) c(\d{1,20}) k([^ ]+)'
+    rb'((?: [WXZ])*))\r\n').fullmatch
 
 _parse_added = re.compile(
     rb'(HD|NS)(?: c(\d{1,20}))? k([^ ]+)\r\n').fullmatch
@@ -42,11 +41,10 @@ _parse_state = re.compile(
 class NoOperation(Command):
     """Answered by the servers alone that know the meta commands."""
 
-    repeats = False
     everywhere = False
     read = staticmethod(read_no_operation)
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'mn\r\n'
 
 
@@ -72,80 +70,64 @@ class GetOrRenew(Get):
 
     repeats = False
 
-    def __init__(self, key, grace, most=MAX_VALUE):
+    def __init__(
+            self, key: bytes, grace: int, most: int = MAX_VALUE) -> None:
         super().__init__(key, most)
         self.grace = grace
 
-    def encode(self):
+    def encode(self) -> bytes:
         renewal = b' R%d' % self.grace if self.grace else b''
         return b'mg %b v f c k%b\r\n' % (self.key, renewal)
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> Leased | None:
         """Return a `Leased`, or None if there is no value."""
-        line = reader.readline(MAX_LINE)
-        missing = _parse_missing(line)
-        if missing is not None:
-            # Not all releases repeat the key.
-            if missing[1] not in (None, self.key):
-                raise unasked(missing[1])
-            return None
-        match = _parse_value(line)
-        if match is None:
-            raise unexpected(line)
-        size, flags, unique, named, marks = match.groups()
+        missing, size, flags, unique, named, marks = parse_line(
+            reader, _parse_leased)
+        named = named or missing or self.key
         if named != self.key:
             raise unasked(named)
-        check_unique(unique)
+        if size is None:
+            return None
+        token = parse_unique(unique)
         data = read_block(reader, int(size), self.most)
         win = b'W' in marks or (False if b'Z' in marks else None)
-        return Leased(Item(data, int(flags), int(unique)), win)
+        return Leased(Item(data, int(flags), token), win)
 
 
 class AddNumbered(Add):
     """`Add`, and ask for the unique number of what is stored."""
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'ms %b %d F%d T%d c k ME\r\n%b\r\n' % (
             self.key, len(self.data), self.flags, self.expires, self.data)
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> int | None:
         """Return the number; None if there is a value already.
 
         It is 0 where the server does not say it.
         """
-        line = reader.readline(MAX_LINE)
-        match = _parse_added(line)
-        if match is None:
-            raise unexpected(line)
-        state, unique, named = match.groups()
+        state, unique, named = parse_line(reader, _parse_added)
         if named != self.key:
             raise unasked(named)
-        if state == b'NS':
-            return None
-        check_unique(unique or 0)
-        return int(unique or 0)
+        return None if state == b'NS' else parse_unique(unique or b'0')
 
 
 class IsLeased(Command):
     """Ask whether what was seen empty is a claim, and no value."""
 
-    def __init__(self, key):
+    def __init__(self, key: bytes) -> None:
         check_key(key)
         self.key = key
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'mg %b s\r\n' % self.key
 
-    def read(self, reader):
+    def read(self, reader: Readable) -> bool:
         """Return True for a claim, also for one that is over.
 
         Of the latter another value is there by now, or nothing.
         """
-        line = reader.readline(MAX_LINE)
-        match = _parse_state(line)
-        if match is None:
-            raise unexpected(line)
-        size, marks = match.groups()
+        size, marks = parse_line(reader, _parse_state)
         return size is None or int(size) > 0 or marks != b''
 
 
@@ -156,11 +138,12 @@ class MakeStale(Command):
     read = staticmethod(one_of({
         b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None}))
 
-    def __init__(self, key, unique, since=math.inf):
+    def __init__(
+            self, key: bytes, unique: int, since: float = math.inf) -> None:
         check_key(key)
         self.key = key
         self.unique = unique
         self.since = since
 
-    def encode(self):
+    def encode(self) -> bytes:
         return b'md %b I C%d\r\n' % (self.key, self.unique)

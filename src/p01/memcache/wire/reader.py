@@ -1,19 +1,42 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Lines and blocks of bytes out of a stream that gives what it has."""
+"""Lines and blocks of bytes, read from a stream that arrives in pieces."""
+
+import re
+from collections.abc import Callable
+from collections.abc import Container
+from typing import Protocol
+
 from p01.memcache.wire.item import Item
 
 
-# Together with the longest line of the protocol less than 8 kB, which is all
+# Keys with other bytes are left to `replies.parse_value`, which is slower.
+_match_value = re.compile(
+    rb'VALUE ([!-\xff]+) (\d{1,10}) (\d{1,10})\r\n').match
+
+# Together with the longest line of the protocol this is less than 8 kB: all
 # that a server can make us read without ever sending the end of a line.
 SIZE = 6144
 
-# The ends of a value and of its reply, which are received with the value.
+# The ends of a value and of its reply, received together with the value.
 _BEHIND = b'\r\nEND\r\n'
 BEHIND = len(_BEHIND)
 
-# What is allocated ahead for bytes that are announced and not here yet.
+# The most that is allocated for bytes that are announced but not here yet.
 PIECE = 1 << 20
+
+
+class Readable(Protocol):
+    """What a reply is read from: a `Reader`, or an ``io.BytesIO``."""
+
+    @property
+    def closed(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+    def readline(self, limit: int, /) -> bytes: ...
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class Reader:
@@ -21,35 +44,35 @@ class Reader:
 
     closed = False
 
-    def __init__(self, receive):
+    def __init__(self, receive: Callable[[int], bytes]) -> None:
         self._receive = receive
         self._data = b''
         self._start = 0
 
-    def is_empty(self):
+    def is_empty(self) -> bool:
         """Return whether all that was received has been read."""
         return self._start == len(self._data)
 
-    def close(self):
-        """Nothing is to be read any more, and much might still come."""
+    def close(self) -> None:
+        """Read nothing more, however much may still come."""
         self.closed = True
 
-    def fill(self):
+    def fill(self) -> None:
         """Wait for the first bytes, when all others have been read."""
         self._data = self._receive(SIZE)
         self._start = 0
 
-    def readline(self, limit):
+    def readline(self, limit: int) -> bytes:
         """Return a line with its end, or without one after `limit` bytes."""
-        start = self._start
-        end = self._data.find(b'\n', start, start + limit) + 1
+        data, start = self._data, self._start
+        end = data.find(b'\n', start, start + limit) + 1
         if not end:
             end = self._find_end(limit)
-            start = self._start
+            data, start = self._data, self._start
         self._start = end
-        return self._data[start:end]
+        return data[start:end]
 
-    def _find_end(self, limit):
+    def _find_end(self, limit: int) -> int:
         """Receive until a line ends, and return where that is."""
         while True:
             rest = self._data[self._start:]
@@ -61,7 +84,7 @@ class Reader:
             if end:
                 return end
 
-    def read(self, size):
+    def read(self, size: int) -> bytes:
         """Return exactly `size` bytes."""
         start = self._start
         end = start + size
@@ -70,30 +93,35 @@ class Reader:
         self._start = end
         return self._data[start:end]
 
-    def scan(self, match, keys, found):
-        """Read the values that were received and are what was asked for.
+    def scan(
+            self, keys: Container[bytes], found: dict[bytes, Item]) -> None:
+        """Read the values that were received whole and were asked for.
 
-        It ends in front of whatever is not. See `protocol.read_values`.
+        It stops in front of anything else. See `replies.read_values`.
         """
-        data, start = self._data, self._start
-        while (header := match(data, start)) is not None:
+        data, start, new = self._data, self._start, tuple.__new__
+        last = number = None
+        while (header := _match_value(data, start)) is not None:
             key, flags, size = header.groups()
             begin = header.end()
             end = begin + int(size)
             if (data[end:end + 2] != b'\r\n' or key not in keys
                     or key in found):
                 break
-            found[key] = Item(data[begin:end], int(flags))
+            if flags != last:  # most values have the same
+                last, number = flags, int(flags)
+            # As ``Item(...)`` does, without a call of Python code.
+            found[key] = new(Item, (data[begin:end], number, None))
             start = end + 2
         self._start = start
 
-    def take(self, match, key):
-        """Read a reply that has been received whole: the `Item` of the key.
+    def take(self, key: bytes) -> Item | None:
+        """Return the `Item` of a reply that was received whole.
 
         For any other reply it returns None, and reads nothing.
         """
         data, start = self._data, self._start
-        header = match(data, start)
+        header = _match_value(data, start)
         if header is None:
             return None
         named, flags, size = header.groups()
@@ -102,9 +130,9 @@ class Reader:
         if named != key or data[end:end + BEHIND] != _BEHIND:
             return None
         self._start = end + BEHIND
-        return Item(data[begin:end], int(flags))
+        return tuple.__new__(Item, (data[begin:end], int(flags), None))
 
-    def _gather(self, size):
+    def _gather(self, size: int) -> bytes:
         pieces = [self._data[self._start:]]
         missing = size - len(pieces[0])
         while missing:

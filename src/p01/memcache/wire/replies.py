@@ -11,8 +11,13 @@ The replies are those of memcached's ``doc/protocol.txt``.
 """
 
 import re
+from collections.abc import Callable
+from collections.abc import Collection
+from re import Match
+from typing import Any
 
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
@@ -24,20 +29,24 @@ from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.limits import MAX_NUMBER
 from p01.memcache.wire.limits import MAX_STATISTICS
 from p01.memcache.wire.limits import MAX_VALUE
+from p01.memcache.wire.reader import Readable
+
+
+Parser = Callable[[bytes], Match[bytes] | None]
 
 
 #: What a counter's key has, where that is no number.
 NOT_A_NUMBER = object()
 
-_value = re.compile(rb'VALUE ([^ \n]+) (\d{1,10}) (\d{1,10})\r\n')
-parse_value, _match_value = _value.fullmatch, _value.match
+parse_value = re.compile(
+    rb'VALUE ([^ \n]+) (\d{1,10}) (\d{1,10})\r\n').fullmatch
 _parse_unique = re.compile(
     rb'VALUE ([^ ]+) (\d{1,10}) (\d{1,10}) (\d{1,20})\r\n').fullmatch
 _parse_number = re.compile(rb'(\d{1,20}) *\r\n').fullmatch
 
 
-def unexpected(line):
-    """Return the error that the line is, which is no reply to the request."""
+def unexpected(line: bytes) -> MemcacheError:
+    """Return the error for a line that is no reply to the request."""
     if not line.endswith(b'\r\n'):
         if len(line) < MAX_LINE and not line.endswith(b'\n'):
             return ReceiveError(
@@ -56,74 +65,76 @@ def unexpected(line):
     return ProtocolError(f'unexpected reply: {text!r}')
 
 
-def unasked(named):
-    """Return the error that a value of another key is."""
+def unasked(named: bytes) -> ProtocolError:
+    """Return the error for a value of another key."""
     return ProtocolError(f'a value that was not asked for: {named[:80]!r}')
 
 
-def read_values(reader, keys, found, most=MAX_VALUE):
+def parse_line(reader: Readable, parse: Parser) -> tuple[Any, ...]:
+    """Return the groups of a line that matches."""
+    line = reader.readline(MAX_LINE)
+    match = parse(line)
+    if match is None:
+        raise unexpected(line)
+    return match.groups()
+
+
+def parse_unique(text: bytes) -> int:
+    """Return the unique number of a value."""
+    unique = int(text)
+    if unique > MAX_NUMBER:
+        raise ProtocolError(f'a value with the number {unique}')
+    return unique
+
+
+def read_values(reader: Readable, keys: Collection[bytes],
+                found: dict[bytes, Item], most: int = MAX_VALUE,
+                parse: Parser = parse_value) -> dict[bytes, Item]:
     """Put the `Item` of each of the `keys` that exists into the dict `found`.
 
     Where the reply is cut, `found` has the items that arrived whole before.
     """
-    scan = getattr(reader, 'scan', None)
+    scan = getattr(reader, 'scan', None) if parse is parse_value else None
     while True:
         if scan is not None:
-            scan(_match_value, keys, found)  # most of them, in less time
+            scan(keys, found)  # most of them, in less time
         line = reader.readline(MAX_LINE)
         if line == b'END\r\n':
             return found
-        match = parse_value(line)
+        match = parse(line)
         if match is None:
             raise unexpected(line)
-        key, flags, size = match.groups()
+        key, flags, size, *unique = match.groups()
         if key not in keys or key in found:
             raise unasked(key)
+        token = parse_unique(*unique) if unique else None
         data = read_block(reader, int(size), most)
-        found[key] = Item(data, int(flags))
+        found[key] = Item(data, int(flags), token)
         if type(data) is Announced:
             return found
 
 
-def read_item(reader, key, most=MAX_VALUE):
+def read_item(
+        reader: Readable, key: bytes, most: int = MAX_VALUE) -> Item | None:
     """Return the `Item` of the key, or None."""
     take = getattr(reader, 'take', None)
     if take is not None:
-        item = take(_match_value, key)  # most of them, in less time
+        item: Item | None = take(key)  # most, in less time
         if item is not None:
             return item
     return read_values(reader, (key,), {}, most).get(key)
 
 
-def read_unique(reader, key, most=MAX_VALUE):
+def read_unique(
+        reader: Readable, key: bytes, most: int = MAX_VALUE) -> Item | None:
     """Return the `Item` of the key with its unique number, or None.
 
     The number is another one whenever the value was changed.
     """
-    line = reader.readline(MAX_LINE)
-    if line == b'END\r\n':
-        return None
-    match = _parse_unique(line)
-    if match is None:
-        raise unexpected(line)
-    named, flags, size, unique = match.groups()
-    if named != key:
-        raise unasked(named)
-    check_unique(unique)
-    data = read_block(reader, int(size), most)
-    if type(data) is not Announced:
-        line = reader.readline(MAX_LINE)
-        if line != b'END\r\n':
-            raise unexpected(line)
-    return Item(data, int(flags), int(unique))
+    return read_values(reader, (key,), {}, most, _parse_unique).get(key)
 
 
-def check_unique(unique):
-    if int(unique) > MAX_NUMBER:
-        raise ProtocolError(f'a value with the number {int(unique)}')
-
-
-def read_block(reader, size, most=MAX_VALUE):
+def read_block(reader: Readable, size: int, most: int = MAX_VALUE) -> bytes:
     """Return so many bytes, behind which a line ends; or an `Announced`."""
     if size > most:
         if size > MAX_VALUE:
@@ -140,13 +151,14 @@ def read_block(reader, size, most=MAX_VALUE):
     return data
 
 
-def one_of(outcomes):
+def one_of(outcomes: dict[bytes, Any]) -> Callable[[Readable], Any]:
     """Return a function that reads a line and returns what it stands for."""
-    def read(reader):
+    def read(reader: Readable) -> Any:
         line = reader.readline(MAX_LINE)
-        if line in outcomes:
+        try:
             return outcomes[line]
-        raise unexpected(line)
+        except KeyError:
+            raise unexpected(line) from None
     return read
 
 
@@ -172,10 +184,11 @@ read_ok = one_of({b'OK\r\n': True})
 #: True, the server knows the meta commands.
 read_no_operation = one_of({b'MN\r\n': True})
 
-_NO_NUMBER = b'CLIENT_ERROR cannot increment or decrement non-numeric value'
+_NO_NUMBER = (
+    b'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n')
 
 
-def read_number(reader):
+def read_number(reader: Readable) -> Any:
     """Return the counter, None if there is no value, or `NOT_A_NUMBER`."""
     line = reader.readline(MAX_LINE)
     match = _parse_number(line)
@@ -183,14 +196,15 @@ def read_number(reader):
         return int(match[1])
     if line == b'NOT_FOUND\r\n':
         return None
-    if line == _NO_NUMBER + b'\r\n':
+    if line == _NO_NUMBER:
         return NOT_A_NUMBER
     raise unexpected(line)
 
 
-def read_stats(reader):
+def read_stats(reader: Readable) -> dict[str, str]:
     """Return a dict of names and values, both of them text."""
-    result, size = {}, 0
+    result: dict[str, str] = {}
+    size = 0
     while (line := reader.readline(MAX_LINE)) != b'END\r\n':
         if not (line.startswith(b'STAT ') and line.endswith(b'\r\n')):
             raise unexpected(line)

@@ -60,7 +60,6 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import limits
 
 
 MOST = 2 ** 64 - 1  # of a counter
@@ -364,7 +363,7 @@ class CommandsScenario(ClientCase):
 
     def test_more_than_any_server_takes(self):
         self.client.set('key', 'value')
-        with mock.patch.object(limits, 'MAX_VALUE', 99):
+        with mock.patch('p01.memcache.wire.command.MAX_VALUE', 99):
             for use in (
                     lambda data: self.client.add('a', data, raw=True),
                     lambda data: self.client.replace('key', data, raw=True),

@@ -21,7 +21,6 @@ from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire import limits
 from p01.memcache.wire.batch import Batch
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Append
@@ -450,7 +449,8 @@ class RequestTest(unittest.TestCase):
                     request(number).encode()
 
     def test_a_value_that_is_too_long(self):
-        self.enterContext(mock.patch.object(limits, 'MAX_VALUE', 3))
+        self.enterContext(
+            mock.patch('p01.memcache.wire.command.MAX_VALUE', 3))
         for request in Add, Replace, Append, Prepend, Set, AddNumbered:
             request(KEY, b'abc', 0, 0)
             with self.assertRaisesRegex(ValueError, 'of 4 bytes'):
