@@ -33,10 +33,10 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests import fuzz
 from p01.memcache.tests.contract import test_commands
 from p01.memcache.tests.contract import test_contract
 from p01.memcache.tests.contract.test_commands import INJECTIONS
+from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.unit import test_meta
 from p01.memcache.transport.address import parse
@@ -48,6 +48,9 @@ from p01.memcache.values.flags import FREE
 from p01.memcache.wire import meta
 from p01.memcache.wire import protocol
 
+
+fuzz = load_tool('fuzz')
+in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
 
 # It would write what it has computed into a folder of the checkout.
 configuration.set_hypothesis_home_dir(os.devnull)
@@ -507,6 +510,7 @@ def replies(draw):
     return bytes((target, draw(st.integers(0, 64)))) + data
 
 
+@in_checkout
 class MutatedReplyTest(unittest.TestCase):
     """Case 32 of the list of faults; the command ``bin/fuzz`` does the rest.
     """
@@ -517,6 +521,7 @@ class MutatedReplyTest(unittest.TestCase):
         fuzz.examine(data)
 
 
+@in_checkout
 class ManyMutatedRepliesTest(unittest.TestCase):
 
     level = 2
