@@ -18,6 +18,11 @@ import unittest
 from unittest import mock
 
 from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
+
+
+load_tests = run_in(Commands)
 
 
 FOLDER = pathlib.Path(__file__).resolve().parents[4] / 'benchmarks'

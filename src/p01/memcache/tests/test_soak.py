@@ -21,6 +21,11 @@ from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.support.checkout import TOOLS
 from p01.memcache.tests.support.checkout import load_tool
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
+
+
+load_tests = run_in(Commands)
 
 
 PATIENCE = 60
@@ -192,7 +197,7 @@ class PromisesTest(unittest.TestCase):
         with (contextlib.redirect_stdout(output),
               contextlib.redirect_stderr(io.StringIO())):
             status = soak.soak(
-                client, FakeServers(), threads=2, seed=1, seconds=1)
+                client, FakeServers(), threads=2, seed=1, seconds=0.5)
         return status, output.getvalue()
 
     def assertBroken(self, client, what):
