@@ -128,7 +128,7 @@ try:
     _recv_releasing = ctypes.CDLL(None, use_errno=True).recv
     _FLAGS = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 except (ImportError, OSError, TypeError, AttributeError):
-    _libc = None
+    _libc = None  # type: ignore[assignment]
 else:
     _send.argtypes = (
         ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t, ctypes.c_int)
