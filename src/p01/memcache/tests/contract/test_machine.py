@@ -1,12 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Any sequence of operations, of two clients, does what a dict would do.
+"""Any sequence of operations of two clients does what a dict would do.
 
 Every result is compared with that of the model. Nothing expires here, and no
 server is lost: both have tests of their own.
 """
 
-import itertools
 import pickle
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.stateful import initialize
+from hypothesis.stateful import invariant
 from hypothesis.stateful import multiple
 from hypothesis.stateful import precondition
 from hypothesis.stateful import rule
@@ -32,8 +32,11 @@ from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.values import MISSING
 
 
-KEYS = 'a', b'b', ('three', 3)
+KEYS = 'one', ('two', 2)
 TAGS = ('x', 'y', 'z')
+
+# A client that only reads, beside those that are asked.
+OBSERVER = 2
 
 clients = st.integers(0, 1)
 keys = st.sampled_from(KEYS)
@@ -273,13 +276,17 @@ class Machine(RuleBasedStateMachine):
         self.expect(self.clients[at].invalidateNamespace(), True)
         self.model.entries.clear()
 
+    @invariant()
+    def is_seen_by_another(self):
+        """What is there is what should be there, after each operation."""
+        self.look(OBSERVER, KEYS, True)
+
     def teardown(self):
-        """Each client finds all that is there, and nothing once it is gone."""
-        for at, raw in itertools.product((0, 1), (False, True)):
-            self.look(at, KEYS, raw)
+        for at in 0, 1, OBSERVER:
+            self.look(at, KEYS, False)
         self.expect(self.clients[0].invalidateAll(), None)
         self.model.entries.clear()
-        for at in 0, 1:
+        for at in 0, 1, OBSERVER:
             self.look(at, KEYS, True)
 
 
@@ -302,7 +309,7 @@ class MachineScenario(ClientCase):
         self.clients = {
             generations: [
                 self.makeClient(namespace='one', generations=generations)
-                for _ in range(2)]
+                for _ in range(3)]
             for generations in (False, True)}
         run_state_machine_as_test(
             lambda: Machine(self), settings=hypothesis.settings(
