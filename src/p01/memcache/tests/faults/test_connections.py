@@ -15,6 +15,8 @@ from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.faults.case import FaultCase
 from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.faults.case import on_each_stream
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -30,6 +32,9 @@ from p01.memcache.transport import lockkeeping
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
+
+
+load_tests = run_in(Replies)
 
 
 @on_each_stream

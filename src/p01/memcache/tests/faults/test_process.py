@@ -11,8 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 from p01.memcache.tests.faults.case import FaultCase
 from p01.memcache.tests.faults.case import jump
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.waits import PATIENCE
+
+
+load_tests = run_in(Replies)
 
 
 class ClockJumpTest(FaultCase):

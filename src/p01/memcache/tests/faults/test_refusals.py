@@ -14,10 +14,15 @@ from unittest import mock
 from p01.memcache.tests.faults.case import FaultCase
 from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.faults.case import ScriptedCase
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.values import Thrower
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import PATIENCE
+
+
+load_tests = run_in(Replies)
 
 
 class ServerErrorTest(ScriptedCase):
@@ -88,7 +93,8 @@ class TooLargeTest(FaultCase):
         for size in 1 << 20, 5_000_000:
             with self.subTest(size=size):
                 self.fill('key')
-                client._logged.clear()  # what is logged once in a while
+                # What is logged once in a while.
+                client._trouble._logged.clear()
                 with self.assertLogs('p01.memcache', 'WARNING') as logs:
                     self.assertIsNone(
                         client.set('key', bytes(size), raw=True))
