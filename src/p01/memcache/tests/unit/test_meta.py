@@ -15,6 +15,7 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.testing import Memcached
+from p01.memcache.tests.support.commands import NUMBERED
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
@@ -398,23 +399,6 @@ class RequestTest(unittest.TestCase):
         lambda key: MakeStale(key, 12): b'md key I C12\r\n',
     }
 
-    #: Commands of one number.
-    numbers = (
-        lambda number: GetAndTouch(KEY, number),
-        lambda number: Add(KEY, b'', number, 0),
-        lambda number: Append(KEY, b'', 0, number),
-        lambda number: Cas(KEY, b'', number, 1, 0),
-        lambda number: Cas(KEY, b'', 0, number, 0),
-        lambda number: Cas(KEY, b'', 0, 1, number),
-        lambda number: Touch(KEY, number),
-        lambda number: Increment(KEY, number),
-        lambda number: Decrement(KEY, number),
-        lambda number: GetOrRenew(KEY, number or '0'),
-        lambda number: AddNumbered(KEY, b'', number, 0),
-        lambda number: AddNumbered(KEY, b'', 0, number),
-        lambda number: MakeStale(KEY, number),
-    )
-
     def test_bytes(self):
         for request, expected in self.requests.items():
             self.assertEqual(request(KEY).encode(), expected)
@@ -443,7 +427,7 @@ class RequestTest(unittest.TestCase):
 
     def test_hostile_numbers(self):
         for number in '1', b'1', b'1\r\nflush_all', None, [], object():
-            for place, request in enumerate(self.numbers):
+            for place, request in enumerate(NUMBERED):
                 with (self.subTest(place, number=number),
                       self.assertRaises(TypeError)):
                     request(number).encode()
