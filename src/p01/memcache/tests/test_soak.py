@@ -19,7 +19,8 @@ from unittest import mock
 
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
-from p01.memcache.tests import soak
+from p01.memcache.tests.support.checkout import TOOLS
+from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.layers import Commands
 from p01.memcache.tests.support.layers import run_in
 
@@ -28,6 +29,9 @@ load_tests = run_in(Commands)
 
 
 PATIENCE = 60
+
+soak = load_tool('soak')
+in_checkout = unittest.skipUnless(soak, 'bin/soak is for a checkout')
 
 
 class Client(FakeUltraMemcacheClient):
@@ -176,6 +180,7 @@ class FakeServers:
         return contextlib.nullcontext()
 
 
+@in_checkout
 @unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class PromisesTest(unittest.TestCase):
     """A promise that is broken is named, and the exit status tells it."""
@@ -239,6 +244,7 @@ class PromisesTest(unittest.TestCase):
                 self.assertBroken(client, f'{what}, at the end')
 
 
+@in_checkout
 class WatchTest(unittest.TestCase):
 
     def judge(self, start, end, timeouts, *pauses):
@@ -265,6 +271,7 @@ class WatchTest(unittest.TestCase):
         self.assertEqual(self.judge(1, 2, 1, (0, 1.3), (1.7, 5)), (0, 1))
 
 
+@in_checkout
 class ArgumentsTest(unittest.TestCase):
 
     def refused(self, *arguments):
@@ -294,6 +301,7 @@ class ArgumentsTest(unittest.TestCase):
             self.assertIn('Linux only', self.refused())
 
 
+@in_checkout
 @unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class CommandTest(unittest.TestCase):
 
@@ -301,7 +309,7 @@ class CommandTest(unittest.TestCase):
 
     def start(self, *arguments):
         process = self.enterContext(subprocess.Popen(
-            (sys.executable, '-m', 'p01.memcache.tests.soak', *arguments),
+            (sys.executable, TOOLS / 'soak.py', *arguments),
             env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         self.addCleanup(process.kill)

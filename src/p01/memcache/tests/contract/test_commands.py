@@ -60,7 +60,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire import limits
 
 
 MOST = 2 ** 64 - 1  # of a counter
@@ -193,8 +193,8 @@ class CommandsScenario(ClientCase):
         raise NotImplementedError
 
     def wire(self, key):
-        return self.client._wire(
-            self.client.buildKey(key), soon())
+        return self.client._state.locate(
+            self.client.buildKey(key).encode(), soon())
 
     def plant(self, key, data, flags=0):
         """Put something there that no client of ours would."""
@@ -213,9 +213,10 @@ class CommandsScenario(ClientCase):
 
     def meanwhile(self, attribute, number, function):
         """A context: `function` is called after that many calls of the
-        client's method.
+        method of the client's store.
         """
-        method, count = getattr(self.client, attribute), itertools.count(1)
+        store = self.client._state.store
+        method, count = getattr(store, attribute), itertools.count(1)
 
         def call(*args, **kw):
             try:
@@ -224,7 +225,7 @@ class CommandsScenario(ClientCase):
                 if next(count) == number:
                     function()
 
-        return mock.patch.object(self.client, attribute, call)
+        return mock.patch.object(store, attribute, call)
 
     # add and replace
 
@@ -363,7 +364,7 @@ class CommandsScenario(ClientCase):
 
     def test_more_than_any_server_takes(self):
         self.client.set('key', 'value')
-        with mock.patch.object(protocol, 'MAX_VALUE', 99):
+        with mock.patch.object(limits, 'MAX_VALUE', 99):
             for use in (
                     lambda data: self.client.add('a', data, raw=True),
                     lambda data: self.client.replace('key', data, raw=True),
@@ -381,7 +382,7 @@ class CommandsScenario(ClientCase):
             with self.subTest(name):
                 self.client.set('key', 'the former value')
                 with self.assertLogs('p01.memcache'):
-                    self.client._logged.clear()
+                    self.client._trouble._logged.clear()
                     self.assertIsNot(command(self.client, large, True), True)
                 for key in 'new', 'key':
                     self.assertIn(
@@ -523,7 +524,7 @@ class CommandsScenario(ClientCase):
     def expire(self, keys):
         """Return when those that live for a second are gone."""
         now = time.monotonic
-        patched = mock.patch.object(embedded, 'monotonic', lambda: now() + 2)
+        patched = mock.patch.object(embedded.clock, 'now', lambda: now() + 2)
         patched.start()
         self.addCleanup(patched.stop)
 
@@ -764,13 +765,13 @@ class CommandsScenario(ClientCase):
                 (self.client.increment, 53), (self.client.decrement, 47)]:
             self.client.invalidate('key')
             with self.meanwhile(
-                    '_change', 1, lambda: self.plant('key', b'50')):
+                    'run', 1, lambda: self.plant('key', b'50')):
                 self.assertEqual(count('key', 3, 7), number)
             self.assertEqual(int(self.client.query('key', True)), number)
 
     def test_another_one_was_faster_with_text(self):
         with self.meanwhile(
-                '_change', 1, lambda: self.plant('key', b'text')):
+                'run', 1, lambda: self.plant('key', b'text')):
             self.assertIsNone(self.client.increment('key', 3, 7))
         self.assertEqual(self.client.query('key', raw=True), b'text')
 
@@ -1132,8 +1133,9 @@ class Generations:
 class CommandsOfFakesScenario(CommandsScenario):
 
     def ask(self, request, key, end):
-        return getFakeBackend(self.client).ask(
-            request, [key], lambda reader: reader.read())
+        command = types.SimpleNamespace(
+            encode=lambda: request, read=lambda reader: reader.read())
+        return getFakeBackend(self.client).ask(command, key)
 
     @contextlib.contextmanager
     def unheard(self):

@@ -186,14 +186,15 @@ class ClientScenario(ClientCase):
 
     def test_a_change_within_a_change(self):
         # As a signal's handler may make one.
-        follow, values = self.factory._follow, [2000]
+        make, values = self.factory._make_state, [2000]
 
-        def followed(client, name):
-            follow(client, name)
+        def interrupted(client, *args):
+            state = make(client, *args)
             if values:
                 self.client.maxValueSize = values.pop()
+            return state
 
-        with mock.patch.object(self.factory, '_follow', followed):
+        with mock.patch.object(self.factory, '_make_state', interrupted):
             self.client.compress = 5
         self.assertEqual(self.client.compress, 5)
         self.assertEqual(self.client.maxValueSize, 2000)
@@ -201,13 +202,13 @@ class ClientScenario(ClientCase):
             self.assertIsNone(self.client.set('key', 'x' * 2001))
 
     def test_a_change_that_is_interrupted(self):
-        follow = self.factory._follow
+        make = self.factory._make_state
 
-        def interrupted(client, name):
-            follow(client, name)
+        def interrupted(client, *args):
+            make(client, *args)
             raise KeyboardInterrupt
 
-        with mock.patch.object(self.factory, '_follow', interrupted):
+        with mock.patch.object(self.factory, '_make_state', interrupted):
             for name, value in [
                     ('serializer', 'json'), ('servers', ['127.0.0.1:1'])]:
                 former = dict(vars(self.client))
@@ -467,10 +468,10 @@ class ClientScenario(ClientCase):
 
     def lifetimes(self, *lifetimes):
         """What comes out of them for the server."""
-        with mock.patch.object(self.client, '_store') as store:
+        with mock.patch.object(self.client._state.store, 'run') as run:
             for lifetime in lifetimes:
                 self.client.set('key', 'value', lifetime)
-        return [call.args[3] for call in store.call_args_list]
+        return [call.args[0].expires for call in run.call_args_list]
 
     def test_lifetimes(self):
         self.assertEqual(
@@ -493,14 +494,14 @@ class ClientScenario(ClientCase):
                     self.client.query('key', default='missing'), lifetime)
 
     def test_wrong_lifetimes(self):
-        with mock.patch.object(self.client, '_store') as store:
+        with mock.patch.object(self.client._state.store, 'run') as run:
             for lifetime in (
                     -1, -0.5, math.nan, math.inf, True, False, 'x', '60',
                     b'60', [60], 2 ** 31, 2 ** 40, 1e300):
                 with (self.subTest(lifetime=lifetime),
                       self.assertRaisesRegex(ValueError, 'lifetime')):
                     self.client.set('key', 'value', lifetime)
-        store.assert_not_called()
+        run.assert_not_called()
 
     # removal
 

@@ -393,13 +393,14 @@ class GenerationScenario(Scenario):
     def test_two_make_one(self):
         # The other one is a little faster, after this one found none.
         other = self.makeClient()
-        change = self.client._change_many
+        store = self.client._state.store
+        change = store.run_many
 
         def late(*args):
             self.assertIsNotNone(other.set('of the other', 2))
             return change(*args)
 
-        with mock.patch.object(self.client, '_change_many', late):
+        with mock.patch.object(store, 'run_many', late):
             self.assertIsNotNone(self.client.set('key', 1))
         for client in self.client, other, self.makeClient():
             self.assertFound(client, key=1, **{'of the other': 2})
@@ -423,13 +424,14 @@ class GenerationScenario(Scenario):
     def test_invalidated_during_a_set(self):
         other = self.other()
         self.client.set('key', 'old')
-        store = self.client._store
+        store = self.client._state.store
+        run = store.run
 
         def late(*args):
             other.invalidateNamespace()
-            return store(*args)
+            return run(*args)
 
-        with mock.patch.object(self.client, '_store', late):
+        with mock.patch.object(store, 'run', late):
             self.client.set('key', 'too late')
         for client in self.client, other:
             self.assertMisses(client, 'key')
@@ -819,11 +821,13 @@ class DependencyScenario(Scenario):
             f'{secret} 0123456789abcdef\nvalue'.encode()]
         asked = set()
 
-        def note(keys, *args, ask=self.client._retrieve_many):
+        store = self.client._state.store
+
+        def note(keys, *args, ask=store.get_many):
             asked.update(keys)
             return ask(keys, *args)
 
-        with mock.patch.object(self.client, '_retrieve_many', note):
+        with mock.patch.object(store, 'get_many', note):
             for stamp in stamps:
                 self.plant(self.client.buildKey('key'), stamp, STAMPED)
                 self.assertMisses(self.client, 'key')
@@ -870,13 +874,14 @@ class DependencyScenario(Scenario):
     def test_two_make_one(self):
         # The other one is a little faster, after this one found none.
         other = self.makeClient()
-        change = self.client._change_many
+        store = self.client._state.store
+        change = store.run_many
 
         def late(*args):
             self.assertIsNotNone(other.set('other', 2, dependencies=('a',)))
             return change(*args)
 
-        with mock.patch.object(self.client, '_change_many', late):
+        with mock.patch.object(store, 'run_many', late):
             self.assertIsNotNone(
                 self.client.set('key', 1, dependencies=('a', 'b')))
         for client in self.client, other:
@@ -887,13 +892,14 @@ class DependencyScenario(Scenario):
 
     def test_invalidated_during_a_set(self):
         other = self.other()
-        store = self.client._store
+        store = self.client._state.store
+        run = store.run
 
         def late(*args):
             other.invalidateDependencies('a')
-            return store(*args)
+            return run(*args)
 
-        with mock.patch.object(self.client, '_store', late):
+        with mock.patch.object(store, 'run', late):
             self.client.set('key', 'too late', dependencies=('a',))
         for client in self.client, other:
             self.assertMisses(client, 'key')
@@ -1104,7 +1110,8 @@ class RaceTest(unittest.TestCase):
             for _ in range(2))
         self.addCleanup(one.close)
         self.addCleanup(other.close)
-        change = other._change_many
+        store = other._state.store
+        change = store.run_many
 
         def late(*args):
             one.set('key', 1)          # has made the generation before
@@ -1112,10 +1119,10 @@ class RaceTest(unittest.TestCase):
             one.invalidateNamespace()  # and is gone before it is read
             return replies
 
-        with (mock.patch.object(other, '_change_many', late),
-              mock.patch.object(other, '_remove') as remove):
+        with (mock.patch.object(store, 'run_many', late),
+              mock.patch.object(store, 'run') as run):
             self.assertIsNone(other.set('another', 1))
-        remove.assert_not_called()
+        run.assert_not_called()
 
 
 class TooManyTest(unittest.TestCase):
@@ -1307,14 +1314,14 @@ class ServersCase(unittest.TestCase):
 
     def place(self, wire):
         """The place of the server that has the key on the wire."""
-        return self.client._cluster._ring.find(wire)
+        return self.client._state.store._ring.find(wire)
 
     def generation_place(self):
         return self.place(b'generation:' + self.client.buildKey('').encode())
 
     def value_place(self, key):
         return self.place(self.client.buildKey(key).encode() + (
-            b'.' + self.client._generation if self.client.generations
+            b'.' + self.client._state.namespace.seen if self.client.generations
             else b''))
 
     def tag(self, place):
@@ -1342,7 +1349,7 @@ class ServersCase(unittest.TestCase):
             self.let_probe(client, place)
 
     def let_probe(self, client, place):
-        health = client._cluster.servers[place].health
+        health = client._state.store.servers[place].health
         health._asking._until = time.monotonic()
 
     def hold(self, place):
@@ -1525,7 +1532,7 @@ class GenerationOutageTest(ServersCase):
                 lambda: self.client.setMany({self.others[0]: 'lost'}),
                 lambda: self.client.invalidateMany(self.others[:1])):
             self.assertIsNotNone(self.client.set(self.others[0], 'old'))
-            with (mock.patch.object(self.client, '_retrieve_many',
+            with (mock.patch.object(self.client._state.store, 'get_many',
                                     side_effect=KeyboardInterrupt),
                   self.assertRaises(KeyboardInterrupt)):
                 change()
@@ -1559,7 +1566,7 @@ class ClassicGenerationOutageTest(GenerationOutageTest):
         self.client.close()
 
     def let_probe(self, client, place):
-        client._client.servers[place].deaduntil = 0
+        client._state.store.servers[place].deaduntil = 0
 
     # It remembers nothing.
 
@@ -1638,7 +1645,7 @@ class DependencyOutageTest(ServersCase):
                 if stop != self.lose:
                     # As a greenlet's time-out does, or ^C.
                     stack.enter_context(mock.patch.object(
-                        self.client, '_retrieve_many',
+                        self.client._state.store, 'get_many',
                         side_effect=KeyboardInterrupt))
                     stack.enter_context(
                         self.assertRaises(KeyboardInterrupt))
@@ -1682,7 +1689,7 @@ class FailoverTest(ServersCase):
             client.query('some key')
             client.query('some key')
             self.assertEqual(
-                client._cluster.servers[self.home].health.state, 'down')
+                client._state.store.servers[self.home].health.state, 'down')
 
     def check_home_returns(self, *clients):
         self.find_out(*clients)
@@ -1772,7 +1779,7 @@ print('ready', flush=True)
 for line in sys.stdin:
     number = line.strip()
     client.set(sys.argv[2], number, dependencies=('a',))
-    print(client._generation.decode(), flush=True)
+    print(client._state.namespace.seen.decode(), flush=True)
 '''
 
 

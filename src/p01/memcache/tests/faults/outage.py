@@ -178,7 +178,7 @@ class OutageCase(FaultCase):
         self.proxies[place].accept()
 
     def state(self, client, place=LOST):
-        return client._cluster.servers[place].health.state
+        return client._state.store.servers[place].health.state
 
     def lose_marked(self, client, place=LOST):
         """Lose it, and let the client know."""
@@ -187,12 +187,12 @@ class OutageCase(FaultCase):
         while self.state(client, place) == 'up':
             self.assertIsNone(client.query(*self.keys(place, 1)))
             self.assertLess(
-                client._cluster.servers[place].health.doubts, 3)
+                client._state.store.servers[place].health.doubts, 3)
         self.assertEqual(self.state(client, place), 'down')
 
     def let_probe(self, client, place=LOST):
         """As if the blacktime was over now."""
-        client._cluster.servers[place].health._asking._until = (
+        client._state.store.servers[place].health._asking._until = (
             time.monotonic())
 
     def return_known(self, client, place=LOST):

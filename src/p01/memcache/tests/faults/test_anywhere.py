@@ -110,10 +110,10 @@ class LinesTest(unittest.TestCase):
             time.sleep(0.01)
         start = monotonic()
         self.assertEqual(client.query('key'), 'value')
-        for server in client._cluster.servers:
+        for server in client._state.store.servers:
             with server.health._turn.by(0):
                 pass
-            server.backlog._turn.give(server.backlog._turn.take(0))
+            server.undelivered._turn.give(server.undelivered._turn.take(0))
             self.assertEqual(server.pool.statistics()['active'], 0)
             if server.pool.statistics()['idle']:
                 health = server.health
@@ -194,8 +194,8 @@ class LinesTest(unittest.TestCase):
     def test_to_tell_what_it_has_missed(self):
         def prepare():
             client = self.used()
-            client._cluster.owe(client.buildKey('owed').encode())
-            client._cluster.owe(client.buildKey('key').encode())
+            client._state.store.owe(client.buildKey('owed').encode())
+            client._state.store.owe(client.buildKey('key').encode())
             return client
 
         self.check(prepare, lambda client: client.query('key'))
@@ -203,7 +203,7 @@ class LinesTest(unittest.TestCase):
     def test_trouble_of_our_own(self):
         def prepare():
             client = self.client()
-            client._cluster.servers[0].health.hindered(OSError())
+            client._state.store.servers[0].health.hindered(OSError())
             return client
 
         self.check(prepare, lambda client: client.query('key'))
@@ -321,7 +321,7 @@ class NestedPooledTest(NestedCase, unittest.TestCase):
 
     def check(self, *args, **kw):
         client = super().check(*args, **kw)
-        [server] = client._cluster.servers
+        [server] = client._state.store.servers
         self.assertEqual(server.health.state, 'up')
         self.assertEqual(server.pool.statistics()['active'], 0)
 

@@ -198,15 +198,15 @@ def within_a_lock(kind, address, operations):
         check_works(client)
 
     for work in read, change, close:
-        for lock in client._counting.by(0), client._setting:
+        for lock in client._trouble._counting.by(0), client._setting:
             with another_thread(lock):
                 wait(fork(work))
     if kind == 'classic':
         return
-    [server] = client._cluster.servers
+    [server] = client._state.store.servers
 
     def deliver():
-        server.backlog.add(broken.encode())
+        server.undelivered.add(broken.encode())
         check_works(client)
         start = monotonic()
         check(client.query('broken'), None)
@@ -220,12 +220,12 @@ def within_a_lock(kind, address, operations):
         client.servers = [f'127.0.0.1:{port}']
         for _ in range(9):
             check(client.query('key'), None)
-        check(client._cluster.servers[0].health.state, 'down')
+        check(client._state.store.servers[0].health.state, 'down')
 
     for context in (
             server.health._turn.by(0), server.health._connecting._turn.by(0),
             server.health._asking._turn.by(0),
-            server.backlog._changing.by(0)):
+            server.undelivered._changing.by(0)):
         with another_thread(context):
             wait(fork(check_works, client), fork(deliver), fork(fail))
     for context in (server.health._connecting._turn.by(0), ):
@@ -240,10 +240,10 @@ def within_a_backlog(kind, address, operations):
     dead = f'127.0.0.1:{free_ports(1)[0]}'
     client = make_client(
         kind, [address, dead], failover=True, retries=1, blacktime=60)
-    lost = client._cluster.servers[1]
+    lost = client._state.store.servers[1]
     keys = [f'key {number}' for number in range(50)]
-    keys = [key for key in keys if client._cluster.servers[
-        client._cluster._ring.find(client.buildKey(key).encode())] is lost]
+    keys = [key for key in keys if client._state.store.servers[
+        client._state.store._ring.find(client.buildKey(key).encode())] is lost]
     check(client.query(keys[0]), None)
     assert lost.health.is_down
 
@@ -254,7 +254,7 @@ def within_a_backlog(kind, address, operations):
             check(client.query(key), key)
         check_time(start)
 
-    with another_thread(lost.backlog._changing.by(0)):
+    with another_thread(lost.undelivered._changing.by(0)):
         wait(fork(store))
 
     def deliver():
@@ -266,14 +266,14 @@ def within_a_backlog(kind, address, operations):
 
     client.servers = [address]
     client.set('owed', 1)
-    [server] = client._cluster.servers
-    server.backlog.add(client.buildKey('owed').encode())
+    [server] = client._state.store.servers
+    server.undelivered.add(client.buildKey('owed').encode())
 
     def told(ready, stopping):
-        turn = server.backlog._turn.take(monotonic() + TIMEOUT)
+        turn = server.undelivered._turn.take(monotonic() + TIMEOUT)
         ready.set()
         stopping.wait(4 * PATIENCE)
-        server.backlog._turn.give(turn)
+        server.undelivered._turn.give(turn)
 
     with another_thread(call=told):
         wait(fork(deliver))

@@ -26,8 +26,8 @@ from unittest import mock
 
 import zope.event
 
-from p01.memcache import client as classic
 from p01.memcache import embedded
+from p01.memcache.classic import host as classic
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IServerDownEvent
@@ -75,7 +75,7 @@ class Case(unittest.TestCase):
 
     def assertUp(self, client):
         self.assertEqual(self.downs, [])
-        for server in client._cluster.servers:
+        for server in client._state.store.servers:
             self.assertEqual(server.health.state, 'up')
 
     def at_once(self, function, count):
@@ -107,7 +107,7 @@ class Classic:
         return client
 
     def assertUp(self, client):
-        for host in client._client.servers:
+        for host in client._state.store.servers:
             self.assertEqual(host.deaduntil, 0)
 
 
@@ -534,7 +534,7 @@ class ConnectionTest(Case):
 
     def sockets(self, client):
         return [item()._stream._socket
-                for item in client._cluster.servers[0].pool._members]
+                for item in client._state.store.servers[0].pool._members]
 
     def test_keep_alive(self):
         client = self.client(self.server.address)
@@ -579,7 +579,7 @@ class ConnectionTest(Case):
         client = self.client('cache.example')
         with mock.patch('socket.getaddrinfo', resolve):
             client.query('key')
-        pool = client._cluster.servers[0].pool
+        pool = client._state.store.servers[0].pool
         gc.disable()
         self.addCleanup(gc.enable)
         dropped = pool.take(0)
@@ -591,8 +591,11 @@ class ConnectionTest(Case):
         client = self.client('127.0.0.1:1', '127.0.0.1:2')
         client.servers = ['127.0.0.1:2', '127.0.0.1:3']
         self.assertEqual(
-            {*client._health}, {('127.0.0.1', 2), ('127.0.0.1', 3)})
-        self.assertEqual({*client._backlogs}, {*client._health})
+            {*client._state.store.memory.healths},
+            {('127.0.0.1', 2), ('127.0.0.1', 3)})
+        self.assertEqual(
+            {*client._state.store.memory.undelivered},
+            {*client._state.store.memory.healths})
 
 
 class ClassicConnectionTest(Classic, ConnectionTest):
@@ -601,7 +604,8 @@ class ClassicConnectionTest(Classic, ConnectionTest):
     test_a_place_that_refused_keeps_no_connection = None
 
     def sockets(self, client):
-        return [host._stream._socket for host in client._client.servers]
+        return [host.connection._stream._socket
+                for host in client._state.store.servers]
 
     def aging(self, address, seconds):
         self.enterContext(mock.patch.object(classic, '_MOST_AGE', seconds))
@@ -623,8 +627,7 @@ class NoComparisonTest(Case):
     def prepare(self):
         # As memcached -C: all its numbers are 0.
         self.enterContext(mock.patch.object(
-            embedded.Storage, 'renew',
-            lambda storage, item, unique=None: setattr(item, 'cas', 0)))
+            embedded.Storage, 'next_unique', lambda storage: 0))
 
     def start(self):
         return self.enterContext(EmbeddedServer())
@@ -701,7 +704,7 @@ class NoComparisonGraceTest(NoComparisonTest):
     def test_grace(self):
         self.calls, ahead = 0, 0
         self.enterContext(mock.patch.object(
-            embedded, 'monotonic', lambda: time.monotonic() + ahead))
+            embedded.clock, 'now', lambda: time.monotonic() + ahead))
         for _ in range(2):
             self.assertEqual(self.compute(lifetime=60, grace=60), 'value 1')
         ahead = 90
@@ -778,7 +781,7 @@ class OwnTroubleTest(Case):
 
     def test_no_memory(self):
         self.check(mock.patch(
-            'p01.memcache.wire.reader.Reader.readline',
+            'p01.memcache.wire.reader.Reader.fill',
             side_effect=MemoryError))
 
     def test_no_name_service(self):

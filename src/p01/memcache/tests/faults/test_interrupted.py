@@ -290,7 +290,7 @@ class PooledOthersTest(Others, PooledCase):
 
     def test_for_a_slot(self):
         self.cache.maxPoolSize = 1
-        [server] = self.cache._cluster.servers
+        [server] = self.cache._state.store.servers
 
         def wait(use):
             taken = server.pool.take(soon())
@@ -304,14 +304,14 @@ class PooledOthersTest(Others, PooledCase):
 
     def test_for_another_that_tells_the_server(self):
         # What it has missed, and nobody else does so.
-        [server] = self.cache._cluster.servers
+        [server] = self.cache._state.store.servers
 
         def wait(use):
-            server.backlog.add(self.cache.buildKey('owed').encode())
-            taken = server.backlog._turn.take(soon())
+            server.undelivered.add(self.cache.buildKey('owed').encode())
+            taken = server.undelivered._turn.take(soon())
             self.assertIsNone(self.interrupt(
                 self.cache.query, 'owed', use=use))
-            server.backlog._turn.give(taken)
+            server.undelivered._turn.give(taken)
             self.assertIsNone(self.cache.query('owed'))
             self.release()
 

@@ -422,7 +422,7 @@ class OldDataReturnsFailoverTest(OldDataReturnsTest):
                 self.lose_marked(client)
                 until(lambda ledger=ledger, key=key: ledger.set(key))
                 self.assertIsNotNone(self.moved(key))
-                health = client._cluster.servers[LOST].health
+                health = client._state.store.servers[LOST].health
                 until(lambda health=health: not health.absence)
                 self.assertIsNone(getattr(ledger, operation)(key))
                 self.assertIsNone(ledger.query(key))
@@ -449,7 +449,7 @@ class OldDataReturnsFailoverOnMemcachedTest(
         ledger = self.ledger(client, self.count)
         self.lose_marked(client)
         self.return_known(client)
-        health = client._cluster.servers[LOST].health
+        health = client._state.store.servers[LOST].health
 
         def settled():
             return health.is_settled(time.monotonic() + client.timeout)
@@ -469,7 +469,7 @@ class OldDataReturnsFailoverOnMemcachedTest(
         probe, key = self.keys(LOST, 2)
         ledger = Ledger(client, [key])
         self.lose_marked(client)
-        health = client._cluster.servers[LOST].health
+        health = client._state.store.servers[LOST].health
         until(lambda: not health.absence)
         self.proxies[LOST].once(HOLD)
         self.bring_back()
@@ -535,7 +535,7 @@ class ClockJumpTest(OutageCase):
                 ledger.set(key)
             self.assertEqual(self.proxies[LOST].opened, opened)
             self.assertVersion(ledger, self.live(5), 1)
-            absence = client._cluster.servers[LOST].health.absence
+            absence = client._state.store.servers[LOST].health.absence
             self.assertLess(abs(absence - 60), PATIENCE)
             self.return_known(client)
             self.assertVersion(ledger, lost[::2], None)
@@ -679,7 +679,7 @@ class HealthTest(OutageCase):
         lost.fault = HOLD
         opened = lost.opened
         self.bring_back()
-        until(lambda: not client._cluster.servers[LOST].health.absence)
+        until(lambda: not client._state.store.servers[LOST].health.absence)
         probe = threading.Thread(
             target=at_once, args=(client.query, keys))
         probe.start()

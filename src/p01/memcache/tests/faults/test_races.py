@@ -64,7 +64,7 @@ class Scenario:
 
         def work(number):
             # All at the same time, so that none can be used twice.
-            pool = client._cluster.servers[0].pool
+            pool = client._state.store.servers[0].pool
             item = pool.take(monotonic() + 5)
             barrier.wait()
             pool.give(item)
@@ -185,8 +185,8 @@ class Scenario:
     def test_fork_within_a_lock(self):
         client = self.connect(maxPoolSize=2)
         client.set('a', 1)
-        server = client._cluster.servers[0]
-        with server.health._turn.by(0), server.backlog._changing.by(0):
+        server = client._state.store.servers[0]
+        with server.health._turn.by(0), server.undelivered._changing.by(0):
             pid = self.fork(client, 10)
         self.assertEqual(self.wait(pid), 0)
 
@@ -194,7 +194,7 @@ class Scenario:
         # A signal's handler may fork anywhere.
         client = self.connect(maxPoolSize=1)
         client.set('a', 1)
-        server = client._cluster.servers[0]
+        server = client._state.store.servers[0]
         connection = server.pool.take(monotonic() + 5)
         pid = self.fork(client, 10)
         server.pool.give(connection)

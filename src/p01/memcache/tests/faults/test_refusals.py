@@ -93,7 +93,8 @@ class TooLargeTest(FaultCase):
         for size in 1 << 20, 5_000_000:
             with self.subTest(size=size):
                 self.fill('key')
-                client._logged.clear()  # what is logged once in a while
+                # What is logged once in a while.
+                client._trouble._logged.clear()
                 with self.assertLogs('p01.memcache', 'WARNING') as logs:
                     self.assertIsNone(
                         client.set('key', bytes(size), raw=True))

@@ -30,7 +30,7 @@ from p01.memcache.tests.support.scripted import wire_key
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
-from p01.memcache.wire import protocol
+from p01.memcache.wire.limits import MAX_LINE
 
 
 load_tests = run_in(Replies)
@@ -450,7 +450,7 @@ class EndlessLineTest(ScriptedCase):
         )
         for operation in operations:
             for start in (b'', b'VALUE ', b'STAT ', b'SERVER_ERROR ',
-                          b'STAT '.ljust(protocol.MAX_LINE, b'x') * 4):
+                          b'STAT '.ljust(MAX_LINE, b'x') * 4):
                 with self.subTest(start[:20], size=len(start)):
                     self.check(
                         operation, start.ljust(8192, b'x'), opened=2)
@@ -458,7 +458,7 @@ class EndlessLineTest(ScriptedCase):
 
     def test_the_end_is_still_to_come(self):
         # It would be read as the beginning of the next reply.
-        for size in protocol.MAX_LINE, 8192:
+        for size in MAX_LINE, 8192:
             with self.subTest(size=size):
                 self.check_read(
                     b'SERVER_ERROR '.ljust(size, b'x'), opened=2)
@@ -537,7 +537,7 @@ class CutManyReplyTest(FaultCase):
         client.servers = [self.proxy.address, other.address]
         mapping = {key: self.value(key) for key in range(50)}
         self.assertEqual(client.setMany(mapping, raw=True), [])
-        ring = client._cluster._ring
+        ring = client._state.store._ring
         theirs = {key: data for key, data in mapping.items()
                   if ring.find(client.buildKey(key).encode())}
         self.assertTrue(0 < len(theirs) < 50)
@@ -557,5 +557,5 @@ class CutManyReplyTest(FaultCase):
         client = self.client()
         self.proxy.once(Fault(self.length, 'fin'))
         self.assertEqual(len(self.read(client)), 1)
-        [server] = client._cluster.servers
-        self.assertEqual(server.backlog.keys, {})
+        [server] = client._state.store.servers
+        self.assertEqual(server.undelivered.keys, {})

@@ -2,6 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """The commands for many keys, under a condition, and for counters."""
 
+from p01.memcache.wire.command import Command
+
 
 # Every command, and what it returns where the server is of no help. What is
 # in the second part changes the value.
@@ -34,3 +36,11 @@ CHANGING = {
 }
 
 COMMANDS = {**READING, **CHANGING}
+
+
+def find_commands(parent=Command):
+    """Yield all commands of the wire that the package has."""
+    for class_ in parent.__subclasses__():
+        if not class_.__module__.startswith('p01.memcache.tests.'):
+            yield class_
+        yield from find_commands(class_)

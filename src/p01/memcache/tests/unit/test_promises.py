@@ -449,7 +449,7 @@ class TimeTest(unittest.TestCase):
 
     def test_the_classic_client(self):
         client = MemcacheClient()
-        [server] = client._client.servers
+        [server] = client._state.store.servers
         for value in (client._timeout, client._retry, server.socket_timeout,
                       server.dead_retry):
             self.assertGreater(value, 0)

@@ -115,8 +115,8 @@ REFUSED = [
     ([lambda: 1], r'value\[0\]: a function'), (BadName(), 'value: a BadName'),
     ([1, {'a': 10 ** 5000}], r"value\[1\]\['a'\]: ValueError: Exceeds"),
     (-10 ** 5000, 'value: ValueError: Exceeds'),
-    (itself(), 'value: it contains itself, or is nested too deep'),
-    (nested(100_000), 'value: it contains itself, or is nested too deep'),
+    (itself(), 'value: it contains itself, or is nested too deeply'),
+    (nested(100_000), 'value: it contains itself, or is nested too deeply'),
 ]
 
 # In the place of JSON, and none that is read.
@@ -570,6 +570,6 @@ class DigitsTest(unittest.TestCase):
 
     def test_nothing_is_checked_twice(self):
         # The long way is for long numbers only.
-        with mock.patch('p01.memcache.values.jsons._check') as check:
+        with mock.patch('p01.memcache.values.jsons.check') as check:
             JSONSerializer().dumps(b'key', [1])
         check.assert_called_once_with([1])

@@ -404,7 +404,7 @@ class SecurityTests(ZCMLTestCase):
                 logIn('zope.View', 'zope.ManageServices')
                 self.assertEqual(client.lifetime, 5)
                 self.assertRaises(
-                    ForbiddenAttribute, lambda c=client: c._store)
+                    ForbiddenAttribute, lambda c=client: c._state)
                 with self.assertRaises(ForbiddenAttribute):
                     client.query = None
                 tearDownZCML()
@@ -433,7 +433,7 @@ class SecurityTests(ZCMLTestCase):
                 logIn('zope.Security')
                 self.assertEqual(client.query('key'), 'KEY')
                 self.assertRaises(
-                    ForbiddenAttribute, lambda c=client: c._store)
+                    ForbiddenAttribute, lambda c=client: c._state)
                 # As everywhere, where a permission protects a utility.
                 with self.assertRaises(ForbiddenAttribute):
                     client.lifetime = 5
@@ -570,7 +570,7 @@ class OwnPermissionTests(ZCMLTestCase):
         names = set(self.names(client))
         self.assertLess({
             '__dict__', '__init__', '__reduce_ex__', '__setattr__',
-            '__getattribute__', '_timeout', '_store', 'after_fork', 'nope',
+            '__getattribute__', '_timeout', '_state', 'after_fork', 'nope',
             'password', 'getPools', *self.interface.names(all=True)}, names)
 
     def test_one_part(self):
