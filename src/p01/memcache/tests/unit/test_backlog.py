@@ -1,12 +1,13 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The pause between attempts to deliver what a server refuses."""
+"""When a server is told of what it owes, and when it is left alone."""
 
 import unittest
 from unittest import mock
 
 from p01.memcache.cluster import undelivered
 from p01.memcache.cluster.undelivered import Backlog
+from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 
 
@@ -44,7 +45,7 @@ class Lines:
         return self._lines.pop(0)
 
 
-class PauseTest(unittest.TestCase):
+class BacklogCase(unittest.TestCase):
 
     def setUp(self):
         self.now = 1000.0
@@ -59,6 +60,22 @@ class PauseTest(unittest.TestCase):
         before = len(self.server.asked)
         self.backlog.deliver(self.server, key, self.now + TIME)
         return len(self.server.asked) > before
+
+
+class DownTest(BacklogCase):
+
+    def test_it_is_not_asked(self):
+        self.server.health.absence = 60
+        for _ in range(2):
+            self.assertFalse(self.deliver())
+        with self.assertRaises(ServerDown):
+            self.deliver(b'refused')
+        self.assertEqual(self.server.asked, [])
+        self.server.health.absence = 0
+        self.assertTrue(self.deliver())
+
+
+class PauseTest(BacklogCase):
 
     def pause(self):
         """Return how long the server is left alone, in whole seconds."""

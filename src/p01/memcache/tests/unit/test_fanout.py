@@ -12,6 +12,7 @@ import unittest
 from unittest import mock
 
 from p01.memcache.cluster import fanout
+from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 
 
@@ -172,3 +173,45 @@ class ShareTest(unittest.TestCase):
         self.assertEqual(
             self.exchange(*asked, never), [True, True, False])
         self.assertAlmostEqual(self.now, 0.6 * TIME)
+
+
+class AgainTest(unittest.TestCase):
+    """Requests to a server whose used connection turned out to be closed."""
+
+    def exchange(self, *results, **kw):
+        """Have an only server end with these; return its last and how many.
+        """
+        class Lost:
+            count = 0
+
+            def converse(self, requests, step, deadline):
+                self.count += 1
+                return results[min(self.count, len(results)) - 1], list
+                yield
+
+        lost = Lost()
+        [(server, reply)] = fanout.exchange_with(
+            [lost], lambda server: [], 0.0, **kw)
+        self.assertIs(server, lost)
+        return reply, lost.count
+
+    def lost(self):
+        error = ReceiveError('closed')
+        error.again = True
+        return error
+
+    def test_once_more(self):
+        self.assertEqual(self.exchange(self.lost(), ['right']), (['right'], 2))
+
+    def test_not_again_and_again(self):
+        first, second = self.lost(), self.lost()
+        self.assertEqual(self.exchange(first, second, ['late']), (second, 2))
+
+    def test_other_trouble(self):
+        error = ReceiveError('in the middle')
+        self.assertEqual(self.exchange(error, ['late']), (error, 1))
+
+    def test_where_it_might_be_done_twice(self):
+        error = self.lost()
+        self.assertEqual(
+            self.exchange(error, ['late'], again=False), (error, 1))
