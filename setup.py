@@ -35,6 +35,8 @@ setup(
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
         'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: 3.14',
+        'Programming Language :: Python :: 3.15',
         'Programming Language :: Python :: Implementation :: CPython',
         'Topic :: Internet :: WWW/HTTP',
     ],
@@ -57,7 +59,8 @@ setup(
         'benchmark': [
             # There are no other wheels of it for Linux.
             'libmc; sys_platform == "linux" and platform_machine == "x86_64"',
-            'matplotlib',
+            # Two packages that it needs have no wheel for 3.15 yet.
+            'matplotlib; python_version < "3.15"',
             'pillow',
             'pymemcache',
             'tqdm',
@@ -90,6 +93,8 @@ setup(
             'zope.security',
             'zope.testing',
             'zope.testrunner',
+            # There is no wheel for 3.15 yet.
+            'zstandard; python_version < "3.15"',
         ],
         'zstd': [
             'zstandard',

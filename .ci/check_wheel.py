@@ -9,6 +9,7 @@ registered, on the package's own embedded server. --security tells whether
 zope.security has to be there: it must not come in on its own.
 """
 import importlib.util
+import pathlib
 import sys
 
 from zope.component import getUtility
@@ -42,7 +43,9 @@ def main(arguments):
     expected = '--security' in arguments
     found = importlib.util.find_spec('zope.security') is not None
     assert found == expected, f'zope.security: {found}, not {expected}'
-    assert 'site-packages' in p01.memcache.__file__, p01.memcache.__file__
+    folder = pathlib.Path(p01.memcache.__file__).parent
+    assert 'site-packages' in folder.parts, folder
+    assert (folder / 'py.typed').is_file(), 'its annotations are not known'
 
     with EmbeddedServer() as server:
         xmlconfig.string(ZCML % server.address)

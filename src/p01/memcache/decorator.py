@@ -7,30 +7,31 @@ import inspect
 
 from zope.component import getUtility
 
-from p01.memcache.facade.arguments import expiry
 from p01.memcache.facade.arguments import listed
+from p01.memcache.features.lifetime import expiry
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys import strict
 
 
 def cached(lifetime=None, *, key=None, grace=None, dependencies=(), name=''):
-    """Have a function called only where its result is not in the cache.
+    """Call a function only if its result is not in the cache.
 
     `key` is called with the arguments of the function, and returns the key.
-    By default it is made of the function's module, qualified name and
-    arguments, with the key scheme "strict" whatever that of the client is, and
-    no key that is made in another way equals it, whatever text it is. So
-    a method needs a `key`, and so does a function of arguments that this
-    scheme refuses with a ``TypeError``, or one that is not found by its name,
-    as a lambda. ``function.key(...)`` is the key for some arguments, to
-    invalidate it, ``function.__wrapped__`` is the function itself.
+    By default the key is built from the function's module, qualified name and
+    arguments, with the key scheme "strict" whatever that of the client is. No
+    other key equals it, whatever its text.
 
-    `dependencies` are several str, or what is called with the arguments and
+    A method needs a `key`. So does a function with arguments that this scheme
+    rejects with a ``TypeError``, and a function without a unique name, such as
+    a lambda. ``function.key(...)`` returns the key for some arguments, to
+    invalidate it; ``function.__wrapped__`` is the undecorated function.
+
+    `dependencies` are several str, or a callable that takes the arguments and
     returns them. They and `lifetime` and `grace` (seconds) are those of
     `IMemcacheClient.getOrCreate`.
 
-    The client is looked up whenever the function is called, as the utility
-    `name`. That there is none is a ``ComponentLookupError``.
+    The client is looked up at each call, as the utility `name`; if it does not
+    exist, that is a ``ComponentLookupError``.
     """
     if callable(lifetime):
         raise TypeError('cached: must be called, as in @cached(lifetime=60)')
@@ -71,7 +72,7 @@ def _check(function, key):
     if key is None and ('<' in function.__qualname__
                         or function.__name__ == '_'):
         raise TypeError(
-            f'cached {function.__qualname__}: others may have the same name,'
+            f'cached {function.__qualname__}: its name may not be unique,'
             ' so it needs a key')
 
 
@@ -79,13 +80,13 @@ def _build(function, *args, **kw):
     """Return the same key for all ways to pass the same arguments."""
     call = inspect.signature(function).bind(*args, **kw)
     call.apply_defaults()
-    # Those behind ** in one order.
+    # The order of keyword arguments does not count.
     key = (function.__module__, function.__qualname__, call.args,
            sorted(call.kwargs.items()))
     try:
-        # Not a pickle, which may differ where the arguments are equal.
+        # Not a pickle, which may differ although the arguments are equal.
         return strict.CallKey(strict.build(key, None))
     except (TypeError, ValueError) as error:
         raise type(error)(
-            f'cached {function.__qualname__}: its arguments make no key, so it'
-            f' needs one ({error})') from error
+            f'cached {function.__qualname__}: its arguments cannot form a key,'
+            f' so it needs a key ({error})') from error

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A small shop that caches: the package's main job, as a site would see it.
+"""A small shop with a cache: the package's main job, seen from a site.
 
-It loads a ZCML file, looks the client up as every application does, and uses
-it from a number of threads. Its values are JSON: what listens on the standard
-port may be anybody's, and a pickle from there would run code.
+It loads a ZCML file, looks the client up like every application, and uses it
+from a number of threads. Its values are JSON: the server on the standard port
+may belong to anyone, and a pickle from there could run code.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from zope.configuration import xmlconfig
 
 from p01.memcache.embedded import EmbeddedServer
-from p01.memcache.errors import printable
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.log import printable
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import connect
 from p01.memcache.transport.address import parse
@@ -53,8 +53,7 @@ ZCML = '''\
 </configure>
 '''
 
-# So many pages has the shop; what a page is read for, and not cached yet,
-# is made and set.
+# The number of pages of the shop. A page is made when it is first read.
 PAGES = 2000
 
 NUMBER = re.compile('[0-9]{1,20}')
@@ -70,7 +69,7 @@ def listens(address):
 
 @contextlib.contextmanager
 def find_server(address):
-    """Yield the address of a server, and what there is to say about it."""
+    """Yield the address of a server, and a remark about it."""
     if address is not None:
         if not listens(address):
             sys.exit(f'demo: nothing listens on {address}.')
@@ -87,8 +86,8 @@ def find_server(address):
 
 
 def load_zcml(servers):
-    """Do what an application does when it starts; return its ZCML."""
-    # Nobody else on the server has these keys.
+    """Configure the package as an application does; return the ZCML."""
+    # A namespace of its own: the server may have other users.
     text = ZCML.format(
         servers=servers, namespace=f'demo-{secrets.token_hex(4)}-')
     with tempfile.NamedTemporaryFile('w', suffix='.zcml') as file:
@@ -138,7 +137,7 @@ class Visitor(threading.Thread):
 
 
 def visit(threads, operations):
-    """Let the visitors run; return what they counted, and the seconds."""
+    """Run the visitors; return their counts, and the elapsed seconds."""
     share, rest = divmod(operations, threads)
     visitors = [Visitor(number, share + (number < rest))
                 for number in range(threads)]
@@ -172,7 +171,7 @@ def show(counts, seconds, client):
                      'curr_items', 'get_hits', 'get_misses', 'cmd_set'):
             if name in statistics:
                 value = statistics[name]
-                # It may be anybody's server, and anything.
+                # The server may be anyone's, and send anything.
                 rows.append((f'{server} says {name}',
                              int(value) if NUMBER.fullmatch(value)
                              else printable(value)))
@@ -185,7 +184,8 @@ def show(counts, seconds, client):
 
 def positive(text):
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 1 on')
+        raise argparse.ArgumentTypeError(
+            f'{text!r}: must be a whole number, 1 or more')
     return int(text)
 
 
@@ -202,15 +202,15 @@ def main():
         prog='demo', description='Cache pages from a number of threads.')
     parser.add_argument(
         '--server', type=address, metavar='HOST:PORT',
-        help='a running memcached; the default is what listens on'
-             f' {STANDARD}, or else a server of the demo itself')
+        help='a running memcached; the default is the server on'
+             f' {STANDARD}, or one that the demo starts')
     parser.add_argument(
         '--threads', type=positive, default=20, help='default: %(default)s')
     parser.add_argument(
         '--operations', type=positive, default=100_000,
-        help='about so many in all; default: %(default)s')
+        help='approximately, in all threads; default: %(default)s')
     options = parser.parse_args()
-    # A server that was started here ends with the demo, also by `kill`.
+    # So that `kill` also stops a server that the demo has started.
     signal.signal(signal.SIGTERM, lambda *args: sys.exit('demo: terminated.'))
     with find_server(options.server) as (server, remark):
         print(f'The server is {server}, {remark}.')

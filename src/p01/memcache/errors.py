@@ -7,6 +7,7 @@ MemcacheError
     LeaseLost
     LocalError
     ServerDown
+        InvalidationsPending
     ServerBusy
     ServerError
     ProtocolError
@@ -25,45 +26,25 @@ MemcacheError
         ValueTooLarge
 SerializationError (a ValueError)
 
-Trouble with a cache is a ``MemcacheError``. Only ``NotInvalidated`` ever
-reaches a caller of the clients, the others become a miss. A wrong argument
-is a ``ValueError`` or ``TypeError``.
+Trouble with a cache is a ``MemcacheError``. Of these only ``NotInvalidated``
+ever reaches the caller of a client, the others become a miss. A wrong
+argument is a ``ValueError`` or ``TypeError``.
 """
-
-
-def describe(error):
-    """Return an exception in words, whoever has written them."""
-    # Not by a TracebackException: it looks for names to suggest, in what an
-    # attacker has made, and fails if his own is no UTF-8.
-    try:
-        told = str(error)
-    except Exception:
-        told = '<exception str() failed>'
-    return printable(f'{type(error).__name__}: {" ".join(told.split())}')
-
-
-def reason(error):
-    """Return why a file could not be used, without its path."""
-    return getattr(error, 'strerror', None) or str(error)
-
-
-def printable(text, most=300):
-    """Return the text without what writes lines, or commands a terminal."""
-    # Cut first: it may be the largest part of a value.
-    text = text[:most]
-    return (text if text.isprintable() else ascii(text)[1:-1])[:most]
 
 
 class MemcacheError(Exception):
     """Something about a memcached server went wrong.
 
-    ``server`` is its address, where one of several was asked. With ``again``
-    a used connection was closed before anything of the reply had come: what
-    does no harm twice may be asked again, on a fresh one.
+    ``server`` is its address, if one of several was asked. ``again`` means
+    that a used connection was closed before any of the reply arrived: a
+    request that may be repeated can be sent again, on a fresh connection.
+    ``reported_elsewhere`` means that the pooled client has reported it as a
+    change of the server's state, and so does not log it again.
     """
 
-    server = None
-    again = False
+    server: str | None = None
+    again: bool = False
+    reported_elsewhere: bool = False
 
 
 class PoolTimeout(MemcacheError):
@@ -71,24 +52,34 @@ class PoolTimeout(MemcacheError):
 
 
 class LeaseLost(MemcacheError):
-    """The right to compute a value may have ended with its server's restart.
-    """
+    """The right to compute a value may have ended: its server restarted."""
 
 
 class LocalError(MemcacheError):
-    """Something is missing on this side, of which no server is to blame.
+    """Something is missing on this side, and no server is to blame.
 
     A descriptor, a port, a thread, memory, an answer of the name service, or
-    the time to ask.
+    time to send the request.
     """
 
 
 class ServerDown(MemcacheError):
-    """The server showed too many failures and is left alone for a while."""
+    """The server has failed too often and is left alone for a while."""
+
+    reported_elsewhere = True
+
+
+class InvalidationsPending(ServerDown):
+    """The server is up, but has yet to receive an invalidation of the key.
+
+    Until then it may hold the old value, and must not be asked for it.
+    """
+
+    reported_elsewhere = False
 
 
 class ServerBusy(MemcacheError):
-    """The server answers, but has no room for one more connection."""
+    """The server responds, but accepts no further connection."""
 
 
 class ServerError(MemcacheError):
@@ -96,15 +87,21 @@ class ServerError(MemcacheError):
 
 
 class ProtocolError(MemcacheError):
-    """The reply is not the one that the request asks for."""
+    """The reply does not fit the request."""
+
+    reported_elsewhere = True
 
 
 class ClientError(ProtocolError):
-    """The server does not take the request for one that it knows."""
+    """The server does not know such a request."""
+
+    reported_elsewhere = False
 
 
 class ConnectError(MemcacheError):
     """No connection to the server could be made."""
+
+    reported_elsewhere = True
 
 
 class ConnectTimeout(ConnectError):
@@ -118,6 +115,8 @@ class AuthenticationError(ConnectError):
 class SendError(MemcacheError):
     """The connection broke while the request was sent."""
 
+    reported_elsewhere = True
+
 
 class SendTimeout(SendError):
     """The server did not take the whole request in time."""
@@ -126,12 +125,14 @@ class SendTimeout(SendError):
 class ReceiveError(MemcacheError):
     """The connection broke before the end of the reply."""
 
+    reported_elsewhere = True
+
 
 class ReceiveTimeout(ReceiveError):
-    """The reply did not come to its end in time."""
+    """The reply did not arrive completely in time."""
 
 
-def is_closed(error):
+def is_closed(error: BaseException) -> bool:
     """Return whether a connection was closed, and not only too slow."""
     return type(error) in (ReceiveError, SendError)
 
@@ -142,7 +143,7 @@ class NotInvalidated(MemcacheError):
     ``errors`` maps the address of each of them to its error.
     """
 
-    def __init__(self, errors):
+    def __init__(self, errors: dict[str, MemcacheError]) -> None:
         self.errors = errors
         super().__init__('not invalidated: ' + ', '.join(
             f'{address} ({error})' for address, error in errors.items()))
@@ -153,14 +154,11 @@ class UnreadableValue(MemcacheError):
 
 
 class ForgedValue(UnreadableValue):
-    """What is stored does not have the signature that its key asks for."""
+    """What is stored does not have the signature that its key demands."""
 
 
 class ForbiddenGlobal(UnreadableValue):
     """What is stored names something that is not in the list of `allow`."""
-
-    def __init__(self, name):
-        super().__init__(f'{printable(name)} is not allowed')
 
 
 class ValueTooLarge(UnreadableValue):

@@ -3,7 +3,7 @@
 """Events and their handlers."""
 
 import zope.component
-import zope.component.event  # it dispatches what `notify` is given
+import zope.component.event  # makes `notify` call the registered handlers
 from zope.interface import implementer
 
 from p01.memcache.interfaces import IInvalidateCacheEvent
@@ -24,7 +24,7 @@ class InvalidateCacheEvent:
 
 @zope.component.adapter(IInvalidateCacheEvent)
 def invalidateCache(event):
-    """Invalidate the event's key in the named utility, or in all of them."""
+    """Invalidate the event's key in the utility that it names, or in all."""
     if event.cacheName is not None:
         clients = [zope.component.getUtility(IMemcacheClient, event.cacheName)]
     else:

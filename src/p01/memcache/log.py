@@ -2,41 +2,57 @@
 # ZPL 2.1, see LICENSE.txt
 """The log of the package, in which all text is printable.
 
-What a server says, a key, a value, and the exceptions of what reads it may be
-an attacker's, who would write lines of his own, or to a terminal. So every
-record passes here: its message is one line, and its traceback lines of ours.
+A server's replies, keys, values, and the exceptions of the code that reads
+them may come from an attacker, who would forge lines of the log, or send
+commands to a terminal. So every record passes through here: its message
+becomes one line, and only we break the lines of its traceback.
 """
 
 import logging
 import traceback
 
-from p01.memcache.errors import describe
-from p01.memcache.errors import printable
-
 
 logger = logging.getLogger('p01.memcache')
 
-# Causes of an exception that are told, and characters of a message.
+# Exceptions of a chain that are logged, and characters of a message.
 _MOST_CAUSES, _LONGEST = 10, 2000
 
 
-def _make_printable(record):
+def printable(text: str, most: int = 300) -> str:
+    """Return the text without line breaks and commands to a terminal."""
+    # Cut first: it may be the largest part of a value.
+    text = text[:most]
+    return (text if text.isprintable() else ascii(text)[1:-1])[:most]
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception in printable words."""
+    # Not by a TracebackException: it looks for names to suggest in objects
+    # that an attacker has made, and fails if a name is not UTF-8.
+    try:
+        words = str(error)
+    except Exception:
+        words = '<exception str() failed>'
+    return printable(f'{type(error).__name__}: {" ".join(words.split())}')
+
+
+def _make_printable(record: logging.LogRecord) -> bool:
     try:
         message = record.getMessage()
     except Exception as error:
-        # That is no trouble of the caller of `query`.
+        # The caller of `query` must not get this one.
         message = f'{record.msg}: {describe(error)}'
     record.msg, record.args = printable(message, _LONGEST), ()
     if record.exc_info:
-        # Without the exception a handler has nothing else to write.
-        record.exc_text = _tell(record.exc_info[1])
+        # Without the exception a handler cannot format it in another way.
+        record.exc_text = _format(record.exc_info[1])
         record.exc_info = None
     return True
 
 
-def _tell(error):
+def _format(error: BaseException | None) -> str:
     """Return the tracebacks of an exception and of its causes, in order."""
-    parts = []
+    parts: list[str] = []
     while error is not None and len(parts) < _MOST_CAUSES:
         lines = ''.join(traceback.format_tb(error.__traceback__)).splitlines()
         parts.append('\n'.join((

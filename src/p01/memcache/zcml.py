@@ -5,7 +5,7 @@
 import inspect
 import warnings
 
-# Once it is imported, events are handed to their handlers.
+# Importing it makes `notify` call the registered handlers.
 import zope.component.event
 from zope import schema
 from zope.component.zcml import Permission
@@ -38,8 +38,9 @@ from p01.memcache.secret import discreet
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-# How a field's value is read from text, and what it is then; an Int is a
-# Real, too. schema.Real would also read '1/3', as a Fraction.
+# For each type of field: how to read its value from text, and how an error
+# describes it. An Int is a Real, too, so it comes first. schema.Real itself
+# would also read '1/3', as a Fraction.
 _READERS = (
     (schema.Bool, Bool().fromUnicode, 'true or false'),
     (schema.Int, int, 'a whole number'),
@@ -54,15 +55,15 @@ _ZOPE = 'http://namespaces.zope.org/zope'
 
 
 class InvalidAttribute(schema.ValidationError):
-    """The text of an attribute is not what its rule asks for."""
+    """The text of an attribute breaks the rule of its field."""
 
 
 @implementer(IFromUnicode)
 class ClientAttribute(schema.Field):
-    """An attribute of the clients, as text.
+    """An attribute of a client, as text.
 
-    What it may be is said by its field in the clients' interface, and the
-    errors are those of the clients' constructors.
+    Its field in the client's interface has the rule, and the errors are those
+    of the client's constructor.
     """
 
     def __init__(self, field):
@@ -77,7 +78,7 @@ class ClientAttribute(schema.Field):
     @discreet
     def fromUnicode(self, value):
         if self.is_discreet and not isinstance(self.context.info, str):
-            # What errors tell of the directive: its place, without its text.
+            # Errors show where the directive is, without quoting its text.
             self.context.info = repr(self.context.info)
         try:
             read = self._read(value)
@@ -94,56 +95,56 @@ class ClientAttribute(schema.Field):
 
 
 class IRegistration(Interface):
-    """How a client is made and registered."""
+    """How to make and register a client."""
 
     factory = GlobalObject(
         title='Factory',
         description=(
-            'Dotted name of a class or callable that makes the client. It '
-            'is called with the attributes that are given, as keyword '
+            'The dotted name of a class, or of another callable, that makes '
+            'the client. It is called with the given attributes as keyword '
             'arguments. The default is the pooled client, '
             'p01.memcache.uclient.UltraMemcacheClient.'),
         required=False)
 
     name = schema.TextLine(
         title='Name',
-        description='The name to look the client up with.',
+        description='The name by which to look up the client.',
         required=False)
 
     permission = Permission(
         title='Permission',
         description=(
-            'The permission that code which is not trusted needs to use the '
-            'client, instead of those that are declared for its class.'),
+            'The permission with which untrusted code may use the client, '
+            'instead of those that are declared for its class.'),
         required=False)
 
     readPermission = Permission(
         title='Permission to read',
         description=(
-            'The permission for IMemcacheReader: values and attributes. '
-            "Without it, that is 'permission'; without both, but with one of "
-            'the other three, this part is closed.'),
+            'The permission for IMemcacheReader: values and attributes. The '
+            "default is 'permission'. Without both, but with one of the other "
+            'three, untrusted code cannot use this part.'),
         required=False)
 
     writePermission = Permission(
         title='Permission to write',
         description=(
-            'In the same way, for IMemcacheWriter: to store, change and '
-            'remove single values.'),
+            'Likewise for IMemcacheWriter: to store, change and remove single '
+            'values.'),
         required=False)
 
     flushPermission = Permission(
         title='Permission to flush',
         description=(
-            'In the same way, for IMemcacheFlusher: to empty a namespace, or '
-            'the servers, and to close connections.'),
+            'Likewise for IMemcacheFlusher: to empty a namespace, or the '
+            'servers, and to close connections.'),
         required=False)
 
     statisticsPermission = Permission(
         title='Permission for statistics',
         description=(
-            'In the same way, for IMemcacheStatistics: figures about servers '
-            'and connections.'),
+            'Likewise for IMemcacheStatistics: the state of servers and '
+            'connections.'),
         required=False)
 
 
@@ -155,8 +156,8 @@ def _attributes(is_discreet):
             if field.is_discreet is is_discreet}
 
 
-# The attributes of the last base are read first: a permission already keeps
-# what errors tell of the directive.
+# zope.configuration reads the attributes of the last base first. So the text
+# of the directive is hidden before a permission keeps it for its errors.
 IDiscreetAttributes = InterfaceClass(
     'IDiscreetAttributes', (Interface,), _attributes(is_discreet=True),
     'The attributes that may hold a secret.', __name__)
@@ -172,7 +173,7 @@ IMemcacheDirective = InterfaceClass(
 def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
              readPermission=None, writePermission=None, flushPermission=None,
              statisticsPermission=None, **attributes):
-    """See `IMemcacheDirective`. The client is made by the action."""
+    """See `IMemcacheDirective`. Its action makes the client."""
     try:
         inspect.signature(factory).bind(**attributes)
     except (TypeError, ValueError) as error:
@@ -203,7 +204,7 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
 
 
 def _protected(create, required):
-    """Return a factory of clients whose names require these permissions."""
+    """Return a factory of clients with a permission for each name."""
     try:
         from zope.security.checker import Checker
         from zope.security.checker import CheckerPublic
@@ -211,7 +212,7 @@ def _protected(create, required):
         from zope.security.proxy import Proxy
     except ImportError:
         raise ConfigurationError(
-            'a permission: zope.security is not available') from None
+            'permission: zope.security is not available') from None
     checker = Checker({
         name: CheckerPublic if own == PUBLIC_PERMISSION_NAME else own
         for name, own in required.items()})
@@ -220,7 +221,7 @@ def _protected(create, required):
         client = create()
         try:
             client.__Security_checker__ = checker
-        except AttributeError:  # it has slots
+        except AttributeError:  # a class with __slots__
             client = Proxy(client, checker)
         return client
 
@@ -228,7 +229,7 @@ def _protected(create, required):
 
 
 class IDefaultPermissionDirective(Interface):
-    """Define a permission, unless there is one of that id."""
+    """Define a permission, unless one with that id exists."""
 
     id = schema.Id(title='Id')
     title = schema.TextLine(title='Title')
@@ -237,8 +238,8 @@ class IDefaultPermissionDirective(Interface):
 def defaultPermission(_context, id, title):
     """See `IDefaultPermissionDirective`.
 
-    Without a discriminator it is in nobody's way: an application's own
-    definition may come before, after, or from zope.security.
+    Without a discriminator it never conflicts with the application's own
+    definition, which may come before, after, or from zope.security.
     """
     _context.action(
         discriminator=None, callable=_definePermission,
@@ -256,7 +257,7 @@ def _definePermission(id, title, info):
 class IRequireToSetDirective(Interface):
     """Require a permission to set the attributes of a class.
 
-    It is `set_schema` of the directive `class`, where that has it.
+    Like `set_schema` of the directive `class`, if that supports it.
     """
 
     class_ = GlobalObject(title='Class')
@@ -267,8 +268,9 @@ class IRequireToSetDirective(Interface):
 def requireToSet(_context, class_, permission, schema):
     """See `IRequireToSetDirective`.
 
-    Zope replaces the directive of zope.security by one of AccessControl,
-    which protects no setting of attributes and warns about that at each start.
+    Zope replaces the directive of zope.security by that of AccessControl,
+    which does not protect the setting of attributes, and warns about that at
+    each start.
     """
     info = _context.info
     directive = _context.factory(_context, (_ZOPE, 'class'))

@@ -8,6 +8,7 @@ time for the others.
 """
 
 import selectors
+from functools import partial
 from time import monotonic
 
 from p01.memcache.errors import MemcacheError
@@ -35,10 +36,10 @@ def detach(reply):
 
 
 def exchange(work, deadline):
-    """Make each server's requests, all servers at the same time.
+    """Run each server's commands, all servers at the same time.
 
-    `work` maps servers to their requests, see `Server.converse`. Returns a
-    list of each server and its replies or error.
+    `work` maps servers to their commands, see `Server.converse`. Returns a
+    dict of each server and its replies or error.
     """
     results, pending, verdicts = {}, {}, []
 
@@ -46,22 +47,25 @@ def exchange(work, deadline):
         try:
             pending[server] = conversation, *conversation.send(step)
         except StopIteration as end:
-            results[server], verdict = end.value
-            verdicts.append(verdict)
-            detach(results[server])
+            results[server], failure, _ = end.value
+            if failure is None:
+                verdicts.append(server.answered)
+            else:
+                results[server] = failure.error
+                verdicts.append(partial(server.judge, failure))
         except MemcacheError as error:
             # It was not asked, and no connection to it was had.
             results[server] = error
-            detach(error)
         if server in results:
+            detach(results[server])
             pending.pop(server, None)
 
     try:
         # Always in the same order, so that two threads do not wait for the
         # connections that the other one has.
-        for left, (server, requests) in count_down(work):
+        for left, (server, commands) in count_down(work):
             go_on(server, server.converse(
-                requests, share(deadline, left + len(pending)), deadline),
+                commands, share(deadline, left + len(pending)), deadline),
                 None)
         while pending:
             for server in _ready(pending):
@@ -71,24 +75,23 @@ def exchange(work, deadline):
     finally:
         for conversation, *_ in pending.values():
             conversation.close()
-    for verdict in verdicts:
-        verdict()
-    return [(server, results[server]) for server in work]
+    for note in verdicts:
+        note()
+    return {server: results[server] for server in work}
 
 
 def exchange_with(servers, ask, deadline, again=True):
-    """Make the requests ``ask(server)`` of each, all at the same time.
+    """Run the commands ``ask(server)`` of each, all at the same time.
 
     `Again`, where a used connection turned out to be closed, those that it
-    returns then. Returns a view of the servers and their replies or error.
+    returns then. Returns a dict of the servers and their replies or error.
     """
-    results = dict(exchange(
-        {server: ask(server) for server in servers}, deadline))
+    results = exchange({server: ask(server) for server in servers}, deadline)
     lost = [server for server, reply in results.items()
             if isinstance(reply, MemcacheError) and reply.again]
     if again and lost:
         results.update(exchange_with(lost, ask, deadline, again=False))
-    return results.items()
+    return results
 
 
 def _ready(pending):

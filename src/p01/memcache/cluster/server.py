@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""One server: its pool of connections, its health, and its backlog."""
+"""One server: conversations with it, its pool of connections and its health.
+"""
 
-import math
-from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectTimeout
@@ -20,16 +20,16 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import is_closed
 from p01.memcache.threads import fork
+from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.lockkeeping import RELEASE
-from p01.memcache.wire.protocol import get
-from p01.memcache.wire.protocol import is_common
-from p01.memcache.wire.protocol import may_repeat
-from p01.memcache.wire.protocol import no_operation
-from p01.memcache.wire.protocol import read_no_operation
-from p01.memcache.wire.protocol import read_values
+from p01.memcache.wire.batch import MOST_BYTES
+from p01.memcache.wire.command import Command
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.meta import IsLeased
+from p01.memcache.wire.meta import NoOperation
 
 
-# Seconds behind the deadline after which a wait that knows no last look tells
+# Seconds behind the deadline after which a wait without a last look shows
 # that this process stood still.
 _STILL = 0.05
 
@@ -37,80 +37,75 @@ _STILL = 0.05
 _NO_KEY = b'p01.memcache'
 
 
-class Server:
-    """Requests to one server, on the connections of a `Pool`."""
+class Failure(NamedTuple):
+    """How a conversation has failed, and when it got how far."""
 
-    def __init__(self, address, pool, keeping, health, backlog):
+    error: MemcacheError
+    connection: Connection
+    command: Command | None  # the last one
+    start: float             # began to wait for a connection
+    made: float | None       # began to connect; None for a used connection
+    asked: float | None      # the last request was sent
+    deadline: float
+
+
+class Server:
+    """One server of a cluster."""
+
+    def __init__(self, address, pool, keeping, health, undelivered,
+                 batch=MOST_BYTES):
         self.address = address
+        self.batch = batch  # bytes to send at once
         self.pool = pool
         self.health = health
-        self.backlog = backlog
+        self.undelivered = undelivered
         self.opened = 0  # connections so far
         self._keeping = keeping
-        self._knows_meta = None
+        self._knows_meta = None  # not asked yet
         fork.register(self)
 
     def __repr__(self):
         return f'<Server {self.address} {self.health.state}, {self.pool!r}>'
 
-    def request(self, data, read, deadline, *args, since=math.inf):
-        """Send `data` and return what ``read(reader, *args)`` makes of it.
+    @property
+    def name(self):
+        """What tokens call it: with proxies all servers have one name."""
+        return self.undelivered.name
 
-        It is sent on a connection that was made before `since`, or else not
-        at all: that is a `LeaseLost`.
-        """
-        fork.notice()
-        if self.health.doubts:
-            deadline = self.health.admit(deadline)
+    def run(self, command, deadline):
+        """Return what the server replies to the command."""
         while True:
-            start = monotonic()
-            made = asked = None
-            connection = self.pool.take(deadline)
+            conversation = self.converse((command,), deadline, deadline)
             try:
-                # An event's handler may use the client: the connection is
-                # given back before it is notified.
-                try:
-                    if not connection.is_ready(start):
-                        made = monotonic()
-                        self._connect(connection, deadline)
-                    if connection.since > since:
-                        raise LeaseLost('the connections have ended')
-                    connection.send(data, deadline)
-                    asked = monotonic()
-                    reply = connection.receive(read, deadline, *args)
-                finally:
-                    self._give_back(connection)
-            except MemoryError:
-                error = LocalError('no memory')
-                self._failed(error, connection, read, start, made, asked,
-                             deadline)
-                raise error from None
-            except MemcacheError as error:
-                self._failed(error, connection, read, start, made, asked,
-                             deadline)
-                if error.again and may_repeat(read):
-                    continue
-                raise
-            except BaseException:
-                # It has decided nothing, another one may.
-                self.health.undecided()
-                raise
-            self._answered()
-            if self._keeping.way != RELEASE and self.opened > 1:
-                self._keeping.give_way(asked)
-            return reply
+                conversation.send(None)
+                conversation.send(deadline)
+            except StopIteration as end:
+                replies, failure, asked = end.value
+            if failure is None:
+                if self.health.doubts:
+                    self.health.answered()
+                if self._keeping.way != RELEASE and self.opened > 1:
+                    self._keeping.give_way(asked)
+                return replies[0]
+            self.judge(failure)
+            try:
+                if not (failure.error.again and command.repeats):
+                    raise failure.error
+            finally:
+                # It leads back here by its traceback.
+                del failure
 
-    def converse(self, requests, step, deadline):
-        """Make some requests on one connection, while others are made too.
+    def converse(self, commands, step, deadline):
+        """Run some commands on one connection, while others are run too.
 
-        A generator. Each request is ``(data, read, *args)``, as above. Where a
-        reply has to be waited for, it yields the connection and by when the
-        reply must be there. `step`, and what it is sent then, is when the next
-        step must be done. It returns a list of the replies, or an error, and
-        what is to be called when the other servers' connections are given
-        back, too: it tells of the health, and a handler may need them.
+        A generator. Where a reply has to be waited for, it yields the
+        connection and by when the reply must be there. `step`, and what it is
+        sent then, is when the next step must be done. Returns a list of the
+        replies, None or a `Failure`, and when the last request was sent. The
+        failure is for `judge`, as soon as other servers' connections are given
+        back, too: a handler of its event may need them.
         """
-        replies, read = [], None
+        replies, command = [], None
         fork.notice()
         if self.health.doubts:
             deadline = self.health.admit(deadline)
@@ -119,37 +114,87 @@ class Server:
         connection = self.pool.take(min(step, deadline))
         try:
             try:
-                if not connection.is_ready(start):
+                if connection.dirty or not connection.is_usable(start):
                     made = monotonic()
                     self._connect(connection, min(step, deadline))
-                for data, read, *args in requests:
+                for command in commands:
                     if connection.dirty:
                         made = monotonic()
                         self._connect(connection, min(step, deadline))
                     elif replies and not connection.is_quiet():
                         raise ProtocolError('more than was asked for')
-                    connection.send(data, min(step, deadline))
+                    if connection.since > command.since:
+                        raise LeaseLost('the connections have ended')
+                    connection.send(command.encode(), min(step, deadline))
                     asked = monotonic()
                     step = yield connection, deadline
                     replies.append(connection.receive(
-                        read, min(step, deadline), *args))
+                        command.read, min(step, deadline)))
             finally:
-                self._give_back(connection)
+                if connection.dirty:
+                    connection.abort()
+                    self.pool.drop(connection)
+                else:
+                    self.pool.give(connection)
         except MemoryError:
-            error = LocalError('no memory')
-        except MemcacheError as trouble:
-            error = trouble
+            return replies, Failure(
+                LocalError('no memory'), connection, command, start, made,
+                asked, deadline), asked
+        except MemcacheError as error:
+            return replies, Failure(
+                error, connection, command, start, made, asked,
+                deadline), asked
         except BaseException:
+            # It has decided nothing, another one may.
             self.health.undecided()
             raise
-        else:
-            return replies, self._answered
-        return error, partial(
-            self._failed, error, connection, read, start, made, asked,
-            deadline)
+        return replies, None, asked
 
-    def request_uncommon(self, data, read, deadline, *args):
-        """Request what proxies do not know.
+    def judge(self, failure):
+        """Note what the failure of a conversation says of the server."""
+        error, health = failure.error, self.health
+        made, asked = failure.made, failure.asked
+        began = made or asked or failure.start
+        error.server = self.address
+        if not made and is_closed(error):
+            # What has befallen it may have befallen all that are as old.
+            self.pool.close()
+            error.again = not failure.connection.heard
+        if isinstance(error, ServerError):
+            self.answered()
+        elif isinstance(error, LocalError) and began < failure.deadline:
+            health.hindered(error)
+        elif self._is_no_news(failure, began):
+            health.undecided()
+        elif made:
+            health.failed(error, made)
+        else:
+            self.pool.close()
+            health.doubted(error, began)
+
+    def _is_no_news(self, failure, began):
+        """Return whether the failure says nothing of the server's health."""
+        error, command, deadline = (
+            failure.error, failure.command, failure.deadline)
+        return (
+            isinstance(error, (ClientError, LeaseLost, ServerBusy, ServerDown))
+            # That is how a proxy refuses what it does not know.
+            or (type(error) is ReceiveError
+                and command is not None and not command.everywhere)
+            # This process stood still, or waited longer for a connection
+            # than was left for the server.
+            or (failure.asked or began) >= deadline
+            or began - failure.start > deadline - began
+            or (isinstance(error, (ConnectTimeout, SendTimeout))
+                and monotonic() > deadline + _STILL))
+
+    def answered(self):
+        """The server has replied: it is well."""
+        if self.health.doubts:
+            self.health.answered()
+
+    def run_uncommon(self, command, deadline):
+        """Run a command that proxies do not know.
 
         They close the connection, and then answer what they know. Closed a
         second time, this is taken for a refusal, a `ClientError`.
@@ -158,7 +203,7 @@ class Server:
             self._look(deadline)  # of this a proxy tells that it is back
         for _ in range(2):
             try:
-                return self.request(data, read, deadline, *args)
+                return self.run(command, deadline)
             except ReceiveTimeout:
                 raise
             except ReceiveError as error:
@@ -168,61 +213,26 @@ class Server:
 
     def _look(self, deadline):
         """Raise a `MemcacheError` unless the server answers."""
-        self.request(get([_NO_KEY]), read_values, deadline, [_NO_KEY], {})
+        self.run(Get(_NO_KEY), deadline)
 
-    def knows_meta(self, deadline):
+    def lends(self, deadline):
         """Return whether it knows the meta commands; it is asked once."""
         if self._knows_meta is None:
             try:
-                self._knows_meta = self.request_uncommon(
-                    no_operation(), read_no_operation, deadline)
+                self._knows_meta = self.run_uncommon(NoOperation(), deadline)
             except (ClientError, ServerError):
                 self._knows_meta = False
         return self._knows_meta
 
+    def is_leased(self, key, deadline):
+        """Return whether an empty value is a claim; None if not known."""
+        if not self.lends(deadline):
+            return None
+        return self.run(IsLeased(key), deadline)
+
     def forget_meta(self):
         """It turned out to know other commands than it did before."""
         self._knows_meta = None
-
-    def _give_back(self, connection):
-        if connection.dirty:
-            connection.abort()
-            self.pool.drop(connection)
-        else:
-            self.pool.give(connection)
-
-    def _failed(self, error, connection, read, start, made, asked, deadline):
-        """Tell the health what has failed on a connection.
-
-        It was waited for from `start`, and `made` then, unless it was a used
-        one; the request was on its way at `asked`.
-        """
-        error.server = self.address
-        health, began = self.health, made or asked or start
-        if not made and is_closed(error):
-            # What has befallen it may have befallen all that are as old.
-            self.pool.close()
-            error.again = not connection.heard
-        if isinstance(error, ServerError):
-            self._answered()
-        elif isinstance(error, LocalError) and began < deadline:
-            health.hindered(error)
-        elif (isinstance(error, (ClientError, LeaseLost, ServerBusy,
-                                 ServerDown))
-                # That is how a proxy refuses what it does not know.
-                or (type(error) is ReceiveError and not is_common(read))
-                # This process stood still, or waited longer for a connection
-                # than was left for the server.
-                or (asked or began) >= deadline
-                or began - start > deadline - began
-                or (isinstance(error, (ConnectTimeout, SendTimeout))
-                    and monotonic() > deadline + _STILL)):
-            health.undecided()
-        elif made:
-            health.failed(error, made)
-        else:
-            self.pool.close()
-            health.doubted(error, began)
 
     def statistics(self):
         return {**self.pool.statistics(), 'opened': self.opened}
@@ -240,7 +250,3 @@ class Server:
         connection.connect(deadline)
         self.health.connected()
         self.opened += 1
-
-    def _answered(self):
-        if self.health.doubts:
-            self.health.answered()

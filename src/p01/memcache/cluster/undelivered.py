@@ -13,14 +13,18 @@ import itertools
 import threading
 from time import monotonic
 
+from p01.memcache.cluster.fanout import detach
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.log import logger
 from p01.memcache.threads import fork
 from p01.memcache.threads.turn import Turn
-from p01.memcache.wire import protocol
+from p01.memcache.wire.batch import Batch
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import FlushAll
 
 
 # So many keys are remembered. With more of them the server is flushed.
@@ -38,7 +42,7 @@ _PAUSE, _LONGEST_PAUSE = 1, 64
 _EVERYTHING = None
 
 
-class Backlog:
+class Undelivered:
     """Invalidations to be delivered to the server `name`.
 
     ``keys`` is empty when all is well. Without `flush` the server cannot be
@@ -125,14 +129,39 @@ class Backlog:
         if self.owes(key):
             raise ServerError(f'{self.name} has not invalidated the key')
 
+    def deliver_many(self, server, keys, deadline):
+        """Do the same for many keys.
+
+        Returns a dict of those that the server has not heard of, and the
+        errors.
+        """
+        refused, trouble = {}, None
+        for number, key in enumerate(keys if self.keys else ()):
+            # The first one is for what is due of other keys.
+            if number and not self.owes(key):
+                continue
+            # One that is down is not asked for each of the keys.
+            if trouble is None or (isinstance(trouble, ServerError)
+                                   and monotonic() < deadline):
+                try:
+                    self.deliver(server, key, deadline)
+                    continue
+                except MemcacheError as error:
+                    trouble = error
+                    detach(error)
+                    if not isinstance(error, (ServerDown, ServerError)):
+                        # Nor is it asked for the others.
+                        return dict.fromkeys(keys, error)
+            refused[key] = trouble
+        return refused
+
     def owes(self, key):
         return key in self.keys or _EVERYTHING in self.keys
 
     def _deliver_flush(self, server, deadline):
         marks = dict(self.keys)
         try:
-            server.request_uncommon(
-                protocol.flush_all(), protocol.read_ok, deadline)
+            server.run_uncommon(FlushAll(), deadline)
         except (ClientError, ServerError) as error:
             # It never will, so there is no use in asking again.
             marks = {_EVERYTHING: marks[_EVERYTHING]}
@@ -166,9 +195,7 @@ class Backlog:
         replies = {}
         # Whatever it does not take, it refuses.
         with contextlib.suppress(ClientError):
-            server.request(
-                b''.join(map(protocol.delete, marks)), protocol.read_each,
-                deadline, marks, protocol.read_deleted, replies)
+            server.run(Batch.of(map(Delete, marks), replies), deadline)
         told = {key: mark for key, mark in marks.items()
                 if isinstance(replies.get(key), bool)}
         self._remove(told)

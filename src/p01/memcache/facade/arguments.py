@@ -3,8 +3,6 @@
 """What a client's attributes and arguments may be, and what is wrong if not.
 """
 
-import math
-import time
 from numbers import Real
 
 from zope.schema import Bool
@@ -15,43 +13,11 @@ from zope.schema.interfaces import ValidationError
 from zope.schema.interfaces import WrongContainedType
 from zope.schema.interfaces import WrongType
 
+from p01.memcache.features.lifetime import expiry
+from p01.memcache.features.lifetime import plain
 from p01.memcache.interfaces import Unshown
 from p01.memcache.transport import address
-from p01.memcache.wire.protocol import MAX_NUMBER
-
-
-# memcached takes a larger number for a unix time, of 31 bits.
-_RELATIVE = 60 * 60 * 24 * 30
-_LAST = 2 ** 31 - 1
-
-
-def _plain(value):
-    """Return an int or float without what a subclass makes of it, or nan."""
-    if type(value) is int:
-        return value
-    for kind in int, float:
-        if isinstance(value, kind) and not isinstance(value, bool):
-            return kind.__pos__(value)
-    return math.nan
-
-
-def expiry(lifetime, name='lifetime'):
-    """Return `lifetime`, in seconds, as memcached's ``exptime``."""
-    if type(lifetime) is int and 0 <= lifetime <= _RELATIVE:
-        return lifetime  # as most are
-    seconds = _plain(lifetime)
-    if not 0 <= seconds < math.inf:
-        raise ValueError(
-            f'{name} {lifetime!r}: must be a number of seconds, 0 or more')
-    seconds = math.ceil(seconds)
-    if seconds <= _RELATIVE:
-        return seconds
-    moment = int(time.time()) + seconds
-    if moment > _LAST:
-        raise ValueError(
-            f'{name} {lifetime!r}: must end before the 19th of January 2038,'
-            ' or be 0 to never end')
-    return moment
+from p01.memcache.wire.limits import MAX_NUMBER
 
 
 def check_attribute(field, value):
@@ -105,7 +71,7 @@ def _rule(field, error):
 def check_number(name, value):
     """Raise a ValueError if memcached would not take it for a number."""
     if (not isinstance(value, int)
-            or not 0 <= _plain(value) <= MAX_NUMBER):
+            or not 0 <= plain(value) <= MAX_NUMBER):
         raise ValueError(
             f'{name} {value!r}: must be a whole number from 0 to {MAX_NUMBER}')
 

@@ -1,8 +1,14 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Attributes that are checked when they are set, and what follows them."""
+"""The settings of a client: a value that is checked and never changed.
+
+They are declared once, as the fields of the client's interface. A setting
+that is changed makes new `Settings`, and a new `State` with what depends on
+it, which take effect in one assignment.
+"""
 
 import threading
+from operator import attrgetter
 
 from zope.interface.interfaces import IMethod
 from zope.schema import Password
@@ -12,62 +18,106 @@ from p01.memcache.facade.arguments import check_attribute
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.threads import fork
+from p01.memcache.threads.lock import run_locked
+
+
+class Settings:
+    """One attribute for each setting; they cannot be assigned to."""
+
+    def __init__(self, values):
+        self.__dict__.update(values)
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f'{name}: settings are not changed, but replaced')
+
+    def replace(self, **changes):
+        """Return settings with these changes."""
+        return Settings({**self.__dict__, **changes})
+
+
+class Part:
+    """What is made of some settings, and of other parts: ``value``.
+
+    It notes which settings are read while it is made, so that nobody has to
+    list them: it is made anew when one of these changes.
+    """
+
+    def __init__(self, make, settings, *parts):
+        self.parts = parts
+        self._read = set().union(*(part._read for part in parts))
+        self._settings = settings
+        self.value = make(self, *(part.value for part in parts))
+        self._settings = None
+
+    def __getattr__(self, name):
+        if name.startswith('_'):
+            raise AttributeError(name)
+        self._read.add(name)
+        return getattr(self._settings, name)
+
+    def depends_on(self, changed):
+        """Return whether it was made of one of these settings."""
+        return not self._read.isdisjoint(changed)
+
+
+class _Setting(property):
+    """A setting as an attribute of a client, which `Configured` sets."""
 
 
 class Configured:
-    """Has the attributes that are fields of the interface ``_interface``.
+    """Has the fields of the interface ``_interface`` as attributes.
 
-    Once ``_is_made``, ``_follow(name)`` is called after one was set, on a copy
-    that has it. Then all that has changed there is changed at once: whatever
-    ends this before, the attributes and what follows them fit together.
+    A subclass implements ``_make_state(settings, changed, former)``, which
+    returns a new state with ``settings``, or raises what is wrong with them.
     """
 
-    _is_made = False
+    _state = None
 
     def __init_subclass__(cls, **kw):
         super().__init_subclass__(**kw)
-        # Zope warns about a permission for what the class itself has not.
+        # On the class, as Zope warns about a permission for what only its
+        # instances have.
         for name, what in cls._interface.namesAndDescriptions(all=True):
             if not IMethod.providedBy(what) and not hasattr(cls, name):
-                setattr(cls, name, None)
-
-    def __init__(self, **attributes):
-        for name, value in attributes.items():
-            setattr(self, name, value)
+                setattr(cls, name, _Setting(
+                    attrgetter(f'_state.settings.{name}')))
 
     @discreet
-    def __setattr__(self, name, value):
-        if name.startswith('_'):
-            super().__setattr__(name, value)
-            return
-        field = self._interface.get(name)
-        if IField.providedBy(field):
-            value = _checked(field, value)
-        if field is None or not self._is_made:
-            super().__setattr__(name, value)
-            return
-        fork.notice()
-        with self._setting:
-            while True:
-                former = dict(self.__dict__)
-                draft = object.__new__(type(self))
-                draft.__dict__.update(former)
-                # It may be a property of a subclass.
-                super(Configured, draft).__setattr__(name, value)
-                draft._follow(name)
-                if all(self.__dict__.get(name) is value
-                       for name, value in former.items()
-                       if name in self._interface):
-                    break  # else a signal's handler has set another one
-            self.__dict__.update({
-                name: value for name, value in draft.__dict__.items()
-                if former.get(name, draft) is not value})
+    def __init__(self, **values):
+        self.after_fork()
+        fork.register(self)
+        for name, value in values.items():
+            values[name] = self._checked(name, value)
+        self._state = self._make_state(Settings(values), set(values), None)
 
     def after_fork(self):
         self._setting = threading.RLock()  # a signal's handler may come back
 
-    def _follow(self, name):
-        """Make anew what depends on the attribute, or raise what is wrong."""
+    @discreet
+    def __setattr__(self, name, value):
+        value = self._checked(name, value)
+        # A subclass may have its own instead.
+        if isinstance(getattr(type(self), name, None), _Setting):
+            fork.notice()
+            run_locked(self._setting, self._replace, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _checked(self, name, value):
+        """Return the value as it is kept, or raise what is wrong with it."""
+        field = self._interface.get(name)
+        return _checked(field, value) if IField.providedBy(field) else value
+
+    def _replace(self, name, value):
+        while True:
+            former = self._state
+            state = self._make_state(
+                former.settings.replace(**{name: value}), {name}, former)
+            # Else a signal's handler has changed another one meanwhile.
+            if self._state is former:
+                self._state = state
+                break
+        former.retire(state)
 
 
 def _checked(field, value):

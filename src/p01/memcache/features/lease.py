@@ -8,31 +8,53 @@ numbers that tell values apart begin anew then, and an old one may fit another
 value.
 """
 
+import contextlib
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 from typing import NamedTuple
 
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
+from p01.memcache.features.lifetime import AT_ONCE
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire import cas as tokens
-from p01.memcache.wire import protocol
+from p01.memcache.wire import cas
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Cas
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.meta import AddNumbered
+from p01.memcache.wire.meta import GetOrRenew
+from p01.memcache.wire.meta import MakeStale
 
 
-# Seconds for which a claim lasts. Of what takes longer nothing is stored; but
-# nobody waits that long for one who has died, see `computing`.
+# Seconds for which a claim lasts. A value that takes longer is not stored; but
+# no caller waits that long for one that has died, see `computing`.
 SECONDS = 600
+
+# Seconds for which a right to renew a value lasts, which is served meanwhile.
+_RENEWAL = 60
+
+# In front of a key: the claim to renew its value.
+_CLAIM = b'claim:'
+
+# How often a value is stored again, where the server's connections end each
+# time.
+_SWAPS = 5
+
+
+class Moved(Exception):
+    """What is in the place of a key changes meanwhile: look again."""
 
 
 class Lease(NamedTuple):
-    """What there is of a key, and who computes it.
+    """The state of a key, and who computes its value.
 
-    ``found`` is ``(data, flags)``, or None where there is no value; ``token``
-    tells this state of the key from others, and is None where the server
-    cannot lend anything. ``win`` is True for the one who has the right to
+    ``item`` is None where there is no value; its token tells this state of
+    the key from others. ``token`` is the same, and None where the server
+    cannot lend anything. ``win`` is True for the caller that has the right to
     compute the value, False while another has it, and None where nobody needs
     to. ``give_back(deadline)`` returns the right to renew a value.
     ``knows_age`` tells that the server lends that right, too, when the
@@ -42,7 +64,7 @@ class Lease(NamedTuple):
     others, if ``mark`` is what is in the place of the key.
     """
 
-    found: tuple | None
+    item: Item | None
     token: str | None
     win: bool | None = None
     give_back: Callable | None = None
@@ -60,61 +82,198 @@ def make_mark():
     return b'\x80\x02U\x10%b0N.' % stamp.make()
 
 
-def is_claim(client, key, data, flags, deadline, doubtful):
-    """Return whether it is no value; other clients' claims may be empty.
+class Lending:
+    """Lends the right to compute values, on the servers of a store.
 
-    That is `doubtful` where the server cannot be asked whether it lends it.
+    `unlending` is the set of the names of servers that cannot compare and
+    swap; `trouble` is where that is reported. Values of more than `most`
+    bytes are not received.
     """
-    if data or flags != PLAIN:
-        return flags == CLAIM
-    leased = client._is_leased(key, deadline)
-    return doubtful if leased is None else leased
 
+    def __init__(self, store, unlending, trouble, most):
+        self._store = store
+        self._unlending = unlending
+        self._trouble = trouble
+        self._most = most
 
-def claim(client, key, server, deadline):
-    """Return the `Lease` of a key, by commands that all servers know.
+    def is_claim(self, key, item, deadline, doubtful):
+        """Return whether it is no value; other clients' claims may be empty.
 
-    That is None where its place changes meanwhile.
-    """
-    if server in client._unlending:
-        return read(client, key, deadline)
-    since, mine = monotonic(), None
-    try:
-        found = client._retrieve_unique(key, deadline)
-    except ClientError as error:
-        return lend_nothing(client, key, server, error, deadline)
-    if found is None:
-        mine = make_mark()
-        client._change(
-            key, partial(protocol.add, key, mine, CLAIM),
-            SECONDS, protocol.read_stored_or_not, deadline)
+        That is `doubtful` where the server cannot be asked whether it lends
+        it.
+        """
+        if item.data or item.flags != PLAIN:
+            return item.flags == CLAIM
+        leased = self._store.server(key, deadline).is_leased(key, deadline)
+        return doubtful if leased is None else leased
+
+    def lend(self, key, grace, deadline):
+        """Return the `Lease` of a key; or `Moved` is raised."""
+        server = self._store.server(key, deadline)
+        if server.lends(deadline) and server.name not in self._unlending:
+            return self._lend(server, key, grace, deadline)
+        return self._claim(server, key, deadline)
+
+    def _lend(self, server, key, grace, deadline):
+        """Do so by meta commands."""
+        look, mine = GetOrRenew(key, grace, self._most), None
         since = monotonic()
-        found = client._retrieve_unique(key, deadline)
-    if found is None:
-        return None
-    data, flags, token = found
-    if not tokens.compares(token):
-        if data == mine:
-            client._remove(key, deadline)
-        return lend_nothing(
-            client, key, server, 'its unique numbers are 0', deadline)
-    if is_claim(client, key, data, flags, deadline, True):
-        return Lease(None, token, data == mine, since=since, mark=data)
-    return Lease((data, flags), token, since=since, mark=data)
+        try:
+            found = server.run(look, deadline)
+            if found is None:
+                mine = make_mark()
+                unique = self._store.run(
+                    AddNumbered(key, mine, CLAIM, SECONDS), deadline)
+                if unique:
+                    return Lease(None, cas.make(unique, server.name), True,
+                                 since=since, mark=mine)
+                since = monotonic()
+                found = server.run(look, deadline)
+        except ClientError:
+            server.forget_meta()
+            raise
+        if found is None:
+            raise Moved
+        (data, flags, unique), win = found
+        if not unique:
+            if data == mine:
+                self._store.run(Delete(key), deadline)
+            return self._lend_nothing(
+                server, key, 'its unique numbers are 0', deadline)
+        token = cas.make(unique, server.name)
+        if flags == CLAIM:
+            return Lease(None, token, data == mine, since=since, mark=data)
+        if not data and win is not None:
+            # The claim of another kind of client.
+            return Lease(None, token, win, since=since)
+
+        def give_back(deadline):
+            server.run(MakeStale(key, unique, since), deadline)
+
+        return Lease(
+            Item(data, flags, token), token, win, give_back if win else None,
+            knows_age=grace > 0, since=since, mark=data)
+
+    def _claim(self, server, key, deadline):
+        """Do so by commands that all servers know."""
+        if server.name in self._unlending:
+            return self._read(key, deadline)
+        since, mine = monotonic(), None
+        try:
+            item = self._store.gets(key, deadline, self._most)
+        except ClientError as error:
+            return self._lend_nothing(server, key, error, deadline)
+        if item is None:
+            mine = make_mark()
+            self._store.run(Add(key, mine, CLAIM, SECONDS), deadline)
+            since = monotonic()
+            item = self._store.gets(key, deadline, self._most)
+        if item is None:
+            raise Moved
+        data, flags, token = item
+        if not cas.compares(token):
+            if data == mine:
+                self._store.run(Delete(key), deadline)
+            return self._lend_nothing(
+                server, key, 'its unique numbers are 0', deadline)
+        if self.is_claim(key, item, deadline, True):
+            return Lease(None, token, data == mine, since=since, mark=data)
+        return Lease(item, token, since=since, mark=data)
+
+    def _lend_nothing(self, server, key, reason, deadline):
+        """Note that the server cannot compare and swap; return a `Lease`."""
+        self._unlending.add(server.name)
+        self._trouble.report(
+            MemcacheError(f'no compare-and-swap: {reason}'),
+            'server %s: lends no right to compute', server.name)
+        return self._read(key, deadline)
+
+    def _read(self, key, deadline):
+        """Return the `Lease` of a server that cannot compare and swap."""
+        item = self._store.get(key, deadline, self._most)
+        if item is not None and item.flags == CLAIM:
+            item = None
+        return Lease(item, None)
+
+    def claim_renewal(self, key, lease, deadline):
+        """Return the lease with the right to renew the value, if it is free.
+
+        Or `Moved` is raised: the value has been renewed just now.
+        """
+        claim = _CLAIM + key
+        if not self._store.run(Add(claim, b'', CLAIM, _RENEWAL), deadline):
+            return lease._replace(win=False, give_back=None)
+
+        def give_back(deadline):
+            self._store.run(Delete(claim), deadline)
+            if lease.give_back is not None:
+                lease.give_back(deadline)
+
+        won = lease._replace(win=True, give_back=give_back)
+        if lease.token is None:
+            return won
+        try:
+            confirmed = self._confirm(key, won, deadline)
+        except BaseException:
+            try_to(give_back, deadline)
+            raise
+        if confirmed is None or confirmed.token != lease.token:
+            self._store.run(Delete(claim), deadline)
+            raise Moved
+        return confirmed
+
+    def swap(self, key, lease, data, flags, expires, deadline):
+        """Put it into the place of the key, if nobody has changed that.
+
+        Returns whether it was done.
+        """
+        for left in reversed(range(_SWAPS)):
+            if lease is None:
+                return None
+            unique, server = cas.parse(lease.token)
+            try:
+                return self._store.run(
+                    Cas(key, data, flags, unique, expires, server,
+                        lease.since), deadline)
+            except LeaseLost:
+                if not left:
+                    raise
+                lease = self._confirm(key, lease, deadline)
+
+    def _confirm(self, key, lease, deadline):
+        """Return the lease for connections of now; None if it has ended.
+
+        The server may have been restarted since the others were made.
+        """
+        since = monotonic()
+        item = self._store.gets(key, deadline, self._most)
+        if item is None or not lease.mark or item.data != lease.mark:
+            return None
+        return lease._replace(token=item.token, since=since)
+
+    def discard(self, key, lease, deadline):
+        """Remove what is in the place of the key, if nobody has changed it."""
+        if lease.token is not None:
+            self.swap(key, lease, b'', CLAIM, AT_ONCE, deadline)
+
+    def give_back(self, key, lease, deadline):
+        """Let another caller compute the value, if the lease has the right.
+        """
+        if lease is not None and lease.win:
+            if lease.give_back is not None:
+                try_to(lease.give_back, deadline)
+            else:
+                try_to(self.discard, key, lease, deadline)
+
+    def refuse(self, key, lease, deadline):
+        """Leave nothing in the place of the key, nor a right to compute."""
+        if lease is not None and lease.win:
+            try_to(self.discard, key, lease, deadline)
+            if lease.give_back is not None:
+                try_to(lease.give_back, deadline)
 
 
-def lend_nothing(client, key, server, reason, deadline):
-    """Note that the server cannot compare and swap; return a `Lease`."""
-    client._unlending.add(server)
-    client._degraded(
-        MemcacheError(f'no compare-and-swap: {reason}'),
-        'server %s: lends no right to compute', server)
-    return read(client, key, deadline)
-
-
-def read(client, key, deadline):
-    """Return the `Lease` of a server that cannot compare and swap."""
-    found = client._retrieve(key, deadline)
-    if found is not None and found[1] == CLAIM:
-        found = None
-    return Lease(found, None)
+def try_to(step, *args):
+    """Do it, or leave it where the server fails: a lease ends by itself."""
+    with contextlib.suppress(MemcacheError):
+        step(*args)

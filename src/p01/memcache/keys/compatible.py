@@ -1,8 +1,13 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Any Python key as a memcached key. See `IMemcacheClient.buildKey`."""
+"""The compatible key scheme, that of every release so far.
+
+See `IMemcacheClient.buildKey`.
+"""
 
 import hashlib
+from collections.abc import Collection
+from typing import Any
 
 from p01.memcache.keys import canonical
 from p01.memcache.keys import strict
@@ -13,7 +18,8 @@ from p01.memcache.values.unstorable import bare
 _TEXTS = frozenset((str, bytes))
 
 
-def build(key, namespace, protocol):
+def build(key: object, namespace: str | None, protocol: int) -> str:
+    """Return the memcached key of any Python object."""
     if type(key) is str:  # as most are
         base = key.encode()
     elif type(bare(key)) is strict.CallKey:
@@ -25,7 +31,7 @@ def build(key, namespace, protocol):
     return hashlib.md5(base, usedforsecurity=False).hexdigest()
 
 
-def _base(key, protocol):
+def _base(key: object, protocol: int) -> bytes:
     """Return the bytes that stand for the key."""
     found = bare(key)
     if isinstance(found, str):
@@ -38,8 +44,9 @@ def _base(key, protocol):
     return oid if isinstance(oid, bytes) else _pickle(key, protocol)
 
 
-def _pickle(key, protocol):
-    # Most are: numbers and texts, and of these no two are equal.
+def _pickle(key: Any, protocol: int) -> bytes:
+    # An ordinary pickle will do for most: for numbers and texts of which no
+    # two are equal.
     if type(key) in (tuple, list) and pickles.SIMPLE.issuperset(
             map(type, key)) and (_differ(key) or _differ(
                 [part for part in key if type(part) in _TEXTS])):
@@ -47,5 +54,5 @@ def _pickle(key, protocol):
     return pickles.dumps(key, protocol, canonical.Pickler)
 
 
-def _differ(values):
+def _differ(values: Collection) -> bool:
     return len(set(values)) == len(values)

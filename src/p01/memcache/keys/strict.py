@@ -1,18 +1,20 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A memcached key without aliases, of what has a stable identity.
+"""The strict key scheme, in which no two different objects share a key.
 
-The key is hashed in an encoding of its own, where each value begins with a
-tag for its type. The tag, or a length after it, tells where the value ends, so
-that no encoding is the beginning of another one. A change of it, or of a tag,
-is a change of every key that anybody has stored.
+An object is encoded, and its encoding hashed. Each value begins with a tag for
+its type. The tag, or a length behind it, says where the value ends, so no
+encoding is the beginning of another one. Changing a tag, or the encoding,
+changes every key that is in use.
 
-Types are looked up as they are: a subclass might carry more than what its base
-shows, and two of its instances would be one key.
+Types must match exactly: an instance of a subclass might hold more than its
+base shows, and two of them would be one key.
 """
 
 import struct
 import sys
+from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from datetime import datetime
@@ -21,6 +23,8 @@ from datetime import timedelta
 from enum import Enum
 from functools import partial
 from hashlib import blake2b
+from typing import Any
+from typing import NoReturn
 from uuid import UUID
 
 from p01.memcache.values.path import Refused
@@ -31,18 +35,21 @@ from p01.memcache.values.unstorable import bare
 class CallKey:
     """The key of a function's call, see `p01.memcache.decorator.cached`.
 
-    It has a tag, and in the other key scheme a length, of its own: whatever
-    text, or anything else, is a key elsewhere does not equal it.
+    Its tag, and in the other key scheme its length, are its own, so no other
+    object has the same key.
     """
 
     digest: str
 
 
+_Parts = list[bytes]
+
 _double = struct.Struct('>d')
 _missing = object()
 
 
-def build(key, namespace):
+def build(key: object, namespace: str | None) -> str:
+    """Return the memcached key of an object that has a stable identity."""
     space = (namespace or '').encode()
     parts = [b'%d:%b' % (len(space), space)]
     try:
@@ -51,26 +58,26 @@ def build(key, namespace):
         raise refused.error('key') from None
     except RecursionError:
         raise ValueError(
-            'key: it contains itself, or is nested too deep') from None
+            'key: it contains itself, or is nested too deeply') from None
     return blake2b(b''.join(parts), digest_size=32).hexdigest()
 
 
-def _encode(key, parts):
+def _encode(key: object, parts: _Parts) -> None:
     """Append the parts of the key's encoding to the list.
 
-    No part is the beginning of another one. So lists of them have the order
-    that the encodings have.
+    No part is the beginning of another one, so lists of parts sort as the
+    encodings do.
     """
     _ENCODERS.get(type(key), _encode_other)(key, parts)
 
 
-def _encoded(key):
-    parts = []
+def _encoded(key: object) -> _Parts:
+    parts: _Parts = []
     _encode(key, parts)
     return parts
 
 
-def _encode_all(tag, keys, parts):
+def _encode_all(tag: bytes, keys: Sequence, parts: _Parts) -> None:
     parts.append(b'%b%d:' % (tag, len(keys)))
     number = 0
     try:
@@ -78,61 +85,61 @@ def _encode_all(tag, keys, parts):
             _ENCODERS.get(type(key), _encode_other)(key, parts)
             number += 1
     except Refused as refused:
-        refused.place = f'[{number}]{refused.place}'
+        refused.path = f'[{number}]{refused.path}'
         raise
 
 
-def _encode_set(keys, parts):
+def _encode_set(keys: set | frozenset, parts: _Parts) -> None:
     parts.append(b'e%d:' % len(keys))
-    encoded = []
+    encoded: list[_Parts] = []
     try:
         for key in keys:
             encoded.append([])
             _ENCODERS.get(type(key), _encode_other)(key, encoded[-1])
     except Refused as refused:
-        refused.place = f'[{len(encoded) - 1}]{refused.place}'
+        refused.path = f'[{len(encoded) - 1}]{refused.path}'
         raise
     for each in sorted(encoded):
         parts += each
 
 
-def _encode_dict(keys, parts):
+def _encode_dict(keys: dict, parts: _Parts) -> None:
     parts.append(b'd%d:' % len(keys))
-    number = place = 0
+    number = index = 0
     try:
         items = []
         for number, (key, value) in enumerate(keys.items()):
             items.append((_encoded(key), _Value(value), number))
-        place = 1
-        # The values are not copied to be put in order, which would be done
-        # again for each dict around this one.
+        index = 1
+        # The values are encoded where they belong: to sort copies of them
+        # would cost as much again for each dict around this one.
         for key, value, number in sorted(items):  # noqa: B007
             parts.append(b't2:')
             parts += key
             value = value.value
             _ENCODERS.get(type(value), _encode_other)(value, parts)
     except Refused as refused:
-        refused.place = f'.items()[{number}][{place}]{refused.place}'
+        refused.path = f'.items()[{number}][{index}]{refused.path}'
         raise
 
 
 class _Value:
-    """The value of a dict's key. Two keys may be one persistent object."""
+    """The value of a dict's key: two keys may be one persistent object."""
 
     __slots__ = ('value',)
 
-    def __init__(self, value):
+    def __init__(self, value: object) -> None:
         self.value = value
 
-    def __lt__(self, other):
+    def __lt__(self, other: '_Value') -> bool:
         return _encoded(self.value) < _encoded(other.value)
 
 
-def _scalar(tag, data):
+def _scalar(tag: bytes, data: bytes) -> bytes:
     return b'%b%d:%b' % (tag, len(data), data)
 
 
-def _encode_str(key, parts):
+def _encode_str(key: str, parts: _Parts) -> None:
     try:
         data = key.encode()
     except UnicodeEncodeError as error:
@@ -140,17 +147,17 @@ def _encode_str(key, parts):
     parts.append(b's%d:%b' % (len(data), data))
 
 
-def _encode_float(key, parts):
+def _encode_float(key: float, parts: _Parts) -> None:
     if key != key:
         raise Refused(
             ValueError, 'nan is not equal to itself, and would never be found')
-    parts.append(b'f' + _double.pack(key + 0.0))  # -0.0 is 0.0 then
+    parts.append(b'f' + _double.pack(key + 0.0))  # which makes -0.0 0.0
 
 
-_ENCODERS = {
+_ENCODERS: dict[type, Callable[[Any, _Parts], None]] = {
     type(None): lambda key, parts: parts.append(b'N'),
     bool: lambda key, parts: parts.append(b'T' if key else b'F'),
-    # Not decimal: Python refuses to write more than some 4,000 digits of it.
+    # Not decimal: of that Python refuses to write more than 4,300 digits.
     int: lambda key, parts: parts.append(_scalar(b'i', b'%x' % key)),
     float: _encode_float,
     str: _encode_str,
@@ -161,11 +168,10 @@ _ENCODERS = {
     frozenset: _encode_set,
     dict: _encode_dict,
     # A datetime or time that has an offset ends with it. The offset, not the
-    # zone: that has no name which all kinds of tzinfo would know, and fold
-    # shows in the offset. And not the instant, although two of the same are
-    # equal in Python: what is cached for 10:00+02:00 may show another hour,
-    # or day, than what is cached for 08:00+00:00. A time's zone that gives no
-    # offset is as none, for Python too.
+    # zone: not every tzinfo has a name, and fold shows in the offset. Nor the
+    # instant, although Python takes two datetimes of one instant for equal: a
+    # page for 10:00+02:00 may show another hour, or day, than the one for
+    # 08:00+00:00. A zone without an offset is no zone, for Python too.
     date: lambda key, parts: parts.append(
         _scalar(b'D', key.isoformat().encode())),
     datetime: lambda key, parts: parts.append(
@@ -179,28 +185,32 @@ _ENCODERS = {
         _scalar(b'C', key.digest.encode())),
 }
 
-# What has no more state than it shows by being equal to another one.
+# Types whose whole state shows in comparisons.
 TYPES = frozenset(_ENCODERS)
 
 
-def _encode_other(key, parts):
+def _encode_other(key: Any, parts: _Parts) -> None:
     found = bare(key)
     if found is not key:
         return _encode(found, parts)
-    kind = type(key)
-    if issubclass(kind, Enum):
+    if issubclass(type(key), Enum):
         return _encode_member(key, parts)
     oid = getattr(key, '_p_oid', _missing)
-    if isinstance(oid, bytes):
-        # Databases that are mounted into each other have the same oids.
-        jar = getattr(key, '_p_jar', None)
-        name = None if jar is None else jar.db().database_name
-        parts.append(b'P')
-        _encode(oid, parts)
-        return _encode(name, parts)
-    if oid is None:
+    if not isinstance(oid, bytes):
+        _refuse(type(key), is_new=oid is None)
+    # Databases that are mounted into each other have the same oids.
+    jar = getattr(key, '_p_jar', None)
+    name = None if jar is None else jar.db().database_name
+    parts.append(b'P')
+    _encode(oid, parts)
+    _encode(name, parts)
+
+
+def _refuse(kind: type, is_new: bool) -> NoReturn:
+    base = next((base for base in kind.__mro__ if base in _ENCODERS), None)
+    if is_new:
         reason = 'must be added to a database first, it has no _p_oid yet'
-    elif base := next((b for b in kind.__mro__ if b in _ENCODERS), None):
+    elif base:
         name = base.__name__
         reason = f'may be more than the {name} in it: pass {name}(...)'
     else:
@@ -211,28 +221,28 @@ def _encode_other(key, parts):
     raise Refused(TypeError, f'{_name(kind)} {reason}')
 
 
-def _encode_member(key, parts):
+def _encode_member(key: Any, parts: _Parts) -> None:
     kind = type(key)
-    found = sys.modules.get(kind.__module__)
+    found: Any = sys.modules.get(kind.__module__)
     for name in kind.__qualname__.split('.'):
         found = getattr(found, name, None)
     if found is not kind:
         raise Refused(
-            TypeError, f'{_name(kind)} is not found by that name, and another '
-            'may have it: pass a member of an enum that is')
+            TypeError, f'{_name(kind)} cannot be found by that name, which '
+            'another enum may have: pass a member of one that can')
     name, members = key._name_, kind.__members__
     if members.get(name) is not key:
-        # Flags that are combined have no name, or one that Python makes up;
-        # what the enum's ``_missing_`` makes may have any.
+        # Combined flags have no name, or one that Python makes up; members
+        # that the enum's ``_missing_`` makes may have any name.
         name = key._value_
         if isinstance(name, str) and name in members:
             raise Refused(
-                TypeError, f'{_name(kind)} has another member of the name that'
-                ' is the value of this one')
+                TypeError, f'{_name(kind)} has another member whose name is'
+                ' the value of this one')
     parts.append(b'E')
     for each in kind.__module__, kind.__qualname__, name:
         _encode(each, parts)
 
 
-def _name(kind):
+def _name(kind: type) -> str:
     return f'{kind.__module__}.{kind.__qualname__}'

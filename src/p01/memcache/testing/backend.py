@@ -3,16 +3,17 @@
 """The servers of fakes: dicts. Their place is `p01.memcache.testing`."""
 
 import io
-import itertools
 import math
 import weakref
 
 from p01.memcache import embedded
-from p01.memcache.facade.arguments import expiry
+from p01.memcache.features.lifetime import expiry
+from p01.memcache.testing.counts import Counted
 from p01.memcache.threads import fork
 from p01.memcache.threads.turn import Turn
 from p01.memcache.transport.address import parse
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import Set
 
 
 def _wire(key):
@@ -45,21 +46,7 @@ class _Cache(dict):
         return super().pop(_wire(key), *default)
 
 
-class _Dialogue(embedded.Connection):
-    """What the embedded server says, without a socket."""
-
-    def __init__(self, storage):
-        self.storage = storage
-        self.buffer = bytearray()
-        self.dialogue = self.converse()
-
-    def reply(self, request):
-        self.buffer += request
-        return b''.join(itertools.takewhile(
-            lambda piece: piece is not None, self.dialogue))
-
-
-class FakeMemcached:
+class FakeMemcached(Counted):
     """The server of a fake; ``cache`` is what it has stored.
 
     That is a dict of ``{wire key: (data, flags)}``. The keys are bytes, but a
@@ -82,45 +69,36 @@ class FakeMemcached:
         fork.register(self)
 
     def after_fork(self):
+        super().after_fork()
         # A lock would stay taken where a test strikes its owner.
         self._turn = Turn()
-
-    def resetCounts(self):
-        self.gets = self.hits = self.misses = self.sets = 0
-
-    def count(self, gets=0, hits=0, sets=0):
-        with self._turn.by(math.inf):
-            self.gets += gets
-            self.hits += hits
-            self.misses += gets - hits
-            self.sets += sets
 
     def set(self, key, data, lifetime=0, flags=0):
         """Store data under a key on the wire; both are bytes, or ASCII."""
         key, data = _ascii(key), _ascii(data)
         self.count(sets=1)
-        self.ask(protocol.set(key, data, flags, expiry(lifetime)), [key],
-                 protocol.read_stored)
+        self.ask(Set(key, data, flags, expiry(lifetime)), key)
         return True
 
     def get(self, key):
         """Return the data of a key on the wire, or None."""
         key = _ascii(key)
-        found = self.ask(
-            protocol.get([key]), [key], protocol.read_values, [key], {})
-        self.count(gets=1, hits=len(found))
-        return found[key][0] if found else None
+        item = self.ask(Get(key), key)
+        self.count(gets=1, hits=item is not None)
+        return None if item is None else item.data
 
-    def ask(self, request, keys, read, *args):
-        """Return what ``read(reader, *args)`` makes of the server's reply."""
+    def ask(self, command, *keys):
+        """Return the reply to a command, which is for these keys."""
         with self._turn.by(math.inf):
             self._storage.max_item_size = self.maxItemSize
             for key in keys:
                 self._take_over(key)
-            reply = _Dialogue(self._storage).reply(request)
+            session = embedded.Session(self._storage)
+            session.receive(command.encode())
+            reply = session.reply()
             for key in keys:
                 self._show(key)
-        return read(io.BytesIO(reply), *args)
+        return command.read(io.BytesIO(reply))
 
     def flush_all(self):
         with self._turn.by(math.inf):
@@ -132,7 +110,7 @@ class FakeMemcached:
         if item is None:
             self._storage.items.pop(key, None)
         elif item is not self._shown.get(key):
-            self._storage.put(key, *item, math.inf)
+            self._storage.put(key, embedded.Item(*item))
 
     def _show(self, key):
         item = self._storage.find(key)
@@ -146,11 +124,10 @@ class FakeMemcached:
 class Shared(dict):
     """The `FakeMemcached` of some servers, for all of their clients."""
 
-    def of(self, client):
-        places = tuple(parse(server).place for server in client.servers)
-        if places not in self:
-            self.setdefault(places, FakeMemcached())
-        return self[places]
+    def of(self, identities):
+        if identities not in self:
+            self.setdefault(identities, FakeMemcached())
+        return self[identities]
 
 
 class _Storage(weakref.WeakKeyDictionary):
@@ -165,8 +142,10 @@ class _Storage(weakref.WeakKeyDictionary):
     def __getitem__(self, client):
         # Another thread may end it.
         shared = self.shared
-        return super().__getitem__(client) if shared is None else shared.of(
-            client)
+        if shared is None:
+            return super().__getitem__(client)
+        return shared.of(tuple(
+            parse(server).identity for server in client.servers))
 
 
 #: See `_Storage`.

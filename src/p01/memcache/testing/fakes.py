@@ -1,124 +1,142 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Clients whose server is a dict. Their place is `p01.memcache.testing`.
+"""Clients whose store is a dict. Their place is `p01.memcache.testing`.
 
 All else is the real clients': how keys and pickles are made, what an argument
 may be, what is a miss.
 """
 
-import math
+import weakref
+from functools import partial
 
 import zope.component
+from zope.interface import implementer
 
+from p01.memcache.classic.store import ClassicStore
 from p01.memcache.client import MemcacheClient
+from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
-from p01.memcache.facade.base import BaseClient
-from p01.memcache.features import lease
+from p01.memcache.facade.settings import Part
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.secret import discreet
+from p01.memcache.store import IStore
+from p01.memcache.store import Store
 from p01.memcache.testing.backend import FakeMemcached
 from p01.memcache.testing.backend import Shared
 from p01.memcache.testing.backend import storage
-from p01.memcache.threads.turn import Turn
+from p01.memcache.testing.counts import Counted
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire import cas
-from p01.memcache.wire import protocol
+from p01.memcache.wire.batch import get_all
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import Gets
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.limits import MAX_VALUE
 
 
-# The server of a fake, in its tokens.
-_HERE = 'fake'
+def _torn_down():
+    # Its thread goes on where the test has ended.
+    return ServerDown('its fake was torn down meanwhile')
 
 
-def _backend(client):
-    try:
-        return storage[client]
-    except KeyError:
-        # Its thread goes on where the test has ended.
-        raise ServerDown('its fake was torn down meanwhile') from None
+class _Server:
+    """The one server of a `FakeStore`. It lends nothing by itself."""
 
+    name = 'fake'
 
-class _Faked:
-    """Where a client would talk to its servers, ask the backend."""
-
-    def getStatistics(self):
-        return 'Testing Stats'
-
-    def _counted(self, gets=0, hits=0, sets=0):
-        """The backend has counted it."""
-
-    def _retrieve_many(self, keys, deadline, most):
-        backend, found = _backend(self), {}
-        for request, *reading in protocol.get_all(keys, found, most):
-            backend.ask(request, keys, *reading)
-        for each in backend.count, self._counted:
-            each(gets=len(keys), hits=len(found))
-        return found, []
-
-    def _retrieve(self, key, deadline):
-        return self._retrieve_many(
-            [key], deadline, self._codec.most)[0].get(key)
-
-    def _retrieve_unique(self, key, deadline):
-        backend = _backend(self)
-        found = backend.ask(
-            protocol.gets(key), [key], protocol.read_unique, key,
-            self._codec.most)
-        for each in backend.count, self._counted:
-            each(gets=1, hits=found is not None)
-        return cas.of(found, _HERE)
-
-    def _change(self, key, request, expires, read, deadline, server=None,
-                since=math.inf):
-        if server not in (None, _HERE):
-            return None
-        backend = _backend(self)
-        for each in backend.count, self._counted:
-            each(sets=read is protocol.read_stored)
-        try:
-            return backend.ask(request(expires), [key], read)
-        except ServerError:
-            backend.ask(protocol.delete(key), [key], protocol.read_deleted)
-            raise
-
-    def _store(self, key, data, flags, expires, deadline):
-        # Not that of MemcacheClient, which would ask python-memcached.
-        BaseClient._store(self, key, data, flags, expires, deadline)
-
-    def _change_many(self, changes, request, expires, read, deadline):
-        requests = {key: request(key, *arguments, expires)
-                    for key, arguments in changes.items()}
-        replies = {}
-        for key, change in requests.items():
-            try:
-                replies[key] = self._change(
-                    key, lambda expires, change=change: change, expires, read,
-                    deadline)
-            except (ServerError, ServerDown) as error:
-                replies[key] = error
-        return replies
-
-    def _renew(self, key, request, expires, read, deadline, *args):
-        return _backend(self).ask(request(expires), [key], read, *args)
-
-    def _lend(self, key, grace, deadline):
-        return lease.claim(self, key, _HERE, deadline)
-
-    def _is_leased(self, key, deadline):
+    def lends(self, deadline):
         return False
 
-    def _owe(self, key):
-        """It never fails to change something."""
+    def is_leased(self, key, deadline):
+        return False
 
-    def _owe_absent(self, key, deadline):
-        """No server stands in for it."""
 
-    def _flush(self, deadline):
-        _backend(self).flush_all()
-        return [(server, None) for server in self.servers]
+@implementer(IStore)
+class FakeStore(Store):
+    """A `FakeMemcached` as a store; ``find()`` returns it.
 
-    def _statistics(self, deadline):
-        return [(server, {}) for server in self.servers]
+    ``count`` is called with what was asked for, besides the backend's. The
+    `servers` are the real ones, of which none is ever connected to.
+    """
+
+    _server = _Server()
+
+    def __init__(self, find, addresses, count=None, servers=()):
+        self.servers = servers
+        self._find = find
+        self._addresses = addresses
+        self._count = count
+
+    def _counted(self, backend, **numbers):
+        backend.count(**numbers)
+        if self._count is not None:
+            self._count(**numbers)
+
+    def server(self, key, deadline):
+        return self._server
+
+    def get(self, key, deadline, most=MAX_VALUE):
+        return self._get(Get(key, most))
+
+    def gets(self, key, deadline, most=MAX_VALUE):
+        item = self._get(Gets(key, most))
+        if item is None:
+            return None
+        return item._replace(token=cas.make(item.token, self._server.name))
+
+    def _get(self, command):
+        backend = self._find()
+        item = backend.ask(command, command.key)
+        self._counted(backend, gets=1, hits=item is not None)
+        return item
+
+    def get_many(self, keys, deadline, most=MAX_VALUE):
+        backend, found = self._find(), {}
+        for command in get_all(keys, found, most):
+            backend.ask(command, *command.keys)
+        self._counted(backend, gets=len(keys), hits=len(found))
+        return found, []
+
+    def run(self, command, deadline):
+        if command.only_at not in (None, self._server.name):
+            return None
+        ask = self._change if command.changes else self._ask
+        return ask(self._server, command, deadline)
+
+    def _ask(self, server, command, deadline):
+        backend = self._find()
+        if command.changes:
+            self._counted(backend, sets=type(command) is Set)
+        return backend.ask(command, command.key)
+
+    def _ask_many(self, commands, replies, deadline):
+        for command in commands:
+            try:
+                replies[command.key] = self._ask(
+                    self._server, command, deadline)
+            except (ServerDown, ServerError) as error:
+                replies[command.key] = error
+        return {}
+
+    def _remove(self, keys, deadline):
+        for key in keys:
+            self._find().ask(Delete(key), key)
+
+    def ask_all(self, command, deadline):
+        if command.removes:
+            self._find().flush_all()
+        return [(address, {}) for address in self._addresses]
+
+    def owe(self, key):
+        """No-op: a fake never fails to change something."""
+
+    def owe_absent(self, key, deadline):
+        """No-op: no server stands in for another one."""
+
+    def close(self):
+        """There is nothing to close."""
 
 
 class _Gets(int):
@@ -133,7 +151,7 @@ class _Gets(int):
         return self._method(key, raw, default)
 
 
-class _Fake(_Faked):
+class _Fake(Counted):
     """A client that is always faked, and counts.
 
     ``gets``, ``hits``, ``misses`` and ``sets`` are its own requests, as the
@@ -142,24 +160,37 @@ class _Fake(_Faked):
 
     @discreet
     def __init__(self, *args, **kw):
+        self.resetCounts()
         super().__init__(*args, **kw)
         storage[self] = FakeMemcached()
-        self._turn = Turn()
-        self.resetCounts()
 
-    def resetCounts(self):
-        self._gets = self.hits = self.misses = self.sets = 0
+    def after_fork(self):
+        Counted.after_fork(self)
+        super(Counted, self).after_fork()
 
     @property
     def gets(self):
-        return _Gets(self._gets, super().gets)
+        return _Gets(self._gets, super(Counted, self).gets)
 
-    def _counted(self, gets=0, hits=0, sets=0):
-        with self._turn.by(math.inf):
-            self._gets += gets
-            self.hits += hits
-            self.misses += gets - hits
-            self.sets += sets
+    def getStatistics(self):
+        return 'Testing Stats'
+
+    def _make_store(self, settings, changed, former):
+        # What is wrong with the settings shows itself as with real servers.
+        real = super()._make_store(settings, changed, None).value
+        client = weakref.ref(self)
+
+        def find():
+            try:
+                return storage[client()]
+            except KeyError:
+                raise _torn_down() from None
+
+        return Part(
+            lambda settings: FakeStore(
+                find, settings.servers,
+                lambda **numbers: client().count(**numbers), real.servers),
+            settings)
 
 
 class FakeMemcacheClient(_Fake, MemcacheClient):
@@ -170,34 +201,50 @@ class FakeUltraMemcacheClient(_Fake, UltraMemcacheClient):
     """An `UltraMemcacheClient` without a server."""
 
 
-# What is in place of the real methods, and what was there, by class.
-_METHODS = {name: method for name, method in vars(_Faked).items()
-            if callable(method)}
+# The real stores, and the methods of each that are replaced meanwhile.
+_STORES = Cluster, ClassicStore
 _former = {}
 
 # For each set-up: the backends, and the unnamed utility, that were before.
 _setUps = []
 
 
-def _fake_all():
-    """Have no client of these classes, and of theirs, reach a network.
+def _shared(identities):
+    shared = storage.shared
+    if shared is None:
+        raise _torn_down()
+    return shared.of(identities)
 
-    Those that were made before are among them.
+
+def _redirect(name):
+    def method(store, *args):
+        fake = FakeStore(partial(_shared, store.identities), store.addresses)
+        return getattr(fake, name)(*args)
+    return method
+
+
+def _fake_all():
+    """Have no client reach a network, not one that was made before either.
     """
-    for class_ in MemcacheClient, UltraMemcacheClient:
+    for class_ in (*_STORES, MemcacheClient, UltraMemcacheClient):
+        if class_ in _STORES:
+            methods = {name: _redirect(name) for name in IStore
+                       if name != 'close'}
+        else:
+            methods = {'getStatistics': _Fake.getStatistics}
         _former[class_] = {
-            name: vars(class_)[name] for name in _METHODS
-            if name in vars(class_)}
-        for name, method in _METHODS.items():
+            name: vars(class_).get(name) for name in methods}
+        for name, method in methods.items():
             setattr(class_, name, method)
 
 
 def _unfake_all():
     for class_, methods in _former.items():
-        for name in _METHODS:
-            delattr(class_, name)
         for name, method in methods.items():
-            setattr(class_, name, method)
+            if method is None:
+                delattr(class_, name)  # it is inherited
+            else:
+                setattr(class_, name, method)
     _former.clear()
 
 

@@ -12,14 +12,22 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 import time
 import unittest
 from unittest import mock
 
 from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
+
+
+load_tests = run_in(Commands)
 
 
 FOLDER = pathlib.Path(__file__).resolve().parents[4] / 'benchmarks'
+
+PATIENCE = 10  # seconds
 
 
 def columns(*wall, failed=0, computed=None):
@@ -215,12 +223,28 @@ class MeasureTest(BenchmarkTest):
         self.assertGreater(client.sets, 8)
 
     def test_a_long_operation(self):
-        client = FakeMemcacheClient()
-        walls = [
-            self.turn('set', client, seconds=1e-9, make=self.load(
-                'works').set_many(dict.fromkeys(range(count), 1))).wall
-            for count in (1, 1000)]
-        self.assertGreater(walls[1], 10 * walls[0])
+        """It is under way when the time is over, and waited for."""
+        now, begun, over = [0.0], threading.Event(), threading.Event()
+
+        def perf_counter():
+            if begun.is_set():
+                over.set()
+            return now[0]
+
+        def operate(count):
+            if count:  # not the one before
+                begun.set()
+                over.wait(PATIENCE)
+                now[0] += 0.25
+            return True
+
+        clock = mock.Mock(
+            perf_counter=perf_counter,
+            sleep=lambda seconds: begun.wait(PATIENCE))
+        with mock.patch.object(self.load('works'), 'time', clock):
+            measure = self.turn(
+                'set', None, make=lambda client, number: operate)
+        self.assertEqual(measure.wall, 250_000)
 
     def test_beside_one_that_computes(self):
         client = mock.Mock()

@@ -15,6 +15,12 @@ import unittest
 import zipfile
 from unittest import mock
 
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
+
+
+load_tests = run_in(Commands)
+
 
 ROOT = pathlib.Path(__file__).parents[4]
 SCRIPT = ROOT / 'bootstrap.py'

@@ -3,20 +3,31 @@
 """The command that attacks the parser, and that it does find what is wrong."""
 
 import contextlib
+import importlib.util
 import io
 import random
 import re
+import signal
 import sys
 import unittest
 from unittest import mock
 
 from p01.memcache.errors import ProtocolError
-from p01.memcache.tests import fuzz
+from p01.memcache.tests.support.checkout import load_tool
+from p01.memcache.tests.support.commands import find_commands
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.values import stamp
 from p01.memcache.wire import cas
-from p01.memcache.wire import meta
-from p01.memcache.wire import protocol
 from p01.memcache.wire import reader
+from p01.memcache.wire import replies
+
+
+fuzz = load_tool('fuzz')
+in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
+
+
+load_tests = run_in(Commands)
 
 
 def run(*arguments):
@@ -31,12 +42,20 @@ def run(*arguments):
     return status, output.getvalue()
 
 
+@in_checkout
 class TargetTest(unittest.TestCase):
 
     def test_all_that_reads_a_reply(self):
-        names = {name for module in (protocol, meta) for name in vars(module)
-                 if name.startswith('read_')}
-        self.assertEqual(names, set(fuzz.TARGETS) - {'read_classic'})
+        names = {
+            name for name in vars(replies) if name.startswith('read_')}
+        # Those of these commands do no more than call a function of those.
+        commands = {
+            class_.__name__ for class_ in find_commands()
+            if 'read' in vars(class_)
+            and class_.read not in vars(replies).values()
+        } - {'Get', 'GetMany', 'Gets'}
+        self.assertEqual(
+            names | commands, set(fuzz.TARGETS) - {'read_classic'})
 
     def test_valid_replies(self):
         for number, target in enumerate(fuzz.TARGETS.values()):
@@ -78,6 +97,7 @@ class FaultyReader(reader.Reader):
         return data
 
 
+@in_checkout
 class FaultTest(unittest.TestCase):
     """Faults that are put into the parser are found, at once."""
 
@@ -99,12 +119,12 @@ class FaultTest(unittest.TestCase):
         self.assertIsNone(fuzz.try_mutations(3000, 1)[0])
 
     def test_a_number_that_is_too_large(self):
-        self.patch(protocol, 'MAX_NUMBER', 10 ** 20)
+        self.patch(replies, 'MAX_NUMBER', 10 ** 20)
         self.assertFound()
 
     def test_a_value_that_does_not_end(self):
         self.patch(
-            protocol, 'read_block',
+            replies, 'read_block',
             lambda reader, size, *most: reader.read(size + 2)[:-2])
         self.assertFound()
 
@@ -123,34 +143,49 @@ class FaultTest(unittest.TestCase):
         self.assertIn('would be allocated', self.assertFound('read_block'))
 
     def test_another_exception(self):
-        self.patch(protocol, '_parse_number', lambda line: line.split()[:0])
+        self.patch(replies, '_parse_number', lambda line: line.split()[:0])
         self.assertFound('read_number')
 
     def test_an_error_of_two_lines(self):
         self.patch(
-            protocol, 'unexpected', lambda line: ProtocolError('a\nb'))
+            replies, 'unexpected', lambda line: ProtocolError('a\nb'))
         self.assertIn('does not fit', self.assertFound())
 
     def test_a_key_of_a_stamp(self):
-        self.patch(stamp, '_is_stamp', re.compile(
+        self.patch(stamp, 'is_stamp', re.compile(
             rb'[^ \n]+ [^ \n]+(?: [^ \n]+ [^ \n]+)*').fullmatch)
         self.assertFound('stamp.take')
 
     def test_a_token(self):
         self.patch(cas, 'MAX_NUMBER', 2 ** 70)
-        self.assertFound('token.parse')
+        self.assertFound('cas.parse')
 
     def test_no_end(self):
-        def read_for_ever(reader):
+        armed = []
+        self.patch(
+            signal, 'setitimer', lambda timer, limit: armed.append(limit))
+
+        def read_until_the_time_is_over(reader):
+            signal.raise_signal(signal.SIGVTALRM)
+
+        self.patch(replies, 'read_stats', read_until_the_time_is_over)
+        output = self.assertFound('read_stats')
+        self.assertIn(f'not examined within {fuzz.LIMIT} s', output)
+        self.assertEqual(set(armed), {0, fuzz.LIMIT})
+
+    def test_the_time_is_over(self):
+        def examine(data):
             while True:
                 pass
 
         self.patch(fuzz, 'LIMIT', 0.01)
-        self.patch(protocol, 'read_stats', read_for_ever)
-        output = self.assertFound('read_stats')
-        self.assertIn('not examined within 0.01 s', output)
+        self.patch(fuzz, 'examine', examine)
+        with (fuzz.limited() as limited_examine,
+              self.assertRaises(fuzz.TooSlow)):
+            limited_examine(b'')
 
 
+@in_checkout
 class CommandTest(unittest.TestCase):
 
     def test_mutations(self):
@@ -162,7 +197,7 @@ class CommandTest(unittest.TestCase):
         self.assertEqual(run('--mutations', '100', '--seed', '5')[1], output)
 
     def test_found(self):
-        with mock.patch.object(protocol, 'MAX_NUMBER', 10 ** 20):
+        with mock.patch.object(replies, 'MAX_NUMBER', 10 ** 20):
             status, output = run('--mutations', '30000', '--seed', '1')
         self.assertEqual(status, 1)
         self.assertIn('Found: ', output)
@@ -191,6 +226,7 @@ class CommandTest(unittest.TestCase):
                 self.assertIn('usage: ', output)
 
 
+@in_checkout
 class LongTest(unittest.TestCase):
     """Some seconds of it; the command has no limit."""
 
@@ -200,9 +236,10 @@ class LongTest(unittest.TestCase):
         status, output = run('--mutations', '100000', '--seed', '1')
         self.assertEqual(status, 0, output)
 
-    @unittest.skipUnless(fuzz.has_atheris(), 'there is no atheris')
+    @unittest.skipUnless(
+        importlib.util.find_spec('atheris'), 'there is no atheris')
     def test_guided(self):
-        status, output = run('--seconds', '5', '--seed', '1')
+        status, output = run('--seconds', '3', '--seed', '1')
         self.assertEqual(status, 0, output)
         [tried] = re.findall(r'\n(\d+) inputs tried, nothing found\n', output)
         self.assertGreater(int(tried), 1000)

@@ -19,10 +19,19 @@ from unittest import mock
 
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
-from p01.memcache.tests import soak
+from p01.memcache.tests.support.checkout import TOOLS
+from p01.memcache.tests.support.checkout import load_tool
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
+
+
+load_tests = run_in(Commands)
 
 
 PATIENCE = 60
+
+soak = load_tool('soak')
+in_checkout = unittest.skipUnless(soak, 'bin/soak is for a checkout')
 
 
 class Client(FakeUltraMemcacheClient):
@@ -171,6 +180,7 @@ class FakeServers:
         return contextlib.nullcontext()
 
 
+@in_checkout
 @unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class PromisesTest(unittest.TestCase):
     """A promise that is broken is named, and the exit status tells it."""
@@ -187,7 +197,7 @@ class PromisesTest(unittest.TestCase):
         with (contextlib.redirect_stdout(output),
               contextlib.redirect_stderr(io.StringIO())):
             status = soak.soak(
-                client, FakeServers(), threads=2, seed=1, seconds=1)
+                client, FakeServers(), threads=2, seed=1, seconds=0.5)
         return status, output.getvalue()
 
     def assertBroken(self, client, what):
@@ -234,6 +244,7 @@ class PromisesTest(unittest.TestCase):
                 self.assertBroken(client, f'{what}, at the end')
 
 
+@in_checkout
 class WatchTest(unittest.TestCase):
 
     def judge(self, start, end, timeouts, *pauses):
@@ -260,6 +271,7 @@ class WatchTest(unittest.TestCase):
         self.assertEqual(self.judge(1, 2, 1, (0, 1.3), (1.7, 5)), (0, 1))
 
 
+@in_checkout
 class ArgumentsTest(unittest.TestCase):
 
     def refused(self, *arguments):
@@ -289,6 +301,7 @@ class ArgumentsTest(unittest.TestCase):
             self.assertIn('Linux only', self.refused())
 
 
+@in_checkout
 @unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class CommandTest(unittest.TestCase):
 
@@ -296,7 +309,7 @@ class CommandTest(unittest.TestCase):
 
     def start(self, *arguments):
         process = self.enterContext(subprocess.Popen(
-            (sys.executable, '-m', 'p01.memcache.tests.soak', *arguments),
+            (sys.executable, TOOLS / 'soak.py', *arguments),
             env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
         self.addCleanup(process.kill)

@@ -17,27 +17,40 @@ import os
 import threading
 import weakref
 from os import getpid
+from typing import Protocol
+
+from p01.memcache.threads.lock import run_locked
 
 
-_known = weakref.WeakSet()
+class Starter(Protocol):
+    """Starts afresh in a forked child."""
+
+    def after_fork(self) -> None: ...
 
 
-def register(obj):
+_known: weakref.WeakSet[Starter] = weakref.WeakSet()
+
+
+def register(obj: Starter) -> None:
     """Have ``obj.after_fork()`` called in every forked child."""
     _known.add(obj)
 
 
-def notice():
+def notice() -> None:
     """Start afresh if this is a child of which Python has not heard."""
     process = getpid()
     if process != _process:
         # One for each process: its parent's may be taken for ever.
-        with _starting.setdefault(process, threading.RLock()):
-            if process != _process:
-                _start_afresh()
+        run_locked(_starting.setdefault(process, threading.RLock()),
+                   _start_afresh_once, process)
 
 
-def _start_afresh():
+def _start_afresh_once(process: int) -> None:
+    if process != _process:
+        _start_afresh()
+
+
+def _start_afresh() -> None:
     global _process
     for obj in list(_known):
         obj.after_fork()
@@ -46,7 +59,7 @@ def _start_afresh():
 
 
 _process = getpid()
-_starting = {}
+_starting: dict[int, threading.RLock] = {}
 
 if hasattr(os, 'register_at_fork'):
     os.register_at_fork(after_in_child=_start_afresh)

@@ -10,29 +10,34 @@ than what is left of the time-out. A lock keeps the time.
 import collections
 import contextlib
 import threading
+from typing import Generic
+from typing import TypeVar
 
 
-class Mailbox:
+T = TypeVar('T')
+
+
+class Mailbox(Generic[T]):
     """Is empty at first. Each step is one call of a container written in C.
 
     So it can be interrupted anywhere, and nothing gets lost.
     """
 
-    def __init__(self):
-        self._items = collections.deque()
+    def __init__(self) -> None:
+        self._items: collections.deque[T] = collections.deque()
         self._locked = threading.Lock()
         self._locked.acquire()
 
-    def __bool__(self):
+    def __bool__(self) -> bool:
         """Return whether there is something in it."""
         return bool(self._items)
 
-    def put(self, item):
+    def put(self, item: T) -> None:
         self._items.append(item)
         with contextlib.suppress(RuntimeError):  # it is open already
             self._locked.release()
 
-    def get(self, seconds):
+    def get(self, seconds: float) -> T:
         """Return an item, or raise an IndexError after so many seconds."""
         if not self._items:
             self._locked.acquire(timeout=max(seconds, 0))

@@ -21,7 +21,11 @@ one that begins to wait looks for an item afterwards.
 
 import collections
 import weakref
+from collections.abc import Callable
 from time import monotonic
+from typing import Generic
+from typing import Protocol
+from typing import TypeVar
 
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.threads.mailbox import Mailbox
@@ -32,34 +36,46 @@ from p01.memcache.threads.mailbox import Mailbox
 _LOOK = 0.05
 
 
-class Pool:
+class Closable(Protocol):
+
+    def close(self) -> None: ...
+
+
+T = TypeVar('T', bound=Closable)
+
+
+class Pool(Generic[T]):
     """Lends at most `size` items that have a ``close`` method.
 
     What was idle for more than `idle_time` seconds is closed by the next
     call of `take`.
     """
 
-    def __init__(self, factory, size, idle_time):
+    def __init__(self, factory: Callable[[], T], size: int,
+                 idle_time: float) -> None:
         self._factory = factory
         self._size = size
         self._idle_time = idle_time
         self._reset()
 
-    def _reset(self):
-        self._members = set()                # a weak reference to each item
-        self._idle = collections.deque()     # (item, since when)
-        self._waiting = collections.deque()  # a mailbox for one item each
+    def _reset(self) -> None:
+        # A weak reference to each item.
+        self._members: set[weakref.ref[T]] = set()
+        # Each with the time since when.
+        self._idle: collections.deque[tuple[T, float]] = collections.deque()
+        # Each is for one item.
+        self._waiting: collections.deque[Mailbox[T]] = collections.deque()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return '<Pool {active} active, {idle} idle>'.format_map(
             self.statistics())
 
-    def statistics(self):
+    def statistics(self) -> dict[str, int]:
         idle = len(self._idle)
         alive = sum(item() is not None for item in list(self._members))
         return {'active': alive - idle, 'idle': idle}
 
-    def take(self, deadline):
+    def take(self, deadline: float) -> T:
         """Return an item; wait for one until the deadline."""
         limit = monotonic() - self._idle_time
         try:
@@ -70,7 +86,7 @@ class Pool:
             pass
         return self._wait(deadline)
 
-    def give(self, item):
+    def give(self, item: T) -> None:
         """Take back an item that can be used again."""
         if self._waiting:
             try:
@@ -82,14 +98,14 @@ class Pool:
         if self._waiting:
             self._serve()
 
-    def drop(self, item):
+    def drop(self, item: T) -> None:
         """Take back an item that cannot be used again, and close it."""
         try:
             self._discard(item)
         finally:
             self._serve()
 
-    def close(self):
+    def close(self) -> None:
         """Close all that is idle."""
         try:
             for _ in range(len(self._idle)):
@@ -98,7 +114,7 @@ class Pool:
             pass
         self._serve()
 
-    def after_fork(self):
+    def after_fork(self) -> None:
         """Forget the items, which belong to the parent process."""
         items = [item() for item in self._members]
         self._reset()
@@ -106,14 +122,14 @@ class Pool:
             if item is not None:
                 item.close()
 
-    def _discard(self, item):
+    def _discard(self, item: T) -> None:
         # There is room for another one when this one is closed.
         try:
             item.close()
         finally:
             self._members.discard(weakref.ref(item))
 
-    def _expire(self, limit):
+    def _expire(self, limit: float) -> None:
         while True:
             item, since = self._idle.popleft()
             if since >= limit:
@@ -121,8 +137,9 @@ class Pool:
                 break
             self._discard(item)
 
-    def _serve(self):
+    def _serve(self) -> None:
         """Give those who wait what there is."""
+        item: T | None
         while self._waiting:
             try:
                 item = self._idle.pop()[0]
@@ -132,7 +149,7 @@ class Pool:
                     break
             self.give(item)
 
-    def _make(self):
+    def _make(self) -> T | None:
         """Return a new item, or None if there is no room."""
         members = self._members
         if len(members) >= self._size:
@@ -148,8 +165,8 @@ class Pool:
             return None
         return item
 
-    def _wait(self, deadline):
-        mailbox = Mailbox()
+    def _wait(self, deadline: float) -> T:
+        mailbox: Mailbox[T] = Mailbox()
         try:
             self._waiting.append(mailbox)
             self._serve()
@@ -170,7 +187,7 @@ class Pool:
             self._leave(mailbox)
             raise
 
-    def _leave(self, mailbox):
+    def _leave(self, mailbox: Mailbox[T]) -> None:
         try:
             self._waiting.remove(mailbox)
         except ValueError:

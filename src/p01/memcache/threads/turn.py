@@ -10,6 +10,7 @@ ordinary lock is waited for without a bound.
 
 import contextlib
 import math
+from collections.abc import Iterator
 from time import monotonic
 
 from p01.memcache.errors import PoolTimeout
@@ -23,17 +24,17 @@ MOMENT = 0.05
 
 class _Token:
 
-    def close(self):
+    def close(self) -> None:
         """There is nothing to close."""
 
 
-class Turn(Pool):
+class Turn(Pool[_Token]):
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__(_Token, 1, math.inf)
 
     @contextlib.contextmanager
-    def by(self, deadline):
+    def by(self, deadline: float) -> Iterator[None]:
         """Have it, or raise a `PoolTimeout` at the deadline.
 
         A deadline that is over asks without waiting.
@@ -45,7 +46,7 @@ class Turn(Pool):
             self.give(token)
 
     @contextlib.contextmanager
-    def soon(self):
+    def soon(self) -> Iterator[None]:
         """Have it, or go on without it after a moment."""
         token = None
         with contextlib.suppress(PoolTimeout):

@@ -76,7 +76,7 @@ class Address(NamedTuple):
         return self.port == 0
 
     @property
-    def place(self):
+    def identity(self):
         """What two addresses of the same server have in common."""
         if self.is_unix:
             # realpath would keep two of the first ones.
@@ -133,7 +133,7 @@ def parse_all(texts):
     addresses = [parse(text) for text in texts]
     seen = set()
     for address in addresses:
-        if address.place in seen:
+        if address.identity in seen:
             raise ValueError(f'server {address.text!r}: is named twice')
-        seen.add(address.place)
+        seen.add(address.identity)
     return addresses

@@ -22,8 +22,10 @@ from p01.memcache.transport.lockkeeping import LockKeepingStream
 from p01.memcache.transport.lockkeeping import can_keep_lock
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Authenticate
+from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.reader import Reader
+from p01.memcache.wire.replies import unexpected
 
 
 # Other replies to a password are not shown: they may repeat it.
@@ -37,7 +39,8 @@ _REFUSALS = frozenset((
 class Connection:
     """A connection by a `Dialer`, not made before `connect`.
 
-    `tls` is an ``ssl.SSLContext``, for an address that needs it, whose
+    Without `keeping` the interpreter lock is never kept. `tls` is an
+    ``ssl.SSLContext``, for an address that needs it, whose
     certificate must be that of `host`; `credentials` may be None.
 
     ``dirty`` tells that it cannot be used: it is not connected, or its last
@@ -74,18 +77,17 @@ class Connection:
         """Return the stream that suits a connected socket."""
         if self._tls is not None:
             return TLSStream(connection, self._tls, self._host, deadline)
-        if can_keep_lock(connection):
+        if self._keeping is not None and can_keep_lock(connection):
             return LockKeepingStream(connection, self._keeping)
         return Stream(connection)
 
     @discreet
     def _authenticate(self, deadline):
         try:
-            self.send(
-                protocol.authenticate(
-                    self._credentials.username,
-                    self._credentials.password.reveal()), deadline)
-            self.receive(protocol.read_stored, deadline)
+            command = Authenticate(
+                self._credentials.username, self._credentials.password)
+            self.send(command.encode(), deadline)
+            self.receive(command.read, deadline)
         except (ProtocolError, ServerError) as error:
             self.dirty = True
             said = str(error)
@@ -110,16 +112,16 @@ class Connection:
         """Return the number of the socket, to wait for a reply."""
         return self._stream.fileno()
 
-    def is_ready(self, now):
-        """Return whether it can be used, or has to be made anew.
+    def is_usable(self, now):
+        """Return whether a connection that is not dirty can be used.
 
-        One that is too old, or leads to where the server was before, is not
-        used any more.
+        One that is too old, or leads to where the server was before, or has
+        received something since the last reply, is made anew.
         """
-        return (not self.dirty
-                and self._place is self._dialer.place
+        return (self._place is self._dialer.place
                 and now - self.since < self._max_age
-                and self.is_quiet())
+                and self._reader.is_empty()
+                and self._stream.is_quiet())
 
     def is_quiet(self):
         """Return whether nothing came since the last reply.
@@ -138,25 +140,29 @@ class Connection:
             self._explain(error)
             raise
 
-    def receive(self, read, deadline, *args):
-        """Return what ``read(reader, *args)`` makes of the reply."""
-        self._stream.deadline = deadline
-        self._reader.fill()
-        self.heard = True
+    def receive(self, read, deadline):
+        """Return what ``read(reader)`` makes of the reply."""
+        reader = self.wait(deadline)
         try:
-            reply = read(self._reader, *args)
+            reply = read(reader)
         except ServerError:
             self.dirty = False
             raise
-        self.dirty = self._reader.closed
+        self.dirty = reader.closed
         return reply
+
+    def wait(self, deadline):
+        """Wait for a reply to begin; return its `Reader`."""
+        self._stream.deadline = deadline
+        self._reader.fill()
+        self.heard = True
+        return self._reader
 
     def _explain(self, error):
         """Raise what the server said before it closed, if it told why."""
         try:
             self._reader.fill()
-            said = protocol.unexpected(
-                self._reader.readline(protocol.MAX_LINE))
+            said = unexpected(self._reader.readline(MAX_LINE))
         except MemcacheError as said:
             if isinstance(said.__cause__, ssl.SSLError):
                 raise  # an alert: it wants a certificate, for example

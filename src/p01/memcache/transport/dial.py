@@ -8,9 +8,10 @@ it: a value that is invalidated at one address must not be read at another.
 """
 
 import _thread
+import collections
+import contextlib
 import errno
 import socket
-import threading
 import weakref
 from time import monotonic
 
@@ -18,6 +19,7 @@ from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import LocalError
 from p01.memcache.threads import fork
+from p01.memcache.threads.mailbox import Mailbox
 
 
 # What no server is to blame for: this machine has no descriptor, no memory,
@@ -65,8 +67,7 @@ class _Lookup:
     def __init__(self, host, port):
         self._host = host
         self._port = port
-        self._busy = threading.Lock()
-        self._busy.acquire()
+        self._waiting = collections.deque()  # a mailbox of each thread
         asking = _Asking()
         self._asking = weakref.ref(asking)
         _thread.start_new_thread(self._ask, (asking,))
@@ -83,15 +84,21 @@ class _Lookup:
         except Exception as error:
             self.answer = error
         finally:
-            self._busy.release()
+            with contextlib.suppress(IndexError):
+                while True:
+                    self._waiting.pop().put(None)
 
     def wait(self, seconds):
         """Return the answer; None if there is none in time."""
+        # One for each thread: a lock that all wait for stays taken if an
+        # exception strikes a thread that has just got it.
+        mailbox = Mailbox()
+        self._waiting.append(mailbox)
         if self.answer is None:
-            if self._busy.acquire(timeout=max(seconds, 0)):
-                self._busy.release()  # for the next thread that waits
-            elif self.answer is None:
-                self.is_late = True
+            try:
+                mailbox.get(seconds)
+            except IndexError:
+                self.is_late = self.answer is None
         return self.answer
 
 

@@ -8,15 +8,15 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
-from p01.memcache.errors import reason
+from p01.memcache.secret import reason
 from p01.memcache.secret import show_path
 from p01.memcache.transport.stream import CLOSED
 from p01.memcache.transport.stream import Stream
-from p01.memcache.wire import protocol
+from p01.memcache.wire.replies import unexpected
 
 
 # The most that one record holds.
-_RECORD = 1 << 14
+RECORD = 1 << 14
 
 # How much is encrypted before it is sent.
 _PIECE = 1 << 18
@@ -82,7 +82,7 @@ class TLSStream(Stream):
             data = self._receive_record()
             if is_first and data[0] not in _FIRST:
                 end = data.find(b'\n') + 1
-                said = protocol.unexpected(data[:end] or data)
+                said = unexpected(data[:end] or data)
                 if isinstance(said, ServerBusy):
                     raise said
                 raise ConnectionError(
@@ -95,7 +95,7 @@ class TLSStream(Stream):
 
     def _receive_record(self):
         try:
-            return super().receive(_RECORD)
+            return super().receive(RECORD)
         except ReceiveTimeout as error:
             raise TimeoutError(str(error)) from error
         except ReceiveError as error:
@@ -120,7 +120,7 @@ class TLSStream(Stream):
                 if super().is_quiet():
                     self._tls.read(1)
                     break
-                data = self._socket.recv(_RECORD)
+                data = self._socket.recv(RECORD)
                 if not data:
                     break
                 self._incoming.write(data)
@@ -142,9 +142,9 @@ class TLSStream(Stream):
     def receive(self, size):
         while True:
             try:
-                data = self._tls.read(min(size, _RECORD))
+                data = self._tls.read(min(size, RECORD))
             except ssl.SSLWantReadError:
-                self._incoming.write(super().receive(_RECORD))
+                self._incoming.write(super().receive(RECORD))
                 continue
             except ssl.SSLError as error:
                 raise ReceiveError(f'cannot receive: {error}') from error

@@ -1,3 +1,3 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Python objects as bytes and flags, and back."""
+"""Python objects as stored bytes and flags, and back."""

@@ -1,67 +1,64 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What one client makes of objects, and of the values that it reads."""
+"""What a client stores of an object, or of raw bytes, and how it is read."""
+
+from typing import Any
 
 import zope.component
 
 from p01.memcache import secret
-from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.errors import describe
+from p01.memcache.errors import ValueTooLarge
 from p01.memcache.interfaces import ISerializer
+from p01.memcache.log import describe
 from p01.memcache.values import signing
 from p01.memcache.values import stamp
-from p01.memcache.values.compression import CompressedSerializer
-from p01.memcache.values.compression import check_size
+from p01.memcache.values.compression import compress
+from p01.memcache.values.compression import decompress
+from p01.memcache.values.flags import COMPRESSED
 from p01.memcache.values.flags import FREE
 from p01.memcache.values.flags import JSON
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.values.flags import SIGNED
 from p01.memcache.values.flags import STAMPED
+from p01.memcache.values.foreign import ForeignSerializer
 from p01.memcache.values.jsons import JSONSerializer
 from p01.memcache.values.pickles import PickleSerializer
-from p01.memcache.values.unstorable import refuse
+from p01.memcache.values.stamp import Versions
 
 
-# The bytes in front of a value.
+# Bytes that may be in front of a value.
 _AROUND = stamp.SIZE + signing.SIZE
 
 # In front of the name of a serializer whose values are signed.
 _SIGNED = 'signed-'
 
 
-def is_signed(serializer):
+def is_signed(serializer: object) -> bool:
     return isinstance(serializer, str) and serializer.startswith(_SIGNED)
 
 
-def make(client):
-    """Return the codec of a client, as its attributes say."""
-    serializer, name, secrets = client.serializer, None, None
-    if is_signed(serializer):
-        serializer = name = serializer.removeprefix(_SIGNED)
+def make(client: Any) -> 'Codec':
+    """Return the codec that the attributes of a client, or settings, ask for.
+    """
+    serializer: Any
+    name, secrets = client.serializer, None
+    if is_signed(name):
+        name = name.removeprefix(_SIGNED)
         secrets = secret.read(client.secretsFile, client.secretsVariable)
-    if serializer == 'pickle':
+    if name == 'pickle':
         serializer = PickleSerializer(
             client.pickleProtocol, client.allow, trusted=secrets is not None)
-    elif serializer == 'json':
+    elif name == 'json':
         serializer = JSONSerializer()
     else:
-        serializer = _find(serializer)
-
-    def wrap(serializer):
-        # What is not signed is not even decompressed.
-        serializer = CompressedSerializer(
-            serializer, client.compress, client.maxValueSize)
-        if secrets is None:
-            return serializer
-        return signing.SignedSerializer(serializer, name, secrets)
-
-    return Codec(wrap(serializer), wrap(_Bytes(
-        FREE if isinstance(serializer, _Foreign) else JSON)),
-        client.maxValueSize)
+        serializer = _find(name)
+    return Codec(
+        serializer, client.maxValueSize, client.compress,
+        None if secrets is None else signing.Signer(name, secrets))
 
 
-def _find(serializer):
+def _find(serializer: Any) -> Any:
     """Return the serializer of an application."""
     found = serializer
     if isinstance(serializer, str):
@@ -73,40 +70,59 @@ def _find(serializer):
             ' registered before the client is made')
     if isinstance(found, (PickleSerializer, JSONSerializer)):
         return found
-    return _Foreign(found)
+    return ForeignSerializer(found)
 
 
 class Codec:
-    """Makes what is stored of an object, or of raw bytes, and reads it again.
+    """Makes stored data and flags of an object or raw bytes, and reads them.
 
-    `unwrapper` is as the serializer, but leaves the serialized bytes as they
-    are. ``most`` is how many bytes are received, of what is `most` bytes when
-    it is not compressed, nor behind a signature and a stamp.
+    `largest` is the size in bytes of the largest value as the serializer
+    makes it. From `threshold` bytes on it is compressed, never if that is
+    None. most is the size of the largest data that are received, with a
+    stamp and a signature.
     """
 
-    def __init__(self, serializer, unwrapper, most):
+    def __init__(self, serializer: Any, largest: int,
+                 threshold: int | None = None,
+                 signer: signing.Signer | None = None) -> None:
+        self.most = largest + _AROUND
+        self.signer = signer
         self._serializer = serializer
-        self._unwrapper = unwrapper
-        self._most = most
-        self.most = most + _AROUND
+        self._largest = largest
+        self._threshold = threshold
+        # Flags of the serialized bytes that are read as raw.
+        self._raw_flags = (
+            FREE if isinstance(serializer, ForeignSerializer) else JSON)
 
-    def dumps(self, key, obj, raw):
-        if not raw:
-            return self._serializer.dumps(key, obj)
-        data = raw_bytes(obj)
-        check_size(len(data), self._most)
-        return data, PLAIN
+    def dumps(self, key: bytes, obj: object, raw: bool) -> tuple[bytes, int]:
+        """Return what is stored of the object, or of raw bytes."""
+        if raw:
+            data, flags = raw_bytes(obj), PLAIN
+        else:
+            data, flags = self._serializer.dumps(key, obj)
+        if len(data) > self._largest:
+            raise self._too_large(data)
+        if raw:
+            return data, flags
+        if self._threshold is not None and len(data) >= self._threshold:
+            data, flags = compress(data, flags)
+        if self.signer is not None:
+            return self.signer.sign(key, data, flags)
+        return data, flags
 
-    def stamp(self, key, versions, data, flags):
-        """Return what `dumps` has returned with a stamp of the versions."""
-        if flags & SIGNED:
-            return self._serializer.stamp(key, versions, data, flags)
-        return stamp.put(versions, data), flags | STAMPED
+    def stamp(self, key: bytes, versions: Versions, data: bytes, flags: int
+              ) -> tuple[bytes, int]:
+        """Return what `dumps` returned, with a stamp of the versions."""
+        if self.signer is None or not flags & SIGNED:
+            return stamp.put(versions, data), flags | STAMPED
+        return self.signer.sign(
+            key, stamp.put(versions, data[signing.SIZE:]), flags | STAMPED)
 
-    def unstamp(self, data, flags):
-        """Return the versions in the stamp, and ``(data, flags)`` for `loads`.
+    def unstamp(self, data: bytes, flags: int
+                ) -> tuple[Versions, tuple[bytes, int]]:
+        """Return the versions in the stamp, and the arguments for `loads`.
 
-        There a stamp that is signed is verified, together with the value.
+        A stamp that is signed stays, to be verified there with the value.
         """
         if flags & SIGNED:
             versions, _ = stamp.take(
@@ -115,69 +131,44 @@ class Codec:
         versions, data = stamp.take(data)
         return versions, (data, flags & ~STAMPED)
 
-    def loads(self, key, data, flags, raw):
+    def loads(self, key: bytes, data: bytes, flags: int, raw: bool) -> Any:
+        """Return the object, or with `raw` the bytes that it was made of.
+
+        Whatever is wrong with them is an `UnreadableValue`.
+        """
         try:
-            if len(data) > self.most:
-                check_size(len(data), self._most)  # before all else
+            if len(data) > self.most:  # before anything is done with them
+                raise self._too_large(data)
+            # What was stored as raw is not signed, and has no flags.
+            if self.signer is not None and (flags or not raw):
+                data, flags = self.signer.verify(key, data, flags)
+                if flags & STAMPED:
+                    (_, data), flags = stamp.take(data), flags & ~STAMPED
+            # What is not signed is not even decompressed.
+            if flags & COMPRESSED:
+                data, flags = decompress(data, flags, self._largest)
+            elif len(data) > self._largest:
+                raise self._too_large(data)
             if not raw:
                 return self._serializer.loads(key, data, flags)
-            if flags:
-                return self._unwrapper.loads(key, data, flags)
-            check_size(len(data), self._most)
+            if flags & ~self._raw_flags:
+                raise UnreadableValue(f'unknown flags {flags}')
             return data
         except UnreadableValue:
             raise
         except Exception as error:
             raise UnreadableValue(describe(error)) from error
 
+    def _too_large(self, data: bytes) -> ValueTooLarge:
+        return ValueTooLarge(
+            f'{len(data)} bytes are more than maxValueSize {self._largest}')
 
-def raw_bytes(data):
-    """Return raw data as it is, if it is bytes."""
-    # Of what is wrapped isinstance() tells what is in it.
+
+def raw_bytes(data: Any) -> bytes:
+    """Return raw data unchanged, if they are bytes."""
+    # Not isinstance(), which looks into proxies.
     if not issubclass(type(data), bytes):
         raise ValueError(
             f'a raw value must be bytes, not {type(data).__name__}')
-    # A subclass may tell lies about its length.
+    # A subclass may lie about its length.
     return data if type(data) is bytes else bytes(memoryview(data))
-
-
-class _Bytes:
-    """Leaves the bytes that serializers with these flags made as they are."""
-
-    def __init__(self, flags):
-        self._flags = flags
-
-    def loads(self, key, data, flags):
-        if flags & ~self._flags:
-            raise UnreadableValue(f'unknown flags {flags}')
-        return data
-
-
-class _Foreign:
-    """An application's serializer: its mistakes are told in our errors."""
-
-    def __init__(self, serializer):
-        self._serializer = serializer
-
-    def dumps(self, key, obj):
-        refuse(obj)
-        try:
-            result = self._serializer.dumps(key, obj)
-        except Exception as error:
-            raise SerializationError(
-                f'a {type(obj).__name__} cannot be serialized:'
-                f' {describe(error)}') from error
-        if not isinstance(result, tuple) or len(result) != 2 or (
-                type(result[0]) is not bytes or type(result[1]) is not int):
-            raise SerializationError(
-                f'serializer {self._serializer!r}: must return bytes, int')
-        if result[1] & ~FREE:
-            raise SerializationError(
-                f'serializer {self._serializer!r}: flags {result[1]} must be'
-                ' made of the bits 0 to 5 and 12 to 15')
-        return result
-
-    def loads(self, key, data, flags):
-        if flags & ~FREE:
-            raise UnreadableValue(f'unknown flags {flags}')
-        return self._serializer.loads(key, data, flags)

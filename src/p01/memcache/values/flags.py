@@ -1,24 +1,26 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The flags of a value: what was made of the object that it stands for."""
+"""The flags of a stored value: how its bytes are to be read."""
 
-# A pickle, or raw bytes. All releases of this package wrote it; flags that
-# are not in this file are other clients', or an application's serializer's.
+# A pickle, or raw bytes. Every release of this package writes it. Flags that
+# are not in this file belong to other clients, or to the serializer of an
+# application.
 PLAIN = 0
 
-# The rest are bits that no client for Python uses.
+# The others are bits that no client for Python uses.
 
-# Behind a stamp, see `p01.memcache.values.stamp`.
+# A stamp is in front, see `p01.memcache.values.stamp`.
 STAMPED = 1 << 6
-# No value but a claim, see `p01.memcache.features.lease`.
+# A claim instead of a value, see `p01.memcache.features.lease`.
 CLAIM = 1 << 7
-# Behind a signature.
+# A signature is in front.
 SIGNED = 1 << 8
 # Compressed, by zlib or by zstandard.
 ZLIB = 1 << 9
 ZSTD = 1 << 10
+COMPRESSED = ZLIB | ZSTD
 # JSON.
 JSON = 1 << 11
 
-# What is left to applications' serializers.
-FREE = 0xffff & ~(STAMPED | CLAIM | SIGNED | ZLIB | ZSTD | JSON)
+# What is left to the serializers of applications.
+FREE = 0xffff & ~(STAMPED | CLAIM | SIGNED | COMPRESSED | JSON)

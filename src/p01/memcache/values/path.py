@@ -1,16 +1,16 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A part of a key, or of a value, that is refused, and its place in that."""
+"""The path to the part of a key, or of a value, that is refused."""
 
 
 class Refused(Exception):
-    """Becomes an error of the kind, when it is known where it stands."""
+    """Becomes an error of this kind once the path to the part is known."""
 
-    place = ''
+    path = ''
 
-    def __init__(self, kind, reason):
+    def __init__(self, kind: type[Exception], reason: object) -> None:
         self.kind = kind
         self.reason = reason
 
-    def error(self, whole):
-        return self.kind(f'{whole}{self.place}: {self.reason}')
+    def error(self, whole: str) -> Exception:
+        return self.kind(f'{whole}{self.path}: {self.reason}')

@@ -4,34 +4,41 @@
 
 import io
 import pickle
+from collections.abc import Callable
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 from zope.interface import implementer
 
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.errors import describe
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.values.allowlist import Allowed
+from p01.memcache.log import describe
+from p01.memcache.values import unpickler
+from p01.memcache.values.allowlist import Allowlist
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.values.unstorable import is_special
 from p01.memcache.values.unstorable import refuse
 
 
-# What holds nothing that would have to be refused.
+# Types that hold nothing that would have to be refused.
 SIMPLE = frozenset((str, bytes, int, float, bool, type(None)))
 
 
 class _Pickler(pickle.Pickler):
 
-    def reducer_override(self, obj):
-        # It is asked for all objects that are not of pickle's own types.
-        if is_special(type(obj)):
+    def reducer_override(self, obj: Any) -> Any:
+        # pickle calls it for all objects that are not of its own types.
+        kind: Any = type(obj)
+        if is_special(kind):
             refuse(obj)
         return NotImplemented
 
 
-def dumps(obj, protocol, pickler=None):
-    """Return the pickle of anything, by a subclass of ``pickle.Pickler``."""
+def dumps(obj: object, protocol: int,
+          pickler: type[pickle.Pickler] | None = None) -> bytes:
+    """Return the pickle of the object, made by that class of picklers."""
     try:
         if pickler is None:
             return pickle.dumps(obj, protocol)
@@ -48,18 +55,25 @@ def dumps(obj, protocol, pickler=None):
 
 @implementer(ISerializer)
 class PickleSerializer:
-    """See `ISerializer`. Of `allow`, see `IMemcacheClient`."""
+    """See `ISerializer`, and `IMemcacheClient.allow`.
 
-    def __init__(self, protocol=-1, allow=None, trusted=False):
+    `trusted` pickles come from a maker that is known, and means no harm.
+    """
+
+    def __init__(self, protocol: int = -1,
+                 allow: Iterable[str] | None = None,
+                 trusted: bool = False) -> None:
         self._protocol = protocol
-        self._loads = (
-            pickle.loads if allow is None else Allowed(allow, trusted).loads)
+        self._loads: Callable[[bytes], Any] = pickle.loads
+        if allow is not None:
+            self._loads = partial(
+                unpickler.loads, allowlist=Allowlist(allow), trusted=trusted)
 
-    def dumps(self, key, obj):
+    def dumps(self, key: bytes, obj: object) -> tuple[bytes, int]:
         pickler = None if type(obj) in SIMPLE else _Pickler
         return dumps(obj, self._protocol, pickler), PLAIN
 
-    def loads(self, key, data, flags):
+    def loads(self, key: bytes, data: bytes, flags: int) -> Any:
         if flags != PLAIN:
             raise UnreadableValue(f'unknown flags {flags}')
         return self._loads(data)

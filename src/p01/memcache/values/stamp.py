@@ -1,29 +1,29 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The versions of what a value depends on, in front of the value.
+"""The stamp of a value: the versions of what it depends on, in front of it.
 
-Each version is stored under a key of its own, which is removed to make all
-values obsolete that depend on it: whoever needs a version again makes one
-that never was before. So it does not matter either if memcached loses one.
+Each version is stored under a key of its own. Removing that key makes all
+values obsolete that depend on it: the next version that is made there has
+never been before. So it does no harm either if memcached loses one.
 
-A stamp is a line of the keys and their versions, one after the other. Nothing
-but such keys and versions is read of it, whoever has written it.
+A stamp is a line of keys, each with its version. Nothing else is read of it,
+even if an attacker has written it.
 """
 
 import re
 import secrets
 
-from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire import protocol
 
 
-# Versions of one value, all of which have to be read.
+Versions = dict[bytes, bytes]  # of keys
+
+# The most versions of one value, all of which have to be read.
 MOST = 100
 
-# What is in front of a built key that is a dependency, and of a version that
-# is a value's own lifetime.
+# In front of a built key that is a dependency, and of a version that is the
+# lifetime of a value itself.
 TAG = b'tag:'
 FRESH = b'fresh:'
 
@@ -33,71 +33,30 @@ SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + VERSION + 1)
 
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
 _PAIR = rb'(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
-_is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
+is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
 
 
-def make():
-    """Return a version that never was before."""
+def make() -> bytes:
+    """Return a version that has never been before."""
     return secrets.token_hex(8).encode()
 
 
-def put(versions, data):
-    """Return the data with the stamp in front of it."""
+def put(versions: Versions, data: bytes) -> bytes:
+    """Return the data behind the stamp."""
     words = [word for version in versions.items() for word in version]
     return b'%b\n%b' % (b' '.join(words), data)
 
 
-def take(data):
-    """Return the versions and the data, without the stamp."""
+def take(data: bytes) -> tuple[Versions, bytes]:
+    """Return the versions in the stamp, and the data behind it."""
     end = data.find(b'\n', 0, SIZE)
-    stamp = _is_stamp(data, 0, max(end, 0))
+    stamp = is_stamp(data, 0, max(end, 0))
     if stamp is None:
-        raise UnreadableValue('a stamp that is none')
+        raise UnreadableValue('malformed stamp')
     words = stamp[0].split()
     return dict(zip(words[::2], words[1::2], strict=True)), data[end + 1:]
 
 
-def version(found):
-    """Return the version that ``(data, flags)`` is, or None."""
-    if found is not None and found[1] == PLAIN and _is_version(found[0]):
-        return found[0]
-    return None
-
-
-def read(client, keys, deadline):
-    """Return the versions of the keys, as far as there are any, and a list of
-    errors.
-    """
-    found, errors = client._retrieve_many(keys, deadline, VERSION)
-    return {key: data for key, (data, _) in found.items()
-            if version(found[key])}, errors
-
-
-def current(client, keys, deadline):
-    """Return the versions of the keys, made where there was none."""
-    versions, errors = read(client, keys, deadline)
-    if errors:
-        raise errors[0]
-    missing = {key: make() for key in keys if key not in versions}
-    if missing:
-        replies = client._change_many(
-            {key: (version, PLAIN) for key, version in missing.items()},
-            protocol.add, 0, protocol.read_stored_or_not, deadline)
-        for reply in replies.values():
-            if isinstance(reply, MemcacheError):
-                raise reply
-        versions.update(
-            (key, missing[key]) for key, added in replies.items() if added)
-    late = [key for key in keys if key not in versions]
-    if late:
-        # Others were faster; or it is no version what there is.
-        found, errors = client._retrieve_many(late, deadline, VERSION)
-        if errors:
-            raise errors[0]
-        for key in late:
-            if version(found.get(key)) is None:
-                if key in found:  # else it has been invalidated just now
-                    client._remove(key, deadline)
-                raise MemcacheError(f'no version of {key.decode()}')
-            versions[key] = found[key][0]
-    return versions
+def is_version(data: bytes, flags: int) -> bool:
+    """Return whether what is stored is a version."""
+    return flags == PLAIN and _is_version(data) is not None

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Objects that are more than they show: proxied, wrapped and persistent ones.
-"""
+"""Objects that must not be stored: proxied, wrapped and persistent ones."""
 
 import functools
+from typing import Any
 
 from p01.memcache.errors import SerializationError
 
@@ -12,12 +12,8 @@ try:
     from zope.security.proxy import Proxy
     from zope.security.proxy import removeSecurityProxy
 except ImportError:
-    # Then there are none.
-    class Proxy:
-        """What no object is."""
-
-    def removeSecurityProxy(obj):
-        return obj
+    # Then no object has this type.
+    Proxy = removeSecurityProxy = None
 
 
 try:
@@ -25,24 +21,24 @@ try:
     from Acquisition import ImplicitAcquisitionWrapper
     from Acquisition import aq_base
 except ImportError:
-    _WRAPPERS = frozenset()
+    _WRAPPERS: frozenset[type] = frozenset()
 else:
     _WRAPPERS = frozenset((
         ExplicitAcquisitionWrapper, ImplicitAcquisitionWrapper))
 
 
-def bare(obj):
-    """Return what is behind security proxies and acquisition wrappers."""
+def bare(obj: Any) -> Any:
+    """Return what is inside security proxies and acquisition wrappers."""
     while (inner := unwrapped(obj)) is not obj:
         obj = inner
     return obj
 
 
-def unwrapped(obj):
-    """Return what is behind one of them, or the object itself.
+def unwrapped(obj: Any) -> Any:
+    """Return what is inside the outermost of them, or the object itself.
 
-    Types are looked up as they are: both tell the class of what they are
-    around, and a wrapper has the attributes of what is around that.
+    This looks at the type only: isinstance() sees through a proxy and a
+    wrapper, and a wrapper has the attributes of what is around its object.
     """
     kind = type(obj)
     if kind is Proxy:
@@ -51,23 +47,24 @@ def unwrapped(obj):
 
 
 @functools.lru_cache(1000)
-def is_special(kind):
-    """Return whether instances of the class are not to be stored."""
+def is_special(kind: Any) -> bool:
+    """Return whether instances of the class must not be stored."""
     return kind is Proxy or kind in _WRAPPERS or hasattr(kind, '_p_oid')
 
 
-def refuse(obj):
-    """Raise a `SerializationError` if the object is not to be stored."""
-    kind = type(obj)
+def refuse(obj: object) -> None:
+    """Raise a `SerializationError` if the object must not be stored."""
+    kind: Any = type(obj)
     if not is_special(kind):
         return
-    name = type(bare(obj)).__name__
+    inner = type(bare(obj))
+    name = inner.__name__
     if kind is Proxy:
         raise SerializationError(
-            f'the {name} is security-proxied: whoever reads the value would'
+            f'the {name} is security-proxied: whatever reads the value would'
             ' get it without its proxy; if that is meant, remove the proxy'
             ' first')
-    if hasattr(type(bare(obj)), '_p_oid'):
+    if hasattr(inner, '_p_oid'):
         raise SerializationError(
             f'the {name} is persistent: its copy would not belong to a'
             ' database, and might bring half of one along; store its _p_oid,'

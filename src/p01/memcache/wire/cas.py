@@ -1,25 +1,17 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The token of a value: its number among all since the server was started.
+"""The token of a value: its unique number, and the server that made it.
 
-The number is another one whenever the value was changed, and means nothing to
-other servers, so the token names the server as well. A server that cannot
-compare and swap says 0 for all of them.
+A server gives a value another number whenever it is changed. The numbers
+begin anew when it is restarted, and mean nothing to other servers. A server
+without compare-and-swap says 0 for all of them.
 """
 
-from p01.memcache.wire.protocol import MAX_NUMBER
+from p01.memcache.wire.limits import MAX_NUMBER
 
 
 def make(unique, server):
     return f'{unique}@{server}'
-
-
-def of(found, server):
-    """Return ``(data, flags, token)`` of what `read_unique` found, or None."""
-    if found is None:
-        return None
-    data, flags, unique = found
-    return data, flags, make(unique, server)
 
 
 def compares(token):

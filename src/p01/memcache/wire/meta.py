@@ -1,24 +1,29 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The meta commands with which memcached lends the right to compute a value.
+"""The meta commands by which memcached lends the right to compute a value.
 
-It knows them since its release 1.6; other servers and proxies refuse them.
-As in `p01.memcache.wire.protocol`, a function makes a request, and a ``read_``
-function reads its reply and believes nothing. The commands are those of the
-section "Meta Commands" of memcached's ``doc/protocol.txt``.
+memcached knows them since its release 1.6; other servers and proxies refuse
+them. As in `p01.memcache.wire.command`, a class is a command. The commands are
+those of the section "Meta Commands" of memcached's ``doc/protocol.txt``.
 """
 
+import math
 import re
+from typing import NamedTuple
 
-from p01.memcache.wire.protocol import MAX_LINE
-from p01.memcache.wire.protocol import MAX_VALUE
-from p01.memcache.wire.protocol import check_key
-from p01.memcache.wire.protocol import check_unique
-from p01.memcache.wire.protocol import check_value
-from p01.memcache.wire.protocol import one_of
-from p01.memcache.wire.protocol import read_block
-from p01.memcache.wire.protocol import unasked
-from p01.memcache.wire.protocol import unexpected
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Command
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.limits import MAX_LINE
+from p01.memcache.wire.limits import MAX_VALUE
+from p01.memcache.wire.limits import check_key
+from p01.memcache.wire.replies import check_unique
+from p01.memcache.wire.replies import one_of
+from p01.memcache.wire.replies import read_block
+from p01.memcache.wire.replies import read_no_operation
+from p01.memcache.wire.replies import unasked
+from p01.memcache.wire.replies import unexpected
 
 
 _parse_value = re.compile(
@@ -30,95 +35,132 @@ _parse_missing = re.compile(rb'EN(?: k([^ ]+))?\r\n').fullmatch
 _parse_added = re.compile(
     rb'(HD|NS)(?: c(\d{1,20}))? k([^ ]+)\r\n').fullmatch
 
+_parse_state = re.compile(
+    rb'(?:EN|HD s(\d{1,10})((?: [WXZ])*))\r\n').fullmatch
 
-def get_or_renew(key, grace):
+
+class NoOperation(Command):
+    """Answered by the servers alone that know the meta commands."""
+
+    repeats = False
+    everywhere = False
+    read = staticmethod(read_no_operation)
+
+    def encode(self):
+        return b'mn\r\n'
+
+
+class Leased(NamedTuple):
+    """An `Item`, and the right to renew it.
+
+    ``win`` is True for the caller that has the right, False for others while
+    a caller has it, and None where nobody needs it.
+    """
+
+    item: Item
+    win: bool | None
+
+
+class GetOrRenew(Get):
     """Ask for a value, and for the right to renew it.
 
     With less than `grace` seconds to live the value is returned, and one
     caller gets the right to compute it anew. No claim is made where there is
-    none (N): to the server that is a hit, and its hit rate would be of no use.
+    no value (N): to the server that is a hit, and its hit rate would be of no
+    use.
     """
-    check_key(key)
-    renewal = b' R%d' % grace if grace else b''
-    return b'mg %b v f c k%b\r\n' % (key, renewal)
+
+    repeats = False
+
+    def __init__(self, key, grace, most=MAX_VALUE):
+        super().__init__(key, most)
+        self.grace = grace
+
+    def encode(self):
+        renewal = b' R%d' % self.grace if self.grace else b''
+        return b'mg %b v f c k%b\r\n' % (self.key, renewal)
+
+    def read(self, reader):
+        """Return a `Leased`, or None if there is no value."""
+        line = reader.readline(MAX_LINE)
+        missing = _parse_missing(line)
+        if missing is not None:
+            # Not all releases repeat the key.
+            if missing[1] not in (None, self.key):
+                raise unasked(missing[1])
+            return None
+        match = _parse_value(line)
+        if match is None:
+            raise unexpected(line)
+        size, flags, unique, named, marks = match.groups()
+        if named != self.key:
+            raise unasked(named)
+        check_unique(unique)
+        data = read_block(reader, int(size), self.most)
+        win = b'W' in marks or (False if b'Z' in marks else None)
+        return Leased(Item(data, int(flags), int(unique)), win)
 
 
-def read_leased(reader, key, most=MAX_VALUE):
-    """Return ``(data, flags, unique, win)`` of the key; None if there is none.
+class AddNumbered(Add):
+    """`Add`, and ask for the unique number of what is stored."""
 
-    ``win`` is True for the one who has the right, False for others while
-    somebody has it, and None where nobody needs it.
-    """
-    line = reader.readline(MAX_LINE)
-    missing = _parse_missing(line)
-    if missing is not None:
-        # Not all releases repeat the key.
-        if missing[1] not in (None, key):
-            raise unasked(missing[1])
-        return None
-    match = _parse_value(line)
-    if match is None:
-        raise unexpected(line)
-    size, flags, unique, named, marks = match.groups()
-    if named != key:
-        raise unasked(named)
-    check_unique(unique)
-    data = read_block(reader, int(size), most)
-    win = b'W' in marks or (False if b'Z' in marks else None)
-    return data, int(flags), int(unique), win
+    def encode(self):
+        return b'ms %b %d F%d T%d c k ME\r\n%b\r\n' % (
+            self.key, len(self.data), self.flags, self.expires, self.data)
 
+    def read(self, reader):
+        """Return the number; None if there is a value already.
 
-def add(key, data, flags, expires):
-    """Store a value where there is none, and ask for its unique number."""
-    check_key(key)
-    check_value(data)
-    return b'ms %b %d F%d T%d c k ME\r\n%b\r\n' % (
-        key, len(data), flags, expires, data)
+        It is 0 where the server does not say it.
+        """
+        line = reader.readline(MAX_LINE)
+        match = _parse_added(line)
+        if match is None:
+            raise unexpected(line)
+        state, unique, named = match.groups()
+        if named != self.key:
+            raise unasked(named)
+        if state == b'NS':
+            return None
+        check_unique(unique or 0)
+        return int(unique or 0)
 
 
-def read_added(reader, key):
-    """Return the unique number of what was stored; None if something is there.
+class IsLeased(Command):
+    """Ask whether what was seen empty is a claim, and no value."""
 
-    It is 0 where the server does not say it.
-    """
-    line = reader.readline(MAX_LINE)
-    match = _parse_added(line)
-    if match is None:
-        raise unexpected(line)
-    state, unique, named = match.groups()
-    if named != key:
-        raise unasked(named)
-    if state == b'NS':
-        return None
-    check_unique(unique or 0)
-    return int(unique or 0)
+    def __init__(self, key):
+        check_key(key)
+        self.key = key
 
+    def encode(self):
+        return b'mg %b s\r\n' % self.key
 
-def is_leased(key):
-    """Ask whether what was seen empty is no value."""
-    check_key(key)
-    return b'mg %b s\r\n' % key
+    def read(self, reader):
+        """Return True for a claim, also for one that is over.
 
-
-def read_is_leased(reader):
-    """Return True for a claim, and for one that is over.
-
-    Of the latter something else is there by now, or nothing.
-    """
-    line = reader.readline(MAX_LINE)
-    match = re.fullmatch(rb'(?:EN|HD s(\d{1,10})((?: [WXZ])*))\r\n', line)
-    if match is None:
-        raise unexpected(line)
-    size, marks = match.groups()
-    return size is None or int(size) > 0 or marks != b''
+        Of the latter another value is there by now, or nothing.
+        """
+        line = reader.readline(MAX_LINE)
+        match = _parse_state(line)
+        if match is None:
+            raise unexpected(line)
+        size, marks = match.groups()
+        return size is None or int(size) > 0 or marks != b''
 
 
-def make_stale(key, unique):
-    """Let the next one who asks have the right to compute the value."""
-    check_key(key)
-    return b'md %b I C%d\r\n' % (key, unique)
+class MakeStale(Command):
+    """Let the next caller that asks have the right to compute the value."""
 
+    #: True, it is done; False for changed by another client, None for gone.
+    read = staticmethod(one_of({
+        b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None}))
 
-#: True, it is done; False for changed by another, None for gone.
-read_made_stale = one_of({
-    b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None})
+    def __init__(self, key, unique, since=math.inf):
+        check_key(key)
+        self.key = key
+        self.unique = unique
+        self.since = since
+
+    def encode(self):
+        return b'md %b I C%d\r\n' % (self.key, self.unique)

@@ -1,13 +1,16 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """Lines and blocks of bytes out of a stream that gives what it has."""
+from p01.memcache.wire.item import Item
+
 
 # Together with the longest line of the protocol less than 8 kB, which is all
 # that a server can make us read without ever sending the end of a line.
 SIZE = 6144
 
 # The ends of a value and of its reply, which are received with the value.
-BEHIND = len(b'\r\nEND\r\n')
+_BEHIND = b'\r\nEND\r\n'
+BEHIND = len(_BEHIND)
 
 # What is allocated ahead for bytes that are announced and not here yet.
 PIECE = 1 << 20
@@ -80,9 +83,26 @@ class Reader:
             if (data[end:end + 2] != b'\r\n' or key not in keys
                     or key in found):
                 break
-            found[key] = data[begin:end], int(flags)
+            found[key] = Item(data[begin:end], int(flags))
             start = end + 2
         self._start = start
+
+    def take(self, match, key):
+        """Read a reply that has been received whole: the `Item` of the key.
+
+        For any other reply it returns None, and reads nothing.
+        """
+        data, start = self._data, self._start
+        header = match(data, start)
+        if header is None:
+            return None
+        named, flags, size = header.groups()
+        begin = header.end()
+        end = begin + int(size)
+        if named != key or data[end:end + BEHIND] != _BEHIND:
+            return None
+        self._start = end + BEHIND
+        return Item(data[begin:end], int(flags))
 
     def _gather(self, size):
         pieces = [self._data[self._start:]]

@@ -44,14 +44,19 @@ from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads import fork
 from p01.memcache.transport.address import parse_all
-from p01.memcache.wire import protocol
+from p01.memcache.wire import batch
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import FlushAll
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Stats
 
 
-PATIENCE = 5  # seconds
 SLACK = 0.05  # what an operation may take more than its time-out
-MISSING = 'missing'
 
 
 class QuickClient(MemcacheClient):
@@ -76,10 +81,6 @@ def hit(key, data=None, size=None, flags=0, end=b'END\r\n'):
     return b'VALUE %b %b %b\r\n%b\r\n%b' % (
         wire(key), str(flags).encode(),
         str(len(data) if size is None else size).encode(), data, end)
-
-
-def soon():
-    return time.monotonic() + PATIENCE
 
 
 def wire(key):
@@ -285,16 +286,16 @@ class ForkTest(ProxyCase):
         self.check_child(lambda: self.assertRight('other'))
 
     def test_the_parents_is_not_held_open(self):
-        [host] = self.cache._client.servers
+        [host] = self.cache._state.store.servers
 
         def work():
             self.assertRight('key')
-            self.assertEqual(host._stream.fileno(), -1)
+            self.assertEqual(host.connection.fileno(), -1)
 
         self.check_child(work)
 
     def test_it_is_registered(self):
-        self.assertIn(self.cache, fork._known)
+        self.assertIn(self.cache._state.store, fork._known)
 
 
 class InterruptedTest(ProxyCase):
@@ -472,9 +473,9 @@ class SlowTest(ProxyCase):
     def test_by_default_no_wait_is_without_end(self):
         cache = self.client(self.proxy.address, factory=MemcacheClient)
         self.assertIsNone(cache.query('key'))
-        [host] = cache._client.servers
+        [host] = cache._state.store.servers
         self.assertEqual((host.socket_timeout, host.dead_retry), (3, 3))
-        self.assertLessEqual(host._stream._socket.gettimeout(), 3)
+        self.assertLessEqual(host.connection._stream._socket.gettimeout(), 3)
 
 
 class CutTest(ProxyCase):
@@ -484,9 +485,11 @@ class CutTest(ProxyCase):
         for how in 'fin', 'rst':
             for after in range(0, len(hit('key')), 3):
                 with self.subTest(how=how, after=after):
-                    # Before the first byte, it is asked a second time.
+                    # Before the first byte, it is asked a second time; with
+                    # a reset the kernel may forget what has come.
                     fault = Fault(after=after, then=how)
-                    self.proxy.once(*[fault] * (1 if after else 2))
+                    self.proxy.once(
+                        *[fault] * (1 if after and how == 'fin' else 2))
                     self.assertError(ReceiveError, self.cache.query, 'key')
                     self.proxy.clear()
                     self.assertEqual(
@@ -680,7 +683,8 @@ class RepliesTest(ClientCase):
                 (b'SERVER_ERROR no\r\n', ServerError),
                 (b'STAT a 1\r\n', ReceiveTimeout), (None, ReceiveError)]:
             server.answers.append(reply)
-            [(address, trouble)] = cache._statistics(soon())
+            [(address, trouble)] = cache._state.store.ask_all(
+            Stats(), soon())
             self.assertIs(type(trouble), error)
             server.answers.append(reply)
             [(address, values)] = cache.getStatistics()
@@ -699,7 +703,7 @@ class RepliesTest(ClientCase):
 
     def test_a_refused_value_before_the_connection_is_lost(self):
         # Its former value must not stand, whatever becomes of the others.
-        self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
+        self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 2))
         server, cache = self.answers(
             b'STORED\r\n', b'SERVER_ERROR out of memory storing object\r\n',
             b'STORED\r\n', None, b'DELETED\r\n')
@@ -717,7 +721,7 @@ class RepliesTest(ClientCase):
             [b'delete %b\r\n' % wire(key) for key in 'ac'])
 
     def test_a_reply_too_many_between_two_batches(self):
-        self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
+        self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 2))
         server, cache = self.answers(
             b'STORED\r\n', b'STORED\r\nSTORED\r\n',
             b'SERVER_ERROR out of memory storing object\r\n', b'STORED\r\n',
@@ -750,13 +754,16 @@ class RepliesTest(ClientCase):
 
     def test_keys_are_checked_where_they_are_sent(self):
         server, cache = self.answers()
+        store = cache._state.store
         for key in (b'', b'a b', b'a\r\n', b'a\n', b'a\0', b'\x7f',
                     b'k' * 251):
-            for call, *args in (
-                    (cache._store, b'', 0, 0), (cache._retrieve,),
-                    (cache._retrieve_unique,), (cache._remove,)):
+            for call in (
+                    lambda key: store.run(Set(key, b'', 0, 0), soon()),
+                    lambda key: store.get(key, soon()),
+                    lambda key: store.gets(key, soon()),
+                    lambda key: store.run(Delete(key), soon())):
                 with self.subTest(key=key), self.assertRaises(ValueError):
-                    call(key, *args, soon())
+                    call(key)
         self.assertEqual(server.requests, [])
 
     def test_nothing_is_printed(self):
@@ -789,7 +796,8 @@ class ServersTest(ClientCase):
         for number in range(1000):
             key = client.buildKey(number).encode()
             self.assertEqual(
-                client._client.host(key).name, addresses[ring.find(key)])
+                client._state.store.server(key, None).name,
+                addresses[ring.find(key)])
 
     def test_as_python_memcached_hashes(self):
         client = self.client(*(f'10.0.0.1:{i + 1}' for i in range(1000)))
@@ -797,13 +805,14 @@ class ServersTest(ClientCase):
                 (b'foo', 3187), (b'bar', 30463), (b'baz', 30756),
                 ('\xfc'.encode(), 25561)]:
             self.assertEqual(
-                client._client.host(key).name, f'10.0.0.1:{value % 1000 + 1}')
+                client._state.store.server(key, None).name,
+                f'10.0.0.1:{value % 1000 + 1}')
 
     def test_keys_do_not_move(self):
         servers = [self.enterContext(EmbeddedServer()) for _ in range(3)]
         client = self.client(*(server.address for server in servers))
-        lost = [key for key in range(60) if client._client.host(
-            client.buildKey(key).encode()).name == servers[1].address]
+        lost = [key for key in range(60) if client._state.store.server(
+            client.buildKey(key).encode(), None).name == servers[1].address]
         self.assertTrue(lost)
         for key in range(60):
             client.set(key, 'old')
@@ -822,7 +831,7 @@ class ServersTest(ClientCase):
                 ('localhost', 'localhost', 11211), ('a.b:1', 'a.b', 1),
                 ('[::1]', '::1', 11211), ('[fe80::1]:22', 'fe80::1', 22),
                 ('[fe80::1%eth0]:22', 'fe80::1%eth0', 22)]:
-            [found] = self.client(address)._client.servers
+            [found] = self.client(address)._state.store.servers
             self.assertEqual((found.ip, found.port), (host, port))
 
     @unittest.skipUnless(socket.has_ipv6, 'this Python has no IPv6')
@@ -845,7 +854,8 @@ class ServersTest(ClientCase):
         # The zone is one that cannot even be asked for.
         cache = self.client('[fe80::1%a..b]')
         self.assertError(ConnectError, cache.query, 'key')
-        [(_, error)] = cache._flush(soon())
+        [(_, error)] = cache._state.store.ask_all(
+            FlushAll(), soon())
         self.assertIsInstance(error, MemcacheError)
         cache = self.client('unknown')
         for number, trouble in (

@@ -7,11 +7,9 @@ The real clients are asked on the embedded server (level 1) and on memcached
 a server misbehaves is tested elsewhere.
 """
 
-import contextlib
 import hashlib
 import math
 import pickle
-import socket
 import time
 import unittest
 from collections import OrderedDict
@@ -34,19 +32,21 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUnreadableValueEvent
 from p01.memcache.keys import strict
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import Pickable
-from p01.memcache.testing import getFakeBackend
-from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.contract.matrix import EMBEDDED
+from p01.memcache.tests.contract.matrix import FAKES
+from p01.memcache.tests.contract.matrix import MEMCACHED
+from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.servers import refusing
+from p01.memcache.tests.support.values import Persistent
+from p01.memcache.tests.support.values import Thrower
+from p01.memcache.tests.support.values import Unpicklable
+from p01.memcache.tests.support.waits import DAY
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 
-
-DAY = 60 * 60 * 24
-PATIENCE = 5  # seconds
 
 # In the order of the constructor, with a value that is not the default.
 ARGUMENTS = {
@@ -128,116 +128,21 @@ WRONG_VALUE = {
 }
 
 
-class Persistent:
-    """As persistent objects are, as far as a key's concerned."""
-
-    _p_oid = None
-
-    def __init__(self, oid):
-        self._p_oid = oid
-
-
 class Pair(NamedTuple):
     one: object
     two: object
-
-
-class Unpicklable:
-
-    def __init__(self, error):
-        self.error = error
-
-    def __reduce__(self):
-        raise self.error
-
-
-def throw(error):
-    raise error
-
-
-class Thrower:
-    """An object that raises when it is unpickled."""
-
-    def __init__(self, error):
-        self.error = error
-
-    def __reduce__(self):
-        return throw, (self.error,)
 
 
 def md5(data):
     return hashlib.md5(data).hexdigest()
 
 
-def ask(address, request, end):
-    """Speak to a server in its own words."""
-    host, port = address.split(':')
-    with socket.create_connection((host, int(port)), PATIENCE) as connection:
-        connection.sendall(request)
-        reply = b''
-        while not reply.endswith(end):
-            piece = connection.recv(65536)
-            assert piece, reply
-            reply += piece
-    return reply
-
-
-def plant(address, key, data, flags=0):
-    """Put something into a server that no client of ours would."""
-    request = b'set %b %d 0 %d\r\n%b\r\n' % (
-        key.encode(), flags, len(data), data)
-    assert ask(address, request, b'\r\n') == b'STORED\r\n'
-
-
-def look(address, key):
-    """What a server has in the place of the key: (data, flags) or None."""
-    reply = ask(address, b'get %b\r\n' % key.encode(), b'END\r\n')
-    if reply == b'END\r\n':
-        return None
-    line, _, rest = reply.partition(b'\r\n')
-    return rest[:-len(b'\r\nEND\r\n')], int(line.split()[2])
-
-
-@contextlib.contextmanager
-def refusing():
-    """The address of nobody: who connects there is refused."""
-    with socket.socket() as taken:
-        taken.bind(('127.0.0.1', 0))
-        yield f'127.0.0.1:{taken.getsockname()[1]}'
-
-
-class ClientCase:
-    """A client with nothing in its server. A subclass says which one."""
-
-    factory = None
-    client = None
-
-    def setUp(self):
-        keep_quiet(self)
-        self.events = []
-        zope.event.subscribers.append(self.events.append)
-        self.addCleanup(zope.event.subscribers.remove, self.events.append)
-        self.client = self.makeClient()
-        self.client.invalidateAll()
-
-    def makeClient(self, **settings):
-        client = self.factory(**settings)
-        self.addCleanup(client.close)
-        return client
-
-
-class ClientContract(ClientCase):
-    """The contract. A subclass says what is behind the client."""
-
-    interface = IMemcacheClient
+@matrix(*FAKES)
+class ClientScenario(ClientCase):
+    """The contract."""
 
     def plant(self, key, data, flags=0):
-        """Put data and flags into the place of the key."""
-        raise NotImplementedError
-
-    def stored(self, key):
-        """What is in the place of the key: (data, flags) or None."""
-        raise NotImplementedError
+        super().plant(self.client.buildKey(key), data, flags)
 
     def assertMiss(self, key):
         missing = object()
@@ -281,14 +186,15 @@ class ClientContract(ClientCase):
 
     def test_a_change_within_a_change(self):
         # As a signal's handler may make one.
-        follow, values = self.factory._follow, [2000]
+        make, values = self.factory._make_state, [2000]
 
-        def followed(client, name):
-            follow(client, name)
+        def interrupted(client, *args):
+            state = make(client, *args)
             if values:
                 self.client.maxValueSize = values.pop()
+            return state
 
-        with mock.patch.object(self.factory, '_follow', followed):
+        with mock.patch.object(self.factory, '_make_state', interrupted):
             self.client.compress = 5
         self.assertEqual(self.client.compress, 5)
         self.assertEqual(self.client.maxValueSize, 2000)
@@ -296,13 +202,13 @@ class ClientContract(ClientCase):
             self.assertIsNone(self.client.set('key', 'x' * 2001))
 
     def test_a_change_that_is_interrupted(self):
-        follow = self.factory._follow
+        make = self.factory._make_state
 
-        def interrupted(client, name):
-            follow(client, name)
+        def interrupted(client, *args):
+            make(client, *args)
             raise KeyboardInterrupt
 
-        with mock.patch.object(self.factory, '_follow', interrupted):
+        with mock.patch.object(self.factory, '_make_state', interrupted):
             for name, value in [
                     ('serializer', 'json'), ('servers', ['127.0.0.1:1'])]:
                 former = dict(vars(self.client))
@@ -562,10 +468,10 @@ class ClientContract(ClientCase):
 
     def lifetimes(self, *lifetimes):
         """What comes out of them for the server."""
-        with mock.patch.object(self.client, '_store') as store:
+        with mock.patch.object(self.client._state.store, 'run') as run:
             for lifetime in lifetimes:
                 self.client.set('key', 'value', lifetime)
-        return [call.args[3] for call in store.call_args_list]
+        return [call.args[0].expires for call in run.call_args_list]
 
     def test_lifetimes(self):
         self.assertEqual(
@@ -588,14 +494,14 @@ class ClientContract(ClientCase):
                     self.client.query('key', default='missing'), lifetime)
 
     def test_wrong_lifetimes(self):
-        with mock.patch.object(self.client, '_store') as store:
+        with mock.patch.object(self.client._state.store, 'run') as run:
             for lifetime in (
                     -1, -0.5, math.nan, math.inf, True, False, 'x', '60',
                     b'60', [60], 2 ** 31, 2 ** 40, 1e300):
                 with (self.subTest(lifetime=lifetime),
                       self.assertRaisesRegex(ValueError, 'lifetime')):
                     self.client.set('key', 'value', lifetime)
-        store.assert_not_called()
+        run.assert_not_called()
 
     # removal
 
@@ -720,39 +626,9 @@ class ClientContract(ClientCase):
             repr(self.client), f'<{self.factory.__name__} one, two:2>')
 
 
-class FakeContract(ClientContract):
-
-    def plant(self, key, data, flags=0):
-        built = self.client.buildKey(key)
-        getFakeBackend(self.client).cache[built] = (data, flags)
-
-    def stored(self, built):
-        return getFakeBackend(self.client).cache.get(built)
-
-
-class FakeMemcacheClientTest(FakeContract, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraMemcacheClientTest(FakeContract, unittest.TestCase):
-
-    factory = FakeUltraMemcacheClient
-    interface = IUltraMemcacheClient
-
-
-class ServerContract(ClientContract):
+@matrix(*EMBEDDED, slow=MEMCACHED)
+class ServedScenario(ClientScenario):
     """For the clients that do have a server."""
-
-    def makeClient(self, **settings):
-        return super().makeClient(
-            **{'servers': [self.layer.address], **settings})
-
-    def plant(self, key, data, flags=0):
-        plant(self.layer.address, self.client.buildKey(key), data, flags)
-
-    def stored(self, built):
-        return look(self.layer.address, built)
 
     def test_two_clients_with_namespaces(self):
         one = self.makeClient(namespace='one')
@@ -832,31 +708,6 @@ class ServerContract(ClientContract):
             self.assertEqual(self.client.query('key'), 'value')
 
 
-class EmbeddedMemcacheClientTest(ServerContract, unittest.TestCase):
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class EmbeddedUltraMemcacheClientTest(ServerContract, unittest.TestCase):
-
-    layer = EmbeddedLayer
-    factory = UltraMemcacheClient
-    interface = IUltraMemcacheClient
-
-
-class RealMemcacheClientTest(EmbeddedMemcacheClientTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealUltraMemcacheClientTest(EmbeddedUltraMemcacheClientTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
 class CrossContract:
     """What one client writes the other reads."""
 
@@ -919,7 +770,7 @@ class CrossContract:
         two.set('stays, too', 'value', 60)
         self.assertEqual(two.query('one'), 'value')
         self.assertEqual(one.query('two'), 'value')
-        end = time.monotonic() + PATIENCE
+        end = soon()
         while two.query('one') or one.query('two'):
             self.assertLess(time.monotonic(), end)
             time.sleep(0.01)

@@ -23,22 +23,26 @@ from unittest import mock
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import ClusterLayer
-from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
-from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
-from p01.memcache.tests.contract.test_contract import ClientCase
-from p01.memcache.tests.contract.test_contract import ask
-from p01.memcache.tests.contract.test_contract import refusing
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_faults import SLACK
-from p01.memcache.tests.support import scenario
+from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
+from p01.memcache.tests.contract.matrix import EMBEDDED
+from p01.memcache.tests.contract.matrix import FAKES
+from p01.memcache.tests.contract.matrix import MEMCACHED
+from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
+from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.faults.case import SLACK
+from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import refusing
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.stamp import put
 from p01.memcache.values.stamp import take
@@ -48,7 +52,6 @@ from p01.memcache.wire.reader import Reader
 # The flags of a value that has dependencies.
 STAMPED = 64
 
-MISSING = 'missing'
 
 # What may be in the place of a generation, or of a dependency's version,
 # and is none.
@@ -129,18 +132,6 @@ class Scenario(ClientCase):
         self.assertEqual(client.query('another key'), 1)
         return client
 
-    def plant(self, key, data, flags=0):
-        """Put data and flags into the place of the key on the wire."""
-        raise NotImplementedError
-
-    def stored(self, key):
-        """What is in the place of the key on the wire: (data, flags)."""
-        raise NotImplementedError
-
-    def lose(self, key):
-        """As if memcached had evicted what is in the place of the key."""
-        raise NotImplementedError
-
     def generation_key(self, client=None):
         return 'generation:' + (client or self.client).buildKey('')
 
@@ -168,6 +159,7 @@ class Scenario(ClientCase):
         self.assertEqual(client.queryMany(keys), {})
 
 
+@matrix(*FAKES, POOLED_EMBEDDED, slow=[CLASSIC_EMBEDDED, *MEMCACHED])
 class GenerationScenario(Scenario):
 
     def test_only_with_generations(self):
@@ -401,13 +393,14 @@ class GenerationScenario(Scenario):
     def test_two_make_one(self):
         # The other one is a little faster, after this one found none.
         other = self.makeClient()
-        change = self.client._change_many
+        store = self.client._state.store
+        change = store.run_many
 
         def late(*args):
             self.assertIsNotNone(other.set('of the other', 2))
             return change(*args)
 
-        with mock.patch.object(self.client, '_change_many', late):
+        with mock.patch.object(store, 'run_many', late):
             self.assertIsNotNone(self.client.set('key', 1))
         for client in self.client, other, self.makeClient():
             self.assertFound(client, key=1, **{'of the other': 2})
@@ -431,13 +424,14 @@ class GenerationScenario(Scenario):
     def test_invalidated_during_a_set(self):
         other = self.other()
         self.client.set('key', 'old')
-        store = self.client._store
+        store = self.client._state.store
+        run = store.run
 
         def late(*args):
             other.invalidateNamespace()
-            return store(*args)
+            return run(*args)
 
-        with mock.patch.object(self.client, '_store', late):
+        with mock.patch.object(store, 'run', late):
             self.client.set('key', 'too late')
         for client in self.client, other:
             self.assertMisses(client, 'key')
@@ -515,6 +509,7 @@ class GenerationScenario(Scenario):
         self.assertFound(self.client, key='compatible')
 
 
+@matrix(*FAKES)
 class DependencyScenario(Scenario):
 
     def setUp(self):
@@ -826,11 +821,13 @@ class DependencyScenario(Scenario):
             f'{secret} 0123456789abcdef\nvalue'.encode()]
         asked = set()
 
-        def note(keys, *args, ask=self.client._retrieve_many):
+        store = self.client._state.store
+
+        def note(keys, *args, ask=store.get_many):
             asked.update(keys)
             return ask(keys, *args)
 
-        with mock.patch.object(self.client, '_retrieve_many', note):
+        with mock.patch.object(store, 'get_many', note):
             for stamp in stamps:
                 self.plant(self.client.buildKey('key'), stamp, STAMPED)
                 self.assertMisses(self.client, 'key')
@@ -877,13 +874,14 @@ class DependencyScenario(Scenario):
     def test_two_make_one(self):
         # The other one is a little faster, after this one found none.
         other = self.makeClient()
-        change = self.client._change_many
+        store = self.client._state.store
+        change = store.run_many
 
         def late(*args):
             self.assertIsNotNone(other.set('other', 2, dependencies=('a',)))
             return change(*args)
 
-        with mock.patch.object(self.client, '_change_many', late):
+        with mock.patch.object(store, 'run_many', late):
             self.assertIsNotNone(
                 self.client.set('key', 1, dependencies=('a', 'b')))
         for client in self.client, other:
@@ -894,13 +892,14 @@ class DependencyScenario(Scenario):
 
     def test_invalidated_during_a_set(self):
         other = self.other()
-        store = self.client._store
+        store = self.client._state.store
+        run = store.run
 
         def late(*args):
             other.invalidateDependencies('a')
-            return store(*args)
+            return run(*args)
 
-        with mock.patch.object(self.client, '_store', late):
+        with mock.patch.object(store, 'run', late):
             self.client.set('key', 'too late', dependencies=('a',))
         for client in self.client, other:
             self.assertMisses(client, 'key')
@@ -966,7 +965,7 @@ class DependencyScenario(Scenario):
                 second = executor.submit(
                     client.getOrCreate, 'key', lambda: 'new',
                     dependencies=('a',))
-                end = time.monotonic() + PATIENCE
+                end = soon()
                 pause = threading.Event()
                 while not (second.done() or is_waiting()):
                     self.assertLess(time.monotonic(), end)
@@ -1111,7 +1110,8 @@ class RaceTest(unittest.TestCase):
             for _ in range(2))
         self.addCleanup(one.close)
         self.addCleanup(other.close)
-        change = other._change_many
+        store = other._state.store
+        change = store.run_many
 
         def late(*args):
             one.set('key', 1)          # has made the generation before
@@ -1119,10 +1119,10 @@ class RaceTest(unittest.TestCase):
             one.invalidateNamespace()  # and is gone before it is read
             return replies
 
-        with (mock.patch.object(other, '_change_many', late),
-              mock.patch.object(other, '_remove') as remove):
+        with (mock.patch.object(store, 'run_many', late),
+              mock.patch.object(store, 'run') as run):
             self.assertIsNone(other.set('another', 1))
-        remove.assert_not_called()
+        run.assert_not_called()
 
 
 class TooManyTest(unittest.TestCase):
@@ -1152,56 +1152,9 @@ class TooManyTest(unittest.TestCase):
             self.assertIsNone(client.query('key'))
 
 
-class FakeMixin(scenario.FakeMixin):
-
-    def lose(self, key):
-        del getFakeBackend(self.client).cache[key]
-
-
-class ServerMixin(scenario.ServerMixin):
-
-    def lose(self, key):
-        reply = ask(self.layer.address, b'delete %b\r\n' % key.encode(),
-                    b'\r\n')
-        self.assertEqual(reply, b'DELETED\r\n')
-
-
-class FakeGenerationTest(FakeMixin, GenerationScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraGenerationTest(FakeGenerationTest):
-
-    factory = FakeUltraMemcacheClient
-
-
-class FakeDependencyTest(FakeMixin, DependencyScenario, unittest.TestCase):
-
-    factory = FakeMemcacheClient
-
-
-class FakeUltraDependencyTest(FakeDependencyTest):
-
-    factory = FakeUltraMemcacheClient
-
-
-class ClassicGenerationTest(
-        ServerMixin, GenerationScenario, unittest.TestCase):
-
-    level = 2
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
-
-
-class ClassicDependencyTest(
-        ServerMixin, DependencyScenario, unittest.TestCase):
-
-    level = 2
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
+@matrix(POOLED_EMBEDDED, slow=[CLASSIC_EMBEDDED])
+@matrix(slow=MEMCACHED, rounds=1000)
+class ServedDependencyScenario(DependencyScenario):
 
     def test_a_caller_after_the_invalidation_without_a_server(self):
         with refusing() as down:
@@ -1215,54 +1168,12 @@ class ClassicDependencyTest(
                 client, client.invalidateNamespace, None), 'new')
 
 
-class UltraGenerationTest(ClassicGenerationTest):
-
-    level = 1
-
-    factory = UltraMemcacheClient
-
-
-class UltraDependencyTest(ClassicDependencyTest):
-
-    level = 1
-
-    factory = UltraMemcacheClient
-
-
-class RealClassicGenerationTest(ClassicGenerationTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealClassicDependencyTest(ClassicDependencyTest):
-
-    layer = MemcachedLayer
-    level = 2
-    rounds = 1000
-
-
-class RealUltraGenerationTest(UltraGenerationTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealUltraDependencyTest(UltraDependencyTest):
-
-    layer = MemcachedLayer
-    level = 2
-    rounds = 1000
-
-
 # How much is sent
 
 
-class ClassicRoundTripTest(unittest.TestCase):
+@matrix(*EMBEDDED, slow=MEMCACHED)
+class RoundTripScenario:
     """What the server is asked, seen by a proxy before it."""
-
-    layer = EmbeddedLayer
-    factory = MemcacheClient
 
     def setUp(self):
         keep_quiet(self)
@@ -1369,23 +1280,6 @@ class ClassicRoundTripTest(unittest.TestCase):
         self.assertTrips(1, self.client.invalidateDependencies, *tags)
 
 
-class UltraRoundTripTest(ClassicRoundTripTest):
-
-    factory = UltraMemcacheClient
-
-
-class RealClassicRoundTripTest(ClassicRoundTripTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
-class RealUltraRoundTripTest(UltraRoundTripTest):
-
-    layer = MemcachedLayer
-    level = 2
-
-
 # Several servers
 
 
@@ -1420,14 +1314,14 @@ class ServersCase(unittest.TestCase):
 
     def place(self, wire):
         """The place of the server that has the key on the wire."""
-        return self.client._cluster._ring.find(wire)
+        return self.client._state.store._ring.find(wire)
 
     def generation_place(self):
         return self.place(b'generation:' + self.client.buildKey('').encode())
 
     def value_place(self, key):
         return self.place(self.client.buildKey(key).encode() + (
-            b'.' + self.client._generation if self.client.generations
+            b'.' + self.client._state.namespace.seen if self.client.generations
             else b''))
 
     def tag(self, place):
@@ -1455,7 +1349,7 @@ class ServersCase(unittest.TestCase):
             self.let_probe(client, place)
 
     def let_probe(self, client, place):
-        health = client._cluster.servers[place].health
+        health = client._state.store.servers[place].health
         health._asking._until = time.monotonic()
 
     def hold(self, place):
@@ -1475,6 +1369,17 @@ class ServersCase(unittest.TestCase):
             time.monotonic() - start, self.client._timeout + SLACK)
 
 
+class OnMemcached:
+    """The same on memcached."""
+
+    layer = ClusterLayer
+    level = 2
+
+    def makeServers(self):
+        return ClusterLayer.servers
+
+
+@variant('OnMemcached', OnMemcached)
 class SpreadTest(ServersCase):
     """All is well, and nothing is where the rest is."""
 
@@ -1520,6 +1425,7 @@ class SpreadTest(ServersCase):
                          [number + 2 for number in before])
 
 
+@variant('OnMemcached', OnMemcached)
 class ClassicSpreadTest(SpreadTest):
 
     level = 2
@@ -1626,7 +1532,7 @@ class GenerationOutageTest(ServersCase):
                 lambda: self.client.setMany({self.others[0]: 'lost'}),
                 lambda: self.client.invalidateMany(self.others[:1])):
             self.assertIsNotNone(self.client.set(self.others[0], 'old'))
-            with (mock.patch.object(self.client, '_retrieve_many',
+            with (mock.patch.object(self.client._state.store, 'get_many',
                                     side_effect=KeyboardInterrupt),
                   self.assertRaises(KeyboardInterrupt)):
                 change()
@@ -1660,7 +1566,7 @@ class ClassicGenerationOutageTest(GenerationOutageTest):
         self.client.close()
 
     def let_probe(self, client, place):
-        client._client.servers[place].deaduntil = 0
+        client._state.store.servers[place].deaduntil = 0
 
     # It remembers nothing.
 
@@ -1739,7 +1645,7 @@ class DependencyOutageTest(ServersCase):
                 if stop != self.lose:
                     # As a greenlet's time-out does, or ^C.
                     stack.enter_context(mock.patch.object(
-                        self.client, '_retrieve_many',
+                        self.client._state.store, 'get_many',
                         side_effect=KeyboardInterrupt))
                     stack.enter_context(
                         self.assertRaises(KeyboardInterrupt))
@@ -1761,6 +1667,7 @@ class DependencyOutageTest(ServersCase):
         self.assertIsNone(self.client.query(self.key))
 
 
+@variant('OnMemcached', OnMemcached)
 class FailoverTest(ServersCase):
     """Another server has the generation while its own is gone."""
 
@@ -1782,7 +1689,7 @@ class FailoverTest(ServersCase):
             client.query('some key')
             client.query('some key')
             self.assertEqual(
-                client._cluster.servers[self.home].health.state, 'down')
+                client._state.store.servers[self.home].health.state, 'down')
 
     def check_home_returns(self, *clients):
         self.find_out(*clients)
@@ -1839,25 +1746,7 @@ class FailoverTest(ServersCase):
             self.assertIsNone(self.client.query(key))
 
 
-class RealMixin:
-    """The same on memcached."""
-
-    layer = ClusterLayer
-    level = 2
-
-    def makeServers(self):
-        return ClusterLayer.servers
-
-
-class RealSpreadTest(RealMixin, SpreadTest):
-    pass
-
-
-class RealClassicSpreadTest(RealMixin, ClassicSpreadTest):
-    pass
-
-
-class RealGenerationOutageTest(RealMixin, GenerationOutageTest):
+class RealGenerationOutageTest(OnMemcached, GenerationOutageTest):
 
     def test_it_hangs(self):
         self.check(self.hold)
@@ -1865,21 +1754,18 @@ class RealGenerationOutageTest(RealMixin, GenerationOutageTest):
         self.assertNothingOld()
 
 
-class RealClassicGenerationOutageTest(RealMixin, ClassicGenerationOutageTest):
+class RealClassicGenerationOutageTest(
+        OnMemcached, ClassicGenerationOutageTest):
 
     test_it_hangs = RealGenerationOutageTest.test_it_hangs
 
 
-class RealDependencyOutageTest(RealMixin, DependencyOutageTest):
+class RealDependencyOutageTest(OnMemcached, DependencyOutageTest):
 
     def test_it_hangs(self):
         self.check(self.hold)
         self.release(self.home)
         self.assertIsNone(self.client.query(self.key))
-
-
-class RealFailoverTest(RealMixin, FailoverTest):
-    pass
 
 
 # Several processes
@@ -1893,10 +1779,11 @@ print('ready', flush=True)
 for line in sys.stdin:
     number = line.strip()
     client.set(sys.argv[2], number, dependencies=('a',))
-    print(client._generation.decode(), flush=True)
+    print(client._state.namespace.seen.decode(), flush=True)
 '''
 
 
+@variant('OnMemcached', server=Memcached, rounds=200)
 class ProcessTest(unittest.TestCase):
 
     level = 2
@@ -1938,7 +1825,3 @@ class ProcessTest(unittest.TestCase):
                 client.invalidateNamespace()
 
 
-class RealProcessTest(ProcessTest):
-
-    server = Memcached
-    rounds = 200

@@ -44,6 +44,9 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
+from p01.memcache.features import computing
+from p01.memcache.features import dependencies as versions
+from p01.memcache.features import lease
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys import strict
 from p01.memcache.testing import EmbeddedLayer
@@ -53,28 +56,33 @@ from p01.memcache.testing import Memcached
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.testing import storage
-from p01.memcache.tests.contract.test_contract import Thrower
-from p01.memcache.tests.contract.test_contract import Unpicklable
-from p01.memcache.tests.contract.test_contract import refusing
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.values import Thrower
+from p01.memcache.tests.support.values import Unpicklable
+from p01.memcache.tests.support.waits import DAY
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.values.flags import STAMPED
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Touch
 
 
-DAY = 60 * 60 * 24
-PATIENCE = 5  # seconds
 SHORT = 0.03  # seconds, for those who wait in vain
-MISSING = object()
 
 
 class Factory:
@@ -101,14 +109,6 @@ class Factory:
         if isinstance(self.value, BaseException):
             raise self.value
         return self.value
-
-
-def until(condition):
-    end = monotonic() + PATIENCE
-    while not condition():
-        if monotonic() > end:
-            raise AssertionError('it does not come true')
-        time.sleep(0.001)
 
 
 def strike(ident, error):
@@ -142,7 +142,7 @@ class Callers:
 
     def lookers(self, client):
         """Return a list to which the client's callers add, at each look."""
-        looks, lend = [], client._lend
+        looks, lend = [], client._state.lending.lend
 
         def looked(*args):
             try:
@@ -150,7 +150,7 @@ class Callers:
             finally:
                 looks.append(getattr(self._local, 'call', None))
 
-        client._lend = looked
+        client._state.lending.lend = looked
         return looks
 
     def waiting(self, client, number, factory, **kw):
@@ -181,32 +181,29 @@ class Scenario(Callers):
         return self.makeClient(**settings)
 
     def wire(self, key='key'):
-        return self.client._wire(
-            self.client.buildKey(key), monotonic() + PATIENCE)
+        return self.client._state.locate(
+            self.client.buildKey(key).encode(), soon())
 
     def touch(self, wire, seconds):
-        self.client._renew(
-            wire, partial(protocol.touch, wire), seconds,
-            protocol.read_touched, monotonic() + PATIENCE)
+        self.client._state.store.run(Touch(wire, seconds), soon())
 
     def age(self, key='key'):
         """Let the lifetime of a value be over that was stored with a grace.
 
         It has 30 seconds left of that.
         """
-        wire, deadline = self.wire(key), monotonic() + PATIENCE
-        data, flags = self.client._retrieve(wire, deadline)
+        wire, deadline = self.wire(key), soon()
+        store = self.client._state.store
+        data, flags, _ = store.get(wire, deadline)
         self.assertEqual(flags, STAMPED)
         for name in stamp.take(data)[0]:
             if name.startswith(b'fresh:'):
-                self.client._remove(name, deadline)
+                store.run(Delete(name), deadline)
         self.touch(wire, 30)
 
     def plant(self, data, flags, key='key'):
-        wire = self.wire(key)
-        self.client._change(
-            wire, partial(protocol.set, wire, data, flags), 0,
-            protocol.read_stored, monotonic() + PATIENCE)
+        self.client._state.store.run(
+            Set(self.wire(key), data, flags, 0), soon())
 
     def assertMiss(self, client, key='key'):
         self.assertIs(client.query(key, default=MISSING), MISSING)
@@ -269,8 +266,8 @@ class Scenario(Callers):
     def test_what_never_expires_is_never_stale(self):
         self.client.getOrCreate('key', Factory('a'), lifetime=0, grace=60)
         self.assertEqual(
-            self.client._retrieve(self.wire(), monotonic() + PATIENCE),
-            (pickle.dumps('a', -1), PLAIN))
+            self.client._state.store.get(self.wire(), soon()),
+            (pickle.dumps('a', -1), PLAIN, None))
 
     def test_wrong_arguments(self):
         looks = self.lookers(self.client)
@@ -430,7 +427,7 @@ class Scenario(Callers):
 
     def test_the_dead(self):
         # Its claim holds up others once, not everybody until it expires.
-        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        self.client._state.lending.lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         self.assertEqual(client.getOrCreate('key', Factory()), 'computed')
         self.assertEqual(
@@ -438,7 +435,7 @@ class Scenario(Callers):
         self.assertEqual(client.query('key'), 'computed')
 
     def test_the_time_of_the_wait(self):
-        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        self.client._state.lending.lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         start = monotonic()
         begun = []
@@ -447,20 +444,20 @@ class Scenario(Callers):
 
     def test_the_wait_for_dependencies(self):
         # A silent server of theirs gets no time of its own.
-        self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+        self.client._state.lending.lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
-        lend, deadlines = client._lend, []
+        lend, deadlines = client._state.lending.lend, []
 
         def look(wire, grace, deadline):
             deadlines.append(deadline)
             return lend(wire, grace, deadline)
 
-        def fail(client, keys, deadline):
+        def fail(store, keys, deadline):
             deadlines.append(deadline)
             raise ReceiveError('no')
 
-        client._lend = look
-        with mock.patch.object(stamp, 'current', fail):
+        client._state.lending.lend = look
+        with mock.patch.object(versions, 'current', fail):
             self.assertEqual(client.getOrCreate(
                 'key', Factory(), dependencies=['a']), 'computed')
         self.assertEqual(set(deadlines), {deadlines[0]})
@@ -473,7 +470,7 @@ class Scenario(Callers):
                 (lambda: None, 'computed'),
                 (lambda: self.client.invalidateDependencies('a'), MISSING)):
             self.client.invalidate('key')
-            self.client._lend(self.wire(), 0, monotonic() + PATIENCE)
+            self.client._state.lending.lend(self.wire(), 0, soon())
 
             def factory(change=change):
                 change()
@@ -528,7 +525,8 @@ class Scenario(Callers):
 
     def gated(self, client):
         """Have the client's next thread wait, before it looks again."""
-        lend, gate, held = client._lend, threading.Event(), threading.Event()
+        lend = client._state.lending.lend
+        gate, held = threading.Event(), threading.Event()
         looked = []
 
         def looks(*args):
@@ -539,7 +537,7 @@ class Scenario(Callers):
                 gate.wait(PATIENCE)
             return lend(*args)
 
-        client._lend = looks
+        client._state.lending.lend = looks
         return gate, held
 
     def test_no_storm_after_an_error(self):
@@ -577,7 +575,7 @@ class Scenario(Callers):
         """Let what is computed next be interrupted while it is stored."""
         effects = itertools.chain([error], itertools.repeat(mock.DEFAULT))
         return mock.patch.object(
-            protocol, 'cas', wraps=protocol.cas, side_effect=effects)
+            lease, 'Cas', wraps=lease.Cas, side_effect=effects)
 
     def test_struck_while_it_is_stored(self):
         for error in Struck(), KeyboardInterrupt():
@@ -901,7 +899,7 @@ class Scenario(Callers):
         for error in Struck(), KeyboardInterrupt():
             for place in (
                     mock.patch.object(
-                        self.client, '_store', side_effect=error),
+                        computing, 'Set', side_effect=error),
                     self.struck(error)):
                 self.age()
                 with place, self.assertRaises(type(error)):
@@ -911,22 +909,22 @@ class Scenario(Callers):
 
     def cut_off(self, error):
         """Let the client's next renewal fail as soon as it has the right."""
-        change, retrieve = self.client._change, self.client._retrieve_unique
+        store = self.client._state.store
+        run, gets = store.run, store.gets
         claimed = []
 
-        def claims(key, *args):
-            reply = change(key, *args)
-            if key.startswith(b'claim:'):
-                claimed.append(key)
+        def claims(command, deadline):
+            reply = run(command, deadline)
+            if command.key.startswith(b'claim:'):
+                claimed.append(command.key)
             return reply
 
         def look(*args):
             if claimed:
                 raise error
-            return retrieve(*args)
+            return gets(*args)
 
-        return mock.patch.multiple(
-            self.client, _change=claims, _retrieve_unique=look)
+        return mock.patch.multiple(store, run=claims, gets=look)
 
     def test_a_renewal_that_fails_at_once(self):
         self.client.getOrCreate('key', Factory('old'), **self.renew)
@@ -1064,7 +1062,7 @@ class Scenario(Callers):
         self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0)
 
     def in_child(self, tell):
-        lend, start = self.client._lend, monotonic()
+        lend, start = self.client._state.lending.lend, monotonic()
 
         def look(*args):
             try:
@@ -1072,7 +1070,7 @@ class Scenario(Callers):
             finally:
                 os.write(tell, b'.')
 
-        self.client._lend = look
+        self.client._state.lending.lend = look
         value = self.client.getOrCreate('key', Factory())
         return value != 'computed' or monotonic() - start > PATIENCE / 2
 
@@ -1085,15 +1083,16 @@ class Claims(Scenario):
         # may have renewed it.
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
-        retrieve, renewed = self.client._retrieve_many, []
+        store, renewed = self.client._state.store, []
+        get_many = store.get_many
 
         def renew_and_retrieve(*args):
             if not renewed:
                 renewed.append(self.other.getOrCreate(
                     'key', Factory('new'), **self.renew))
-            return retrieve(*args)
+            return get_many(*args)
 
-        self.client._retrieve_many = renew_and_retrieve
+        store.get_many = renew_and_retrieve
         never = Factory('never')
         self.assertEqual(self.client.getOrCreate(
             'key', never, **self.renew), 'new')
@@ -1111,7 +1110,7 @@ class WithServer(Scenario):
     def setUp(self):
         if not self.meta:
             self.enterContext(
-                mock.patch.object(Server, 'knows_meta', return_value=False))
+                mock.patch.object(Server, 'lends', return_value=False))
         super().setUp()
 
     def makeClient(self, timeout=PATIENCE, **settings):
@@ -1122,7 +1121,8 @@ class WithServer(Scenario):
 
     def test_a_claim_ends_meanwhile(self):
         # Between the look at the value and the question whether it is one.
-        is_leased = self.client._is_leased
+        server = self.client._state.store.servers[0]
+        is_leased = server.is_leased
 
         def ask(end, *args):
             end()
@@ -1131,12 +1131,12 @@ class WithServer(Scenario):
         wire = self.client.buildKey('key').encode()
         for end in (lambda: self.other.set('key', b'value', raw=True),
                     lambda: self.other.invalidate('key')):
-            self.client._is_leased = partial(ask, end)
+            server.is_leased = partial(ask, end)
             for read, miss in (
                     (partial(self.client.query, 'key'), None),
                     (partial(self.client.queryMany, ['key']), {})):
                 self.other.invalidate('key')
-                self.other._lend(wire, 0, monotonic() + PATIENCE)
+                self.other._state.lending.lend(wire, 0, soon())
                 self.assertEqual(read(raw=True), miss)
         self.assertEqual(self.client.getUnreadable(), {})
 
@@ -1330,7 +1330,7 @@ class Trouble(Callers):
     def test_dependencies_that_cannot_be_read(self):
         proxy, client, other = self.proxied()
         with mock.patch.object(
-                stamp, 'current', side_effect=ReceiveError('no')):
+                versions, 'current', side_effect=ReceiveError('no')):
             self.assertEqual(client.getOrCreate(
                 'key', Factory('a'), dependencies=['a']), 'a')
         # Not stored, and the right is given back.
@@ -1378,7 +1378,7 @@ class TestTrouble(Trouble, unittest.TestCase):
 
         def factory():
             wire = client.buildKey('key').encode()
-            seen.append(other._retrieve(wire, monotonic() + PATIENCE)[1])
+            seen.append(other._state.store.get(wire, soon()).flags)
             return 'a'
 
         self.assertEqual(client.getOrCreate('key', factory), 'a')
@@ -1463,41 +1463,49 @@ class TestLies(unittest.TestCase):
     lent = {  # noqa: RUF012
         b'mn': b'MN', b'mg': b'EN', b'ms': b'NS k{key}'}
 
-    def makeClients(self, server):
-        classic = MemcacheClient([server.address])
-        classic._timeout = self.timeout
-        classic.close()
-        for client in classic, UltraMemcacheClient(
-                [server.address], timeout=self.timeout):
-            self.addCleanup(client.close)
-            yield client
+    def makeClassic(self, address):
+        client = MemcacheClient([address])
+        client._timeout = self.timeout
+        client.close()
+        return client
 
-    def assertFew(self, replies, closing=False, most=50, **arguments):
+    def makePooled(self, address):
+        return UltraMemcacheClient([address], timeout=self.timeout)
+
+    def assertFew(self, *lies, closing=False, most=50, **arguments):
+        """Each client is lied to in each way, all at the same time."""
         keep_quiet(self)
-        with Liar(replies, closing) as server:
-            for client in self.makeClients(server):
-                with self.subTest(client=client, **arguments):
-                    before, began = len(server.requests), monotonic()
-                    self.assertEqual(client.getOrCreate(
-                        'key', lambda: 'mine', **arguments), 'mine')
-                    self.assertLess(
-                        monotonic() - began, 2 * self.timeout + 0.1)
-                    self.assertLessEqual(
-                        len(server.requests) + server.opened - before, most)
+        cases = []
+        for replies, make in itertools.product(
+                lies, (self.makeClassic, self.makePooled)):
+            server = self.enterContext(Liar(replies, closing))
+            client = make(server.address)
+            self.addCleanup(client.close)
+            cases.append((server, client))
+
+        def check(case):
+            server, client = case
+            began = monotonic()
+            self.assertEqual(client.getOrCreate(
+                'key', lambda: 'mine', **arguments), 'mine')
+            took = monotonic() - began
+            requests = len(server.requests) + server.opened
+            with_what = f'{client} {server.replies}'
+            self.assertLess(took, 2 * self.timeout + 0.1, with_what)
+            self.assertLessEqual(requests, most, with_what)
+
+        at_once(check, cases)
 
     def test_neither_there_nor_to_be_added(self):
-        self.assertFew(self.claims)
-        self.assertFew(self.lent)
+        self.assertFew(self.claims, self.lent)
 
     def test_unreadable_and_changed_by_another(self):
-        for refusal in b'EXISTS', b'NOT_FOUND':
-            for change in (
-                    {b'cas': refusal},
-                    {b'cas': refusal, b'mn': b'MN',
-                     b'mg': b'VA 1 f0 c{new} k{key}\r\n?'}):
-                self.assertFew({
-                    b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
-                    **change})
+        self.assertFew(*({
+            b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
+            b'cas': refusal, **lent}
+            for refusal in (b'EXISTS', b'NOT_FOUND')
+            for lent in ({}, {
+                b'mn': b'MN', b'mg': b'VA 1 f0 c{new} k{key}\r\n?'})))
 
     def test_renewed_just_now(self):
         stamp = b'fresh:%b %b\n' % (b'0' * 16, b'0' * 16)
@@ -1506,13 +1514,13 @@ class TestLies(unittest.TestCase):
         replies = {
             b'gets': b'VALUE {key} 64 %b {new}\r\n%b\r\nEND' % (head, data),
             b'get': b'END', b'add': b'STORED', b'cas': b'EXISTS'}
-        for win in b'', b' W', b' Z':
-            for arguments in {}, {'grace': 9}:
-                self.assertFew(replies, **arguments)
-                self.assertFew({
-                    **replies, b'mn': b'MN',
-                    b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (
-                        head, win, data)}, **arguments)
+        lent = ({
+            **replies, b'mn': b'MN',
+            b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (head, win, data)}
+            for win in (b'', b' W', b' Z'))
+        lies = replies, *lent
+        self.assertFew(*lies)
+        self.assertFew(*lies, grace=9)
 
     def test_connections_that_end(self):
         self.assertFew({
@@ -1887,7 +1895,7 @@ def make_client(kind, address, timeout=PATIENCE, **settings):
     else:
         client.timeout = timeout
     if kind == 'claims':
-        [server] = client._cluster.servers
+        [server] = client._state.store.servers
         server._knows_meta = False
     return client
 
@@ -2092,7 +2100,7 @@ class TestProcesses(unittest.TestCase):
             self.assertEqual(process.answer(), 'ready')
         return processes
 
-    # Case 31
+    # Fault 31
 
     def test_a_key_that_just_expired(self):
         processes = self.processes(self.count)
@@ -2101,9 +2109,7 @@ class TestProcesses(unittest.TestCase):
             with self.subTest(kinds=kinds):
                 self.client.set('key', 'expired')
                 wire = self.client.buildKey('key').encode()
-                self.client._renew(
-                    wire, partial(protocol.touch, wire), -1,
-                    protocol.read_touched, monotonic() + PATIENCE)
+                self.client._state.store.run(Touch(wire, -1), soon())
                 for process, kind in zip(processes, itertools.cycle(kinds)):
                     process.ask('herd', kind, 'key', 13, 0.3)
                 answers = [process.answer() for process in processes]
@@ -2145,7 +2151,7 @@ class TestProcesses(unittest.TestCase):
         self.addCleanup(client.close)
         key = f'{kind} {number}'
         wire = client.buildKey(key).encode()
-        self.client._lend(wire, 0, monotonic() + PATIENCE)
+        self.client._state.lending.lend(wire, 0, soon())
         begun = []
 
         def work(_):
@@ -2181,8 +2187,8 @@ class TestProcesses(unittest.TestCase):
             late = []
             for kind, client in zip(KINDS, clients, strict=True):
                 wire = client.buildKey(kind).encode()
-                until(lambda c=client, w=wire: c._retrieve(
-                    w, monotonic() + PATIENCE) is None)
+                until(lambda c=client, w=wire: c._state.store.get(
+                    w, soon()) is None)
                 # Too late: what is computed now may be another value.
                 late.append(executor.submit(
                     client.getOrCreate, kind, Factory('newer'), **kw))
@@ -2226,11 +2232,11 @@ class TestBehindProxies(unittest.TestCase):
              for _ in range(2)],
             timeout=PATIENCE, distribution='roundrobin')
         self.addCleanup(self.client.close)
-        self.servers = self.client._cluster.servers
+        self.servers = self.client._state.store.servers
         for server in self.servers:
             # This costs a connection, once.
-            self.assertIs(server.knows_meta(monotonic() + PATIENCE), False)
-            server._look(monotonic() + PATIENCE)
+            self.assertIs(server.lends(soon()), False)
+            server._look(soon())
         for key in 'key', 'other':
             self.client.invalidate(key)
         self.client.invalidateDependencies('a')

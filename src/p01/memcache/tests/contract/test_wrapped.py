@@ -19,10 +19,12 @@ from zope.interface import implementer
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.support.objects import Jar
+from p01.memcache.tests.support.objects import protect
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
-from p01.memcache.tests.unit.test_proxied import Jar
-from p01.memcache.tests.unit.test_proxied import protect
 from p01.memcache.values.unstorable import Proxy
 from p01.memcache.values.unstorable import unwrapped
 
@@ -75,6 +77,7 @@ def makeFolder():
     return folder.__of__(root)
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class WrappedScenario(Scenario):
 
     def ways(self, obj):
@@ -223,6 +226,3 @@ class WrappedScenario(Scenario):
         with self.assertRaisesRegex(ValueError, 'must be bytes'):
             self.client.set(
                 'key', ImplicitAcquisitionWrapper(b'x', Box()), raw=True)
-
-
-globals().update(cases('Wrapped', WrappedScenario))

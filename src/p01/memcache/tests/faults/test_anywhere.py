@@ -24,19 +24,26 @@ from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
 from p01.memcache.tests.support.anywhere import act_at
 from p01.memcache.tests.support.anywhere import in_a_thread
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads.turn import Turn
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.uclient import UltraMemcacheClient
 
 
+load_tests = run_in(Interruptions)
+
+
 TIMEOUT = 0.05  # of what is struck
 SLACK = 0.1
-PATIENCE = 2
 
 
 def strike():
@@ -103,10 +110,10 @@ class LinesTest(unittest.TestCase):
             time.sleep(0.01)
         start = monotonic()
         self.assertEqual(client.query('key'), 'value')
-        for server in client._cluster.servers:
+        for server in client._state.store.servers:
             with server.health._turn.by(0):
                 pass
-            server.backlog._turn.give(server.backlog._turn.take(0))
+            server.undelivered._turn.give(server.undelivered._turn.take(0))
             self.assertEqual(server.pool.statistics()['active'], 0)
             if server.pool.statistics()['idle']:
                 health = server.health
@@ -187,8 +194,8 @@ class LinesTest(unittest.TestCase):
     def test_to_tell_what_it_has_missed(self):
         def prepare():
             client = self.used()
-            client._cluster.owe(client.buildKey('owed').encode())
-            client._cluster.owe(client.buildKey('key').encode())
+            client._state.store.owe(client.buildKey('owed').encode())
+            client._state.store.owe(client.buildKey('key').encode())
             return client
 
         self.check(prepare, lambda client: client.query('key'))
@@ -196,7 +203,7 @@ class LinesTest(unittest.TestCase):
     def test_trouble_of_our_own(self):
         def prepare():
             client = self.client()
-            client._cluster.servers[0].health.hindered(OSError())
+            client._state.store.servers[0].health.hindered(OSError())
             return client
 
         self.check(prepare, lambda client: client.query('key'))
@@ -301,7 +308,10 @@ class NestedCase:
             prepare=lambda client: self.proxy.cut())
 
 
+@variant('EachStep', level=2, step=1)
 class NestedPooledTest(NestedCase, unittest.TestCase):
+
+    step = 3
 
     def client(self):
         client = UltraMemcacheClient(
@@ -311,7 +321,7 @@ class NestedPooledTest(NestedCase, unittest.TestCase):
 
     def check(self, *args, **kw):
         client = super().check(*args, **kw)
-        [server] = client._cluster.servers
+        [server] = client._state.store.servers
         self.assertEqual(server.health.state, 'up')
         self.assertEqual(server.pool.statistics()['active'], 0)
 
@@ -364,7 +374,7 @@ class StormTest(unittest.TestCase):
         turn, owners = Turn(), []
 
         def operate():
-            with turn.by(monotonic() + PATIENCE):
+            with turn.by(soon()):
                 me = object()
                 owners.append(me)
                 try:
@@ -394,7 +404,7 @@ class StormTest(unittest.TestCase):
 
         self.check(operate)
         # The guest of a gate may have been struck.
-        end = monotonic() + PATIENCE
+        end = soon()
         while health.pause and monotonic() < end:
             time.sleep(0.01)
         self.assertEqual(health.pause, 0)
@@ -443,5 +453,5 @@ class LookupTest(unittest.TestCase):
               mock.patch.object(threading.Event, 'wait', self.fail)):
             dialer = Dialer(parse(
                 server.address.replace('127.0.0.1', 'localhost')))
-            dialer.dial(monotonic() + PATIENCE,
+            dialer.dial(soon(),
                         lambda sock, deadline: sock)[0].close()

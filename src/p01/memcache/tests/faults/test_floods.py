@@ -15,8 +15,13 @@ from time import monotonic
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Interruptions)
 
 
 TIMEOUT = 0.15

@@ -24,11 +24,16 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import free_ports
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
+from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
+load_tests = run_in(Incidents)
+
+
 TIMEOUT = 4  # seconds of an operation; nothing here should need them
-PATIENCE = 20  # seconds for a child to end
 
 
 class PatientClient(MemcacheClient):
@@ -61,7 +66,7 @@ def fork(work, *args):
 
 def wait(*pids):
     """Have all of them ended without an error."""
-    end = monotonic() + PATIENCE
+    end = monotonic() + 4 * PATIENCE
     for pid in pids:
         done = 0
         while not done:
@@ -85,15 +90,15 @@ def another_thread(context=None, call=None):
             return
         with context:
             ready.set()
-            stopping.wait(PATIENCE)
+            stopping.wait(4 * PATIENCE)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    assert ready.wait(PATIENCE)
+    assert ready.wait(4 * PATIENCE)
     time.sleep(0.05)  # until it waits, and wants no interpreter lock
     yield stopping
     stopping.set()
-    thread.join(PATIENCE)
+    thread.join(4 * PATIENCE)
     assert not thread.is_alive()
 
 
@@ -193,15 +198,15 @@ def within_a_lock(kind, address, operations):
         check_works(client)
 
     for work in read, change, close:
-        for lock in client._counting.by(0), client._setting:
+        for lock in client._trouble._counting.by(0), client._setting:
             with another_thread(lock):
                 wait(fork(work))
     if kind == 'classic':
         return
-    [server] = client._cluster.servers
+    [server] = client._state.store.servers
 
     def deliver():
-        server.backlog.add(broken.encode())
+        server.undelivered.add(broken.encode())
         check_works(client)
         start = monotonic()
         check(client.query('broken'), None)
@@ -215,12 +220,12 @@ def within_a_lock(kind, address, operations):
         client.servers = [f'127.0.0.1:{port}']
         for _ in range(9):
             check(client.query('key'), None)
-        check(client._cluster.servers[0].health.state, 'down')
+        check(client._state.store.servers[0].health.state, 'down')
 
     for context in (
             server.health._turn.by(0), server.health._connecting._turn.by(0),
             server.health._asking._turn.by(0),
-            server.backlog._changing.by(0)):
+            server.undelivered._changing.by(0)):
         with another_thread(context):
             wait(fork(check_works, client), fork(deliver), fork(fail))
     for context in (server.health._connecting._turn.by(0), ):
@@ -235,10 +240,10 @@ def within_a_backlog(kind, address, operations):
     dead = f'127.0.0.1:{free_ports(1)[0]}'
     client = make_client(
         kind, [address, dead], failover=True, retries=1, blacktime=60)
-    lost = client._cluster.servers[1]
+    lost = client._state.store.servers[1]
     keys = [f'key {number}' for number in range(50)]
-    keys = [key for key in keys if client._cluster.servers[
-        client._cluster._ring.find(client.buildKey(key).encode())] is lost]
+    keys = [key for key in keys if client._state.store.servers[
+        client._state.store._ring.find(client.buildKey(key).encode())] is lost]
     check(client.query(keys[0]), None)
     assert lost.health.is_down
 
@@ -249,7 +254,7 @@ def within_a_backlog(kind, address, operations):
             check(client.query(key), key)
         check_time(start)
 
-    with another_thread(lost.backlog._changing.by(0)):
+    with another_thread(lost.undelivered._changing.by(0)):
         wait(fork(store))
 
     def deliver():
@@ -261,14 +266,14 @@ def within_a_backlog(kind, address, operations):
 
     client.servers = [address]
     client.set('owed', 1)
-    [server] = client._cluster.servers
-    server.backlog.add(client.buildKey('owed').encode())
+    [server] = client._state.store.servers
+    server.undelivered.add(client.buildKey('owed').encode())
 
     def told(ready, stopping):
-        turn = server.backlog._turn.take(monotonic() + TIMEOUT)
+        turn = server.undelivered._turn.take(monotonic() + TIMEOUT)
         ready.set()
-        stopping.wait(PATIENCE)
-        server.backlog._turn.give(turn)
+        stopping.wait(4 * PATIENCE)
+        server.undelivered._turn.give(turn)
 
     with another_thread(call=told):
         wait(fork(deliver))
@@ -284,7 +289,7 @@ def within_a_lookup(kind, address, operations):
     def read(ready, stopping):
         def asked(*args, **kw):
             ready.set()
-            stopping.wait(PATIENCE)
+            stopping.wait(4 * PATIENCE)
             stopped.set()
             return look_up(*args, **kw)
 
@@ -299,7 +304,7 @@ def within_a_lookup(kind, address, operations):
         children = [fork(work) for _ in range(3)]
         wait(*children)
         stopping.set()
-        assert stopped.wait(PATIENCE)
+        assert stopped.wait(4 * PATIENCE)
     check_works(client)
 
 
@@ -310,7 +315,7 @@ def within_a_factory(kind, address, operations):
     def create(ready, stopping):
         def factory():
             ready.set()
-            stopping.wait(PATIENCE)
+            stopping.wait(4 * PATIENCE)
             return 'value'
 
         check(client.getOrCreate('key', factory), 'value')
@@ -353,7 +358,7 @@ class Scenarios:
                  ' test.main()', scenario.__name__, self.kind, server.address,
                  str(self.operations)],
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
-                capture_output=True, text=True, timeout=2 * PATIENCE)
+                capture_output=True, text=True, timeout=2 * 4 * PATIENCE)
         self.assertEqual((done.stdout, done.stderr), ('right\n', ''))
 
     def test_in_step(self):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What real sites do to a client: the cases 37 to 46 of the list of faults.
+"""What real sites do to a client: faults 37 to 46.
 
 Restarts, pauses, connections that died without a word, names that move,
 servers without compare-and-swap, and trouble of this very process. On both
@@ -22,21 +22,28 @@ import threading
 import time
 import types
 import unittest
-from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 import zope.event
 
-from p01.memcache import client as classic
 from p01.memcache import embedded
+from p01.memcache.classic import host as classic
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults.test_faults import PATIENCE
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 MANY = 8
@@ -68,34 +75,21 @@ class Case(unittest.TestCase):
 
     def assertUp(self, client):
         self.assertEqual(self.downs, [])
-        for server in client._cluster.servers:
+        for server in client._state.store.servers:
             self.assertEqual(server.health.state, 'up')
 
     def at_once(self, function, count):
-        barrier = threading.Barrier(count)
-
-        def call(number):
-            barrier.wait(PATIENCE)
-            return function(number)
-
-        with ThreadPoolExecutor(count) as executor:
-            return list(executor.map(call, range(count)))
-
-    def wait(self, condition, seconds=PATIENCE):
-        end = time.monotonic() + seconds
-        while not condition():
-            self.assertLess(time.monotonic(), end, 'it has not come to that')
-            time.sleep(0.002)
+        return at_once(function, range(count))
 
     @contextlib.contextmanager
     def busy(self, client, count):
         """Have so many threads use the client meanwhile."""
         with Crowd(client, count) as crowd:
-            self.wait(lambda: min(crowd.hits) > 3)
+            until(lambda: min(crowd.hits) > 3)
             yield crowd
             # All of them are served again.
             before = list(crowd.hits)
-            self.wait(lambda: all(map(
+            until(lambda: all(map(
                 lambda now, then: now > then + 3, crowd.hits, before)))
         self.assertEqual(crowd.errors, [])
 
@@ -113,7 +107,7 @@ class Classic:
         return client
 
     def assertUp(self, client):
-        for host in client._client.servers:
+        for host in client._state.store.servers:
             self.assertEqual(host.deaduntil, 0)
 
 
@@ -160,7 +154,7 @@ class Crowd:
 
 
 class RestartTest(Case):
-    """37: memcached is restarted while threads are in mid-operation."""
+    """Fault 37: memcached is restarted while threads are in mid-operation."""
 
     level = 2
     # A busy machine takes its time to start it: that must be two delays.
@@ -208,8 +202,9 @@ class UnixRestartTest(RestartTest):
         self.start = lambda: Memcached(path=next(paths))
 
 
+@variant('Classic', Classic)
 class PauseTest(Case):
-    """38: this process stands still, which is no fault of the server."""
+    """Fault 38: this process stands still, which is no fault of the server."""
 
     level = 2
     timeout = 0.2
@@ -269,14 +264,10 @@ with case.busy(client, {count}):
     for number in range(3):
         print('busy', flush=True)
         time.sleep(0.5)
-        time.sleep(0.5)
+        time.sleep(0.2)
 case.assertUp(client)
 print('well', flush=True)
 '''
-
-
-class ClassicPauseTest(Classic, PauseTest):
-    pass
 
 
 class PlainPauseTest(PauseTest):
@@ -310,8 +301,9 @@ class Firewall(FaultProxy):
 
 
 class ForgottenTest(Case):
-    """39: all connections have died without a word, a new one works."""
+    """Fault 39: all connections have died without a word, a new one works."""
 
+    timeout = 0.3
     idle = 12
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
 
@@ -342,7 +334,7 @@ class ForgottenTest(Case):
         for count in 1, MANY:
             with self.subTest(threads=count):
                 self.client_.close()
-                self.wait(lambda: not self.wall.current)
+                until(lambda: not self.wall.current)
                 self.fill(self.idle)
                 self.wall.forget()
 
@@ -361,7 +353,7 @@ class ForgottenTest(Case):
                     lambda number: self.client_.query(f'key {number}'), count),
                     list(range(count)))
                 self.assertUp(self.client_)
-                self.wait(lambda: self.wall.current <= MANY)
+                until(lambda: self.wall.current <= MANY)
 
     def test_rejected(self):
         self.wall.rejects = True
@@ -419,7 +411,7 @@ class ClassicForgottenTest(Classic, ForgottenTest):
 
 
 class NameTest(Case):
-    """40: a name that has several addresses, and one that moves."""
+    """Fault 40: a name that has several addresses, and one that moves."""
 
     name = 'cache.example'
 
@@ -477,13 +469,13 @@ class NameTest(Case):
         self.assertEqual(client.query('key'), 'former')
         self.hosts[:] = self.addresses[1:]
         seen = []
-        self.wait(lambda: seen.append(client.query('key'))
+        until(lambda: seen.append(client.query('key'))
                   or seen[-1] == 'latter')
         # It was never idle, and there is no way back.
         self.assertEqual(set(seen), {'former', 'latter'})
         self.assertEqual(
             set(self.at_once(lambda _: client.query('key'), MANY)), {'latter'})
-        self.wait(lambda: not self.proxies[0].current)
+        until(lambda: not self.proxies[0].current)
 
     def aging(self, seconds):
         return self.client(self.name, maxAge=seconds)
@@ -520,7 +512,7 @@ class NameTest(Case):
             self.assertLess(time.monotonic() - start, 2 * self.timeout + 1)
             self.assertLess(threading.active_count(), 20)
         release.set()
-        self.wait(lambda: client.set('key', 'value'))
+        until(lambda: client.set('key', 'value'))
         self.assertUp(client)
 
 
@@ -540,7 +532,7 @@ class ConnectionTest(Case):
 
     def sockets(self, client):
         return [item()._stream._socket
-                for item in client._cluster.servers[0].pool._members]
+                for item in client._state.store.servers[0].pool._members]
 
     def test_keep_alive(self):
         client = self.client(self.server.address)
@@ -563,7 +555,7 @@ class ConnectionTest(Case):
             client.query('key')
             return self.sockets(client) != [first]
 
-        self.wait(is_another)
+        until(is_another)
         self.assertEqual(first.fileno(), -1)
 
     def aging(self, address, seconds):
@@ -585,7 +577,7 @@ class ConnectionTest(Case):
         client = self.client('cache.example')
         with mock.patch('socket.getaddrinfo', resolve):
             client.query('key')
-        pool = client._cluster.servers[0].pool
+        pool = client._state.store.servers[0].pool
         gc.disable()
         self.addCleanup(gc.enable)
         dropped = pool.take(0)
@@ -597,8 +589,11 @@ class ConnectionTest(Case):
         client = self.client('127.0.0.1:1', '127.0.0.1:2')
         client.servers = ['127.0.0.1:2', '127.0.0.1:3']
         self.assertEqual(
-            {*client._health}, {('127.0.0.1', 2), ('127.0.0.1', 3)})
-        self.assertEqual({*client._backlogs}, {*client._health})
+            {*client._state.store.memory.healths},
+            {('127.0.0.1', 2), ('127.0.0.1', 3)})
+        self.assertEqual(
+            {*client._state.store.memory.undelivered},
+            {*client._state.store.memory.healths})
 
 
 class ClassicConnectionTest(Classic, ConnectionTest):
@@ -607,15 +602,17 @@ class ClassicConnectionTest(Classic, ConnectionTest):
     test_a_place_that_refused_keeps_no_connection = None
 
     def sockets(self, client):
-        return [host._stream._socket for host in client._client.servers]
+        return [host.connection._stream._socket
+                for host in client._state.store.servers]
 
     def aging(self, address, seconds):
         self.enterContext(mock.patch.object(classic, '_MOST_AGE', seconds))
         return self.client(address)
 
 
+@variant('Classic', Classic)
 class NoComparisonTest(Case):
-    """41: a server that cannot compare and swap lends no right to compute."""
+    """Fault 41: without compare-and-swap, no right to compute is lent."""
 
     timeout = 2
 
@@ -628,8 +625,7 @@ class NoComparisonTest(Case):
     def prepare(self):
         # As memcached -C: all its numbers are 0.
         self.enterContext(mock.patch.object(
-            embedded.Storage, 'renew',
-            lambda storage, item, unique=None: setattr(item, 'cas', 0)))
+            embedded.Storage, 'next_unique', lambda storage: 0))
 
     def start(self):
         return self.enterContext(EmbeddedServer())
@@ -700,16 +696,13 @@ class NoComparisonTest(Case):
         self.assertEqual(self.client_.query('key'), 'value')
 
 
-class ClassicNoComparisonTest(Classic, NoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoComparisonGraceTest(NoComparisonTest):
 
     def test_grace(self):
         self.calls, ahead = 0, 0
         self.enterContext(mock.patch.object(
-            embedded, 'monotonic', lambda: time.monotonic() + ahead))
+            embedded.clock, 'now', lambda: time.monotonic() + ahead))
         for _ in range(2):
             self.assertEqual(self.compute(lifetime=60, grace=60), 'value 1')
         ahead = 90
@@ -717,10 +710,7 @@ class NoComparisonGraceTest(NoComparisonTest):
         self.assertEqual(self.compute(lifetime=60, grace=60), 'value 2')
 
 
-class ClassicNoComparisonGraceTest(Classic, NoComparisonGraceTest):
-    pass
-
-
+@variant('Classic', Classic)
 class RealNoComparisonTest(NoComparisonTest):
 
     level = 2
@@ -732,10 +722,7 @@ class RealNoComparisonTest(NoComparisonTest):
         return self.enterContext(Memcached('-C'))
 
 
-class ClassicRealNoComparisonTest(Classic, RealNoComparisonTest):
-    pass
-
-
+@variant('Classic', Classic)
 class NoGetsTest(NoComparisonTest):
     """One that does not even know ``gets``, nor the meta commands."""
 
@@ -745,12 +732,9 @@ class NoGetsTest(NoComparisonTest):
             del commands[name]
 
 
-class ClassicNoGetsTest(Classic, NoGetsTest):
-    pass
-
-
+@variant('Classic', Classic, retry=60)
 class OwnTroubleTest(Case):
-    """42: what this process lacks is no fault of the server."""
+    """Fault 42: what this process lacks is no fault of the server."""
 
     settings = types.MappingProxyType(
         {'retries': 1, 'delay': 60, 'blacktime': 60})
@@ -795,7 +779,7 @@ class OwnTroubleTest(Case):
 
     def test_no_memory(self):
         self.check(mock.patch(
-            'p01.memcache.wire.reader.Reader.readline',
+            'p01.memcache.wire.reader.Reader.fill',
             side_effect=MemoryError))
 
     def test_no_name_service(self):
@@ -810,13 +794,9 @@ class OwnTroubleTest(Case):
                 "can't start new thread")), address, threads=0)
 
 
-class ClassicOwnTroubleTest(Classic, OwnTroubleTest):
-
-    retry = 60
-
-
+@variant('Classic', Classic, hits='3')
 class LeaseTest(Case):
-    """46: memcached restarts while a factory computes."""
+    """Fault 46: memcached restarts while a factory computes."""
 
     timeout = 2
 
@@ -836,7 +816,7 @@ class LeaseTest(Case):
         def factory():
             self.restart()
             # It has the number that the claim had.
-            self.wait(lambda: self.client_.set('key', 'newer'))
+            until(lambda: self.client_.set('key', 'newer'))
             return 'computed'
 
         self.assertEqual(
@@ -846,7 +826,7 @@ class LeaseTest(Case):
     def test_nor_is_it_removed(self):
         def factory():
             self.restart()
-            self.wait(lambda: self.client_.set('key', 'newer'))
+            until(lambda: self.client_.set('key', 'newer'))
             raise ZeroDivisionError
 
         with self.assertRaises(ZeroDivisionError):
@@ -884,20 +864,10 @@ class LeaseTest(Case):
     hits = '2'
 
 
-class ClassicLeaseTest(Classic, LeaseTest):
-
-    hits = '3'  # it looks for its claim
-
-
+@variant('Classic', Classic, hits='3')
 class RealLeaseTest(LeaseTest):
 
     level = 2
 
     def start(self):
         return self.enterContext(Memcached())
-
-
-class ClassicRealLeaseTest(Classic, RealLeaseTest):
-
-    hits = '3'
-

@@ -19,6 +19,8 @@ from unittest import mock
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -26,15 +28,19 @@ from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
-from p01.memcache.tests.zope.test_security import TLSServer
+from p01.memcache.tests.support.tls import TLSServer
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.transport import connection
 from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-TIMEOUT = 0.15
+load_tests = run_in(Interruptions)
+
+
+TIMEOUT = 0.1
 SLACK = 0.1
-PATIENCE = 5  # for what is not timed, and until a wait is taken for endless
 LARGE = bytes(900_000)
 
 
@@ -284,10 +290,10 @@ class PooledOthersTest(Others, PooledCase):
 
     def test_for_a_slot(self):
         self.cache.maxPoolSize = 1
-        [server] = self.cache._cluster.servers
+        [server] = self.cache._state.store.servers
 
         def wait(use):
-            taken = server.pool.take(monotonic() + PATIENCE)
+            taken = server.pool.take(soon())
             self.assertIsNone(self.interrupt(
                 self.cache.query, 'key', use=use))
             server.pool.give(taken)
@@ -298,14 +304,14 @@ class PooledOthersTest(Others, PooledCase):
 
     def test_for_another_that_tells_the_server(self):
         # What it has missed, and nobody else does so.
-        [server] = self.cache._cluster.servers
+        [server] = self.cache._state.store.servers
 
         def wait(use):
-            server.backlog.add(self.cache.buildKey('owed').encode())
-            taken = server.backlog._turn.take(monotonic() + PATIENCE)
+            server.undelivered.add(self.cache.buildKey('owed').encode())
+            taken = server.undelivered._turn.take(soon())
             self.assertIsNone(self.interrupt(
                 self.cache.query, 'owed', use=use))
-            server.backlog._turn.give(taken)
+            server.undelivered._turn.give(taken)
             self.assertIsNone(self.cache.query('owed'))
             self.release()
 

@@ -31,12 +31,13 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.interfaces import IServerEvent
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_outages import LOST
-from p01.memcache.tests.faults.test_outages import DirectMixin
-from p01.memcache.tests.faults.test_outages import OutageCase
-from p01.memcache.tests.faults.test_outages import RealMixin
+from p01.memcache.tests.faults.outage import LOST
+from p01.memcache.tests.faults.outage import DirectMixin
+from p01.memcache.tests.faults.outage import OnMemcached
+from p01.memcache.tests.faults.outage import OutageCase
 from p01.memcache.tests.support.certificates import Certificates
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
@@ -47,15 +48,22 @@ from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire import batch
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import FlushAll
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import Set
+
+
+load_tests = run_in(Replies)
 
 
 REFUSED = b'SERVER_ERROR out of memory storing object\r\n'
-
-
-def soon():
-    return time.monotonic() + PATIENCE
 
 
 class ManyCase(OutageCase):
@@ -123,6 +131,7 @@ class ManyCase(OutageCase):
                     self.assertEqual(client.query(key), (key, version))
 
 
+@variant('OnMemcached', OnMemcached)
 class UseTest(ManyCase):
     """All is well."""
 
@@ -272,8 +281,8 @@ class UseTest(ManyCase):
 
     def test_batches(self):
         # So that neither side waits for the other to read.
-        self.enterContext(mock.patch.object(protocol, 'MOST_KEYS', 2))
-        self.enterContext(mock.patch.object(protocol, 'MOST_CHANGES', 2))
+        self.enterContext(mock.patch.object(batch, 'MOST_KEYS', 2))
+        self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 2))
         client = self.client()
         for operation, expected in (
                 (lambda: client.setMany(self.values('new')), []),
@@ -287,14 +296,21 @@ class UseTest(ManyCase):
         self.assertIntact(client, 1)
 
     def test_sizes_of_batches(self):
-        most = protocol.MOST_BYTES
+        most = batch.MOST_BYTES
 
         def sizes(*lengths):
-            changes = {
-                number: b'x' * length for number, length in enumerate(lengths)}
-            batches = list(protocol._batches(changes, most))
-            self.assertEqual(sum(batches, []), list(changes))
-            return [[len(changes[key]) for key in keys] for keys in batches]
+            commands = [mock.Mock(
+                key=number, encode=lambda length=length: b'x' * length,
+                read=id) for number, length in enumerate(lengths)]
+            batches, keys = [], []
+            for each in batch.change_all(commands, {}, most):
+                replies = {}
+                each._replies = replies
+                each.read(None)
+                keys += replies
+                batches.append([lengths[key] for key in replies])
+            self.assertEqual(keys, list(range(len(lengths))))
+            return batches
 
         self.assertEqual(sizes(), [])
         self.assertEqual(sizes(most), [[most]])
@@ -302,7 +318,7 @@ class UseTest(ManyCase):
         self.assertEqual(sizes(most, 1), [[most], [1]])
         self.assertEqual(
             sizes(1, most + 1, 1, 2), [[1], [most + 1], [1, 2]])
-        count = protocol.MOST_CHANGES
+        count = batch.MOST_CHANGES
         self.assertEqual(
             [len(keys) for keys in sizes(*[1] * (2 * count + 1))],
             [count, count, 1])
@@ -365,10 +381,6 @@ class UseTest(ManyCase):
             self.assertEqual(client.queryMany(self.all), {})
             self.assertEqual(self.stored(), {})
             self.assertIntact(client, 1)
-
-
-class UseRealTest(RealMixin, UseTest):
-    """The same on memcached."""
 
 
 def another_word(reply):
@@ -492,7 +504,7 @@ class OneTest(OneCase):
                 self.check(place, begin, self.proxies[place].accept)
 
 
-class OneRealTest(RealMixin, OneTest):
+class OneOnMemcachedTest(OnMemcached, OneTest):
 
     places = range(3)
     names = OneTest.faults
@@ -521,8 +533,7 @@ class TwiceTest(ManyCase):
 
     def test_twice_between_two_batches(self):
         # The second batch is refused, which must not go unnoticed.
-        self.enterContext(mock.patch.multiple(
-            protocol, MOST_CHANGES=500, MOST_BYTES=1 << 20))
+        self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 500))
         seen = 0
 
         def answer(request):
@@ -536,9 +547,10 @@ class TwiceTest(ManyCase):
 
         server = self.enterContext(ScriptedServer(default=answer, raw=True))
         client = self.client([server.address], timeout=0.5)
+        client._state.store.servers[0].batch = 1 << 20
         # Deletes are not what this is about.
         with mock.patch.object(
-                client._cluster.servers[0].backlog, 'deliver'):
+                client._state.store.servers[0].undelivered, 'deliver'):
             failed = client.setMany(
                 dict.fromkeys(range(1000), b''), raw=True)
         self.assertLessEqual(set(range(500, 1000)), set(failed))
@@ -571,8 +583,9 @@ class TwiceTest(ManyCase):
         self.assertIntact(client, 1)
 
 
-class Case26Test(ManyCase):
-    """A multi-key read is cut in the middle, of one of three servers."""
+@variant('OnMemcached', OnMemcached, step=1, stalls=40)
+class CutManyReplyTest(ManyCase):
+    """Fault 26: one of three servers cuts its part of a multi-key read."""
 
     count = 3
     step = 23
@@ -656,12 +669,6 @@ class Case26Test(ManyCase):
         self.assertIntact(self.client_, 1)
 
 
-class Case26RealTest(RealMixin, Case26Test):
-
-    step = 1
-    stalls = 40
-
-
 class DeadTest(ManyCase):
     """What one server takes of the time is not missing for the others."""
 
@@ -677,7 +684,7 @@ class DeadTest(ManyCase):
                 client.queryMany(self.all)
             good = [key for key in self.all
                     if key not in self.keys(place, self.count)]
-            pool = client._cluster.servers[place].pool
+            pool = client._state.store.servers[place].pool
             item = pool.take(soon())
             with self.subTest(place=place):
                 def use(good=good):
@@ -702,7 +709,7 @@ class DeadTest(ManyCase):
                         client.queryMany(self.all)
                     self.fill()
                     for wire in self.wires(bad[:2]):
-                        client._cluster.owe(wire)
+                        client._state.store.owe(wire)
                     self.proxies[place].fault = HOLD
                     try:
                         found = self.timed(client.queryMany, self.all)
@@ -716,7 +723,7 @@ class DeadTest(ManyCase):
                         self.proxies[place].cut()
                     # At most one failure for each call.
                     self.assertLessEqual(
-                        client._cluster.servers[place].health.failures, 2)
+                        client._state.store.servers[place].health.failures, 2)
                     with self.patience(client):
                         self.assertEqual(
                             client.queryMany(self.all),
@@ -747,7 +754,7 @@ class DeadTest(ManyCase):
         self.assertEqual(self.state(client, LOST), 'down')
 
 
-class DeadRealTest(RealMixin, DeadTest):
+class DeadOnMemcachedTest(OnMemcached, DeadTest):
 
     timeout = 0.3
     places = range(3)
@@ -760,7 +767,7 @@ class DeadRealTest(RealMixin, DeadTest):
                 addresses = self.addresses[:2]
                 addresses.insert(place, self.enterContext(full_backlog()))
                 client = self.client(addresses)
-                ring = client._cluster._ring
+                ring = client._state.store._ring
                 bad = [key for key in self.all
                        if ring.find(self.wire_key(key)) == place]
             yield place, client, bad
@@ -790,6 +797,7 @@ class DeadRealTest(RealMixin, DeadTest):
                      if other != place], ['up'] * 2)
 
 
+@variant('OnMemcached', OnMemcached, rounds=300)
 class ThreadTest(ManyCase):
     """Threads that need the same connections do not wait for each other."""
 
@@ -798,7 +806,7 @@ class ThreadTest(ManyCase):
     def test_always_in_the_same_order(self):
         client = self.client(maxPoolSize=1)
         taken = []
-        for place, server in enumerate(client._cluster.servers):
+        for place, server in enumerate(client._state.store.servers):
             self.enterContext(mock.patch.object(
                 server.pool, 'take', lambda deadline, place=place,
                 take=server.pool.take: taken.append(place) or take(deadline)))
@@ -828,18 +836,14 @@ class ThreadTest(ManyCase):
                     if named != key:
                         failed.append((key, named))
 
-        self.at_once(work, range(4))
+        at_once(work, range(4))
         self.assertEqual(failed, [])
         self.assertEqual(
             [numbers['opened'] for _, numbers in client.getPools()], [1] * 3)
         self.assertIntact(client, 1)
 
 
-class ThreadRealTest(RealMixin, ThreadTest):
-
-    rounds = 300
-
-
+@variant('OnMemcached', OnMemcached, strikes=1000)
 class InterruptedTest(ManyCase):
     """What ends an operation anywhere leaves nothing behind."""
 
@@ -890,8 +894,8 @@ class InterruptedTest(ManyCase):
             self.assertEqual(
                 [numbers['active'] for _, numbers in client.getPools()],
                 [0] * 3)
-            owed = [len(server.backlog.keys)
-                    for server in client._cluster.servers]
+            owed = [len(server.undelivered.keys)
+                    for server in client._state.store.servers]
             if name == 'queryMany':
                 self.assertEqual(owed, [0] * 3)
             else:
@@ -907,7 +911,7 @@ class InterruptedTest(ManyCase):
         client = self.client(maxPoolSize=1)
         self.fill()
         client.queryMany(self.all)
-        read, count = protocol.read_stored, 0
+        read, count = Set.read, 0
 
         def interrupted(reader):
             nonlocal count
@@ -916,7 +920,7 @@ class InterruptedTest(ManyCase):
                 raise KeyboardInterrupt
             return read(reader)
 
-        with (mock.patch.object(protocol, 'read_stored', interrupted),
+        with (mock.patch.object(Set, 'read', staticmethod(interrupted)),
               self.assertRaises(KeyboardInterrupt)):
             client.setMany(self.values('new'))
         found = client.queryMany(self.all)
@@ -948,22 +952,18 @@ class InterruptedTest(ManyCase):
                     ('queryMany', ['key']), ('setMany', {'key': 1}),
                     ('invalidateMany', ['key']), ('getStatistics',)):
                 client = self.client([scripted.address], maxPoolSize=1)
-                [server] = client._cluster.servers
+                [server] = client._state.store.servers
                 with self.subTest(name, answer=answer):
                     self.assertIsNone(use(client, name, *args)())
                     # Once more, if there is something that it owes now.
                     self.assertIsNone(use(client, name, *args)())
-                    for pool in server.pool, server.backlog._turn:
+                    for pool in server.pool, server.undelivered._turn:
                         pool.take(soon())
                         self.assertEqual(
                             pool.statistics(), {'active': 0, 'idle': 0})
 
 
-class InterruptedRealTest(RealMixin, InterruptedTest):
-
-    strikes = 1000
-
-
+@variant('OnMemcached', OnMemcached, large=2000000)
 class RefusedTest(ManyCase):
     """The server refuses some of the changes, and is not to be blamed."""
 
@@ -993,7 +993,7 @@ class RefusedTest(ManyCase):
             for place in range(3):
                 self.assertEqual(self.state(client, place), 'up')
                 self.assertEqual(
-                    client._cluster.servers[place].backlog.keys, {})
+                    client._state.store.servers[place].undelivered.keys, {})
             self.assertEqual(
                 [numbers['opened'] for _, numbers in client.getPools()],
                 [1] * 3)
@@ -1030,7 +1030,7 @@ class RefusedTest(ManyCase):
         self.assertEqual(
             sorted(sent[len(self.all):]),
             sorted(('delete', key) for key in refused))
-        self.assertEqual(client._cluster.servers[0].backlog.keys, {})
+        self.assertEqual(client._state.store.servers[0].undelivered.keys, {})
         self.assertEqual(server.opened, 1)
 
     def test_deletes_are_refused_as_well(self):
@@ -1048,7 +1048,7 @@ class RefusedTest(ManyCase):
         server, client = self.scripted(answer)
         self.assertEqual(client.setMany(self.values('new')), self.all[:2])
         self.assertEqual(
-            set(client._cluster.servers[0].backlog.keys), set(refused))
+            set(client._state.store.servers[0].undelivered.keys), set(refused))
         self.assertEqual(client.invalidateMany(self.all), self.all[:2])
         # They are not even asked for.
         self.commands(server)
@@ -1073,7 +1073,7 @@ class RefusedTest(ManyCase):
             else b'NOT_FOUND\r\n')
         self.assertEqual(client.invalidateMany(self.all), self.all[:1])
         self.assertEqual(
-            list(client._cluster.servers[0].backlog.keys), refused)
+            list(client._state.store.servers[0].undelivered.keys), refused)
         self.assertEqual(server.opened, 1)
 
     def test_a_read_is_refused(self):
@@ -1084,11 +1084,7 @@ class RefusedTest(ManyCase):
         self.assertEqual(self.state(client, 0), 'up')
 
 
-class RefusedRealTest(RealMixin, RefusedTest):
-
-    large = 2_000_000
-
-
+@variant('OnMemcached', OnMemcached)
 class OwedTest(ManyCase):
     """What failed is never read again, whichever way it is asked for."""
 
@@ -1233,20 +1229,20 @@ class OwedTest(ManyCase):
         for failures in 2, 3, 3:
             self.assertEqual(client.queryMany(['key']), {})
             self.assertEqual(
-                client._cluster.servers[0].health.failures, failures)
+                client._state.store.servers[0].health.failures, failures)
 
     def test_a_failure_is_counted_once(self):
         for change in False, True:
             client = self.client()
             keys = self.keys(0, self.count)
             for wire in self.wires(keys):
-                client._cluster.owe(wire)
+                client._state.store.owe(wire)
             self.proxies[0].fault = Fault(then='rst')
             if change:
                 self.assertEqual(client.invalidateMany(keys), keys)
             else:
                 self.assertEqual(client.queryMany(keys), {})
-            self.assertEqual(client._cluster.servers[0].health.failures, 1)
+            self.assertEqual(client._state.store.servers[0].health.failures, 1)
             self.proxies[0].clear()
             self.assertIntact(client, 1)
 
@@ -1265,15 +1261,17 @@ class OwedTest(ManyCase):
                  [b'delete'] * len(self.all))):
             owed = self.wires(self.all[:3]) + [b'another']
             for wire in owed:
-                client._cluster.owe(wire)
+                client._state.store.owe(wire)
             server.requests.clear()
             operation()
             first = server.requests[:len(owed)]
             self.assertEqual(
-                sorted(first), sorted(map(protocol.delete, owed)))
+                sorted(first), sorted(
+                    Delete(wire).encode() for wire in owed))
             self.assertEqual(
                 [request.split()[0] for request in server.requests[4:]], last)
-            self.assertEqual(client._cluster.servers[0].backlog.keys, {})
+            self.assertEqual(
+                client._state.store.servers[0].undelivered.keys, {})
 
     def test_a_key_that_it_refuses_to_forget(self):
         refused = self.wires(self.all[:1])
@@ -1289,14 +1287,10 @@ class OwedTest(ManyCase):
         server = self.enterContext(ScriptedServer(default=answer))
         client = self.client([server.address])
         for wire in self.wires(self.all[:3]):
-            client._cluster.owe(wire)
+            client._state.store.owe(wire)
         self.assertEqual(
             client.queryMany(self.all, raw=True),
             dict.fromkeys(self.all[1:], b'x'))
-
-
-class OwedRealTest(RealMixin, OwedTest):
-    """The same on memcached."""
 
 
 class OwedTimeTest(DirectMixin, ManyCase):
@@ -1317,7 +1311,7 @@ class OwedTimeTest(DirectMixin, ManyCase):
                     with self.patience(client):
                         client.queryMany(keys)
                     for wire in self.wires(keys):
-                        client._cluster.owe(wire)
+                        client._state.store.owe(wire)
                     self.servers[0].freeze()
                     try:
                         self.timed(getattr(client, name), argument)
@@ -1384,15 +1378,15 @@ class MetaTest(ManyCase):
     def server(self, answer, **settings):
         scripted = self.enterContext(ScriptedServer(default=answer))
         client = self.client([scripted.address], **settings)
-        return scripted, client._cluster.servers[0]
+        return scripted, client._state.store.servers[0]
 
     def test_it_does(self):
-        server = self.client()._cluster.servers[0]
+        server = self.client()._state.store.servers[0]
         for _ in range(3):
-            self.assertIs(server.knows_meta(soon()), True)
+            self.assertIs(server.lends(soon()), True)
         self.assertEqual(self.proxies[0].exchanges, 1)
         server.forget_meta()
-        self.assertIs(server.knows_meta(soon()), True)
+        self.assertIs(server.lends(soon()), True)
         self.assertEqual(self.proxies[0].exchanges, 2)
 
     def test_it_refuses(self):
@@ -1400,7 +1394,7 @@ class MetaTest(ManyCase):
                        b'SERVER_ERROR no\r\n'):
             scripted, server = self.server(answer)
             for _ in range(3):
-                self.assertIs(server.knows_meta(soon()), False)
+                self.assertIs(server.lends(soon()), False)
             self.assertEqual(scripted.requests, [b'mn\r\n'])
             self.assertEqual(server.health.state, 'up')
 
@@ -1411,7 +1405,7 @@ class MetaTest(ManyCase):
     def test_it_closes_the_connection(self):
         scripted, server = self.server(self.closing, retries=1)
         for _ in range(3):
-            self.assertIs(server.knows_meta(soon()), False)
+            self.assertIs(server.lends(soon()), False)
         self.assertEqual(
             [request[:3] for request in scripted.requests],
             [b'mn\r', b'get', b'mn\r', b'get'])
@@ -1422,33 +1416,32 @@ class MetaTest(ManyCase):
         scripted.refuse()
         for _ in range(2):
             with self.assertRaises(MemcacheError):
-                server.knows_meta(soon())
+                server.lends(soon())
         # That was no answer, so it is asked again.
         scripted.accept()
         for _ in range(2):
-            self.assertIs(server.knows_meta(soon()), True)
+            self.assertIs(server.lends(soon()), True)
         self.assertEqual(len(scripted.requests), 1)
 
     def test_no_answer(self):
         scripted, server = self.server(b'')
         with self.assertRaises(ReceiveTimeout):
-            server.knows_meta(time.monotonic() + 0.02)
+            server.lends(time.monotonic() + 0.02)
         scripted.default = b'MN\r\n'
-        self.assertIs(server.knows_meta(soon()), True)
+        self.assertIs(server.lends(soon()), True)
 
     def test_it_answers_nonsense(self):
         scripted, server = self.server(b'nonsense\r\n')
         for _ in range(2):
             with self.assertRaises(MemcacheError):
-                server.knows_meta(soon())
+                server.lends(soon())
         scripted.default = b'MN\r\n'
-        self.assertIs(server.knows_meta(soon()), True)
+        self.assertIs(server.lends(soon()), True)
 
     def test_uncommon(self):
         def ask(server, seconds=PATIENCE):
-            return server.request_uncommon(
-                protocol.flush_all(), protocol.read_ok,
-                time.monotonic() + seconds)
+            return server.run_uncommon(
+                FlushAll(), time.monotonic() + seconds)
 
         # Closed twice, with an answer in between, it is a refusal.
         scripted, server = self.server(self.closing, retries=1)
@@ -1476,17 +1469,15 @@ class MetaTest(ManyCase):
         scripted, server = self.server(self.closing, retries=1, blacktime=0)
         scripted.refuse()
         with self.assertRaises(MemcacheError):
-            server.request(protocol.get([b'key']), protocol.read_values,
-                           soon(), [b'key'], {})
+            server.run(Get(b'key'), soon())
         self.assertEqual(server.health.state, 'down')
         scripted.accept()
         with self.assertRaises(ClientError):
-            server.request_uncommon(
-                protocol.flush_all(), protocol.read_ok, soon())
+            server.run_uncommon(FlushAll(), soon())
         self.assertEqual(server.health.state, 'up')
 
 
-class NutcrackerTest(RealMixin, ManyCase):
+class NutcrackerTest(OnMemcached, ManyCase):
     """The same of a proxy."""
 
     def setUp(self):
@@ -1498,9 +1489,9 @@ class NutcrackerTest(RealMixin, ManyCase):
 
     def test_it_does_not_know_meta(self):
         client = self.client(self.both, retries=1, distribution='roundrobin')
-        for server in client._cluster.servers:
+        for server in client._state.store.servers:
             for _ in range(3):
-                self.assertIs(server.knows_meta(soon()), False)
+                self.assertIs(server.lends(soon()), False)
             self.assertEqual(server.health.state, 'up')
 
     def test_many(self):
@@ -1524,7 +1515,7 @@ class NarrowProxy(FaultProxy):
             self._socket.setsockopt(socket.SOL_SOCKET, option, 4096)
 
 
-class SizesTest(RealMixin, OutageCase):
+class SizesTest(OnMemcached, OutageCase):
     """More than the buffers on the way hold."""
 
     timeout = 30

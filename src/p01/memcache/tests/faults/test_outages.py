@@ -2,347 +2,59 @@
 # ZPL 2.1, see LICENSE.txt
 """What happens where one of several servers is down, hangs, or comes back.
 
-By the numbers of the list of faults. Every value carries its key and a
-version, so a wrong one or an old one shows itself.
+Every value carries its key and a version, so a wrong one or an old one shows
+itself.
 
 Level 1 runs on embedded servers, level 2 on memcached, whose processes are
 killed, frozen and started again.
 """
 
-import contextlib
 import itertools
 import os
-import random
 import socket
 import statistics
 import tempfile
 import threading
 import time
-import traceback
 from unittest import mock
 
-import zope.event
-
 from p01.memcache.cluster import undelivered
-from p01.memcache.cluster.ring import Ketama
-from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.interfaces import IServerDownEvent
-from p01.memcache.interfaces import IServerEvent
 from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import Memcached
-from p01.memcache.tests.faults import test_faults
-from p01.memcache.tests.faults.test_faults import DAY
-from p01.memcache.tests.faults.test_faults import PATIENCE
-from p01.memcache.tests.faults.test_faults import SLACK
+from p01.memcache.tests.faults.case import SLACK
+from p01.memcache.tests.faults.case import jump
+from p01.memcache.tests.faults.outage import LOST
+from p01.memcache.tests.faults.outage import DirectMixin
+from p01.memcache.tests.faults.outage import FrozenMixin
+from p01.memcache.tests.faults.outage import Ledger
+from p01.memcache.tests.faults.outage import Load
+from p01.memcache.tests.faults.outage import OnMemcached
+from p01.memcache.tests.faults.outage import OutageCase
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
-from p01.memcache.tests.support.proxy import FaultProxy
-from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
-from p01.memcache.transport import address
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.variants import variant
+from p01.memcache.tests.support.waits import DAY
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-LOST = 1  # the place of the server that has trouble
-THREADS = 8
+load_tests = run_in(Incidents)
 
 
-class Ledger:
-    """What one thread has written to its keys, and may find there again.
-
-    A write counts whether or not it was acknowledged. With `late`, one that
-    was not may be carried out at any time after that.
-    """
-
-    def __init__(self, client, keys, late=False):
-        self.client = client
-        self._late = late
-        self._open = {key: set() for key in keys}
-        self._newest = dict.fromkeys(keys, 0)
-        self._least = dict.fromkeys(keys, 1)
-
-    def set(self, key, **kw):
-        self._newest[key] += 1
-        self._least[key] = self._newest[key]
-        stored = self.client.set(key, (key, self._newest[key]), **kw)
-        if stored is None:
-            self._open[key].add(self._newest[key])
-        return stored
-
-    def invalidate(self, key):
-        self._least[key] = self._newest[key] + 1
-        return self.client.invalidate(key)
-
-    def invalidate_all(self):
-        for key, version in self._newest.items():
-            self._least[key] = version + 1
-        self.client.invalidateAll()
-
-    def query(self, key):
-        """Return the version that was found, or None."""
-        value = self.client.query(key)
-        if value is None:
-            return None
-        least, newest = self._least[key], self._newest[key]
-        if self._late and value in [(key, late) for late in self._open[key]]:
-            return value[1]
-        if value[0] != key or not least <= value[1] <= newest:
-            raise AssertionError(
-                f'{value!r} for {key!r}: must be version {least} to {newest}')
-        return value[1]
-
-
-class Load:
-    """Threads that write and read keys of their own, until the end.
-
-    ``errors`` has the tracebacks, ``slowest`` the longest operation.
-    """
-
-    _odds = (3, 1, 6)
-    _loads = itertools.count()
-
-    def __init__(self, client, threads=THREADS, keys=30, late=False):
-        self.errors = []
-        self.slowest = 0.0
-        self.ledgers = {}
-        self._done = [0] * threads
-        self._stopping = False
-        self._threads = []
-        # What another one has left on the servers is nothing to it.
-        load = next(self._loads)
-        for number in range(threads):
-            names = [f'{load} {number} {key}' for key in range(keys)]
-            ledger = self.ledgers[number] = Ledger(client, names, late)
-            self._threads.append(threading.Thread(
-                target=self._run, args=(number, ledger, names)))
-
-    def __enter__(self):
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *exc_info):
-        self._stopping = True
-        for thread in self._threads:
-            thread.join(4 * PATIENCE)
-            if thread.is_alive():
-                self.errors.append('a thread does not end')
-
-    @property
-    def operations(self):
-        return sum(self._done)
-
-    def _run(self, number, ledger, keys):
-        chance = random.Random(number)
-        operations = ledger.set, ledger.invalidate, ledger.query
-        try:
-            while not self._stopping:
-                [operation] = chance.choices(operations, self._odds)
-                start = time.monotonic()
-                operation(chance.choice(keys))
-                self.slowest = max(
-                    self.slowest, time.monotonic() - start)
-                self._done[number] += 1
-            for key in keys:
-                ledger.query(key)
-        except BaseException:
-            self.errors.append(traceback.format_exc())
-
-
-class OutageCase(test_faults.FaultCase):
-    """Three servers with a proxy before each, and clients of all of them.
-
-    A server is lost when its proxy refuses and cuts the connections: it
-    keeps its data.
-    """
-
-    level = 2
-    timeout = PATIENCE
-
-    def setUp(self):
-        keep_quiet(self)
-        self.spent = []
-        self.servers = self.start_servers()
-        self.proxies = self.start_proxies()
-        self.addresses = [
-            server.address for server in self.proxies or self.servers]
-        # They see the servers as they are.
-        self.directs = [
-            self.client([server.address]) for server in self.servers]
-
-    def start_servers(self):
-        return [self.enterContext(EmbeddedServer()) for _ in range(3)]
-
-    def start_proxies(self):
-        return [self.enterContext(FaultProxy(server.address))
-                for server in self.servers]
-
-    def client(self, addresses=None, **settings):
-        # One failure is a mark, which stays until `let_probe`.
-        client = UltraMemcacheClient(
-            addresses or self.addresses,
-            **{'timeout': self.timeout, 'retries': 1, 'delay': 0,
-               'blacktime': 60, **settings})
-        self.addCleanup(client.close)
-        return client
-
-    # The outage
-
-    def lose(self, place=LOST):
-        self.proxies[place].refuse()
-        self.proxies[place].cut()
-
-    def bring_back(self, place=LOST):
-        self.proxies[place].accept()
-
-    def state(self, client, place=LOST):
-        return client._cluster.servers[place].health.state
-
-    def lose_marked(self, client, place=LOST):
-        """Lose it, and let the client know."""
-        self.lose(place)
-        # Where nothing is answered, a used connection may be to blame.
-        while self.state(client, place) == 'up':
-            self.assertIsNone(client.query(*self.keys(place, 1)))
-            self.assertLess(
-                client._cluster.servers[place].health.doubts, 3)
-        self.assertEqual(self.state(client, place), 'down')
-
-    def let_probe(self, client, place=LOST):
-        """As if the blacktime was over now."""
-        client._cluster.servers[place].health._asking._until = (
-            time.monotonic())
-
-    def return_known(self, client, place=LOST):
-        """Bring it back, and let the client know."""
-        self.bring_back(place)
-        self.let_probe(client, place)
-        self.wait_up(client, place)
-
-    def wait_up(self, client, place=LOST):
-        [key] = self.keys(place, 1)
-
-        def is_up():
-            client.query(key)
-            return self.state(client, place) == 'up'
-
-        self.wait(is_up)
-
-    def wait(self, condition, timeout=2 * PATIENCE):
-        """Ask until it holds, as nothing tells when it does."""
-        end = time.monotonic() + timeout
-        pause = threading.Event()
-        while not condition():
-            self.assertLess(time.monotonic(), end, 'it has not come to that')
-            pause.wait(0.005)
-
-    def let_work(self, load, operations=400):
-        before = load.operations
-        self.wait(
-            lambda: load.errors or load.operations > before + operations)
-
-    # Keys and values
-
-    def keys(self, place=None, count=30):
-        """Return keys of this server, or so many of each."""
-        if place is None:
-            return [key for place in range(3)
-                    for key in self.keys(place, count)]
-        ring = self.ring()
-        return list(itertools.islice((
-            key for key in map('key {}'.format, itertools.count())
-            if ring.find(self.wire_key(key)) == place), count))
-
-    def ring(self):
-        return Ketama(address.parse_all(self.addresses))
-
-    def wire_key(self, key):
-        return self.directs[0].buildKey(key).encode()
-
-    def stand_in(self, key):
-        """The place of the server to which the key goes in an outage."""
-        return next(self.ring().after(self.wire_key(key), LOST))
-
-    def ledger(self, client, count=30):
-        """Return one whose keys are all stored, in their first version."""
-        keys = self.keys(count=count)
-        ledger = Ledger(client, keys)
-        for key in keys:
-            self.assertIsNotNone(ledger.set(key))
-        return ledger
-
-    def moved(self, key):
-        """Return the version that the one which stands in has."""
-        value = self.directs[self.stand_in(key)].query(key)
-        return value and value[1]
-
-    def assertVersion(self, ledger, keys, version):
-        for key in keys:
-            self.assertEqual(ledger.query(key), version, key)
-
-    def live(self, count=30):
-        return [key for place in range(3) if place != LOST
-                for key in self.keys(place, count)]
-
-    def found(self, key):
-        """Return the versions of the key that each of the servers has."""
-        values = [direct.query(key) for direct in self.directs]
-        for value in values:
-            if value is not None:
-                self.assertEqual(value[0], key)
-        return [value and value[1] for value in values]
-
-    # Events and log
-
-    @contextlib.contextmanager
-    def subscribed(self, handler):
-        def handle(event):
-            if IServerEvent.providedBy(event):
-                handler(event)
-
-        zope.event.subscribers.append(handle)
-        try:
-            yield
-        finally:
-            zope.event.subscribers.remove(handle)
-
-
-class RealMixin:
-    """The same on memcached."""
-
-    level = 2
-    layer = ClusterLayer
-
-    def start_servers(self):
-        return ClusterLayer.servers
-
-
-class DirectMixin(RealMixin):
-    """The same, without a proxy in between."""
-
-    def start_proxies(self):
-        return []
-
-
-class FrozenMixin(DirectMixin):
-    """The same, and the lost one is not cut off: it hangs."""
-
-    timeout = 0.5
-
-    def lose(self, place=LOST):
-        self.servers[place].freeze()
-
-    def bring_back(self, place=LOST):
-        self.servers[place].thaw()
-
-
-class Case10Test(OutageCase):
-    """Connection refused; SYN dropped."""
+@variant('OnMemcached', OnMemcached, timeout=0.3)
+class NoConnectionTest(OutageCase):
+    """Fault 10: connection refused; SYN dropped."""
 
     timeout = 0.05
 
@@ -391,13 +103,8 @@ class Case10Test(OutageCase):
         self.check(self.timeout + SLACK, 1, max)
 
 
-class Case10RealTest(RealMixin, Case10Test):
-
-    timeout = 0.3
-
-
-class Case11Test(OutageCase):
-    """One of three hangs; 180 operations one after the other."""
+class HangingServerTest(OutageCase):
+    """Fault 11: one of three hangs; 180 operations one after the other."""
 
     level = 2
     timeout = 0.5
@@ -435,7 +142,7 @@ class Case11Test(OutageCase):
         self.assertEqual(len(self.spent), 180)
 
 
-class Case11RealTest(FrozenMixin, Case11Test):
+class HangingServerOnMemcachedTest(FrozenMixin, HangingServerTest):
 
     lose = FrozenMixin.lose
     bring_back = FrozenMixin.bring_back
@@ -448,7 +155,7 @@ class Case11RealTest(FrozenMixin, Case11Test):
             with Load(client) as load:
                 self.let_work(load, 200)
                 self.lose()
-                self.wait(lambda: load.errors or self.state(client) == 'down')
+                until(lambda: load.errors or self.state(client) == 'down')
                 self.let_work(load, 1000)
             self.assertEqual(load.errors, [])
             self.spent.append(load.slowest)
@@ -457,8 +164,10 @@ class Case11RealTest(FrozenMixin, Case11Test):
         self.assertInTime(operations)
 
 
-class Case12Test(OutageCase):
-    """One of three is down: its keys miss, and do not move silently."""
+@variant('OnMemcached', OnMemcached)
+@variant('Frozen', FrozenMixin)
+class LostServerTest(OutageCase):
+    """Fault 12: one of three is down; its keys miss, and do not move."""
 
     def test_down(self):
         client = self.client()
@@ -482,16 +191,8 @@ class Case12Test(OutageCase):
                 self.assertEqual(self.found(key), expected)
 
 
-class Case12RealTest(RealMixin, Case12Test):
-    pass
-
-
-class Case12FrozenTest(FrozenMixin, Case12Test):
-    pass
-
-
-class Case13Test(OutageCase):
-    """A server returns with its old data, and no old value is read."""
+class OldDataReturnsTest(OutageCase):
+    """Fault 13: a server returns with old data, none of which is read."""
 
     failover = False
     count = 6  # keys of each server
@@ -614,7 +315,7 @@ class Case13Test(OutageCase):
         self.assertVersion(ledger, lost[3::2], None)
 
 
-class Case13RealTest(RealMixin, Case13Test):
+class OldDataReturnsOnMemcachedTest(OnMemcached, OldDataReturnsTest):
 
     count = 200
 
@@ -623,15 +324,15 @@ class Case13RealTest(RealMixin, Case13Test):
         with Load(client) as load:
             for _ in range(4):
                 self.lose()
-                self.wait(lambda: load.errors or self.state(client) == 'down')
+                until(lambda: load.errors or self.state(client) == 'down')
                 self.let_work(load)
                 self.bring_back()
-                self.wait(lambda: load.errors or self.state(client) == 'up')
+                until(lambda: load.errors or self.state(client) == 'up')
                 self.let_work(load)
         self.assertEqual(load.errors, [])
 
 
-class Case13FrozenTest(FrozenMixin, Case13RealTest):
+class OldDataReturnsFrozenTest(FrozenMixin, OldDataReturnsOnMemcachedTest):
 
     count = 50
 
@@ -643,15 +344,15 @@ class Case13FrozenTest(FrozenMixin, Case13RealTest):
         [key] = self.keys(LOST, 1)
         self.assertIsNone(ledger.set(key))
         self.bring_back()
-        self.wait(lambda: self.found(key)[LOST] == 2)
+        until(lambda: self.found(key)[LOST] == 2)
         self.return_known(client)
         self.assertIsNone(ledger.query(key))
         self.assertIsNotNone(ledger.set(key))
         self.assertEqual(ledger.query(key), 3)
 
 
-class Case13FailoverTest(Case13Test):
-    """The same, while others stand in for it."""
+class OldDataReturnsFailoverTest(OldDataReturnsTest):
+    """Fault 13: the same, while others stand in for it."""
 
     failover = True
 
@@ -719,10 +420,10 @@ class Case13FailoverTest(Case13Test):
                 key = self.keys(LOST, 2)[1]
                 ledger = Ledger(client, [key])
                 self.lose_marked(client)
-                self.wait(lambda ledger=ledger, key=key: ledger.set(key))
+                until(lambda ledger=ledger, key=key: ledger.set(key))
                 self.assertIsNotNone(self.moved(key))
-                health = client._cluster.servers[LOST].health
-                self.wait(lambda health=health: not health.absence)
+                health = client._state.store.servers[LOST].health
+                until(lambda health=health: not health.absence)
                 self.assertIsNone(getattr(ledger, operation)(key))
                 self.assertIsNone(ledger.query(key))
                 self.bring_back()
@@ -740,20 +441,21 @@ class Case13FailoverTest(Case13Test):
         self.assertVersion(ledger, self.keys(count=self.count), None)
 
 
-class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
+class OldDataReturnsFailoverOnMemcachedTest(
+        OldDataReturnsFailoverTest, OldDataReturnsOnMemcachedTest):
 
     def test_moves_again_when_settled(self):
         client = self.client(blacktime=0.1, timeout=0.5)
         ledger = self.ledger(client, self.count)
         self.lose_marked(client)
         self.return_known(client)
-        health = client._cluster.servers[LOST].health
+        health = client._state.store.servers[LOST].health
 
         def settled():
             return health.is_settled(time.monotonic() + client.timeout)
 
         self.assertFalse(settled())
-        self.wait(settled)
+        until(settled)
         client.blacktime = 60
         self.lose_marked(client)
         [key] = self.keys(LOST, 1)
@@ -767,8 +469,8 @@ class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
         probe, key = self.keys(LOST, 2)
         ledger = Ledger(client, [key])
         self.lose_marked(client)
-        health = client._cluster.servers[LOST].health
-        self.wait(lambda: not health.absence)
+        health = client._state.store.servers[LOST].health
+        until(lambda: not health.absence)
         self.proxies[LOST].once(HOLD)
         self.bring_back()
         prober = threading.Thread(target=client.query, args=(probe,))
@@ -803,15 +505,13 @@ class Case13FailoverRealTest(Case13FailoverTest, Case13RealTest):
         self.assertIsNone(ledger.query(key))
 
 
-class Case13FailoverFrozenTest(Case13FrozenTest):
+class OldDataReturnsFailoverFrozenTest(OldDataReturnsFrozenTest):
 
     failover = True
 
 
-class Case14Test(OutageCase):
-    """The wall clock jumps an hour either way."""
-
-    jump = test_faults.Case14Test.jump
+class ClockJumpTest(OutageCase):
+    """Fault 14: the wall clock jumps an hour either way."""
 
     def test_an_outage(self):
         for hours in 1, -1:
@@ -826,7 +526,7 @@ class Case14Test(OutageCase):
         self.lose_marked(client)
         for key in lost[::2]:
             self.assertEqual(ledger.set(key) is not None, failover)
-        with self.jump(hours):
+        with jump(hours):
             # It is left alone, neither forgotten nor for longer.
             opened = self.proxies[LOST].opened
             self.bring_back()
@@ -835,7 +535,7 @@ class Case14Test(OutageCase):
                 ledger.set(key)
             self.assertEqual(self.proxies[LOST].opened, opened)
             self.assertVersion(ledger, self.live(5), 1)
-            absence = client._cluster.servers[LOST].health.absence
+            absence = client._state.store.servers[LOST].health.absence
             self.assertLess(abs(absence - 60), PATIENCE)
             self.return_known(client)
             self.assertVersion(ledger, lost[::2], None)
@@ -846,14 +546,14 @@ class Case14Test(OutageCase):
         for hours in 1, -1:
             client = self.client(blacktime=0.05)
             self.lose_marked(client)
-            with self.jump(hours):
+            with jump(hours):
                 self.assertEqual(self.state(client), 'down')
                 self.bring_back()
                 self.wait_up(client)
 
 
-class Case30Test(OutageCase):
-    """The host's address changes, or it has several."""
+class MovedAddressTest(OutageCase):
+    """Fault 30: the host's address changes, or it has several."""
 
     timeout = 0.2
     name = 'cache.example'
@@ -895,7 +595,7 @@ class Case30Test(OutageCase):
         self.proxies[0].refuse()
         self.assertIsNone(client.query('key'))
         self.hosts[:] = [self.addresses[1]]
-        self.wait(lambda: client.set('key', 'one'))
+        until(lambda: client.set('key', 'one'))
         self.assertEqual(self.directs[1].query('key'), 'one')
 
     def test_the_first_refuses(self):
@@ -929,7 +629,7 @@ class Case30Test(OutageCase):
         with mock.patch('socket.getaddrinfo',
                         side_effect=socket.gaierror('unknown')):
             self.assertIsNone(client.query('key'))
-        self.wait(lambda: client.set('key', 1))
+        until(lambda: client.set('key', 1))
 
 
 class HealthTest(OutageCase):
@@ -952,12 +652,12 @@ class HealthTest(OutageCase):
         keys = self.keys(LOST, 16)
         with self.assertLogs('p01.memcache') as log:
             self.lose()
-            self.at_once(client.query, keys)
-            self.at_once(client.invalidate, keys)
+            at_once(client.query, keys)
+            at_once(client.invalidate, keys)
             self.let_probe(client)
-            self.at_once(client.query, keys)  # a probe that fails
+            at_once(client.query, keys)  # a probe that fails
             self.return_known(client)
-            self.at_once(client.query, keys)
+            at_once(client.query, keys)
         name = f'memcached {self.addresses[LOST]} is '
         lines = [record.getMessage() for record in log.records]
         self.assertEqual(len(lines), 3, lines)
@@ -979,13 +679,13 @@ class HealthTest(OutageCase):
         lost.fault = HOLD
         opened = lost.opened
         self.bring_back()
-        self.wait(lambda: not client._cluster.servers[LOST].health.absence)
+        until(lambda: not client._state.store.servers[LOST].health.absence)
         probe = threading.Thread(
-            target=self.at_once, args=(client.query, keys))
+            target=at_once, args=(client.query, keys))
         probe.start()
         self.assertTrue(lost.wait(lambda: lost.stalled))
         # Nobody else asks for as long as it takes.
-        self.at_once(client.query, keys)
+        at_once(client.query, keys)
         self.assertEqual((lost.stalled, lost.opened - opened), (1, 1))
         lost.clear()
         lost.release()
@@ -999,7 +699,7 @@ class HealthTest(OutageCase):
         blacktime = 0.05
         client = self.client(blacktime=blacktime)
         keys = self.keys(LOST, 16)
-        self.at_once(client.query, keys)
+        at_once(client.query, keys)
         self.assertEqual(self.state(client), 'down')
         start, opened = time.monotonic(), dead.opened
         stopping = threading.Event()
@@ -1106,11 +806,11 @@ class RestartTest(DirectMixin, OutageCase):
         with Load(client) as load:
             for place in range(3):
                 self.lose(place)
-                self.wait(lambda place=place: load.errors or (
+                until(lambda place=place: load.errors or (
                     self.state(client, place) == 'down'))
                 self.let_work(load)
                 self.bring_back(place)
-                self.wait(lambda place=place: load.errors or (
+                until(lambda place=place: load.errors or (
                     self.state(client, place) == 'up'))
                 ledger = self.ledger(client, 10)
                 self.assertVersion(ledger, self.keys(count=10), 1)
@@ -1165,7 +865,7 @@ class UnixTest(RestartTest):
         self.assertVersion(ledger, self.keys(LOST), None)
 
 
-class TwemproxyTest(RealMixin, OutageCase):
+class TwemproxyTest(OnMemcached, OutageCase):
     """Two proxies before three servers."""
 
     count = 100
@@ -1237,7 +937,7 @@ class TwemproxyTest(RealMixin, OutageCase):
             self.assertIsNotNone(ledger.set(key))
         bring_back(self.crackers[0])
         client.blacktime = client.delay = 0.1
-        self.wait(lambda: [client.query(key) for key in keys] and all(
+        until(lambda: [client.query(key) for key in keys] and all(
             self.opened(client)))
         for key in keys:
             self.assertIsNotNone(ledger.set(key))
@@ -1258,11 +958,11 @@ class TwemproxyTest(RealMixin, OutageCase):
             for cracker in self.crackers:
                 place = self.crackers.index(cracker)
                 lose(cracker)
-                self.wait(lambda place=place: load.errors or (
+                until(lambda place=place: load.errors or (
                     self.state(client, place) == 'down'))
                 self.let_work(load)
                 bring_back(cracker)
-                self.wait(lambda place=place: load.errors or (
+                until(lambda place=place: load.errors or (
                     self.state(client, place) == 'up'))
                 self.let_work(load)
         self.assertEqual(load.errors, [])
@@ -1352,5 +1052,5 @@ class TwemproxyTest(RealMixin, OutageCase):
         for key in lost:
             self.assertIsNone(ledger.invalidate(key))
         self.bring_back()
-        self.wait(lambda: all(
+        until(lambda: all(
             client.set(key, (key, 1)) for key in keys), PATIENCE)

@@ -16,9 +16,14 @@ from time import monotonic
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import Memcached
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 class Wrong(AssertionError):
@@ -59,7 +64,7 @@ class Scenario:
 
         def work(number):
             # All at the same time, so that none can be used twice.
-            pool = client._cluster.servers[0].pool
+            pool = client._state.store.servers[0].pool
             item = pool.take(monotonic() + 5)
             barrier.wait()
             pool.give(item)
@@ -77,7 +82,7 @@ class Scenario:
         [(address, numbers)] = client.getPools()
         self.assertEqual(numbers['active'], 0)
 
-    # Case 21
+    # Fault 21
 
     def strike(self, kind, times):
         client = self.connect(maxPoolSize=3)
@@ -128,7 +133,7 @@ class Scenario:
         self.assertEqual(struck, self.strikes)
         self.assertIntact(client, 2)
 
-    # Case 22
+    # Fault 22
 
     def fork(self, client, operations):
         """Return the pid of a child that uses the client."""
@@ -180,8 +185,8 @@ class Scenario:
     def test_fork_within_a_lock(self):
         client = self.connect(maxPoolSize=2)
         client.set('a', 1)
-        server = client._cluster.servers[0]
-        with server.health._turn.by(0), server.backlog._changing.by(0):
+        server = client._state.store.servers[0]
+        with server.health._turn.by(0), server.undelivered._changing.by(0):
             pid = self.fork(client, 10)
         self.assertEqual(self.wait(pid), 0)
 
@@ -189,7 +194,7 @@ class Scenario:
         # A signal's handler may fork anywhere.
         client = self.connect(maxPoolSize=1)
         client.set('a', 1)
-        server = client._cluster.servers[0]
+        server = client._state.store.servers[0]
         connection = server.pool.take(monotonic() + 5)
         pid = self.fork(client, 10)
         server.pool.give(connection)
@@ -197,7 +202,7 @@ class Scenario:
         self.assertEqual(client.query('a'), 1)
         self.assertEqual(client.getPools()[0][1]['opened'], 1)
 
-    # Case 23
+    # Fault 23
 
     def test_many_threads(self):
         client = self.connect(maxPoolSize=8)

@@ -20,15 +20,20 @@ from zope.event import subscribers
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IUnreadableValueEvent
+from p01.memcache.tests.support.layers import Interruptions
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-TIMEOUT = 0.15
+load_tests = run_in(Interruptions)
+
+
+TIMEOUT = 0.1
 SLACK = 0.1
-PATIENCE = 5
 
 
 class UsingHandler(logging.Handler):
@@ -173,6 +178,9 @@ class Scenarios:
     def check_collections(self, plant):
         """Collections within operations, here and there."""
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        # What is there now need not be looked through in each round.
+        self.addCleanup(gc.unfreeze)
+        gc.freeze()
         with self.patience():
             for number in itertools.count(1):
                 key = f'key {number % 7}'

@@ -1,28 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A scenario about values, and the clients that it is asked of.
+"""A scenario about values, for `matrix`."""
 
-A subclass of `Scenario` has the tests. It is asked of the fakes
-(`FakeMixin`), and of the real clients on a layer's server (`ServerMixin`);
-`cases` makes a ``TestCase`` for each of them.
-"""
-
-import unittest
 from unittest import mock
 
-from p01.memcache import testing
-from p01.memcache.client import MemcacheClient
-from p01.memcache.testing import EmbeddedLayer
-from p01.memcache.testing import FakeMemcacheClient
-from p01.memcache.testing import FakeUltraMemcacheClient
-from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests.contract.test_contract import ClientCase
-from p01.memcache.tests.contract.test_contract import look
-from p01.memcache.tests.contract.test_contract import plant
-from p01.memcache.uclient import UltraMemcacheClient
-
-
-MISSING = 'missing'
+from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.values import MISSING
 
 
 class Scenario(ClientCase):
@@ -32,14 +15,6 @@ class Scenario(ClientCase):
 
     def makeClient(self, **settings):
         return super().makeClient(**{'debug': 1, **self.settings, **settings})
-
-    def plant(self, key, data, flags=0):
-        """Put data and flags into the place of the key on the wire."""
-        raise NotImplementedError
-
-    def stored(self, key):
-        """What is in the place of the key on the wire: (data, flags)."""
-        raise NotImplementedError
 
     def spy(self, owner, name):
         """Return a mock that does what it stands for, until the test ends."""
@@ -95,55 +70,3 @@ class Scenario(ClientCase):
                 self.assertIn(client.buildKey(key), message)
                 self.assertRegex(message, reason)
             self.assertEqual(len(log.records), 4)
-
-
-class FakeMixin:
-    """A client whose server is a dict; all clients of a test have one."""
-
-    def makeClient(self, **settings):
-        client = super().makeClient(**settings)
-        if self.client is not None:
-            testing.storage[client] = testing.storage[self.client]
-        return client
-
-    def plant(self, key, data, flags=0):
-        testing.storage[self.client].cache[key] = data, flags
-
-    def stored(self, key):
-        return testing.storage[self.client].cache.get(key)
-
-
-class ServerMixin:
-    """A client of the layer's server."""
-
-    def makeClient(self, **settings):
-        return super().makeClient(
-            **{'servers': [self.layer.address], **settings})
-
-    def plant(self, key, data, flags=0):
-        plant(self.layer.address, key, data, flags)
-
-    def stored(self, key):
-        return look(self.layer.address, key)
-
-
-def cases(title, scenario, *slow):
-    """Return ``{name: TestCase}``, for all clients on all kinds of servers.
-
-    Only the first one is of level 1, without what is `slow`.
-    """
-    made = {f'Fake{title}Test': type(
-        f'Fake{title}Test', (FakeMixin, scenario, unittest.TestCase),
-        {'__module__': scenario.__module__, 'factory': FakeMemcacheClient})}
-    for kind, mixin, factory, layer in (
-            ('FakeUltra', FakeMixin, FakeUltraMemcacheClient, None),
-            ('Ultra', ServerMixin, UltraMemcacheClient, EmbeddedLayer),
-            ('Classic', ServerMixin, MemcacheClient, EmbeddedLayer),
-            ('RealUltra', ServerMixin, UltraMemcacheClient, MemcachedLayer),
-            ('RealClassic', ServerMixin, MemcacheClient, MemcachedLayer)):
-        name = f'{kind}{title}Test'
-        made[name] = type(
-            name, (mixin, scenario, *slow, unittest.TestCase), {
-                '__module__': scenario.__module__, 'factory': factory,
-                'level': 2, **({'layer': layer} if layer else {})})
-    return made

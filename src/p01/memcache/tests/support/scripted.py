@@ -78,3 +78,21 @@ def request_size(buffer):
     if place is not None and len(words) > place and words[place].isdigit():
         end += int(words[place]) + len(b'\r\n')
     return end if end <= len(buffer) else 0
+
+
+def honest(request):
+    """A scripted server's answer where nothing is wrong."""
+    command, _, rest = request.partition(b' ')
+    key = rest.split()[0] if rest.split() else b''
+    if command == b'get':
+        return hit(key)
+    return {b'set': b'STORED\r\n', b'delete': b'DELETED\r\n'}[command]
+
+
+def hit(key, data=None, end=b'END\r\n'):
+    data = b'value of ' + key if data is None else data
+    return b'VALUE %b 0 %d\r\n%b\r\n%b' % (key, len(data), data, end)
+
+
+def wire_key(request):
+    return request.split()[1]

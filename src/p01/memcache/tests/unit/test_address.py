@@ -133,11 +133,11 @@ class TestAddress(unittest.TestCase):
             self.enterContext(tempfile.TemporaryDirectory()))
         os.makedirs(f'{folder}/run/memcached')
         os.symlink(f'{folder}/run/memcached', f'{folder}/linked')
-        place = parse(f'unix:{folder}/run/memcached/m.sock').place
+        place = parse(f'unix:{folder}/run/memcached/m.sock').identity
         for path in 'linked/m.sock', 'linked/../memcached/m.sock':
             with self.subTest(path):
                 self.assertEqual(
-                    parse(f'unix:{folder}/{path}').place, place)
+                    parse(f'unix:{folder}/{path}').identity, place)
         # Without the link they would be the same.
         parse_all([f'unix:{folder}/linked/../m.sock',
                    f'unix:{folder}/m.sock'])

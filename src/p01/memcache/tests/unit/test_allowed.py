@@ -30,9 +30,12 @@ from p01.memcache.errors import ForbiddenGlobal
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.support.quiet import keep_quiet
-from p01.memcache.tests.support.scenario import MISSING
+from p01.memcache.tests.support.values import MISSING
 from p01.memcache.values import allowlist
-from p01.memcache.values.allowlist import Allowed
+from p01.memcache.values import careful
+from p01.memcache.values import tools
+from p01.memcache.values.allowlist import Allowlist
+from p01.memcache.values.unpickler import loads
 
 
 HERE = __name__
@@ -532,7 +535,7 @@ class ForbiddenTest(AllowedCase):
             ('sys', 'modules', ()),
             ('sys', 'exit', ()),
             ('collections', 'OrderedDict', ()),
-            ('p01.memcache.values.allowlist', 'Allowed', (['os'],)),
+            ('p01.memcache.values.allowlist', 'Allowlist', (['os'],)),
             ('p01shop.evil', 'Item', ()),
             ('__main__', 'x', ()),
         ]
@@ -735,7 +738,7 @@ class ForbiddenTest(AllowedCase):
         for module, name in [('os', 'system'), ('p01shop.model', 'remove')]:
             for _ in range(3):
                 with self.assertRaises(ForbiddenGlobal):
-                    client._codec.loads(
+                    client._state.codec.loads(
                         b'key', by_line(module, name) + b'.', 0, False)
         self.assertEqual(client.query('key', default=MISSING), MISSING)
 
@@ -806,7 +809,7 @@ class ExtensionTest(AllowedCase):
                     data = (b'\x80\x04\x95' + struct.pack('<Q', len(head))
                             + head + bytes(zeros) + b'0' + call + b'N.' * 60)
                     with contextlib.suppress(Exception):
-                        Allowed([]).loads(data)
+                        loads(data, Allowlist([]))
                     self.assertFalse(self.mark.exists(), (cut, size, zeros))
 
     def test_unknown_numbers(self):
@@ -961,10 +964,10 @@ class ChangeTest(AllowedCase):
     def test_many_names(self):
         # Not looked through for each instance.
         data = pickle.dumps([Plain(Plain()) for _ in range(20_000)], 1)
-        start = time.monotonic()
+        start = time.thread_time()
         self.assertEqual(
             len(self.read(self.client([HERE]), data)), 20_000)
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertLess(time.thread_time() - start, 5)
 
     def test_a_function(self):
         from p01shop import model
@@ -994,8 +997,8 @@ class ChangeTest(AllowedCase):
                 ('copyreg', '_reconstructor', copyreg._reconstructor),
                 ('copyreg', '__newobj__', copyreg.__newobj__),
                 ('copyreg', '__newobj_ex__', copyreg.__newobj_ex__),
-                ('_codecs', 'encode', allowlist._encode),
-                ('builtins', 'getattr', Allowed.get_attribute)]:
+                ('_codecs', 'encode', tools.encode),
+                ('builtins', 'getattr', Allowlist.get_attribute)]:
             for state in ({'__defaults__': ('evil',)}, {'__name__': 'evil'},
                           {'__module__': 'os'}, {'mark': 1}):
                 self.assertUnchanged(
@@ -1014,13 +1017,13 @@ class ChangeTest(AllowedCase):
 
     def test_what_is_asked_for_by_c(self):
         # Fast, where nothing could be changed: no Python for each opcode.
-        with mock.patch.object(allowlist, '_CarefulUnpickler') as careful:
+        with mock.patch.object(careful, 'CarefulUnpickler') as unpickler:
             for value in [1, 'b'], {datetime.date(2026, 1, 2): b'b'}:
                 self.assertEqual(self.read(
                     self.client(['datetime']), pickle.dumps(value)), value)
-            careful.assert_not_called()
+            unpickler.assert_not_called()
             self.read(self.client([HERE]), pickle.dumps(Plain('b')))
-            careful.assert_called()
+            unpickler.assert_called()
 
 
 class PlainTest(AllowedCase):
@@ -1069,7 +1072,7 @@ class PlainTest(AllowedCase):
 
     def test_special_methods(self):
         special = by_line('p01shop.model', 'Special') + b')\x81'
-        for _, name in allowlist._STANDARD:
+        for _, name in allowlist.STANDARD:
             if name == 'slice':
                 continue  # it keeps what it is given
             series = 'list', 'tuple', 'set', 'frozenset'
@@ -1170,7 +1173,7 @@ class PlainTest(AllowedCase):
                 self.read(self.client([]), pickle.dumps(value)), value)
 
     def test_what_pickles_are_made_with(self):
-        for module, name in allowlist._TOOLS:
+        for module, name in tools.TOOLS:
             for how in by_stack, by_line:
                 tool = how(module, name)
                 for data in (

@@ -10,10 +10,10 @@ import collections
 import contextlib
 import functools
 import io
-import math
 import threading
 import unittest
 from time import monotonic
+from types import SimpleNamespace
 from unittest import mock
 
 import zope.event
@@ -23,7 +23,7 @@ from p01.memcache.cluster import undelivered
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.ring import Ketama
 from p01.memcache.cluster.ring import RoundRobin
-from p01.memcache.cluster.undelivered import Backlog
+from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
@@ -35,23 +35,25 @@ from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.values import MISSING
+from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
+from p01.memcache.tests.support.waits import until
 from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.address import parse
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire.batch import MOST_BYTES
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import FlushAll
+from p01.memcache.wire.command import GetMany
+from p01.memcache.wire.command import Set
 
 
-PATIENCE = 5  # seconds
 REFUSED = b'SERVER_ERROR no\r\n'
-MISSING = 'missing'
 
 
 class Interrupted(BaseException):
     """What no ``except Exception`` catches."""
-
-
-def soon():
-    return monotonic() + PATIENCE
 
 
 def right(data):
@@ -64,7 +66,7 @@ def right(data):
 
 
 def deletes(*keys):
-    return b''.join(map(protocol.delete, keys))
+    return b''.join(Delete(key).encode() for key in keys)
 
 
 class Health:
@@ -90,15 +92,18 @@ class Server:
     them. All servers that share a ``log`` write their requests into it.
     """
 
+    batch = MOST_BYTES
+
     def __init__(self, *answers, address='a:1', flush=True, log=None):
-        self.address = address
+        self.address = self.name = address
         self.answers = collections.deque(answers)
         self.health = Health()
-        self.backlog = Backlog(address, flush)
+        self.undelivered = Undelivered(address, flush)
         self.requests = []
         self.log = [] if log is None else log
 
-    def request(self, data, read, deadline, *args, since=math.inf):
+    def run(self, command, deadline):
+        data = command.encode()
         self.requests.append(data)
         self.log.append((self.address, data))
         answer = self.answers.popleft() if self.answers else right(data)
@@ -108,20 +113,27 @@ class Server:
             raise answer
         replies = io.BytesIO(answer)
         try:
-            return read(replies, *args)
+            return command.read(replies)
         finally:
             assert not replies.read(), 'there is more to read'
 
-    request_uncommon = request
+    run_uncommon = run
 
-    def converse(self, requests, step, deadline):
+    def converse(self, commands, step, deadline):
+        replies, failure = [], None
         try:
-            result = [self.request(data, read, deadline, *args)
-                      for data, read, *args in requests]
+            for command in commands:
+                replies.append(self.run(command, deadline))
         except MemcacheError as error:
-            result = error
-        return result, lambda: None
+            failure = SimpleNamespace(error=error)
+        return replies, failure, None
         yield  # never: its answers are there at once
+
+    def judge(self, failure):
+        pass
+
+    def answered(self):
+        pass
 
     def close(self):
         pass
@@ -160,13 +172,6 @@ class ThreadedCase(unittest.TestCase):
         self.addCleanup(thread.join, PATIENCE)
         return result
 
-    def wait(self, condition):
-        pause = threading.Event()
-        end = soon()
-        while not condition():
-            self.assertLess(monotonic(), end, 'waited in vain')
-            pause.wait(0.001)
-
 
 class Held:
     """An answer that does not come before it is released."""
@@ -187,17 +192,17 @@ class BacklogCase(ThreadedCase):
 
     def setUp(self):
         self.server = Server()
-        self.backlog = self.server.backlog
+        self.undelivered = self.server.undelivered
 
     def answer(self, *answers):
         self.server.answers.extend(answers)
 
     def owe(self, *keys):
         for key in keys:
-            self.backlog.add(key)
+            self.undelivered.add(key)
 
     def deliver(self, key=b'other'):
-        self.backlog.deliver(self.server, key, soon())
+        self.undelivered.deliver(self.server, key, soon())
 
     def hold(self, *key):
         """Owe a key, and begin to deliver it in a thread.
@@ -212,7 +217,7 @@ class BacklogCase(ThreadedCase):
         return held, first
 
     def assertOwed(self, *keys):
-        self.assertEqual(sorted(self.backlog.keys), sorted(keys))
+        self.assertEqual(sorted(self.undelivered.keys), sorted(keys))
 
     def assertSent(self, *requests):
         """These, since it was asked the last time."""
@@ -223,12 +228,12 @@ class BacklogCase(ThreadedCase):
 class TestBacklog(BacklogCase):
 
     def test_a_thread_that_stops_within_a_change_holds_up_nobody(self):
-        with self.backlog._changing.by(0):
+        with self.undelivered._changing.by(0):
             start = monotonic()
-            self.backlog.add(b'a')
-            self.assertTrue(self.backlog.owes(b'a'))
-            self.backlog.deliver(self.server, b'a', soon())
-            self.assertFalse(self.backlog.owes(b'a'))
+            self.undelivered.add(b'a')
+            self.assertTrue(self.undelivered.owes(b'a'))
+            self.undelivered.deliver(self.server, b'a', soon())
+            self.assertFalse(self.undelivered.owes(b'a'))
             self.assertLess(monotonic() - start, 1)
 
 
@@ -403,12 +408,12 @@ class TestBacklog(BacklogCase):
         self.assertOwed()
 
     def waiting(self):
-        return len(self.backlog._turn._waiting)
+        return len(self.undelivered._turn._waiting)
 
     def test_who_needs_the_key_waits(self):
         held, first = self.hold()
         others = [self.in_thread(self.deliver, b'a') for _ in range(2)]
-        self.wait(lambda: self.waiting() == 2)
+        until(lambda: self.waiting() == 2)
         held.release.set()
         for result in (first, *others):
             result()
@@ -423,7 +428,7 @@ class TestBacklog(BacklogCase):
         first = self.in_thread(self.deliver)
         held.asked.wait(PATIENCE)
         other = self.in_thread(self.deliver, b'a')
-        self.wait(self.waiting)
+        until(self.waiting)
         held.release.set()
         other()
         self.assertSent(deletes(b'a'), deletes(b'a'))
@@ -433,7 +438,7 @@ class TestBacklog(BacklogCase):
     def test_a_wait_has_an_end(self):
         held, first = self.hold()
         with self.assertRaisesRegex(ServerDown, 'is told of'):
-            self.backlog.deliver(self.server, b'a', monotonic() + 0.02)
+            self.undelivered.deliver(self.server, b'a', monotonic() + 0.02)
         self.assertEqual(self.waiting(), 0)
         held.release.set()
         first()
@@ -455,13 +460,13 @@ class TestBacklog(BacklogCase):
         self.addCleanup(done.set)
 
         def lock():
-            with self.backlog._changing.by(0):
+            with self.undelivered._changing.by(0):
                 locked.set()
                 done.wait(2 * PATIENCE)
 
         other = self.in_thread(lock)
         locked.wait(PATIENCE)
-        self.backlog.after_fork()
+        self.undelivered.after_fork()
         self.in_thread(self.owe, b'b')()
         self.in_thread(self.deliver, b'a')()
         self.assertOwed()
@@ -499,20 +504,20 @@ class TestFlush(BoundCase):
         self.assertRegex(
             self.owe_too_much(), 'a:1: more than 4 .* it will be flushed')
         for key in (b'0', b'other'):
-            self.assertTrue(self.backlog.owes(key))
+            self.assertTrue(self.undelivered.owes(key))
         self.deliver()
         self.assertSent(b'flush_all\r\n')
         self.assertOwed()
 
     def test_all(self):
         self.owe(b'a')
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.deliver()
         self.assertSent(b'flush_all\r\n')
         self.assertOwed()
 
     def test_keys_before_it_need_not_be_told(self):
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.owe(b'a')
         self.deliver(b'a')
         self.assertSent(b'flush_all\r\n')
@@ -523,7 +528,7 @@ class TestFlush(BoundCase):
             self.owe(b'a')
             return right(data)
 
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.answer(add)
         self.deliver()
         self.assertSent(b'flush_all\r\n', deletes(b'a'))
@@ -534,7 +539,7 @@ class TestFlush(BoundCase):
             self.owe_too_much()
             return right(data)
 
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.answer(add)
         with self.assertRaises(ServerError):
             self.deliver()
@@ -544,18 +549,18 @@ class TestFlush(BoundCase):
         self.assertOwed()
 
     def test_every_key_waits_for_it(self):
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.answer(ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
             self.deliver()
-        self.assertTrue(self.backlog.keys)
+        self.assertTrue(self.undelivered.keys)
         self.deliver()
         self.assertSent(b'flush_all\r\n', b'flush_all\r\n')
 
     def test_refused(self):
         for reply in (REFUSED, b'CLIENT_ERROR no\r\n', b'ERROR\r\n'):
             with self.subTest(reply):
-                self.backlog.add_all()
+                self.undelivered.add_all()
                 self.answer(reply)
                 with self.assertLogs('p01.memcache', 'WARNING') as log:
                     self.deliver()
@@ -568,7 +573,7 @@ class TestFlush(BoundCase):
                 self.assertSent(b'flush_all\r\n')
 
     def test_refused_and_keys_after_it(self):
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.owe(b'a')
         self.answer(REFUSED)
         with self.assertLogs('p01.memcache', 'WARNING'):
@@ -583,7 +588,7 @@ class TestBacklogOfProxies(BoundCase):
     def setUp(self):
         super().setUp()
         self.server = Server(flush=False)
-        self.backlog = self.server.backlog
+        self.undelivered = self.server.undelivered
 
     def test_above_the_bound(self):
         self.assertRegex(
@@ -594,14 +599,14 @@ class TestBacklogOfProxies(BoundCase):
 
     def test_all(self):
         self.owe(b'a')
-        self.backlog.add_all()
+        self.undelivered.add_all()
         self.deliver()
         self.assertSent(deletes(b'a'))
 
     def test_the_oldest(self):
         with mock.patch.object(undelivered, 'MOST', 4), self.assertLogs():
             self.owe(*b'a b c d a e'.split())
-        self.assertIn(b'a', self.backlog.keys)
+        self.assertIn(b'a', self.undelivered.keys)
 
 
 class Ring:
@@ -635,27 +640,22 @@ class ClusterCase(ThreadedCase):
     def get(self, key=b'k'):
         """Return which server was asked."""
         server = self.cluster.server(key, soon())
-        server.request(
-            protocol.get([key]), protocol.read_values, soon(), [key], {})
+        server.run(GetMany([key], {}), soon())
         return server
 
     def set(self, expires=0, key=b'k'):
         """Return the `expires` that was sent, and to whom."""
-        self.cluster.change(
-            key, functools.partial(protocol.set, key, b'', 0), expires,
-            protocol.read_stored, soon())
+        self.cluster.run(Set(key, b'', 0, expires), soon())
         address, data = self.log[-1]
         self.assertTrue(data.startswith(b'set '))
         return int(data.split()[3]), address
 
     def invalidate(self, key=b'k'):
-        return self.cluster.change(
-            key, lambda expires: protocol.delete(key), None,
-            protocol.read_deleted, soon())
+        return self.cluster.run(Delete(key), soon())
 
     def owing(self):
         return ''.join(server.address[0] for server in self.servers
-                       if server.backlog.keys)
+                       if server.undelivered.keys)
 
     def assertLog(self, *lines):
         """These, since it was asked the last time."""
@@ -685,7 +685,7 @@ class TestCluster(ClusterCase):
     def test_what_is_owed_is_delivered_first(self):
         for ask in (self.get, self.set, self.invalidate):
             with self.subTest(ask.__name__):
-                self.a.backlog.add(b'k')
+                self.a.undelivered.add(b'k')
                 ask()
                 self.assertEqual(self.log[0], ('a:1', b'delete k\r\n'))
                 self.assertEqual(len(self.log), 2)
@@ -697,7 +697,7 @@ class TestCluster(ClusterCase):
             for answer, error in ((ReceiveTimeout('late'), ReceiveTimeout),
                                   (REFUSED, ServerError)):
                 with self.subTest(ask.__name__, answer=answer):
-                    self.a.backlog.add(b'k')
+                    self.a.undelivered.add(b'k')
                     # What refused a change is told once more.
                     times = 1 + (answer is REFUSED and ask != self.get)
                     self.a.answers.extend([answer] * times)
@@ -714,9 +714,9 @@ class TestCluster(ClusterCase):
                     self.a.answers.extend([answer, REFUSED])
                     with self.assertRaises((MemcacheError, Interrupted)):
                         change()
-                    self.assertEqual(list(self.a.backlog.keys), [b'k'])
+                    self.assertEqual(list(self.a.undelivered.keys), [b'k'])
                     self.assertEqual(self.owing(), 'a')
-                    self.a.backlog.keys.clear()
+                    self.a.undelivered.keys.clear()
                     self.a.answers.clear()
 
     def test_what_is_refused_is_removed_at_once(self):
@@ -770,13 +770,12 @@ class TestCluster(ClusterCase):
 class TestAskAll(ClusterCase):
 
     def ask(self):
-        return self.cluster.ask_all(
-            protocol.flush_all(), protocol.read_ok, soon())
+        return self.cluster.ask_all(FlushAll(), soon())
 
     def test_all_well(self):
         # In the order of the servers.
         self.assertEqual(
-            self.ask(), [(server, True) for server in self.servers])
+            self.ask(), [(server.address, True) for server in self.servers])
         self.assertLog(*[(name, b'flush_all\r\n') for name in 'abcd'])
 
     def test_errors_are_replies(self):
@@ -798,13 +797,11 @@ class TestMany(ClusterCase):
     keys = (b'k', b'l', b'm')
 
     def read(self, *keys):
-        return self.cluster.read_all(
-            keys or self.keys, soon(), protocol.MAX_VALUE)
+        return self.cluster.get_many(list(keys or self.keys), soon())
 
     def change(self, expires=0):
-        return self.cluster.change_all(
-            dict.fromkeys(self.keys, (b'', 0)), protocol.set, expires,
-            protocol.read_stored, soon())
+        return self.cluster.run_many(
+            [Set(key, b'', 0, expires) for key in self.keys], soon())
 
     def test_one_request(self):
         self.assertEqual(self.change(7), dict.fromkeys(self.keys, True))
@@ -815,7 +812,7 @@ class TestMany(ClusterCase):
 
     def test_what_is_owed_is_delivered_first(self):
         for ask, request in (self.read, b'get'), (self.change, b'set'):
-            self.a.backlog.add(b'l')
+            self.a.undelivered.add(b'l')
             ask()
             self.assertEqual(self.log[0], ('a:1', b'delete l\r\n'))
             self.assertTrue(self.log[1][1].startswith(request))
@@ -823,30 +820,30 @@ class TestMany(ClusterCase):
             self.log.clear()
 
     def test_what_cannot_be_delivered_is_not_asked_for(self):
-        self.a.backlog.add(b'l')
+        self.a.undelivered.add(b'l')
         # With the others, and for itself.
         self.a.answers.extend([REFUSED] * 2)
         found, [error] = self.read()
         self.assertIsInstance(error, ServerError)
         self.assertLog(*[('a', b'delete l\r\n')] * 2, ('a', b'get k m\r\n'))
-        self.assertEqual(list(self.a.backlog.keys), [b'l'])
+        self.assertEqual(list(self.a.undelivered.keys), [b'l'])
 
     def test_nothing_is_left_to_ask_for(self):
         # Not even a connection is needed for it, and no news of its health.
-        self.a.backlog.add(b'l')
+        self.a.undelivered.add(b'l')
         self.a.answers.extend([REFUSED] * 2)
         with mock.patch.object(self.a, 'converse', side_effect=AssertionError):
             self.assertEqual(self.read(b'l')[0], {})
 
     def test_a_silent_server_is_told_once(self):
         for key in self.keys:
-            self.a.backlog.add(key)
+            self.a.undelivered.add(key)
         for ask in self.read, self.change:
             self.a.answers.extend([ReceiveTimeout('late')] * 3)
             ask()
             self.assertLog(('a', b'delete k\r\n'))
             self.a.answers.clear()
-        self.assertEqual(sorted(self.a.backlog.keys), sorted(self.keys))
+        self.assertEqual(sorted(self.a.undelivered.keys), sorted(self.keys))
 
     def test_what_fails_is_owed(self):
         for answer in (ReceiveTimeout('late'), ServerDown('down'),
@@ -856,9 +853,9 @@ class TestMany(ClusterCase):
             self.assertEqual(list(replies), list(self.keys))
             for reply in replies.values():
                 self.assertIsInstance(reply, MemcacheError)
-            self.assertEqual(list(self.a.backlog.keys), list(self.keys))
+            self.assertEqual(list(self.a.undelivered.keys), list(self.keys))
             self.assertEqual(self.owing(), 'a')
-            self.a.backlog.keys.clear()
+            self.a.undelivered.keys.clear()
 
     def test_what_is_refused_is_removed_at_once(self):
         self.a.answers.append(b'STORED\r\n' + REFUSED + b'STORED\r\n')
@@ -872,7 +869,7 @@ class TestMany(ClusterCase):
         self.a.answers.append(Interrupted())
         with self.assertRaises(Interrupted):
             self.change()
-        self.assertEqual(list(self.a.backlog.keys), list(self.keys))
+        self.assertEqual(list(self.a.undelivered.keys), list(self.keys))
 
     def test_a_failed_read_owes_nothing(self):
         self.a.answers.append(ReceiveTimeout('late'))
@@ -887,7 +884,7 @@ class TestMany(ClusterCase):
         self.assertEqual(self.change(), dict.fromkeys(self.keys, True))
         self.assertLog(('b', b''.join(
             b'set %b 0 20 0\r\n\r\n' % key for key in self.keys)))
-        self.assertEqual(list(self.a.backlog.keys), list(self.keys))
+        self.assertEqual(list(self.a.undelivered.keys), list(self.keys))
         self.assertEqual(self.owing(), 'a')
         self.read()
         self.assertLog(('b', b'get k l m\r\n'))
@@ -895,9 +892,7 @@ class TestMany(ClusterCase):
     def test_an_invalidation_is_not_acknowledged(self):
         self.cluster = Cluster(self.servers, Ring(self.servers), True)
         self.a.health.down(20)
-        replies = self.cluster.change_all(
-            {b'k': ()}, lambda key, expires: protocol.delete(key), None,
-            protocol.read_deleted, soon())
+        replies = self.cluster.run_many([Delete(b'k')], soon())
         self.assertIsInstance(replies[b'k'], ServerDown)
         # But done where another process might have stored it.
         self.assertLog(('b', b'delete k\r\n'))
@@ -985,7 +980,7 @@ class TestFailover(ClusterCase):
         self.b.health.down(10)
         self.set()
         self.assertEqual(self.owing(), 'ab')
-        self.assertEqual(list(self.a.backlog.keys), [b'k'])
+        self.assertEqual(list(self.a.undelivered.keys), [b'k'])
         self.log.clear()
         self.b.health = Health()
         self.get()
@@ -1019,7 +1014,7 @@ class TestFailover(ClusterCase):
             # Each of them may have stood in a moment ago.
             self.assertEqual(self.owing(), 'abcd')
             for server in self.cluster.servers:
-                server.backlog.keys.clear()
+                server.undelivered.keys.clear()
 
     def test_an_invalidation_is_not_acknowledged(self):
         self.a.health.down(20)
@@ -1064,9 +1059,9 @@ class TestProxies(ClusterCase):
 
     def setUp(self):
         super().setUp()
-        shared = Backlog('proxies', flush=False)
+        shared = Undelivered('proxies', flush=False)
         for server in self.servers:
-            server.backlog = shared
+            server.undelivered = shared
 
     def asked(self, times):
         return ''.join(self.get().address[0] for _ in range(times))
@@ -1307,7 +1302,8 @@ class TestClient(ScriptedCase):
             client = self.client(server)
             client.set('a', 'value')
             for number in range(2 * undelivered.BATCH + 1):
-                client._cluster.servers[0].backlog.add(b'%0250d' % number)
+                client._state.store.servers[0].undelivered.add(
+                    b'%0250d' % number)
             self.assertEqual(client.query('a'), 'value')
             [(_, statistics)] = client.getStatistics()
             self.assertEqual(
@@ -1356,8 +1352,8 @@ class TestClient(ScriptedCase):
 
     def test_an_interrupted_flush_is_repeated(self):
         self.fill('a')
-        with (mock.patch.object(self.client_._cluster, 'ask_all',
-                                side_effect=Interrupted),
+        with (mock.patch('p01.memcache.cluster.cluster.exchange_with',
+                         side_effect=Interrupted),
               self.assertRaises(Interrupted)):
             self.client_.invalidateAll()
         self.assertEqual(
@@ -1386,7 +1382,7 @@ class TestClient(ScriptedCase):
                 self.in_thread(change, 'retries', range(1, 200)),
                 self.in_thread(change, 'maxPoolSize', range(1, 200))):
             result()
-        [server] = self.client_._cluster.servers
+        [server] = self.client_._state.store.servers
         self.assertEqual(server.health._retries, self.client_.retries)
         self.assertEqual(server.pool._size, self.client_.maxPoolSize)
 
@@ -1399,7 +1395,7 @@ class TestClient(ScriptedCase):
         with self.assertRaises(NotInvalidated):
             self.client_.invalidateAll()
         self.server.accept()
-        self.wait(lambda: self.client_.set('a', 'value'))
+        until(lambda: self.client_.set('a', 'value'))
 
     def test_a_listener_that_asks_for_the_key(self):
         took = []
@@ -1434,7 +1430,7 @@ class TestAllServers(ClientCase):
             self.enterContext(ScriptedServer(default=store))
             for store in self.stores]
         self.client_ = self.client(*self.servers)
-        ring = self.client_._cluster._ring
+        ring = self.client_._state.store._ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(4)]
@@ -1447,7 +1443,7 @@ class TestAllServers(ClientCase):
         return [values == {'name': 'value'} for _, values in replies]
 
     def assertFailing(self, *places):
-        servers = self.client_._cluster.servers
+        servers = self.client_._state.store.servers
         self.assertEqual(list(places), [
             place for place in range(4) if servers[place].health.doubts])
 
@@ -1560,7 +1556,7 @@ class TestAllServers(ClientCase):
             self.assertEqual(len(failed) + len(found), 40)
             self.assertTrue(found)
             self.assertTrue(failed)
-            ring = self.client_._cluster._ring
+            ring = self.client_._state.store._ring
             for key in failed:
                 self.assertEqual(ring.find(self.wire(key)), place)
 
@@ -1579,8 +1575,8 @@ class TestAllServers(ClientCase):
                     self.assertEqual(self.client_.setMany(
                         dict.fromkeys(self.keys, 'new')), [])
                     key = self.keys[place]
-                    server = self.client_._cluster.servers[place]
-                    server.backlog.add(self.wire(key))
+                    server = self.client_._state.store.servers[place]
+                    server.undelivered.add(self.wire(key))
                     self.servers[place].answers.append([(b'', PATIENCE)])
                     self.client_.timeout = 0.2
                     self.assertEqual(ask(), right(
@@ -1593,7 +1589,7 @@ class TestAllServers(ClientCase):
         # None has the connection that the other one waits for.
         self.client_ = self.client(*self.servers, maxPoolSize=1)
         self.client_.setMany(dict.fromkeys(range(40), 'value'))
-        ring = self.client_._cluster._ring
+        ring = self.client_._state.store._ring
         taken = threading.Barrier(2)
         take, first = Pool.take, threading.local()
 
@@ -1607,8 +1603,8 @@ class TestAllServers(ClientCase):
             return item
 
         def read(keys):
-            return self.client_._cluster.read_all(
-                keys, soon(), protocol.MAX_VALUE)
+            return self.client_._state.store.get_many(
+                keys, soon())
 
         def on(*places):
             return [self.wire(self.keys[place]) for place in places]
@@ -1656,9 +1652,9 @@ class TestFaultyDelivery(ScriptedCase):
         self.fill(*self.keys, 'x', 'y')
 
     def owe(self):
-        [server] = self.client_._cluster.servers
+        [server] = self.client_._state.store.servers
         for key in self.keys:
-            server.backlog.add(self.wire(key))
+            server.undelivered.add(self.wire(key))
         self.server.requests.clear()
 
     def assertNeverOld(self):
@@ -1760,7 +1756,7 @@ class TestFailoverOfClient(ClientCase):
         self.client_ = self.client(
             *self.servers, failover=True, retries=1, blacktime=60)
         # Each on the server of that place.
-        ring = self.client_._cluster._ring
+        ring = self.client_._state.store._ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(3)]
@@ -1777,7 +1773,7 @@ class TestFailoverOfClient(ClientCase):
         self.assertTrue(self.health(place).is_down)
 
     def health(self, place):
-        return self.client_._cluster.servers[place].health
+        return self.client_._state.store.servers[place].health
 
     def start(self, place):
         """It is asked with the next operation."""
@@ -1786,7 +1782,7 @@ class TestFailoverOfClient(ClientCase):
 
     def next_of(self, place):
         wire = self.wire(self.keys[place])
-        return next(self.client_._cluster._ring.after(wire, place))
+        return next(self.client_._state.store._ring.after(wire, place))
 
     def test_nothing_of_before_is_seen(self):
         key = self.keys[0]
@@ -1871,7 +1867,7 @@ class TestFailoverOfClient(ClientCase):
         self.stop(0)
         self.health(0)._asking._until = monotonic() + 0.5
         self.assertTrue(self.client_.set(key, 'one'))
-        self.wait(lambda: not self.health(0).absence)
+        until(lambda: not self.health(0).absence)
         self.assertIsNone(self.client_.set(key, 'two'))
         self.assertNotEqual(self.client_.query(key), 'one')
 
@@ -1935,7 +1931,7 @@ class TestProxiesOfClient(ClientCase):
         self.proxies[0].cut()
         stored = [self.client_.set(number, number) for number in range(8)]
         self.assertEqual(stored.count(None), 1)
-        server = self.client_._cluster.servers[0]
+        server = self.client_._state.store.servers[0]
         self.assertEqual(server.health.state, 'failing')
 
 

@@ -12,7 +12,6 @@ import io
 import os
 import pickle
 import random
-import subprocess
 import sys
 import unittest
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from uuid import UUID
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys.compatible import build
+from p01.memcache.tests.support.processes import run_thrice
 
 
 PROTOCOLS = range(-1, pickle.HIGHEST_PROTOCOL + 1)
@@ -341,14 +341,7 @@ class CompatibleTest(unittest.TestCase):
                 build(key, 'ns', -1), hashlib.md5(b'ns' + data).hexdigest())
 
     def test_three_processes(self):
-        path = os.pathsep.join(filter(None, sys.path))
-        processes = [
-            subprocess.Popen(
-                [sys.executable, '-c', SCRIPT], text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env={**os.environ, 'PYTHONPATH': path, 'PYTHONHASHSEED': seed})
-            for seed in ('0', '1', '20260102')]
-        done = [process.communicate(timeout=60) for process in processes]
+        done = run_thrice(SCRIPT)
         self.assertEqual(done[0][1], '')
         self.assertEqual(len(done[0][0].split()), 9)
         self.assertEqual(done, [done[0]] * 3)
@@ -378,8 +371,8 @@ class CompatibleTest(unittest.TestCase):
             Words([ONE]), Table(one=-0.0), bytearray(b'one'), Colour.RED)
         for count in 1, 10, 12000:
             for part in parts:
-                others = [pickle.loads(pickle.dumps(part))
-                          for _ in range(count)]
+                data = pickle.dumps(part)
+                others = [pickle.loads(data) for _ in range(count)]
                 with self.subTest(part=part, count=count):
                     self.assertEqual(
                         build([[part] * count], None, -1),

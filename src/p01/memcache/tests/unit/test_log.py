@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.errors import describe
 from p01.memcache.interfaces import ISerializer
+from p01.memcache.log import describe
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.support.scripted import ScriptedServer
@@ -198,7 +198,8 @@ class ListenerTest(LogCase):
         client = FakeMemcacheClient()
         getFakeBackend(client).cache[client.buildKey('key')] = b'x', 0
         client.query('key')
-        self.assertIn('a listener failed', self.assertHarmless(EVIL[0], 2))
+        self.assertIn('a subscriber of IUnreadableValueEvent failed',
+                      self.assertHarmless(EVIL[0], 2))
 
     def test_an_error_without_words(self):
         class Silent(UnreadableValue):

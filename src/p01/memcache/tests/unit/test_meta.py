@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """The requests and replies of what is more than get, set and delete."""
 
-import functools
 import io
 import unittest
+from functools import partial
 from time import monotonic
 from unittest import mock
 
@@ -21,9 +21,32 @@ from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire import meta
-from p01.memcache.wire import protocol
+from p01.memcache.wire import limits
+from p01.memcache.wire.batch import Batch
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Append
+from p01.memcache.wire.command import Cas
+from p01.memcache.wire.command import Decrement
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import GetAndTouch
+from p01.memcache.wire.command import Gets
+from p01.memcache.wire.command import Increment
+from p01.memcache.wire.command import Prepend
+from p01.memcache.wire.command import Replace
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Touch
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.limits import MAX_LINE
+from p01.memcache.wire.limits import MAX_VALUE
+from p01.memcache.wire.meta import AddNumbered
+from p01.memcache.wire.meta import GetOrRenew
+from p01.memcache.wire.meta import IsLeased
+from p01.memcache.wire.meta import Leased
+from p01.memcache.wire.meta import MakeStale
+from p01.memcache.wire.meta import NoOperation
 from p01.memcache.wire.reader import Reader
+from p01.memcache.wire.replies import NOT_A_NUMBER
 
 
 KEY = b'key'
@@ -35,19 +58,26 @@ WILD = b'END\r\nHD\r\nVA 1 f0\r\n\r\nSERVER_ERROR \x00\xff\r\n'
 #: What follows the reply on the wire, and is none of its reader's business.
 BEHIND = b'VALUE key 0 1\r\nx\r\nEND\r\n'
 
-_UNIQUE = functools.partial(protocol.read_unique, key=KEY)
-_LEASED = functools.partial(meta.read_leased, key=KEY)
+_ITEM, _UNIQUE, _LEASED = (
+    Get(KEY).read, Gets(KEY).read, GetOrRenew(KEY, 0).read)
 
 #: What each reader makes of the replies that it knows.
 READERS = {
+    'item': (_ITEM, {
+        b'END\r\n': None,
+        b'VALUE key 0 0\r\n\r\nEND\r\n': Item(b'', 0),
+        b'VALUE key 0 1\r\nx\r\nEND\r\n': Item(b'x', 0),
+        b'VALUE key 4294967295 %d\r\n%b\r\nEND\r\n' % (len(WILD), WILD):
+            Item(WILD, 2 ** 32 - 1),
+    }),
     'unique': (_UNIQUE, {
         b'END\r\n': None,
-        b'VALUE key 0 0 1\r\n\r\nEND\r\n': (b'', 0, 1),
-        b'VALUE key 7 3 12\r\nabc\r\nEND\r\n': (b'abc', 7, 12),
+        b'VALUE key 0 0 1\r\n\r\nEND\r\n': Item(b'', 0, 1),
+        b'VALUE key 7 3 12\r\nabc\r\nEND\r\n': Item(b'abc', 7, 12),
         b'VALUE key 4294967295 %d %d\r\n%b\r\nEND\r\n' % (
-            len(WILD), MOST, WILD): (WILD, 2 ** 32 - 1, MOST),
+            len(WILD), MOST, WILD): Item(WILD, 2 ** 32 - 1, MOST),
     }),
-    'number': (protocol.read_number, {
+    'number': (Increment(KEY, 1).read, {
         b'0\r\n': 0,
         b'17\r\n': 17,
         # As it is stored after a decrement.
@@ -56,38 +86,38 @@ READERS = {
         b'%d\r\n' % MOST: MOST,
         b'NOT_FOUND\r\n': None,
         b'CLIENT_ERROR cannot increment or decrement non-numeric value\r\n':
-            False,
+            NOT_A_NUMBER,
     }),
-    'stored': (protocol.read_stored, {b'STORED\r\n': True}),
-    'stored or not': (protocol.read_stored_or_not, {
+    'stored': (Set(KEY, b'', 0, 0).read, {b'STORED\r\n': True}),
+    'stored or not': (Add(KEY, b'', 0, 0).read, {
         b'STORED\r\n': True, b'NOT_STORED\r\n': False}),
-    'compared': (protocol.read_compared, {
+    'compared': (Cas(KEY, b'', 0, 1, 0).read, {
         b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': None}),
-    'touched': (protocol.read_touched, {
+    'touched': (Touch(KEY, 0).read, {
         b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False}),
-    'deleted': (protocol.read_deleted, {
+    'deleted': (Delete(KEY).read, {
         b'DELETED\r\n': True, b'NOT_FOUND\r\n': False}),
-    'no operation': (protocol.read_no_operation, {b'MN\r\n': True}),
+    'no operation': (NoOperation().read, {b'MN\r\n': True}),
     'leased': (_LEASED, {
         b'EN\r\n': None,
         b'EN kkey\r\n': None,
-        b'VA 0 f0 c1 kkey W\r\n\r\n': (b'', 0, 1, True),
-        b'VA 0 f0 c1 kkey Z\r\n\r\n': (b'', 0, 1, False),
-        b'VA 3 f64 c12 kkey\r\nabc\r\n': (b'abc', 64, 12, None),
-        b'VA 3 f0 c12 kkey W X\r\nabc\r\n': (b'abc', 0, 12, True),
-        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n': (b'abc', 0, 12, False),
-        b'VA 3 f0 c12 kkey X\r\nabc\r\n': (b'abc', 0, 12, None),
+        b'VA 0 f0 c1 kkey W\r\n\r\n': Leased(Item(b'', 0, 1), True),
+        b'VA 0 f0 c1 kkey Z\r\n\r\n': Leased(Item(b'', 0, 1), False),
+        b'VA 3 f64 c12 kkey\r\nabc\r\n': Leased(Item(b'abc', 64, 12), None),
+        b'VA 3 f0 c12 kkey W X\r\nabc\r\n': Leased(Item(b'abc', 0, 12), True),
+        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n': Leased(Item(b'abc', 0, 12), False),
+        b'VA 3 f0 c12 kkey X\r\nabc\r\n': Leased(Item(b'abc', 0, 12), None),
         b'VA %d f4294967295 c%d kkey\r\n%b\r\n' % (len(WILD), MOST, WILD):
-            (WILD, 2 ** 32 - 1, MOST, None),
+            Leased(Item(WILD, 2 ** 32 - 1, MOST), None),
     }),
-    'added': (functools.partial(meta.read_added, key=KEY), {
+    'added': (AddNumbered(KEY, b'', 0, 0).read, {
         b'HD c12 kkey\r\n': 12,
         b'HD c%d kkey\r\n' % MOST: MOST,
         b'HD kkey\r\n': 0,
         b'NS c0 kkey\r\n': None,
         b'NS kkey\r\n': None,
     }),
-    'is leased': (meta.read_is_leased, {
+    'is leased': (IsLeased(KEY).read, {
         b'EN\r\n': True,
         b'HD s0\r\n': False,
         b'HD s3\r\n': True,
@@ -95,7 +125,7 @@ READERS = {
         b'HD s0 W\r\n': True,
         b'HD s3 X Z\r\n': True,
     }),
-    'made stale': (meta.read_made_stale, {
+    'made stale': (MakeStale(KEY, 1).read, {
         b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None}),
 }
 
@@ -197,7 +227,7 @@ class ReaderTest(unittest.TestCase):
                   for reply in replies}
         for read, replies in self.each():
             for reply in {*GARBAGE, *others} - {*replies}:
-                if read is _UNIQUE and reply.startswith(b'END'):
+                if read in (_ITEM, _UNIQUE) and reply.startswith(b'END'):
                     continue  # the end of the reply, and something behind it
                 with self.assertRaises(ProtocolError, msg=reply):
                     read(io.BytesIO(reply))
@@ -205,8 +235,8 @@ class ReaderTest(unittest.TestCase):
     def test_endless_lines(self):
         for read, _ in self.each():
             reader, _ = self.assertRaisesExactly(
-                ProtocolError, read, b'1' * protocol.MAX_LINE * 3)
-            self.assertEqual(reader.tell(), protocol.MAX_LINE)
+                ProtocolError, read, b'1' * MAX_LINE * 3)
+            self.assertEqual(reader.tell(), MAX_LINE)
 
     def test_a_busy_server_is_not_quoted(self):
         # It may repeat the password that it was sent.
@@ -227,20 +257,20 @@ class ReaderTest(unittest.TestCase):
 
 
 class ValueTest(unittest.TestCase):
-    """What `read_unique` and `read_leased` believe of a value."""
+    """What `Gets` and `GetOrRenew` believe of a value."""
 
     def replies(self, key=KEY, size=3, unique=1, data=b'abc'):
-        yield protocol.read_unique, (
+        yield _UNIQUE, (
             b'VALUE %b 0 %d %d\r\n%b\r\nEND\r\n' % (key, size, unique, data))
-        yield meta.read_leased, (
+        yield _LEASED, (
             b'VA %d f0 c%d k%b\r\n%b\r\n' % (size, unique, key, data))
 
     def assertRefused(self, words, **reply):
         for read, data in self.replies(**reply):
             reader = io.BytesIO(data)
-            with (self.subTest(read.__name__),
+            with (self.subTest(read),
                   self.assertRaisesRegex(ProtocolError, words)):
-                read(reader, KEY)
+                read(reader)
             yield reader.tell()
 
     def test_another_key(self):
@@ -255,18 +285,18 @@ class ValueTest(unittest.TestCase):
             # The shortest reply has five bytes behind the data.
             for read, data in self.replies(size=size):
                 with self.assertRaises((ProtocolError, ReceiveError)):
-                    read(io.BytesIO(data), KEY)
+                    read(io.BytesIO(data))
 
     def test_too_long(self):
-        for size in protocol.MAX_VALUE + 1, 2 ** 31, 2 ** 32, 9_999_999_999:
+        for size in MAX_VALUE + 1, 2 ** 31, 2 ** 32, 9_999_999_999:
             for end in self.assertRefused(f'of {size} bytes', size=size):
                 self.assertLess(end, 100)
 
     def test_the_longest(self):
-        for read, data in self.replies(size=protocol.MAX_VALUE):
+        for read, data in self.replies(size=MAX_VALUE):
             source = Source(data)
             with self.assertRaises(ReceiveError):
-                read(Reader(source.receive), KEY)
+                read(Reader(source.receive))
             self.assertEqual(source.rest, b'')
 
     def test_no_number(self):
@@ -278,20 +308,22 @@ class ValueTest(unittest.TestCase):
         value = b'VALUE key 0 1 1\r\nx\r\n'
         for more in value, b'VALUE other 0 1 1\r\nx\r\n', b'x', b'STORED\r\n':
             with self.assertRaises((ProtocolError, ReceiveError)):
-                protocol.read_unique(
-                    io.BytesIO(value + more + b'END\r\n'), KEY)
+                _UNIQUE(io.BytesIO(value + more + b'END\r\n'))
 
 
-class EachTest(unittest.TestCase):
+_store = partial(Set, data=b'', flags=0, expires=0)
+
+
+class BatchTest(unittest.TestCase):
 
     keys = [b'a', b'b', b'c']
 
-    def read(self, data, read=protocol.read_stored):
+    def read(self, data, command=_store):
         """Return what was found, what is left, and the error."""
         reader, replies = io.BytesIO(data), {}
         error = None
         try:
-            protocol.read_each(reader, self.keys, read, replies)
+            Batch.of(map(command, self.keys), replies).read(reader)
         except Exception as raised:
             error = type(raised)
         for key, reply in replies.items():
@@ -305,7 +337,7 @@ class EachTest(unittest.TestCase):
             (dict.fromkeys(self.keys, True), BEHIND, None))
         self.assertEqual(
             self.read(b'NOT_FOUND\r\nDELETED\r\nNOT_FOUND\r\n',
-                      protocol.read_deleted),
+                      Delete),
             ({b'a': False, b'b': True, b'c': False}, b'', None))
 
     def test_refusals_are_replies(self):
@@ -341,59 +373,59 @@ class EachTest(unittest.TestCase):
 
 class RequestTest(unittest.TestCase):
 
-    #: Functions of the key alone, and what they make for b'key'.
+    #: Commands of a key, and what they are for b'key'.
     requests = {
-        protocol.gets: b'gets key\r\n',
-        lambda key: protocol.get_and_touch(key, 7): b'gat 7 key\r\n',
-        lambda key: protocol.add(key, b'data', 1, 7):
+        Gets: b'gets key\r\n',
+        lambda key: GetAndTouch(key, 7): b'gat 7 key\r\n',
+        lambda key: Add(key, b'data', 1, 7):
             b'add key 1 7 4\r\ndata\r\n',
-        lambda key: protocol.replace(key, b'data', 1, 7):
+        lambda key: Replace(key, b'data', 1, 7):
             b'replace key 1 7 4\r\ndata\r\n',
-        lambda key: protocol.append(key, b'data', 1, 7):
+        lambda key: Append(key, b'data', 1, 7):
             b'append key 1 7 4\r\ndata\r\n',
-        lambda key: protocol.prepend(key, b'data', 1, 7):
+        lambda key: Prepend(key, b'data', 1, 7):
             b'prepend key 1 7 4\r\ndata\r\n',
-        lambda key: protocol.cas(key, b'data', 1, MOST, -1):
+        lambda key: Cas(key, b'data', 1, MOST, -1):
             b'cas key 1 -1 4 18446744073709551615\r\ndata\r\n',
-        lambda key: protocol.touch(key, 7): b'touch key 7\r\n',
-        lambda key: protocol.increment(key, MOST):
+        lambda key: Touch(key, 7): b'touch key 7\r\n',
+        lambda key: Increment(key, MOST):
             b'incr key 18446744073709551615\r\n',
-        lambda key: protocol.decrement(key, 1): b'decr key 1\r\n',
-        lambda key: meta.get_or_renew(key, 0): b'mg key v f c k\r\n',
-        lambda key: meta.get_or_renew(key, 30): b'mg key v f c k R30\r\n',
-        lambda key: meta.add(key, b'data', 1, 7):
+        lambda key: Decrement(key, 1): b'decr key 1\r\n',
+        lambda key: GetOrRenew(key, 0): b'mg key v f c k\r\n',
+        lambda key: GetOrRenew(key, 30): b'mg key v f c k R30\r\n',
+        lambda key: AddNumbered(key, b'data', 1, 7):
             b'ms key 4 F1 T7 c k ME\r\ndata\r\n',
-        meta.is_leased: b'mg key s\r\n',
-        lambda key: meta.make_stale(key, 12): b'md key I C12\r\n',
+        IsLeased: b'mg key s\r\n',
+        lambda key: MakeStale(key, 12): b'md key I C12\r\n',
     }
 
-    #: Functions of one number.
+    #: Commands of one number.
     numbers = (
-        lambda number: protocol.get_and_touch(KEY, number),
-        lambda number: protocol.add(KEY, b'', number, 0),
-        lambda number: protocol.append(KEY, b'', 0, number),
-        lambda number: protocol.cas(KEY, b'', number, 1, 0),
-        lambda number: protocol.cas(KEY, b'', 0, number, 0),
-        lambda number: protocol.cas(KEY, b'', 0, 1, number),
-        lambda number: protocol.touch(KEY, number),
-        lambda number: protocol.increment(KEY, number),
-        lambda number: protocol.decrement(KEY, number),
-        lambda number: meta.get_or_renew(KEY, number or '0'),
-        lambda number: meta.add(KEY, b'', number, 0),
-        lambda number: meta.add(KEY, b'', 0, number),
-        lambda number: meta.make_stale(KEY, number),
+        lambda number: GetAndTouch(KEY, number),
+        lambda number: Add(KEY, b'', number, 0),
+        lambda number: Append(KEY, b'', 0, number),
+        lambda number: Cas(KEY, b'', number, 1, 0),
+        lambda number: Cas(KEY, b'', 0, number, 0),
+        lambda number: Cas(KEY, b'', 0, 1, number),
+        lambda number: Touch(KEY, number),
+        lambda number: Increment(KEY, number),
+        lambda number: Decrement(KEY, number),
+        lambda number: GetOrRenew(KEY, number or '0'),
+        lambda number: AddNumbered(KEY, b'', number, 0),
+        lambda number: AddNumbered(KEY, b'', 0, number),
+        lambda number: MakeStale(KEY, number),
     )
 
     def test_bytes(self):
         for request, expected in self.requests.items():
-            self.assertEqual(request(KEY), expected)
-        self.assertEqual(protocol.no_operation(), b'mn\r\n')
+            self.assertEqual(request(KEY).encode(), expected)
+        self.assertEqual(NoOperation().encode(), b'mn\r\n')
 
     def test_the_longest_key(self):
         for request, expected in self.requests.items():
             key = b'\xff' * 250
             self.assertEqual(
-                request(key), expected.replace(b'key', key))
+                request(key).encode(), expected.replace(b'key', key))
 
     def test_hostile_keys(self):
         for key in (b'', b' ', b'a b', b'a\r\nflush_all\r\n', b'a\n', b'\na',
@@ -415,18 +447,17 @@ class RequestTest(unittest.TestCase):
             for place, request in enumerate(self.numbers):
                 with (self.subTest(place, number=number),
                       self.assertRaises(TypeError)):
-                    request(number)
+                    request(number).encode()
 
     def test_a_value_that_is_too_long(self):
-        self.enterContext(mock.patch.object(protocol, 'MAX_VALUE', 3))
-        for request in (protocol.add, protocol.replace, protocol.append,
-                        protocol.prepend, protocol.set, meta.add):
+        self.enterContext(mock.patch.object(limits, 'MAX_VALUE', 3))
+        for request in Add, Replace, Append, Prepend, Set, AddNumbered:
             request(KEY, b'abc', 0, 0)
             with self.assertRaisesRegex(ValueError, 'of 4 bytes'):
                 request(KEY, b'abcd', 0, 0)
-        protocol.cas(KEY, b'abc', 0, 1, 0)
+        Cas(KEY, b'abc', 0, 1, 0)
         with self.assertRaisesRegex(ValueError, 'of 4 bytes'):
-            protocol.cas(KEY, b'abcd', 0, 1, 0)
+            Cas(KEY, b'abcd', 0, 1, 0)
 
 
 class EmbeddedTest(unittest.TestCase):
@@ -442,54 +473,50 @@ class EmbeddedTest(unittest.TestCase):
     def start_server(self):
         return self.enterContext(EmbeddedServer())
 
-    def ask(self, request, read, *args):
-        self.connection.send(request, monotonic() + 5)
-        reply = self.connection.receive(read, monotonic() + 5, *args)
+    def ask(self, command):
+        self.connection.send(command.encode(), monotonic() + 5)
+        reply = self.connection.receive(command.read, monotonic() + 5)
         # Nothing is left to be read.
-        self.assertTrue(self.connection.is_ready(monotonic()))
+        self.assertTrue(self.connection.is_usable(monotonic()))
         return reply
 
     def gets(self):
-        return self.ask(protocol.gets(KEY), protocol.read_unique, KEY)
+        return self.ask(Gets(KEY))
 
     def store(self, command, data=b'data', expires=0):
-        return self.ask(command(KEY, data, 3, expires),
-                        protocol.read_stored_or_not)
+        return self.ask(command(KEY, data, 3, expires))
 
     def lend(self, grace=0):
-        return self.ask(
-            meta.get_or_renew(KEY, grace), meta.read_leased, KEY)
+        return self.ask(GetOrRenew(KEY, grace))
 
     def add(self):
-        return self.ask(meta.add(KEY, b'claim', CLAIM, 60),
-                        meta.read_added, KEY)
+        return self.ask(AddNumbered(KEY, b'claim', CLAIM, 60))
 
     def is_leased(self):
-        return self.ask(meta.is_leased(KEY), meta.read_is_leased)
+        return self.ask(IsLeased(KEY))
 
     def make_stale(self, unique):
-        return self.ask(meta.make_stale(KEY, unique), meta.read_made_stale)
+        return self.ask(MakeStale(KEY, unique))
 
     def test_stored_or_not(self):
-        for command in protocol.replace, protocol.append, protocol.prepend:
+        for command in Replace, Append, Prepend:
             self.assertIs(self.store(command), False)
-        self.assertIs(self.store(protocol.add), True)
-        self.assertIs(self.store(protocol.add), False)
-        for command in protocol.append, protocol.prepend:
+        self.assertIs(self.store(Add), True)
+        self.assertIs(self.store(Add), False)
+        for command in Append, Prepend:
             self.assertIs(self.store(command, b'-'), True)
         data, flags, _ = self.gets()
         self.assertEqual((data, flags), (b'-data-', 3))
-        self.assertIs(self.store(protocol.replace, WILD), True)
+        self.assertIs(self.store(Replace, WILD), True)
         self.assertEqual(self.gets()[0], WILD)
 
     def test_compared(self):
         def compare(unique):
-            return self.ask(protocol.cas(KEY, b'new', 0, unique, 0),
-                            protocol.read_compared)
+            return self.ask(Cas(KEY, b'new', 0, unique, 0))
 
         self.assertIsNone(self.gets())
         self.assertIsNone(compare(1))
-        self.store(protocol.add)
+        self.store(Add)
         unique = self.gets()[2]
         self.assertIs(compare(unique + 1), False)
         self.assertIs(compare(unique), True)
@@ -499,41 +526,38 @@ class EmbeddedTest(unittest.TestCase):
 
     def test_touched(self):
         def touch(expires):
-            return self.ask(
-                protocol.touch(KEY, expires), protocol.read_touched)
+            return self.ask(Touch(KEY, expires))
 
         def get_and_touch(expires):
-            return self.ask(protocol.get_and_touch(KEY, expires),
-                            protocol.read_values, [KEY], {})
+            return self.ask(GetAndTouch(KEY, expires))
 
         self.assertIs(touch(0), False)
-        self.assertEqual(get_and_touch(0), {})
-        self.store(protocol.add)
+        self.assertIsNone(get_and_touch(0))
+        self.store(Add)
         self.assertIs(touch(60), True)
-        self.assertEqual(get_and_touch(60), {KEY: (b'data', 3)})
+        self.assertEqual(get_and_touch(60), Item(b'data', 3))
         self.assertIs(touch(-1), True)
         self.assertIs(touch(60), False)
 
     def test_number(self):
         def count(command, delta=1):
-            return self.ask(command(KEY, delta), protocol.read_number)
+            return self.ask(command(KEY, delta))
 
-        self.assertIsNone(count(protocol.increment))
-        self.store(protocol.add)
-        self.assertIs(count(protocol.increment), False)
-        self.assertIs(count(protocol.decrement), False)
-        self.store(protocol.replace, b'9')
-        self.assertEqual(count(protocol.increment), 10)
-        self.assertEqual(count(protocol.decrement), 9)
+        self.assertIsNone(count(Increment))
+        self.store(Add)
+        self.assertIs(count(Increment), NOT_A_NUMBER)
+        self.assertIs(count(Decrement), NOT_A_NUMBER)
+        self.store(Replace, b'9')
+        self.assertEqual(count(Increment), 10)
+        self.assertEqual(count(Decrement), 9)
         # As it is stored, with a blank.
-        self.assertEqual(count(protocol.decrement, 0), 9)
-        self.assertEqual(count(protocol.decrement, 100), 0)
-        self.assertEqual(count(protocol.increment, MOST), MOST)
-        self.assertEqual(count(protocol.increment, 3), 2)
+        self.assertEqual(count(Decrement, 0), 9)
+        self.assertEqual(count(Decrement, 100), 0)
+        self.assertEqual(count(Increment, MOST), MOST)
+        self.assertEqual(count(Increment, 3), 2)
 
     def test_no_operation(self):
-        self.assertIs(self.ask(
-            protocol.no_operation(), protocol.read_no_operation), True)
+        self.assertIs(self.ask(NoOperation()), True)
 
     def test_lease_of_nothing(self):
         # What was seen a moment ago is no more.
@@ -542,44 +566,46 @@ class EmbeddedTest(unittest.TestCase):
         self.assertIsNone(self.lend(30))
         unique = self.add()
         self.assertIsNone(self.add())
-        self.assertEqual(self.lend(), (b'claim', CLAIM, unique, None))
-        self.assertIs(self.ask(
-            protocol.cas(KEY, b'new', 3, unique, 0),
-            protocol.read_compared), True)
-        self.assertEqual(self.lend(30)[3], None)
+        self.assertEqual(
+            self.lend(), Leased(Item(b'claim', CLAIM, unique), None))
+        self.assertIs(self.ask(Cas(KEY, b'new', 3, unique, 0)), True)
+        self.assertIsNone(self.lend(30).win)
         # It is another one than what was seen empty.
         self.assertIs(self.is_leased(), True)
-        self.assertEqual(self.lend()[:2], (b'new', 3))
-        self.ask(protocol.set(KEY, b'', 3, 0), protocol.read_stored)
+        self.assertEqual(self.lend().item[:2], (b'new', 3))
+        self.ask(Set(KEY, b'', 3, 0))
         self.assertIs(self.is_leased(), False)
 
     def test_lease_of_another_client(self):
         # It may have memcached make the claim, an empty value.
-        self.ask(b'mg key v f c k N60\r\n', meta.read_leased, KEY)
-        data, flags, _, win = self.lend()
+        claim = GetOrRenew(KEY, 0)
+        claim.encode = lambda: b'mg key v f c k N60\r\n'
+        self.ask(claim)
+        (data, flags, _), win = self.lend()
         self.assertEqual((data, flags, win), (b'', PLAIN, False))
         # A look does not take the right away.
         self.assertIs(self.is_leased(), True)
 
     def test_lease_of_a_value(self):
-        self.store(protocol.add, expires=20)
-        self.assertIs(self.lend(10)[3], None)
-        data, flags, unique, win = self.lend(30)
+        self.store(Add, expires=20)
+        self.assertIsNone(self.lend(10).win)
+        (data, flags, unique), win = self.lend(30)
         self.assertEqual((data, flags, win), (b'data', 3, True))
-        self.assertEqual(self.lend(30), (b'data', 3, unique, False))
+        self.assertEqual(
+            self.lend(30), Leased(Item(b'data', 3, unique), False))
         self.assertIs(self.is_leased(), True)
 
     def test_stale(self):
         self.assertIsNone(self.make_stale(1))
-        self.store(protocol.add)
+        self.store(Add)
         unique = self.gets()[2]
         self.assertIs(self.make_stale(unique + 1), False)
         self.assertIs(self.make_stale(unique), True)
         # A new number: what was computed before is not stored any more.
-        data, flags, newer, win = self.lend()
+        (data, flags, newer), win = self.lend()
         self.assertEqual((data, flags, win), (b'data', 3, True))
         self.assertNotEqual(newer, unique)
-        self.assertIs(self.lend()[3], False)
+        self.assertIs(self.lend().win, False)
 
 
 class MemcachedTest(EmbeddedTest):

@@ -11,6 +11,8 @@ from time import monotonic
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.tests.support.storm import Storm
 from p01.memcache.tests.support.storm import Struck
+from p01.memcache.tests.support.waits import soon
+from p01.memcache.tests.support.waits import until
 from p01.memcache.threads.pool import Pool
 
 
@@ -21,21 +23,8 @@ class Item:
         self.closed = True
 
 
-def soon():
-    return monotonic() + 5
-
-
 def at_once():
     return monotonic()
-
-
-def wait_for(condition):
-    end = monotonic() + 5
-    pause = threading.Event()
-    while not condition():
-        if monotonic() > end:
-            raise AssertionError('waited in vain')
-        pause.wait(0.001)
 
 
 class PoolCase(unittest.TestCase):
@@ -56,7 +45,7 @@ class PoolCase(unittest.TestCase):
         return thread
 
     def waiting(self, number):
-        wait_for(lambda: len(self.pool._waiting) == number)
+        until(lambda: len(self.pool._waiting) == number)
 
 
 class TestPool(PoolCase):
@@ -99,7 +88,7 @@ class TestPool(PoolCase):
             self.waiting(number + 1)
         # One slot goes from hand to hand.
         self.pool.give(items.pop())
-        wait_for(lambda: len(served) == 10)
+        until(lambda: len(served) == 10)
         self.assertEqual(served, list(range(10)))
 
     def test_drop_serves_who_waits(self):
@@ -108,7 +97,7 @@ class TestPool(PoolCase):
         self.in_thread(lambda: got.append(self.pool.take(soon())))
         self.waiting(1)
         self.pool.drop(items[0])
-        wait_for(lambda: got)
+        until(lambda: got)
         self.assertTrue(items[0].closed)
         self.assertIsNot(got[0], items[0])
 
@@ -118,7 +107,7 @@ class TestPool(PoolCase):
         self.in_thread(lambda: got.append(self.pool.take(soon())))
         self.waiting(1)
         del items[0]
-        wait_for(lambda: got)
+        until(lambda: got)
         self.assertEqual(repr(self.pool), '<Pool 3 active, 0 idle>')
 
     def test_time_out_leaves_no_trace(self):
@@ -159,7 +148,7 @@ class TestPool(PoolCase):
         for item in old:
             self.pool.give(item)
         self.assertIs(self.pool.take(soon()), old[2])
-        wait_for(lambda: monotonic() - self.pool._idle[-1][1] > 0.05)
+        until(lambda: monotonic() - self.pool._idle[-1][1] > 0.05)
         item = self.pool.take(soon())
         self.assertNotIn(item, old)
         self.assertEqual([item.closed for item in old], [True, True, False])

@@ -26,12 +26,16 @@ from p01.memcache.client import MemcacheClient
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
-from p01.memcache.tests.faults import test_faults
+from p01.memcache.tests.faults.case import SLACK
+from p01.memcache.tests.faults.case import FaultCase
+from p01.memcache.tests.faults.case import OnMemcached
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import TWICE
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.scripted import request_size
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -214,7 +218,7 @@ class RecorderTest(unittest.TestCase):
         self.assertEqual(set(USES), methods(IUltraMemcacheClient))
 
 
-class PromiseCase(test_faults.FaultCase):
+class PromiseCase(FaultCase):
 
     interface = IUltraMemcacheClient
 
@@ -315,7 +319,7 @@ class SentTest(SentCase):
         for settings in self.settings:
             with self.subTest(settings), self.recording() as proxy:
                 client = self.client(
-                    proxy.address, timeout=test_faults.PATIENCE, **settings)
+                    proxy.address, timeout=PATIENCE, **settings)
                 self.use(client, *self.harmless())
                 for use in MORE:
                     use(client)
@@ -324,7 +328,7 @@ class SentTest(SentCase):
 
     def test_flush(self):
         with self.recording() as proxy:
-            client = self.client(proxy.address, timeout=test_faults.PATIENCE)
+            client = self.client(proxy.address, timeout=PATIENCE)
             for _ in range(3):
                 client.invalidateAll()
             client.close()
@@ -332,7 +336,7 @@ class SentTest(SentCase):
 
     def test_statistics(self):
         with self.recording() as proxy:
-            client = self.client(proxy.address, timeout=test_faults.PATIENCE)
+            client = self.client(proxy.address, timeout=PATIENCE)
             client.getStatistics()
             client.close()
         self.assertEqual(self.sent, {b'stats': 1})
@@ -341,7 +345,7 @@ class SentTest(SentCase):
         with self.recording() as proxy:
             client = self.client(
                 proxy.address.replace('127.0.0.1', 'localhost'),
-                timeout=test_faults.PATIENCE)
+                timeout=PATIENCE)
             self.assertIsNotNone(client.set('key', 'value'))
             self.assertEqual(client.query('key'), 'value')
             client.close()
@@ -371,11 +375,11 @@ class ClassicSentTest(ClassicMixin, SentTest):
     expected = set(REQUESTS) - {b'mn', b'ms', b'md'}
 
 
-class SentRealTest(test_faults.RealMixin, SentTest):
+class SentRealTest(OnMemcached, SentTest):
     pass
 
 
-class ClassicSentRealTest(test_faults.RealMixin, ClassicSentTest):
+class ClassicSentRealTest(OnMemcached, ClassicSentTest):
     pass
 
 
@@ -445,7 +449,7 @@ class TimeTest(unittest.TestCase):
 
     def test_the_classic_client(self):
         client = MemcacheClient()
-        [server] = client._client.servers
+        [server] = client._state.store.servers
         for value in (client._timeout, client._retry, server.socket_timeout,
                       server.dead_retry):
             self.assertGreater(value, 0)
@@ -501,7 +505,7 @@ class HungTest(PromiseCase):
                     client.query('key')
             self.proxy.fault = fault
             try:
-                found = self.at_once(
+                found = at_once(
                     lambda name: self.outcome(name, clients[name]), names)
             finally:
                 self.proxy.clear()
@@ -518,7 +522,7 @@ class HungTest(PromiseCase):
         # One to find out that there is no value, one to store it.
         self.assertInTime(
             lambda: scenario(['getOrCreate']),
-            2 * self.timeout + test_faults.SLACK)
+            2 * self.timeout + SLACK)
 
     def test_no_reply(self):
         self.check(HOLD)
@@ -540,6 +544,6 @@ class ClassicHungTest(ClassicMixin, HungTest):
 
     @contextlib.contextmanager
     def patience(self, client):
-        client._timeout = test_faults.PATIENCE
+        client._timeout = PATIENCE
         yield
         del client._timeout

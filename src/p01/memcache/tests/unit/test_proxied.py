@@ -21,17 +21,19 @@ from uuid import UUID
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
 from zope.interface import implementer
-from zope.security.checker import CheckerPublic
-from zope.security.checker import NamesChecker
 from zope.security.checker import ProxyFactory
-from zope.security.proxy import Proxy
 
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.support.objects import Item
+from p01.memcache.tests.support.objects import Jar
+from p01.memcache.tests.support.objects import protect
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
 
 
 SECRETS = 'P01_MEMCACHE_TEST_PROXIED_SECRETS'
@@ -75,42 +77,6 @@ class Colour(Enum):
     RED = 1
 
 
-class Item(Persistent):
-
-    title = 'title'
-
-
-class Database:
-    database_name = 'main'
-
-
-class Jar:
-    """As much of a connection to a database as an object needs."""
-
-    def __init__(self):
-        self.loaded = []
-
-    def db(self):
-        return Database
-
-    def setstate(self, obj):
-        self.loaded.append(obj)
-        obj.__setstate__({'title': 'loaded'})
-
-    def register(self, obj):
-        pass
-
-    def readCurrent(self, obj):
-        pass
-
-    def ghost(self):
-        obj = Item()
-        obj._p_jar = self
-        obj._p_oid = b'\0' * 7 + b'\1'
-        obj._p_deactivate()
-        return obj
-
-
 @implementer(ISerializer)
 class Serializer:
     """One of an application, that takes everything."""
@@ -120,11 +86,6 @@ class Serializer:
 
     def loads(self, key, data, flags):
         return None
-
-
-def protect(obj, *names):
-    """Return it with a proxy, whatever it is."""
-    return Proxy(obj, NamesChecker(names or ['title'], CheckerPublic))
 
 
 class Whole:
@@ -144,6 +105,7 @@ class Reduced:
         return Whole, (self.part,)
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class ProxiedScenario(Scenario):
 
     def serializers(self):
@@ -381,9 +343,6 @@ class ProxiedScenario(Scenario):
         for proxied in protect('one'), protect(Text('one')):
             with self.assertRaisesRegex(TypeError, 'must be a str'):
                 self.client.set('key', 1, dependencies=[proxied])
-
-
-globals().update(cases('Proxied', ProxiedScenario))
 
 
 class WithoutTest(unittest.TestCase):

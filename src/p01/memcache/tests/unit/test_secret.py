@@ -28,13 +28,13 @@ from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
-from p01.memcache.tests.zope.test_zcml import PACKAGE
-from p01.memcache.tests.zope.test_zcml import SITE
-from p01.memcache.tests.zope.test_zcml import ZCMLTestCase
+from p01.memcache.tests.support.zcml import PACKAGE
+from p01.memcache.tests.support.zcml import SITE
+from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.transport.lockkeeping import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Authenticate
 
 
 HERE = os.path.dirname(discreet.__code__.co_filename)
@@ -224,11 +224,11 @@ class AccessTest(SecretCase):
     def test_a_change_that_is_refused(self):
         path = self.file(SECRET)
         client = MemcacheClient(serializer='signed-json', secretsFile=path)
-        codec = client._codec
+        codec = client._state.codec
         os.chmod(path, 0o666)
         with self.assertRaises(ValueError):
             client.secretsFile = path
-        self.assertIs(client._codec, codec)
+        self.assertIs(client._state.codec, codec)
 
     def test_elsewhere(self):
         path = self.file(SECRET, 0o666)
@@ -260,7 +260,7 @@ class RandomTest(SecretCase):
         os.environ[VARIABLE] = '\n'.join(secrets)
         client = self.client(
             serializer='signed-json', secretsVariable=VARIABLE)
-        self.assertEqual(len(client._codec._serializer._keyed), len(secrets))
+        self.assertEqual(len(client._state.codec.signer), len(secrets))
 
 
 class PipeTest(unittest.TestCase):
@@ -405,13 +405,14 @@ class FrameTest(SecretCase):
 
     def missed(self, client):
         """Return the errors for which a query is a miss."""
-        errors, degraded = [], client._degraded
+        errors, trouble = [], client._trouble
+        report = trouble.report
 
         def note(error, *args):
             errors.append(error)
-            degraded(error, *args)
+            report(error, *args)
 
-        client._degraded = note
+        trouble.report = note
         with self.assertLogs('p01.memcache') as log:
             self.assertIsNone(client.query('key'))
         # Nor does the log show it, with its traceback.
@@ -441,7 +442,8 @@ class FrameTest(SecretCase):
                 self.enterContext(mock.patch.object(
                     stream, 'send', side_effect=SendError('it broke')))
             client = self.client([server.address], username='shop',
-                                 password=SECRET, retries=1, debug=1)
+                                 password=SECRET, retries=1, debug=1,
+                                 timeout=0.2)
             [error] = self.missed(client)
             self.assertIn('it broke', str(error))
             self.assertHidden(error)
@@ -452,7 +454,7 @@ class FrameTest(SecretCase):
                 client = self.client(
                     [server.address], username='shop', password=SECRET)
                 with mock.patch.object(
-                        protocol, 'read_stored', side_effect=error):
+                        Authenticate, 'read', side_effect=error):
                     self.assertHidden(
                         self.raised(error, client.query, 'key'))
 
@@ -524,7 +526,7 @@ class ZCMLTest(SecretCase, ZCMLTestCase):
                 f'{login} caFile="/nowhere" servers="tls://a"',
                 f'{login} secretsFile="/nowhere"',
                 f'{login} credentialsFile="x"', f'password="{SECRET}"',
-                f'{login} factory="p01.memcache.tests.zope.test_zcml.fail"',
+                f'{login} factory="p01.memcache.tests.support.zcml.fail"',
                 f'username="" password="{SECRET}"',
                 f'username="a b" password="{SECRET}"',
                 f'username="shop" password="{SECRET} x"',

@@ -27,9 +27,11 @@ from zope.interface.verify import verifyObject
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.tests.support.scenario import MISSING
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import all_but
+from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.scenario import Scenario
-from p01.memcache.tests.support.scenario import cases
+from p01.memcache.tests.support.values import MISSING
 from p01.memcache.values.jsons import JSONSerializer
 from p01.memcache.values.pickles import PickleSerializer
 
@@ -113,8 +115,8 @@ REFUSED = [
     ([lambda: 1], r'value\[0\]: a function'), (BadName(), 'value: a BadName'),
     ([1, {'a': 10 ** 5000}], r"value\[1\]\['a'\]: ValueError: Exceeds"),
     (-10 ** 5000, 'value: ValueError: Exceeds'),
-    (itself(), 'value: it contains itself, or is nested too deep'),
-    (nested(100_000), 'value: it contains itself, or is nested too deep'),
+    (itself(), 'value: it contains itself, or is nested too deeply'),
+    (nested(100_000), 'value: it contains itself, or is nested too deeply'),
 ]
 
 # In the place of JSON, and none that is read.
@@ -159,6 +161,7 @@ class Serializer:
         return json.loads(data)
 
 
+@matrix(CLASSIC_FAKE, slow=all_but(CLASSIC_FAKE))
 class SerializerScenario(Scenario):
 
     # JSON
@@ -438,6 +441,7 @@ class SerializerScenario(Scenario):
             self.assertFound(client, 'key', [1])
 
 
+@matrix(slow=all_but(CLASSIC_FAKE))
 class SwitchScenario(Scenario):
     """It takes its time: that of many threads."""
 
@@ -478,9 +482,6 @@ class SwitchScenario(Scenario):
             for thread in threads:
                 thread.join()
         self.assertEqual(errors, [])
-
-
-globals().update(cases('Serializer', SerializerScenario, SwitchScenario))
 
 
 held = strategies.recursive(
@@ -569,6 +570,6 @@ class DigitsTest(unittest.TestCase):
 
     def test_nothing_is_checked_twice(self):
         # The long way is for long numbers only.
-        with mock.patch('p01.memcache.values.jsons._check') as check:
+        with mock.patch('p01.memcache.values.jsons.check') as check:
             JSONSerializer().dumps(b'key', [1])
         check.assert_called_once_with([1])

@@ -16,7 +16,7 @@ from p01.memcache.cluster import health
 from p01.memcache.cluster import server
 from p01.memcache.cluster.health import Health
 from p01.memcache.cluster.server import Server
-from p01.memcache.cluster.undelivered import Backlog
+from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -29,7 +29,9 @@ from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Command
+from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import Increment
 
 
 NAME = '127.0.0.1:1'
@@ -49,8 +51,8 @@ class Connection:
     requests = []
     deadline = None
 
-    def is_ready(self, now):
-        return not self.dirty
+    def is_usable(self, now):
+        return True
 
     def is_quiet(self):
         return True
@@ -63,7 +65,7 @@ class Connection:
         Connection.requests.append(data)
         Connection.deadline = deadline
 
-    def receive(self, read, deadline, *args):
+    def receive(self, read, deadline):
         Connection.deadline = deadline
         answer = self.answers.popleft() if self.answers else self.answer
         if isinstance(answer, Exception):
@@ -75,6 +77,20 @@ class Connection:
         pass
 
     abort = close
+
+
+class Ask(Command):
+    """Any request."""
+
+    def __init__(self, data=b'', **attributes):
+        self.data = data
+        vars(self).update(attributes)
+
+    def encode(self):
+        return self.data
+
+    def read(self, reader):
+        raise AssertionError('the connection does not read')
 
 
 class HealthCase(unittest.TestCase):
@@ -100,7 +116,7 @@ class ServerCase(HealthCase):
         super().setUp()
         self.server = Server(
             NAME, Pool(Connection, 2, 60), LockKeeping(), self.health,
-            Backlog(NAME))
+            Undelivered(NAME))
         self.addCleanup(setattr, Connection, 'answer', 'answer')
         self.addCleanup(Connection.answers.clear)
         self.addCleanup(Connection.requests.clear)
@@ -122,7 +138,7 @@ class TestServer(ServerCase):
 
     def request(self, answer='answer', timeout=1):
         Connection.answer = answer
-        return self.server.request(b'', None, monotonic() + timeout)
+        return self.server.run(Ask(), monotonic() + timeout)
 
     def fail(self, error, times=1):
         for _ in range(times):
@@ -211,7 +227,7 @@ class TestServer(ServerCase):
         with (mock.patch.object(server, 'monotonic', lambda: next(clock)),
               mock.patch.object(self.health, 'failed') as failed,
               self.assertRaises(ReceiveTimeout)):
-            self.server.request(b'', None, 1.0)
+            self.server.run(Ask(), 1.0)
         return failed.called
 
     def test_the_server_had_its_time(self):
@@ -244,12 +260,11 @@ class TestServer(ServerCase):
         Connection.answer = 'answer'
         self.answer(ReceiveError('closed'))
         # What only reads is asked again.
-        self.assertEqual(self.server.request(
-            b'get', protocol.read_values, monotonic() + 1), 'answer')
+        self.assertEqual(
+            self.server.run(Get(b'key'), monotonic() + 1), 'answer')
         self.answer(ReceiveError('closed'))
         with self.assertRaises(ReceiveError):
-            self.server.request(
-                b'incr', protocol.read_number, monotonic() + 1)
+            self.server.run(Increment(b'key', 1), monotonic() + 1)
         self.assertEqual((self.health.state, self.health.failures), ('up', 0))
 
     def test_but_one_that_is_closed_within_a_reply_is_not_asked_again(self):
@@ -257,12 +272,12 @@ class TestServer(ServerCase):
         self.answer(ReceiveError('closed'))
         with (mock.patch.object(Connection, 'heard', True),
               self.assertRaises(ReceiveError)):
-            self.server.request(b'get', protocol.read_values, monotonic() + 1)
+            self.server.run(Get(b'key'), monotonic() + 1)
 
     def test_nor_is_a_fresh_one(self):
         self.answer(ReceiveError('closed'))
         with self.assertRaises(ReceiveError):
-            self.server.request(b'get', protocol.read_values, monotonic() + 1)
+            self.server.run(Get(b'key'), monotonic() + 1)
         self.assertEqual(self.health.failures, 1)
 
     def test_own_trouble_is_not_blamed_on_the_server(self):
@@ -270,7 +285,7 @@ class TestServer(ServerCase):
             Connection.answer = error
             for _ in range(5):
                 with self.assertRaises(LocalError):
-                    self.server.request(b'', None, monotonic() + 1)
+                    self.server.run(Ask(), monotonic() + 1)
             self.assertEqual(self.health.state, 'up')
             # At once, and for all.
             self.request()
@@ -279,10 +294,10 @@ class TestServer(ServerCase):
 
     def test_a_connection_that_is_too_young_for_a_lease(self):
         with mock.patch.object(Connection, 'since', 5.0):
-            self.assertEqual(self.server.request(
-                b'', None, monotonic() + 1, since=5.0), 'answer')
+            self.assertEqual(self.server.run(
+                Ask(since=5.0), monotonic() + 1), 'answer')
             with self.assertRaises(LeaseLost):
-                self.server.request(b'', None, monotonic() + 1, since=4.9)
+                self.server.run(Ask(since=4.9), monotonic() + 1)
         self.assertPool(0, 1)
         self.assertSent(b'')
 
@@ -293,15 +308,18 @@ class TestConversation(ServerCase):
     def converse(self, *requests, step=1, timeout=1):
         now = monotonic()
         return self.server.converse(
-            ((data, None) for data in requests), now + step, now + timeout)
+            map(Ask, requests), now + step, now + timeout)
 
     def end(self, conversation, step=None):
         """Return the conversation's replies or error, and have it judged."""
         with self.assertRaises(StopIteration) as caught:
             conversation.send(step)
-        result, judge = caught.exception.value
-        judge()
-        return result
+        replies, failure, _ = caught.exception.value
+        if failure is None:
+            self.server.answered()
+            return replies
+        self.server.judge(failure)
+        return failure.error
 
     def test_one_after_the_other(self):
         self.answer(1, 2)
@@ -322,7 +340,7 @@ class TestConversation(ServerCase):
         # Each step for itself, and all of it.
         now = monotonic()
         conversation = self.server.converse(
-            [(b'a', None), (b'b', None)], now + 1, now + 2)
+            [Ask(b'a'), Ask(b'b')], now + 1, now + 2)
         self.assertEqual(next(conversation)[1], now + 2)
         self.assertEqual(Connection.deadline, now + 1)
         conversation.send(now + 1.5)
@@ -390,8 +408,8 @@ class TestUncommon(ServerCase):
     look = b'get p01.memcache\r\n'
 
     def request(self):
-        return self.server.request_uncommon(
-            b'a', protocol.read_ok, monotonic() + 1)
+        return self.server.run_uncommon(
+            Ask(b'a', everywhere=False, repeats=True), monotonic() + 1)
 
     def test_answered(self):
         self.assertEqual(self.request(), 'answer')
@@ -438,7 +456,7 @@ class TestMeta(ServerCase):
     """Whether it knows the meta commands is found out once."""
 
     def knows(self):
-        return self.server.knows_meta(monotonic() + 1)
+        return self.server.lends(monotonic() + 1)
 
     def test_it_does(self):
         self.answer(True)

@@ -3,9 +3,7 @@
 """The strict key scheme: equal keys are one, all others are apart."""
 
 import math
-import os
 import random
-import subprocess
 import sys
 import unittest
 from collections import OrderedDict
@@ -29,6 +27,7 @@ from unittest import mock
 from uuid import UUID
 
 from p01.memcache.keys.strict import build
+from p01.memcache.tests.support.processes import run_thrice
 
 
 class Colour(Enum):
@@ -238,7 +237,7 @@ GOLDEN = [
      '137d8159cf98ba18c32504bd4d0a599a2053e139ef774b8b616440e17d0f56d4'),
 ]
 
-# Case 35 of the faults that we survive.
+# Fault 35: equal keys, built differently.
 SCRIPT = '''
 from datetime import date
 from http import HTTPStatus
@@ -313,14 +312,7 @@ class TestStrict(unittest.TestCase):
         self.assertNotEqual(build(first, None), build(second, None))
 
     def test_three_processes(self):
-        path = os.pathsep.join(filter(None, sys.path))
-        processes = [
-            subprocess.Popen(
-                [sys.executable, '-c', SCRIPT], text=True,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                env={**os.environ, 'PYTHONPATH': path, 'PYTHONHASHSEED': seed})
-            for seed in ('0', '1', '20260102')]
-        done = [process.communicate(timeout=60) for process in processes]
+        done = run_thrice(SCRIPT)
         self.assertEqual(done, [(PRINTED + '\n', '')] * 3)
 
     # what is no key
@@ -386,7 +378,7 @@ class TestStrict(unittest.TestCase):
         for name in 'RED', 'BLUE':
             self.assertRegex(
                 self.refused(TypeError, (Open(name),)),
-                r'\Akey\[0\]: .*Open has another member of the name')
+                r'\Akey\[0\]: .*Open has another member whose name')
 
     def test_two_objects_that_are_the_same_in_the_database(self):
         one, other = Persistent(OID), Persistent(OID)
@@ -436,7 +428,7 @@ class TestStrict(unittest.TestCase):
         for key in (row, ('a', row), table, deep):
             self.assertEqual(
                 self.refused(ValueError, key),
-                'key: it contains itself, or is nested too deep')
+                'key: it contains itself, or is nested too deeply')
 
     def test_a_new_persistent_object(self):
         self.assertEqual(
@@ -454,7 +446,7 @@ class TestStrict(unittest.TestCase):
         for kind in one, other:
             self.assertRegex(
                 self.refused(TypeError, (kind.RED,)),
-                r'\Akey\[0\]: .*Colour is not found by that name')
+                r'\Akey\[0\]: .*Colour cannot be found by that name')
 
     # at random
 

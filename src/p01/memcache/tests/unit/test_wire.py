@@ -8,36 +8,34 @@ that is sent is taken apart again here, and memcached counts what it was told.
 """
 
 import collections
-import contextlib
 import decimal
 import fractions
-import inspect
 import itertools
 import math
-import os
 import random
 import re
 import time
 import unittest
-from functools import partial
 from unittest import mock
 
-import hypothesis
-from hypothesis import configuration
 from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface import implementer
 
-from p01.memcache import client as classic
+from p01.memcache.classic.host import Host
 from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
-from p01.memcache.tests import fuzz
-from p01.memcache.tests.contract import test_commands
-from p01.memcache.tests.contract import test_contract
-from p01.memcache.tests.contract.test_commands import INJECTIONS
+from p01.memcache.tests.support.checkout import load_tool
+from p01.memcache.tests.support.commands import COMMANDS
+from p01.memcache.tests.support.commands import find_commands
+from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.servers import ask
+from p01.memcache.tests.support.servers import look
+from p01.memcache.tests.support.servers import plant
+from p01.memcache.tests.support.values import INJECTIONS
 from p01.memcache.tests.unit import test_meta
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
@@ -45,27 +43,16 @@ from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.flags import FREE
+from p01.memcache.wire import command
 from p01.memcache.wire import meta
-from p01.memcache.wire import protocol
+from p01.memcache.wire.batch import Batch
+from p01.memcache.wire.batch import get_all
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.limits import MAX_VALUE
 
 
-# It would write what it has computed into a folder of the checkout.
-configuration.set_hypothesis_home_dir(os.devnull)
-
-# It would try the constants of all modules that are loaded: that takes long,
-# and other examples come of it whenever other tests are run as well.
-with contextlib.suppress(ImportError, AttributeError):
-    from hypothesis.internal.conjecture import providers
-    providers._get_local_constants = providers.Constants
-
-
-def settings(examples):
-    """Always the same examples, on a slow machine too."""
-    return hypothesis.settings(
-        max_examples=examples, deadline=None, derandomize=True, database=None,
-        suppress_health_check=list(hypothesis.HealthCheck))
-
-
+fuzz = load_tool('fuzz')
+in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
 
 CLIENTS = UltraMemcacheClient, MemcacheClient
 
@@ -438,57 +425,64 @@ def parse_requests(data):
 def record(test):
     """Return a list to which is added whatever the clients send."""
     sent = []
-    send, host_send = Connection.send, classic._Host._send
+    send, host_send = Connection.send, Host.send_cmd
 
     def recording_send(connection, data, deadline):
         sent.append(data)
         send(connection, data, deadline)
 
     def recording_host_send(host, data):
-        # python-memcached has a blank where others have "noreply".
-        line, end, rest = data.partition(b'\r\n')
-        sent.append(line.rstrip(b' ') + end + rest)
         host_send(host, data)
+        # python-memcached has a blank where others have "noreply".
+        line, end, rest = sent[-1].partition(b'\r\n')
+        sent[-1] = line.rstrip(b' ') + end + rest
 
     test.enterContext(mock.patch.object(Connection, 'send', recording_send))
     test.enterContext(
-        mock.patch.object(classic._Host, '_send', recording_host_send))
+        mock.patch.object(Host, 'send_cmd', recording_host_send))
     return sent
 
 
 # The requests of the engine, by what makes them: of a key, and with b'key'.
 REQUESTS = {
-    'protocol.get': (
-        lambda key: protocol.get((b'a', key, b'b')), b'get a key b\r\n'),
-    'protocol.get_all': (
-        lambda key: next(protocol.get_all((b'a', key), {}))[0],
+    'Get': (lambda key: command.Get(key).encode(), b'get key\r\n'),
+    'GetMany': (
+        lambda key: command.GetMany((b'a', key, b'b'), {}).encode(),
+        b'get a key b\r\n'),
+    'get_all': (
+        lambda key: next(get_all((b'a', key), {}, 1)).encode(),
         b'get a key\r\n'),
-    'protocol.gets': (protocol.gets, b'gets key\r\n'),
-    'protocol.get_and_touch': (
-        lambda key: protocol.get_and_touch(key, 7), b'gat 7 key\r\n'),
-    **{f'protocol.{name}': (
-        partial(getattr(protocol, name), data=b'a\r\nb', flags=64, expires=7),
-        b'%b key 64 7 4\r\na\r\nb\r\n' % name.encode())
-        for name in ('set', 'add', 'replace', 'append', 'prepend')},
-    'protocol.cas': (
-        lambda key: protocol.cas(key, b'a\r\nb', 64, 5, 7),
+    'Gets': (lambda key: command.Gets(key).encode(), b'gets key\r\n'),
+    'GetAndTouch': (
+        lambda key: command.GetAndTouch(key, 7).encode(), b'gat 7 key\r\n'),
+    **{store.__name__: (
+        lambda key, store=store: store(key, b'a\r\nb', 64, 7).encode(),
+        b'%b key 64 7 4\r\na\r\nb\r\n' % store.__name__.lower().encode())
+        for store in (command.Set, command.Add, command.Replace,
+                      command.Append, command.Prepend)},
+    'Cas': (
+        lambda key: command.Cas(key, b'a\r\nb', 64, 5, 7).encode(),
         b'cas key 64 7 4 5\r\na\r\nb\r\n'),
-    'protocol.touch': (
-        lambda key: protocol.touch(key, 7), b'touch key 7\r\n'),
-    'protocol.increment': (
-        lambda key: protocol.increment(key, 5), b'incr key 5\r\n'),
-    'protocol.decrement': (
-        lambda key: protocol.decrement(key, 5), b'decr key 5\r\n'),
-    'protocol.delete': (protocol.delete, b'delete key\r\n'),
-    'meta.get_or_renew': (
-        lambda key: meta.get_or_renew(key, 30), b'mg key v f c k R30\r\n'),
-    'meta.add': (
-        lambda key: meta.add(key, b'a\r\nb', 64, 7),
+    'Touch': (
+        lambda key: command.Touch(key, 7).encode(), b'touch key 7\r\n'),
+    'Increment': (
+        lambda key: command.Increment(key, 5).encode(), b'incr key 5\r\n'),
+    'Decrement': (
+        lambda key: command.Decrement(key, 5).encode(), b'decr key 5\r\n'),
+    'Delete': (lambda key: command.Delete(key).encode(), b'delete key\r\n'),
+    'GetOrRenew': (
+        lambda key: meta.GetOrRenew(key, 30).encode(),
+        b'mg key v f c k R30\r\n'),
+    'AddNumbered': (
+        lambda key: meta.AddNumbered(key, b'a\r\nb', 64, 7).encode(),
         b'ms key 4 F64 T7 c k ME\r\na\r\nb\r\n'),
-    'meta.is_leased': (meta.is_leased, b'mg key s\r\n'),
-    'meta.make_stale': (
-        lambda key: meta.make_stale(key, 5), b'md key I C5\r\n'),
+    'IsLeased': (lambda key: meta.IsLeased(key).encode(), b'mg key s\r\n'),
+    'MakeStale': (
+        lambda key: meta.MakeStale(key, 5).encode(), b'md key I C5\r\n'),
 }
+
+# Commands without a key, and some that are encoded already.
+KEYLESS = {'FlushAll', 'Stats', 'Authenticate', 'NoOperation', 'Batch'}
 
 
 def is_one_key(key):
@@ -507,8 +501,9 @@ def replies(draw):
     return bytes((target, draw(st.integers(0, 64)))) + data
 
 
+@in_checkout
 class MutatedReplyTest(unittest.TestCase):
-    """Case 32 of the list of faults; the command ``bin/fuzz`` does the rest.
+    """Fault 32; the command ``bin/fuzz`` does the rest.
     """
 
     @settings(150)
@@ -517,6 +512,7 @@ class MutatedReplyTest(unittest.TestCase):
         fuzz.examine(data)
 
 
+@in_checkout
 class ManyMutatedRepliesTest(unittest.TestCase):
 
     level = 2
@@ -551,16 +547,9 @@ class RequestTest(unittest.TestCase):
                     make(key)
 
     def test_no_request_is_forgotten(self):
-        makers = set()
-        for module in protocol, meta:
-            for name, value in vars(module).items():
-                if (callable(value) and not name.startswith(('_', 'read_'))
-                        and inspect.getmodule(
-                            getattr(value, 'func', value)) is module
-                        and {'key', 'keys'} & set(
-                            inspect.signature(value).parameters)):
-                    makers.add(f'{module.__name__.split(".")[-1]}.{name}')
-        self.assertEqual(makers - {'protocol.check_key'}, set(REQUESTS))
+        self.assertEqual(
+            {class_.__name__ for class_ in find_commands()} | {'get_all'},
+            {*REQUESTS, *KEYLESS})
 
     def test_keys_that_lie(self):
         for make, expected in REQUESTS.values():
@@ -571,7 +560,8 @@ class RequestTest(unittest.TestCase):
 
     def test_numbers_that_lie(self):
         for number in test_meta.RequestTest.numbers:
-            self.assertEqual(number(LyingInt(7)), number(7))
+            self.assertEqual(
+                number(LyingInt(7)).encode(), number(7).encode())
 
     def test_there_is_always_a_number(self):
         number_of = re.compile(rb'.*?-?[0-9]+\D*', re.DOTALL).fullmatch
@@ -581,11 +571,11 @@ class RequestTest(unittest.TestCase):
                     [7], 1j, math.nan, math.inf, True, False, 7.5,
                     decimal.Decimal('7.5'))):
             try:
-                made = request(odd)
+                made = request(odd).encode()
             except (TypeError, ValueError, OverflowError):
                 continue
             self.assertTrue(number_of(made), made)
-            self.assertEqual(made, request(int(odd)))
+            self.assertEqual(made, request(int(odd)).encode())
 
 
 class WireCase(unittest.TestCase):
@@ -762,7 +752,7 @@ class ParserOfRequestsTest(unittest.TestCase):
 # Keys on the clients
 
 
-# Those that are not in `test_commands.COMMANDS`.
+# Those that are not in `COMMANDS`.
 MORE_COMMANDS = {
     'set': lambda client, key: client.set(key, 1),
     'query': lambda client, key: client.query(key),
@@ -770,7 +760,7 @@ MORE_COMMANDS = {
     'getOrCreate': lambda client, key: client.getOrCreate(key, dict),
 }
 USES = [*MORE_COMMANDS.values(),
-        *(use for use, _ in test_commands.COMMANDS.values())]
+        *(use for use, _ in COMMANDS.values())]
 
 
 def use_all(client, key):
@@ -869,7 +859,7 @@ class KeyMemcachedTest(KeyTest):
 
     def setUp(self):
         super().setUp()
-        test_contract.plant(self.layer.address, 'sentinel', SAFE)
+        plant(self.layer.address, 'sentinel', SAFE)
         self.usual = {}
         for client in self.clients:
             for _ in range(2):
@@ -880,7 +870,7 @@ class KeyMemcachedTest(KeyTest):
 
     def counts(self):
         """Return how often memcached was told what, so far."""
-        reply = test_contract.ask(
+        reply = ask(
             self.layer.address, b'stats\r\n', b'END\r\n')
         return collections.Counter({
             name: int(number) for name, number in re.findall(
@@ -889,7 +879,7 @@ class KeyMemcachedTest(KeyTest):
 
     def assertSafe(self):
         self.assertEqual(
-            test_contract.look(self.layer.address, 'sentinel'), (SAFE, 0))
+            look(self.layer.address, 'sentinel'), (SAFE, 0))
 
     def check(self, client, key):
         before = self.counts()
@@ -909,7 +899,7 @@ class KeyMemcachedTest(KeyTest):
     def test_what_is_seen(self):
         # What all these assertions are about, where it does happen.
         before = self.counts()
-        test_contract.ask(
+        ask(
             self.layer.address,
             b'get x\r\nset sentinel 0 0 1\r\nx\r\nflush_all\r\n', b'OK\r\n')
         seen = self.counts() - before
@@ -961,19 +951,18 @@ class ManyKeysTest(KeyMemcachedTest):
         before, replies, found = self.counts(), {}, {}
         for start in range(0, len(good), 500):
             keys = good[start:start + 500]
-            connection.send(b''.join(
-                protocol.set(key, b'%d' % (start + place), 0, 0)
-                for place, key in enumerate(keys)), deadline)
-            connection.receive(
-                protocol.read_each, deadline, keys, protocol.read_stored,
-                replies)
+            batch = Batch.of([
+                command.Set(key, b'%d' % (start + place), 0, 0)
+                for place, key in enumerate(keys)], replies)
+            connection.send(batch.encode(), deadline)
+            connection.receive(batch.read, deadline)
         self.assertEqual(replies, dict.fromkeys(good, True))
-        for data, *reading in protocol.get_all(good, found):
-            connection.send(data, deadline)
-            connection.receive(reading[0], deadline, *reading[1:])
-            self.assertTrue(connection.is_ready(time.monotonic()))
+        for many in get_all(good, found, MAX_VALUE):
+            connection.send(many.encode(), deadline)
+            connection.receive(many.read, deadline)
+            self.assertTrue(connection.is_usable(time.monotonic()))
         self.assertEqual(found, {
-            key: (b'%d' % place, 0) for place, key in enumerate(good)})
+            key: Item(b'%d' % place, 0) for place, key in enumerate(good)})
         self.assertEqual(
             self.counts() - before, collections.Counter({
                 'cmd_set': len(good), 'cmd_get': len(good),

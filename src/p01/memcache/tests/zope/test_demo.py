@@ -16,8 +16,13 @@ from p01.memcache import demo
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import connect
+from p01.memcache.tests.support.layers import Commands
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+
+
+load_tests = run_in(Commands)
 
 
 class Evil:

@@ -165,7 +165,7 @@ class FakeTest(unittest.TestCase):
 
     def test_lifetimes_end(self):
         with (mock.patch('p01.memcache.testing.monotonic') as now,
-              mock.patch('p01.memcache.embedded.monotonic', now)):
+              mock.patch('p01.memcache.embedded.clock.now', now)):
             now.return_value = 1000
             self.client.set('short', 'value', 1)
             self.client.set('default', 'value')
@@ -253,7 +253,7 @@ class BackendTest(unittest.TestCase):
         self.assertEqual(self.backend.cache, {})
 
     def test_lifetime(self):
-        with mock.patch('p01.memcache.embedded.monotonic') as now:
+        with mock.patch('p01.memcache.embedded.clock.now') as now:
             now.return_value = 1000
             self.backend.set('short', 'value', 1)
             self.backend.set('ever', 'value')
@@ -348,9 +348,9 @@ class Overriding(UltraMemcacheClient):
 
     asked = 0
 
-    def _retrieve(self, key, deadline):
+    def query(self, key, raw=False, default=None):
         self.asked += 1
-        return super()._retrieve(key, deadline)
+        return super().query(key, raw, default)
 
 
 def useAll(client):
@@ -570,9 +570,10 @@ class FakedTest(unittest.TestCase):
         # What it has begun with the fake ends as with a server that is down.
         client = UltraMemcacheClient(['no.such.server'])
         setUpFakeMemcached()
-        retrieve = client._retrieve_many
+        store = client._state.store
+        get_many = store.get_many
         tearDownFakeMemcached()
-        with (mock.patch.object(client, '_retrieve_many', retrieve),
+        with (mock.patch.object(store, 'get_many', get_many),
               mock.patch('socket.getaddrinfo', side_effect=AssertionError)):
             self.assertEqual(client.queryMany(['key']), {})
 

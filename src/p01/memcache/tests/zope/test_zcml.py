@@ -15,12 +15,10 @@ import zope.component.testing
 from zope import schema
 from zope.component import getUtility
 from zope.component import queryUtility
-from zope.configuration import xmlconfig
 from zope.configuration.config import ConfigurationConflictError
 from zope.configuration.exceptions import ConfigurationError
 from zope.interface import implementer
 from zope.interface.interfaces import IMethod
-from zope.security import management
 from zope.security.checker import Checker
 from zope.security.checker import ProxyFactory
 from zope.security.checker import getCheckerForInstancesOf
@@ -43,25 +41,21 @@ from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
 from p01.memcache.testing import Pickable
+from p01.memcache.tests.support.zcml import PACKAGE
+from p01.memcache.tests.support.zcml import SITE
+from p01.memcache.tests.support.zcml import Recorder
+from p01.memcache.tests.support.zcml import ZCMLTestCase
+from p01.memcache.tests.support.zcml import fail
+from p01.memcache.tests.support.zcml import load
+from p01.memcache.tests.support.zcml import logIn
+from p01.memcache.tests.support.zcml import setUpZCML
+from p01.memcache.tests.support.zcml import tearDownZCML
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.zcml import IMemcacheDirective
 
 
 CLASSIC = 'factory="p01.memcache.client.MemcacheClient"'
 
-SITE = """\
-<configure
-    xmlns="http://namespaces.zope.org/zope"
-    xmlns:p01="http://namespaces.zope.org/p01"
-    i18n_domain="p01">
-%s
-</configure>
-"""
-
-PACKAGE = """\
-<include package="p01.memcache" file="meta.zcml" />
-<include package="p01.memcache" />
-"""
 
 # The attributes of the directive for each part of a client.
 OWN_PERMISSION = {
@@ -114,65 +108,6 @@ print(type(client).__name__, client.namespace, keys)
 """
 
 
-def load(directives, package=PACKAGE):
-    xmlconfig.string(SITE % (package + directives), name='site.zcml')
-
-
-_policy = management.getSecurityPolicy()
-
-
-def setUpZCML(test):
-    """Nothing is registered, defined or granted."""
-    zope.component.testing.setUp(test)
-
-
-def setUpDocument(test):
-    """For zcml.txt: each load() there is an application of its own."""
-    def loadAfresh(directives):
-        tearDownZCML(test)
-        load(directives)
-
-    setUpZCML(test)
-    test.globs.update(load=loadAfresh, logIn=logIn)
-
-
-def tearDownZCML(test=None):
-    management.endInteraction()
-    management.setSecurityPolicy(_policy)
-    for client in MemcacheClient, UltraMemcacheClient:
-        if getCheckerForInstancesOf(client) is not None:
-            undefineChecker(client)
-    zope.component.testing.tearDown(test)
-
-
-class Interaction:
-    """Grants the permissions it is given."""
-
-    def __init__(self, permissions):
-        self.permissions = permissions
-
-    def checkPermission(self, permission, object):
-        return permission in self.permissions
-
-
-def logIn(*permissions):
-    """What is not trusted has these permissions from now on."""
-    management.endInteraction()
-    management.setSecurityPolicy(lambda: Interaction(permissions))
-    management.newInteraction()
-
-
-@implementer(IMemcacheClient)
-class Recorder:
-    """A factory, and a client that is none of ours."""
-
-    made = []
-
-    def __init__(self, **attributes):
-        self.attributes = attributes
-        self.made.append(attributes)
-
-
 @implementer(ISerializer)
 class TextSerializer:
 
@@ -203,20 +138,8 @@ def makeClient(lifetime, servers=('127.0.0.1:11211',)):
     return UltraMemcacheClient(servers=servers, lifetime=lifetime)
 
 
-def fail(**attributes):
-    raise ValueError('cannot be made')
-
-
 def ours(factory):
     return f'factory="{__name__}.{factory}"'
-
-
-class ZCMLTestCase(unittest.TestCase):
-
-    def setUp(self):
-        setUpZCML(self)
-        self.addCleanup(tearDownZCML, self)
-        Recorder.made.clear()
 
 
 class DirectiveTests(ZCMLTestCase):
@@ -431,7 +354,8 @@ class ErrorTests(ZCMLTestCase):
                 self.assertRefused(f'factory="{factory}"', 'factory')
 
     def test_factory_that_fails(self):
-        self.assertRefused(ours('fail'), 'ValueError: cannot be made')
+        self.assertRefused(
+            f'factory="{fail.__module__}.fail"', 'ValueError: cannot be made')
 
     def test_permissions(self):
         for name in 'permission', *OWN_PERMISSION.values():
@@ -480,7 +404,7 @@ class SecurityTests(ZCMLTestCase):
                 logIn('zope.View', 'zope.ManageServices')
                 self.assertEqual(client.lifetime, 5)
                 self.assertRaises(
-                    ForbiddenAttribute, lambda c=client: c._store)
+                    ForbiddenAttribute, lambda c=client: c._state)
                 with self.assertRaises(ForbiddenAttribute):
                     client.query = None
                 tearDownZCML()
@@ -509,7 +433,7 @@ class SecurityTests(ZCMLTestCase):
                 logIn('zope.Security')
                 self.assertEqual(client.query('key'), 'KEY')
                 self.assertRaises(
-                    ForbiddenAttribute, lambda c=client: c._store)
+                    ForbiddenAttribute, lambda c=client: c._state)
                 # As everywhere, where a permission protects a utility.
                 with self.assertRaises(ForbiddenAttribute):
                     client.lifetime = 5
@@ -646,7 +570,7 @@ class OwnPermissionTests(ZCMLTestCase):
         names = set(self.names(client))
         self.assertLess({
             '__dict__', '__init__', '__reduce_ex__', '__setattr__',
-            '__getattribute__', '_timeout', '_store', 'after_fork', 'nope',
+            '__getattribute__', '_timeout', '_state', 'after_fork', 'nope',
             'password', 'getPools', *self.interface.names(all=True)}, names)
 
     def test_one_part(self):

@@ -22,9 +22,9 @@ from zope.security.metaconfigure import ClassDirective
 from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
-from p01.memcache.tests.zope.test_zcml import PACKAGE
-from p01.memcache.tests.zope.test_zcml import ZCMLTestCase
-from p01.memcache.tests.zope.test_zcml import load
+from p01.memcache.tests.support.zcml import PACKAGE
+from p01.memcache.tests.support.zcml import ZCMLTestCase
+from p01.memcache.tests.support.zcml import load
 from p01.memcache.uclient import UltraMemcacheClient
 
 

@@ -27,7 +27,8 @@ import traceback
 from functools import partial
 from typing import NamedTuple
 
-from p01.memcache import client
+from p01.memcache.classic import host
+from p01.memcache.classic import store
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
@@ -36,10 +37,16 @@ from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.values import stamp
+from p01.memcache.wire import batch
 from p01.memcache.wire import cas
+from p01.memcache.wire import command
 from p01.memcache.wire import meta
-from p01.memcache.wire import protocol
 from p01.memcache.wire import reader
+from p01.memcache.wire import replies
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.limits import MAX_LINE
+from p01.memcache.wire.limits import MAX_STATISTICS
+from p01.memcache.wire.limits import MAX_VALUE
 
 
 # What is asked for; one of them is the beginning of another.
@@ -53,13 +60,14 @@ LIMIT = 10
 LONGEST = 4096
 
 # What a server can make us read that is no part of a reply.
-AHEAD = protocol.MAX_LINE + reader.SIZE
+AHEAD = MAX_LINE + reader.SIZE
 
 # Seconds for the command to start and end what it runs.
 PATIENCE = 60
 
 # What the parser is made of: atheris watches which lines of it are reached.
-PARSER = client, meta, protocol, reader, stamp, cas
+PARSER = (
+    host, store, batch, command, meta, reader, replies, stamp, cas)
 
 
 # The models
@@ -74,8 +82,8 @@ class Text:
 
     def line(self):
         line, end, _ = self.data[self.place:].partition(b'\n')
-        if len(line + end) > protocol.MAX_LINE or (
-                not end and len(line) == protocol.MAX_LINE):
+        if len(line + end) > MAX_LINE or (
+                not end and len(line) == MAX_LINE):
             raise ProtocolError('too long')
         if not end:
             raise ReceiveError('cut')
@@ -85,7 +93,7 @@ class Text:
         return line[:-1]
 
     def block(self, size):
-        if size > protocol.MAX_VALUE:
+        if size > MAX_VALUE:
             raise ProtocolError('too large')
         start, self.place = self.place, self.place + size + 2
         if self.place > len(self.data):
@@ -130,7 +138,7 @@ def model_values(keys, text, found):
         _, key, flags, size = line.split(b' ')
         if key not in keys or key in found:
             raise ProtocolError(key)
-        found[key] = text.block(int(size)), int(flags)
+        found[key] = Item(text.block(int(size)), int(flags))
     return found
 
 
@@ -147,7 +155,7 @@ def model_unique(text, found):
     data = text.block(int(size))
     if (line := text.line()) != b'END':
         refuse(line)
-    return data, int(flags), unique
+    return Item(data, int(flags), unique)
 
 
 def model_leased(text, found):
@@ -172,7 +180,7 @@ def model_leased(text, found):
     unique = to_unique(words['c'][1:])
     data = text.block(int(words['size']))
     win = True if b'W' in marks else False if b'Z' in marks else None
-    return data, int(words['f'][1:]), unique, win
+    return meta.Leased(Item(data, int(words['f'][1:]), unique), win)
 
 
 def model_added(text, found):
@@ -205,7 +213,7 @@ def model_number(text, found):
     if line == b'NOT_FOUND':
         return None
     if line == b'CLIENT_ERROR cannot increment or decrement non-numeric value':
-        return False
+        return replies.NOT_A_NUMBER
     number = line.rstrip(b' ')
     if not is_number(number) or int(number) >= 1 << 64:
         refuse(line)
@@ -219,7 +227,7 @@ def model_statistics(text, found):
             refuse(line)
         name, *value = line[5:].decode('utf-8', 'replace').split(' ', 1)
         statistics[name] = ''.join(value)
-        if len(statistics) > protocol.MAX_STATISTICS:
+        if len(statistics) > MAX_STATISTICS:
             raise ProtocolError('too many')
     return statistics
 
@@ -248,17 +256,20 @@ class ClassicHost:
     The rest is the one that python-memcached reads from.
     """
 
-    readline = client._Host.readline
-    read_block = client._Host.read_block
+    readline = host.Host.readline
+    read_block = host.Host.read_block
 
     def __init__(self, reader):
         self._reader = reader
+
+    def _receive(self):
+        return self._reader
 
     def send_cmd(self, command):
         pass
 
 
-class ClassicClient(client._Client):
+class ClassicClient(store._Client):
 
     def set_servers(self, servers):
         self.servers = self.buckets = servers
@@ -282,78 +293,83 @@ class Target(NamedTuple):
 
 
 def simple(read, outcomes):
-    """A target that reads one line."""
+    """Return a target that reads one line."""
     return Target(
         lambda reader, found: read(reader), partial(model_one_of, outcomes),
         {line + b'\r\n': value for line, value in outcomes.items()})
 
 
+def leased(data, flags, unique, win):
+    return meta.Leased(Item(data, flags, unique), win)
+
+
 STORED = {b'STORED': True}
 BLOCK = b'\0END\r\nVALUE key 0 1\r\nx\r\nEND\r\n \xff'
 SIZED = len(BLOCK), BLOCK
-WIDE = b'x' * (protocol.MAX_LINE - len(b'STAT a \r\n'))
+WIDE = b'x' * (MAX_LINE - len(b'STAT a \r\n'))
 
 TARGETS = {
     'read_values': Target(
-        lambda reader, found: protocol.read_values(
+        lambda reader, found: replies.read_values(
             reader, frozenset(KEYS), found),
         partial(model_values, KEYS), {
             b'END\r\n': {},
-            b'VALUE key 0 0\r\n\r\nEND\r\n': {KEY: (b'', 0)},
+            b'VALUE key 0 0\r\n\r\nEND\r\n': {KEY: Item(b'', 0)},
             b'VALUE key 64 %d\r\n%b\r\nVALUE k 4294967295 3\r\nabc\r\n'
             b'VALUE a:longer/key 1 2\r\n\r\n\r\nEND\r\n' % SIZED: {
-                KEY: (BLOCK, 64), b'k': (b'abc', 2 ** 32 - 1),
-                b'a:longer/key': (b'\r\n', 1)},
+                KEY: Item(BLOCK, 64), b'k': Item(b'abc', 2 ** 32 - 1),
+                b'a:longer/key': Item(b'\r\n', 1)},
         }),
-    'read_fetched': Target(
-        lambda reader, found: protocol.read_fetched(reader, KEY),
+    'read_item': Target(
+        lambda reader, found: replies.read_item(reader, KEY),
         lambda text, found: model_values([KEY], text, {}).get(KEY), {
             b'END\r\n': None,
-            b'VALUE key 64 %d\r\n%b\r\nEND\r\n' % SIZED: (BLOCK, 64),
+            b'VALUE key 64 %d\r\n%b\r\nEND\r\n' % SIZED: Item(BLOCK, 64),
         }),
     'read_unique': Target(
-        lambda reader, found: protocol.read_unique(reader, KEY),
+        lambda reader, found: replies.read_unique(reader, KEY),
         model_unique, {
             b'END\r\n': None,
             b'VALUE key 64 %d 18446744073709551615\r\n%b\r\nEND\r\n' % SIZED:
-                (BLOCK, 64, 2 ** 64 - 1),
-            b'VALUE key 0 0 1\r\n\r\nEND\r\n': (b'', 0, 1),
+                Item(BLOCK, 64, 2 ** 64 - 1),
+            b'VALUE key 0 0 1\r\n\r\nEND\r\n': Item(b'', 0, 1),
         }),
     'read_block': Target(
-        lambda reader, found: protocol.read_block(reader, 5),
+        lambda reader, found: replies.read_block(reader, 5),
         lambda text, found: text.block(5),
         {b'a\r\nbc\r\n': b'a\r\nbc'}),
-    'read_stored': simple(protocol.read_stored, STORED),
+    'read_stored': simple(replies.read_stored, STORED),
     'read_stored_or_not': simple(
-        protocol.read_stored_or_not, {**STORED, b'NOT_STORED': False}),
+        replies.read_stored_or_not, {**STORED, b'NOT_STORED': False}),
     'read_compared': simple(
-        protocol.read_compared,
+        replies.read_compared,
         {**STORED, b'EXISTS': False, b'NOT_FOUND': None}),
     'read_touched': simple(
-        protocol.read_touched, {b'TOUCHED': True, b'NOT_FOUND': False}),
+        replies.read_touched, {b'TOUCHED': True, b'NOT_FOUND': False}),
     'read_deleted': simple(
-        protocol.read_deleted, {b'DELETED': True, b'NOT_FOUND': False}),
-    'read_ok': simple(protocol.read_ok, {b'OK': True}),
-    'read_no_operation': simple(protocol.read_no_operation, {b'MN': True}),
+        replies.read_deleted, {b'DELETED': True, b'NOT_FOUND': False}),
+    'read_ok': simple(replies.read_ok, {b'OK': True}),
+    'read_no_operation': simple(replies.read_no_operation, {b'MN': True}),
     'read_number': Target(
-        lambda reader, found: protocol.read_number(reader),
+        lambda reader, found: replies.read_number(reader),
         model_number, {
             b'0\r\n': 0,
             b'18446744073709551615\r\n': 2 ** 64 - 1,
             b'9  \r\n': 9,
             b'NOT_FOUND\r\n': None,
             b'CLIENT_ERROR cannot increment or decrement non-numeric value'
-            b'\r\n': False,
+            b'\r\n': replies.NOT_A_NUMBER,
         }),
-    'read_each': Target(
-        lambda reader, found: protocol.read_each(
-            reader, KEYS, protocol.read_stored, found),
+    'Batch': Target(
+        lambda reader, found: batch.Batch.of(
+            [command.Set(key, b'', 0, 0) for key in KEYS], found,
+        ).read(reader),
         partial(model_each, STORED), {
             b'STORED\r\nSTORED\r\nSTORED\r\n': None,
             b'STORED\r\nSERVER_ERROR out of memory\r\nSTORED\r\n': None,
         }),
     'read_stats': Target(
-        lambda reader, found: protocol.read_stats(reader),
+        lambda reader, found: replies.read_stats(reader),
         model_statistics, {
             b'END\r\n': {},
             b'STAT pid 1\r\nSTAT version 1.6.18 a b\r\nSTAT \xff\r\nSTAT  \r\n'
@@ -362,27 +378,27 @@ TARGETS = {
             # as long as a line may be
             b'STAT a %b\r\nEND\r\n' % WIDE: {'a': WIDE.decode()},
         }),
-    'read_leased': Target(
-        lambda reader, found: meta.read_leased(reader, KEY),
+    'GetOrRenew': Target(
+        lambda reader, found: meta.GetOrRenew(KEY, 0).read(reader),
         model_leased, {
             b'EN\r\n': None,
             b'EN kkey\r\n': None,
-            b'VA 0 f0 c1 kkey W\r\n\r\n': (b'', 0, 1, True),
-            b'VA 0 f0 c1 kkey Z\r\n\r\n': (b'', 0, 1, False),
+            b'VA 0 f0 c1 kkey W\r\n\r\n': leased(b'', 0, 1, True),
+            b'VA 0 f0 c1 kkey Z\r\n\r\n': leased(b'', 0, 1, False),
             b'VA %d f64 c18446744073709551615 kkey X Z\r\n%b\r\n' % SIZED:
-                (BLOCK, 64, 2 ** 64 - 1, False),
+                leased(BLOCK, 64, 2 ** 64 - 1, False),
             b'VA 3 f4294967295 c2 kkey\r\nabc\r\n':
-                (b'abc', 2 ** 32 - 1, 2, None),
+                leased(b'abc', 2 ** 32 - 1, 2, None),
         }),
-    'read_added': Target(
-        lambda reader, found: meta.read_added(reader, KEY),
+    'AddNumbered': Target(
+        lambda reader, found: meta.AddNumbered(KEY, b'', 0, 0).read(reader),
         model_added, {
             b'HD c18446744073709551615 kkey\r\n': 2 ** 64 - 1,
             b'HD kkey\r\n': 0,
             b'NS c0 kkey\r\n': None,
         }),
-    'read_is_leased': Target(
-        lambda reader, found: meta.read_is_leased(reader),
+    'IsLeased': Target(
+        lambda reader, found: meta.IsLeased(KEY).read(reader),
         model_is_leased, {
             b'EN\r\n': True,
             b'HD s0\r\n': False,
@@ -390,14 +406,15 @@ TARGETS = {
             b'HD s0 W\r\n': True,
             b'HD s3 X Z\r\n': True,
         }),
-    'read_made_stale': simple(
-        meta.read_made_stale, {b'HD': True, b'EX': False, b'NF': None}),
+    'MakeStale': simple(
+        meta.MakeStale(KEY, 1).read, {b'HD': True, b'EX': False, b'NF': None}),
     'read_classic': Target(
         lambda reader, found: read_classic(reader),
         lambda text, found: model_values([KEY], text, {}), {
             b'END\r\n': {},
-            b'VALUE key 0 0\r\n\r\nEND\r\n': {KEY: (b'', 0)},
-            b'VALUE key 64 %d\r\n%b\r\nEND\r\n' % SIZED: {KEY: (BLOCK, 64)},
+            b'VALUE key 0 0\r\n\r\nEND\r\n': {KEY: Item(b'', 0)},
+            b'VALUE key 64 %d\r\n%b\r\nEND\r\n' % SIZED: {
+                KEY: Item(BLOCK, 64)},
         }),
 }
 
@@ -537,7 +554,7 @@ EXAMINATIONS = [
     lambda data, step: examine_stamp(data),
     lambda data, step: examine_token(data),
 ]
-NAMES = [*TARGETS, 'stamp.take', 'token.parse']
+NAMES = [*TARGETS, 'stamp.take', 'cas.parse']
 
 # What is valid, for each of them.
 SEEDS = [
@@ -611,7 +628,7 @@ WORDS = (
     b'ERROR\r\n',
     b'SERVER_ERROR out of memory\r\n', b'SERVER_ERROR \x1b[2J',
     b'CLIENT_ERROR line too long\r\n', b'ERROR Too many open connections\r\n',
-    b'x' * 250, b' ' * 300, b'x' * protocol.MAX_LINE,
+    b'x' * 250, b' ' * 300, b'x' * MAX_LINE,
     *sorted({reply for replies in SEEDS for reply in replies}))
 
 
@@ -674,7 +691,7 @@ CHILD = '''\
 import sys
 import atheris
 with atheris.instrument_imports(include=sys.argv.pop(1).split(',')):
-    from p01.memcache.tests import fuzz
+    import fuzz
 atheris.Setup(sys.argv, fuzz.examine)
 atheris.Fuzz()
 '''

@@ -33,10 +33,10 @@ from tqdm import tqdm
 
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.support.storm import Storm
-from p01.memcache.tests.trouble import PATIENCE
-from p01.memcache.tests.trouble import SERVERS
-from p01.memcache.tests.trouble import Servers
 from p01.memcache.uclient import UltraMemcacheClient
+from trouble import PATIENCE
+from trouble import SERVERS
+from trouble import Servers
 
 
 KEYS = 60  # of each thread

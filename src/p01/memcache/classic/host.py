@@ -1,0 +1,209 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A server of the classic client, as one thread sees it.
+
+python-memcached's host sends and receives; here it does so on a `Connection`.
+So a reply is checked against what was asked, and a connection is used again
+only if its last reply was read to the end.
+"""
+
+from time import monotonic
+
+import memcache
+
+from p01.memcache.errors import ClientError
+from p01.memcache.errors import ConnectError
+from p01.memcache.errors import LeaseLost
+from p01.memcache.errors import LocalError
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
+from p01.memcache.errors import SendTimeout
+from p01.memcache.errors import ServerDown
+from p01.memcache.errors import ServerError
+from p01.memcache.errors import is_closed
+from p01.memcache.threads import fork
+from p01.memcache.transport.connection import Connection
+from p01.memcache.wire.limits import MAX_LINE
+from p01.memcache.wire.meta import IsLeased
+from p01.memcache.wire.replies import read_block
+from p01.memcache.wire.replies import unexpected
+
+
+# Seconds for which a connection is used. The next one asks for the addresses
+# of the server's name again.
+_MOST_AGE = 300
+
+
+def repeat(ask, again=True):
+    """Ask, and if it does no harm, `again`.
+
+    That is where a used connection turns out to be closed.
+    """
+    try:
+        return ask()
+    except MemcacheError as error:
+        if not (again and error.again):
+            raise
+    return ask()
+
+
+class Host(memcache._Host):
+    """One thread's connection to a server.
+
+    ``with host.until(deadline):`` is an operation. It may be interrupted by
+    a signal's handler that uses the client, and so this very host: the
+    connection is dirty then, and the handler makes another one. The dialer is
+    that of all threads, so that they talk to one address of the server.
+    """
+
+    _reader = None  # of the reply that is being read
+    _asked = False  # a reply is to come
+    _knows_meta = True  # until it turns out otherwise
+
+    def __init__(self, dialer, timeout, retry):
+        address = dialer.address
+        if address.is_unix:
+            host = f'unix:{address.host}'
+        elif ':' in address.host:
+            host = f'inet6:[{address.host}]:{address.port}'
+        else:
+            host = f'{address.host}:{address.port}'
+        super().__init__(
+            (host, address.weight), socket_timeout=timeout, dead_retry=retry)
+        self.name = address.text
+        self.connection = Connection(dialer, None, _MOST_AGE)
+
+    def until(self, deadline):
+        self._deadline = deadline
+        return self
+
+    def __enter__(self):
+        fork.notice()
+        connection, now = self.connection, monotonic()
+        self._reader, self._asked, self._sent = None, False, now
+        # Meanwhile a handler makes a connection of its own, and does not wait
+        # on this one's time-out.
+        dirty, connection.dirty = connection.dirty, True
+        self._is_fresh = dirty or not connection.is_usable(now)
+        if self._is_fresh:
+            self._connect()
+        connection.dirty = True
+        connection.heard = False
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        connection, self._asked = self.connection, False
+        if error is None or isinstance(error, (ServerError, LeaseLost)):
+            connection.dirty = (
+                self._reader is not None and self._reader.closed)
+            if connection.dirty:
+                self.close_socket()
+            return
+        self.close_socket()
+        if isinstance(error, MemoryError):
+            raise LocalError('no memory') from None
+        if not isinstance(error, MemcacheError):
+            return
+        error.server = self.name
+        if not self._is_fresh:
+            # What has befallen it says nothing about a new one.
+            error.again = error.again or (
+                is_closed(error) and not connection.heard)
+        elif (isinstance(error, (SendTimeout, ReceiveTimeout))
+              and self._sent < self._deadline):
+            # Else this process stood still.
+            self._leave_alone()
+
+    def close_socket(self):
+        self.connection.close()
+
+    def _leave_alone(self):
+        self.deaduntil = monotonic() + self.dead_retry
+
+    def _connect(self):
+        if monotonic() < self.deaduntil:
+            self.close_socket()
+            raise ServerDown(f'{self.name} failed a moment ago')
+        try:
+            self.connection.connect(self._deadline)
+        except MemoryError:
+            raise LocalError('no memory') from None
+        except MemcacheError as error:
+            error.server = self.name
+            if isinstance(error, ConnectError):
+                self._leave_alone()
+            raise
+
+    def _send(self, data):
+        self.connection.send(data, self._deadline)
+        self._sent = monotonic()
+        self._reader = None
+        self._asked = True
+
+    def _receive(self):
+        """Return the reader of the reply."""
+        if not self._asked:
+            # A signal's handler or a finalizer, which has used the client
+            # meanwhile, has taken the connection away.
+            error = ReceiveError('the connection was taken away')
+            error.again = True
+            raise error
+        if self._reader is None:
+            self._reader = self.connection.wait(self._deadline)
+        return self._reader
+
+    def ask(self, command):
+        """Return the reply to the command, within an operation."""
+        if self.connection.since > command.since:
+            raise LeaseLost('the connection has ended')
+        self._send(command.encode())
+        return command.read(self._receive())
+
+    def run(self, command, deadline):
+        """Return the reply to the command."""
+        def ask():
+            with self.until(deadline):
+                return self.ask(command)
+
+        return repeat(ask, command.repeats)
+
+    # The right to compute a value, see `IStore.server`
+
+    def lends(self, deadline):
+        # By commands that all servers know.
+        return False
+
+    def is_leased(self, key, deadline):
+        # Other clients may use the meta commands.
+        if not self._knows_meta:
+            return None
+        try:
+            return self.run(IsLeased(key), deadline)
+        except ClientError:
+            self._knows_meta = False
+            return None
+
+    # What python-memcached calls
+
+    def send_cmd(self, cmd):
+        self._send(cmd + b'\r\n')
+
+    def read_block(self, size, most):
+        return read_block(self._receive(), size, most)
+
+    def readline(self, raise_exception=False):
+        reader = self._receive()
+        if reader.closed:
+            return b''
+        line = reader.readline(MAX_LINE)
+        # An empty one would be the end of the reply to python-memcached.
+        if not line.endswith(b'\r\n') or len(line) == 2:
+            raise unexpected(line)
+        return line[:-2]
+
+    def expect(self, *texts, raise_exception=False):
+        line = self.readline()
+        if line not in texts:
+            raise unexpected(line + b'\r\n')
+        return line

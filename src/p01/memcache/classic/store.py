@@ -1,0 +1,231 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The store of the classic client, on python-memcached.
+
+python-memcached finds the server of a key, sets and gets values, and keeps
+the threads apart (its client is a ``threading.local``). The other commands are
+ours: python-memcached does not tell their outcome from trouble.
+"""
+
+from time import monotonic
+
+import memcache
+from zope.interface import implementer
+
+from p01.memcache.classic.host import Host
+from p01.memcache.classic.host import repeat
+from p01.memcache.errors import MemcacheError
+from p01.memcache.store import IStore
+from p01.memcache.store import Store
+from p01.memcache.threads import fork
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.wire import cas
+from p01.memcache.wire.batch import change_all
+from p01.memcache.wire.batch import get_all
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import Gets
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.item import Item
+from p01.memcache.wire.limits import MAX_VALUE
+from p01.memcache.wire.limits import check_key
+from p01.memcache.wire.replies import parse_value
+from p01.memcache.wire.replies import unasked
+from p01.memcache.wire.replies import unexpected
+
+
+class _Client(memcache.Client):
+    """python-memcached's client; each thread sees hosts of its own.
+
+    A value is its data and flags, or an `Item`. Of more than ``most`` bytes
+    none is received.
+    """
+
+    most = MAX_VALUE
+
+    def set_servers(self, servers):
+        self.servers = [
+            Host(dialer, self.socket_timeout, self.dead_retry)
+            for dialer in servers]
+        self._init_buckets()
+
+    def host(self, key):
+        """Return the host that has the key, up or not."""
+        return self.buckets[memcache.cmemcache_hash(key) % len(self.buckets)]
+
+    def _get_server(self, key):
+        # python-memcached would move the keys of a dead server to another,
+        # and read old values from the first one when it returns.
+        self._wanted = key
+        return self.host(key), key
+
+    def _val_to_store_info(self, val, min_compress_len):
+        # The server knows better than python-memcached what is too large.
+        data, flags = val
+        return flags, len(data), data
+
+    def _expectvalue(self, server, line=None, raise_exception=False):
+        match = parse_value(line + b'\r\n')
+        if match is None:
+            raise unexpected(line + b'\r\n')
+        key, flags, size = match.groups()
+        if key != self._wanted:
+            raise unasked(key)
+        self._wanted = None  # a second one would be too many
+        return key, int(flags), int(size)
+
+    def _recv_value(self, server, flags, rlen):
+        return Item(server.read_block(rlen, self.most), flags)
+
+
+@implementer(IStore)
+class ClassicStore(Store):
+    """Some servers; each thread has a connection to each of them.
+
+    They are asked one after the other.
+    """
+
+    def __init__(self, addresses, timeout, retry):
+        self.addresses = [address.text for address in addresses]
+        self.identities = tuple(address.identity for address in addresses)
+        self._dialers = list(map(Dialer, addresses))
+        self._timeout = timeout
+        self._retry = retry
+        self._connect()
+        fork.register(self)
+
+    def _connect(self):
+        self._current = _Client(
+            self._dialers, socket_timeout=self._timeout,
+            dead_retry=self._retry)
+
+    def close(self):
+        self._current.disconnect_all()
+        # The other threads' connections end with the former client: at once,
+        # or after the operation that they are used for.
+        self._connect()
+
+    after_fork = close
+
+    @property
+    def _client(self):
+        """That of this process, for one operation."""
+        fork.notice()
+        return self._current
+
+    @property
+    def servers(self):
+        """This thread's hosts."""
+        return self._client.servers
+
+    def server(self, key, deadline):
+        return self._client.host(key)
+
+    def get(self, key, deadline, most=MAX_VALUE):
+        check_key(key)
+        client = self._client
+        client.most = most
+
+        def ask():
+            with client.host(key).until(deadline):
+                return client.get_multi([key]).get(key)
+
+        return repeat(ask)
+
+    def gets(self, key, deadline, most=MAX_VALUE):
+        host = self._client.host(key)
+        item = host.run(Gets(key, most), deadline)
+        if item is None:
+            return None
+        return item._replace(token=cas.make(item.token, host.name))
+
+    def get_many(self, keys, deadline, most=MAX_VALUE):
+        found, errors = {}, []
+        for host, wanted in self._by_host(keys).items():
+            def get(wanted=wanted):
+                return get_all(
+                    [key for key in wanted if key not in found], found, most)
+
+            try:
+                self._converse(host, get, deadline)
+            except MemcacheError as error:
+                errors.append(error)
+        return found, errors
+
+    def run(self, command, deadline):
+        host = self._client.host(command.key)
+        if command.only_at not in (None, host.name):
+            return None
+        ask = self._change if command.changes else self._ask
+        return ask(host, command, deadline)
+
+    def _ask(self, host, command, deadline):
+        if type(command) is not Set:
+            return host.run(command, deadline)
+        with host.until(deadline):
+            return bool(self._client.set(
+                command.key, (command.data, command.flags), command.expires))
+
+    def _ask_many(self, commands, replies, deadline):
+        by_key = {command.key: command for command in commands}
+        for host, keys in self._by_host(by_key).items():
+            def change(keys=keys):
+                return change_all(
+                    [by_key[key] for key in keys if key not in replies],
+                    replies)
+
+            try:
+                self._converse(
+                    host, change, deadline,
+                    all(by_key[key].repeats for key in keys))
+            except MemcacheError as error:
+                for key in keys:
+                    replies.setdefault(key, error)
+        return {}
+
+    def _remove(self, keys, deadline):
+        trouble = None
+        for host, refused in self._by_host(keys).items():
+            try:
+                self._converse(host, lambda refused=refused: change_all(
+                    list(map(Delete, refused)), {}), deadline, again=False)
+            except MemcacheError as error:
+                trouble = error
+        if trouble is not None:
+            raise trouble
+
+    def _converse(self, host, make, deadline, again=True):
+        """Run the commands that ``make()`` returns on one host.
+
+        `Again`, where a used connection turns out to be closed, those that it
+        returns then.
+        """
+        def ask():
+            for command in make():
+                # Each time it is looked whether more came than was asked for.
+                with host.until(deadline):
+                    host.ask(command)
+
+        repeat(ask, again)
+
+    def ask_all(self, command, deadline):
+        # Each has the time of an operation.
+        answers = []
+        for host in self.servers:
+            try:
+                answer = host.run(command, monotonic() + self._timeout)
+            except MemcacheError as error:
+                answer = error
+            answers.append((host.name, answer))
+        return answers
+
+    def owe(self, key):
+        """No-op: no record is kept of missed invalidations."""
+
+    def owe_absent(self, key, deadline):
+        """No-op: no server stands in for another one."""
+
+    def _by_host(self, keys):
+        hosts = {}
+        for key in keys:
+            hosts.setdefault(self._client.host(key), []).append(key)
+        return hosts

@@ -1,0 +1,14 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A client as a whole; a subclass says what its store is."""
+
+from zope.interface import implementer
+
+from p01.memcache.facade.flushing import Flushing
+from p01.memcache.facade.reading import Reading
+from p01.memcache.interfaces import IMemcacheClient
+
+
+@implementer(IMemcacheClient)
+class BaseClient(Reading, Flushing):
+    """See `IMemcacheClient`."""

@@ -1,0 +1,116 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The operations of `IMemcacheReader`: they read values, or compute them."""
+
+from time import monotonic
+
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import UnreadableValue
+from p01.memcache.facade.arguments import listed
+from p01.memcache.facade.base import Base
+from p01.memcache.features.computing import Computation
+from p01.memcache.features.inspection import inspect
+from p01.memcache.features.inspection import is_doubtful
+from p01.memcache.threads import fork
+from p01.memcache.wire.command import GetAndTouch
+
+
+class Reading(Base):
+
+    def query(self, key, raw=False, default=None):
+        state = self._state
+        return self._read(state, key, raw, default, state.source.get)[0]
+
+    def queryAndTouch(self, key, lifetime=None, raw=False, default=None):
+        state, expires = self._state, self._expiry(lifetime)
+
+        def get(key, deadline, most):
+            return state.store.run(
+                GetAndTouch(state.locate(key, deadline), expires, most),
+                deadline)
+
+        return self._read(state, key, raw, default, get)[0]
+
+    def gets(self, key, raw=False, default=None):
+        state = self._state
+
+        def get(key, deadline, most):
+            return state.store.gets(
+                state.locate(key, deadline), deadline, most)
+
+        return self._read(state, key, raw, default, get)
+
+    def _read(self, state, key, raw, default, get):
+        """Return the value, and the token of the item that `get` returns."""
+        builtKey = self.buildKey(key)
+        wire = builtKey.encode()
+        deadline = monotonic() + self._timeout
+        try:
+            item = get(wire, deadline, state.codec.most)
+            if item is not None and is_doubtful(item):
+                item = inspect(
+                    state, self._trouble, {wire: item}, deadline).get(wire)
+        except MemcacheError as error:
+            self._trouble.report(error, 'key %s: not read', builtKey)
+            return default, None
+        if item is None:
+            return default, None
+        data, flags, token = item
+        try:
+            return state.codec.loads(wire, data, flags, raw), token
+        except UnreadableValue as error:
+            self._trouble.unreadable(key, builtKey, error)
+            return default, None
+
+    def queryMany(self, keys, raw=False):
+        wanted = self._wanted(keys)
+        state, deadline = self._state, monotonic() + self._timeout
+        try:
+            items, errors = state.source.get_many(
+                list(set(wanted.values())), deadline, state.codec.most)
+            for error in errors:
+                self._trouble.report(
+                    error, '%s: not all read', f'{len(wanted)} keys')
+            if any(map(is_doubtful, items.values())):
+                items = inspect(state, self._trouble, items, deadline)
+        except MemcacheError as error:
+            self._trouble.report(
+                error, '%s: not read', f'{len(wanted)} keys')
+            return {}
+        values, loads = {}, state.codec.loads
+        for key, wire in wanted.items():
+            if wire in items:
+                data, flags, _ = items[wire]
+                try:
+                    values[key] = loads(wire, data, flags, raw)
+                except UnreadableValue as error:
+                    self._trouble.unreadable(key, wire.decode(), error)
+        return values
+
+    def _wanted(self, keys):
+        """Return a dict of the keys and what is built of them."""
+        wanted, build = {}, self.buildKey
+        for key in listed('keys', keys):
+            wire = build(key).encode()
+            try:
+                former = wanted.setdefault(key, wire)
+            except TypeError:
+                raise TypeError(
+                    f'keys: {key!r} cannot be in a dict') from None
+            if former != wire:
+                raise ValueError(
+                    f'keys: {key!r} equals another one, and is not the same'
+                    ' to memcached')
+        return wanted
+
+    def getOrCreate(self, key, factory, lifetime=None, grace=None,
+                    dependencies=()):
+        if not callable(factory):
+            raise TypeError(f'factory {factory!r}: must be callable')
+        fork.notice()  # else what the parent computes was waited for
+        return Computation(
+            self._state, self._flights, self._trouble, self._timeout, key,
+            self.buildKey(key), factory,
+            self.lifetime if lifetime is None else lifetime,
+            0 if grace is None else grace,
+            self._tags_of_value(dependencies)).run()

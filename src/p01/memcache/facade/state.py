@@ -1,0 +1,54 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What a client works with at one moment: its settings, and what they make.
+"""
+
+from functools import partial
+
+from p01.memcache.features.lease import Lending
+from p01.memcache.features.namespace import Namespace
+from p01.memcache.keys import compatible
+from p01.memcache.keys import strict
+
+
+# In front of a key of our own. Those that are built are hexadecimal digits.
+_GENERATION = b'generation:'
+
+
+class State:
+    """Never changed: an operation that takes it once sees what fits together.
+
+    `coding` and `serving` are the parts, see `p01.memcache.facade.settings`,
+    whose values are the codec and the store.
+    """
+
+    def __init__(self, settings, coding, serving, unlending, trouble):
+        self.settings = settings
+        self.coding = coding
+        self.serving = serving
+        self.codec = coding.value
+        self.store = serving.value
+        self.lending = Lending(
+            self.store, unlending, trouble, self.codec.most)
+        self.build_key = (
+            partial(strict.build, namespace=settings.namespace)
+            if settings.keyScheme == 'strict' else
+            partial(compatible.build, namespace=settings.namespace,
+                    protocol=settings.pickleProtocol))
+        self.namespace = None
+        if settings.generations:
+            self.namespace = Namespace(
+                self.store, _GENERATION + self.build_key('').encode())
+        #: Where values are read, by their built keys.
+        self.source = self.namespace or self.store
+
+    def locate(self, key, deadline):
+        """Return the key on the wire of a built key."""
+        if self.namespace is None:
+            return key
+        return key + self.namespace.suffix(deadline)
+
+    def retire(self, successor):
+        """Close what the next state has no use for."""
+        if successor.store is not self.store:
+            self.store.close()

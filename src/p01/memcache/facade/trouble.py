@@ -1,0 +1,77 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The trouble of a client: logged, counted and notified, never raised."""
+
+import threading
+import time
+import weakref
+
+from zope.event import notify
+
+from p01.memcache.event import UnreadableValueEvent
+from p01.memcache.log import logger
+from p01.memcache.threads import fork
+from p01.memcache.threads.turn import Turn
+
+
+# Seconds in which the same message is logged once.
+_QUIET = 60
+
+
+class _Token:
+    """Exists as long as a handler runs, however that ends."""
+
+
+class Trouble:
+    """What went wrong for a client."""
+
+    def __init__(self, client):
+        self._client = weakref.ref(client)
+        self._logged = {}  # kind of trouble -> when it may be logged again
+        self.unreadable_values = {}  # name of an error -> how often
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self):
+        self._counting = Turn()
+        self._telling = weakref.WeakValueDictionary()
+
+    def report(self, error, message, *args):
+        """Log why an operation became a miss, each kind once a minute."""
+        debug = self._client().debug
+        if not debug:
+            if error.reported_elsewhere:
+                return
+            kind, now = (message, type(error)), time.monotonic()
+            if now < self._logged.get(kind, 0):
+                return
+            self._logged[kind] = now + _QUIET
+        where = f' (at {error.server})' if error.server else ''
+        self._tell(logger.warning, 'memcache ' + message + ': %s%s', *args,
+                   error, where, exc_info=error if debug else None)
+
+    def unreadable(self, key, builtKey, error):
+        """Report a value that cannot be read, and notify."""
+        self.report(error, 'key %s: not readable', builtKey)
+        name, counts = type(error).__name__, self.unreadable_values
+        with self._counting.soon():
+            counts[name] = counts.get(name, 0) + 1
+        try:
+            self._tell(
+                notify, UnreadableValueEvent(self._client(), key, error))
+        except Exception:
+            # The subscriber's trouble, not that of the caller of `query`.
+            logger.exception(
+                'memcache key %s: a subscriber of IUnreadableValueEvent'
+                ' failed', builtKey)
+
+    def _tell(self, tell, *args, **kw):
+        """Call handlers, which may use this very client.
+
+        The trouble of a handler itself is not told again: that might never
+        end.
+        """
+        token = _Token()
+        if self._telling.setdefault(
+                (tell, threading.get_ident()), token) is token:
+            tell(*args, **kw)

@@ -1,0 +1,207 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The operations of `IMemcacheWriter`: they store values, or remove them."""
+
+from time import monotonic
+
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import UnreadableValue
+from p01.memcache.facade.arguments import check_number
+from p01.memcache.facade.arguments import listed
+from p01.memcache.facade.base import Base
+from p01.memcache.features import dependencies as versions
+from p01.memcache.values.flags import PLAIN
+from p01.memcache.wire import cas
+from p01.memcache.wire import command
+from p01.memcache.wire.replies import NOT_A_NUMBER
+
+
+class Writing(Base):
+
+    def set(self, key, data, lifetime=None, raw=False, dependencies=()):
+        state, builtKey = self._state, self.buildKey(key)
+        expires = self._expiry(lifetime)
+        tags = self._tags_of_value(dependencies) if dependencies != () else ()
+        dumped = self._dump(state, builtKey, data, raw)
+        if dumped is None:
+            # The old value must not pass for the new one.
+            self._invalidate(builtKey)
+            return None
+        data, flags = dumped
+        size = len(data)
+        deadline = monotonic() + self._timeout
+        try:
+            wire = self._aim(state, builtKey, deadline)
+            if tags:
+                data, flags = state.codec.stamp(
+                    builtKey.encode(),
+                    self._versions(state, wire, tags, deadline), data, flags)
+            state.store.run(
+                command.Set(wire, data, flags, expires), deadline)
+        except MemcacheError as error:
+            self._trouble.report(
+                error, 'key %s: %d bytes not stored', builtKey, size)
+            return None
+        return builtKey
+
+    def _versions(self, state, wire, tags, deadline):
+        try:
+            return versions.current(state.store, tags, deadline)
+        except BaseException:
+            # As if it were not acknowledged: the old value must not stay.
+            state.store.owe(wire)
+            raise
+
+    def invalidate(self, key):
+        return self._invalidate(self.buildKey(key))
+
+    def _invalidate(self, builtKey):
+        reply = self._command(
+            self._state, builtKey, 'not invalidated', command.Delete)
+        return None if reply is None else True
+
+    def _command(self, state, builtKey, trouble, make):
+        """Return the reply to ``make(key on the wire)``, or None."""
+        return self._attempt(
+            state, builtKey, trouble,
+            lambda wire, deadline: state.store.run(make(wire), deadline))
+
+    # Under a condition
+
+    def add(self, key, data, lifetime=None, raw=False):
+        return self._store_if(command.Add, key, data, lifetime, raw)
+
+    def replace(self, key, data, lifetime=None, raw=False):
+        return self._store_if(
+            command.Replace, key, data, lifetime, raw, self._invalidate)
+
+    def append(self, key, data):
+        # The server leaves its lifetime as it is.
+        return self._store_if(command.Append, key, data, 0, raw=True)
+
+    def prepend(self, key, data):
+        return self._store_if(command.Prepend, key, data, 0, raw=True)
+
+    def _store_if(self, kind, key, data, lifetime, raw, too_large=None):
+        state, builtKey = self._state, self.buildKey(key)
+        expires = self._expiry(lifetime)
+        dumped = self._dump(state, builtKey, data, raw)
+        if dumped is None:
+            if too_large is not None:
+                too_large(builtKey)
+            return None
+        return self._command(
+            state, builtKey, 'not stored',
+            lambda wire: kind(wire, *dumped, expires))
+
+    def cas(self, key, data, token, lifetime=None, raw=False):
+        unique, server = cas.parse(token)
+        state, builtKey = self._state, self.buildKey(key)
+        expires = self._expiry(lifetime)
+        dumped = self._dump(state, builtKey, data, raw)
+        if dumped is None:
+            return None
+        if not cas.compares(token):
+            self._trouble.report(
+                MemcacheError(f'{server} has no compare-and-swap'),
+                'key %s: not stored', builtKey)
+            return None
+        return self._command(
+            state, builtKey, 'not stored',
+            lambda wire: command.Cas(wire, *dumped, unique, expires, server))
+
+    def touch(self, key, lifetime=None):
+        expires = self._expiry(lifetime)
+        state, builtKey = self._state, self.buildKey(key)
+        deadline = monotonic() + self._timeout
+        try:
+            wire = state.locate(builtKey.encode(), deadline)
+            return state.store.run(command.Touch(wire, expires), deadline)
+        except MemcacheError as error:
+            self._trouble.report(error, 'key %s: not touched', builtKey)
+            return None
+
+    # Counters
+
+    def increment(self, key, delta=1, initial=None, lifetime=None):
+        return self._count(command.Increment, key, delta, initial, lifetime)
+
+    def decrement(self, key, delta=1, initial=None, lifetime=None):
+        return self._count(command.Decrement, key, delta, initial, lifetime)
+
+    def _count(self, kind, key, delta, initial, lifetime):
+        check_number('delta', delta)
+        if initial is not None:
+            check_number('initial', initial)
+        state, expires = self._state, self._expiry(lifetime)
+
+        def count(wire, deadline):
+            number = state.store.run(kind(wire, delta), deadline)
+            if number is None and initial is not None:
+                if state.store.run(
+                        command.Add(wire, b'%d' % initial, PLAIN, expires),
+                        deadline):
+                    return initial
+                # Another client was faster.
+                number = state.store.run(kind(wire, delta), deadline)
+            if number is NOT_A_NUMBER:
+                raise UnreadableValue('the value is not a number')
+            return number
+
+        return self._attempt(
+            state, self.buildKey(key), 'not counted', count)
+
+    # Many values
+
+    def setMany(self, mapping, lifetime=None, raw=False):
+        try:
+            values = list(mapping.items())
+        except AttributeError:
+            raise TypeError(
+                f'mapping {type(mapping).__name__}: must map keys to values'
+            ) from None
+        state, expires = self._state, self._expiry(lifetime)
+        pairs, dumped, large = [], {}, []
+        for key, data in values:
+            builtKey = self.buildKey(key)
+            if builtKey in dumped:
+                raise ValueError(
+                    f'mapping: {key!r} and another key are the same to'
+                    ' memcached')
+            try:
+                dumped[builtKey] = self._dump(state, builtKey, data, raw)
+            except ValueError as error:
+                raise type(error)(f'mapping: {key!r}: {error}') from error
+            kind = large if dumped[builtKey] is None else pairs
+            kind.append((key, builtKey))
+        deadline = monotonic() + self._timeout
+        self._remove_many(large, deadline)
+        return [key for key, _ in large] + self._attempt_many(
+            state, pairs, '%s: not stored',
+            lambda builtKey, wire: command.Set(
+                wire, *dumped[builtKey], expires), deadline)
+
+    def invalidateMany(self, keys):
+        pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
+        return self._remove_many(pairs, monotonic() + self._timeout)
+
+    def _remove_many(self, pairs, deadline):
+        return self._attempt_many(
+            self._state, pairs, '%s: not invalidated',
+            lambda builtKey, wire: command.Delete(wire), deadline)
+
+    # All values that depend on something
+
+    def invalidateDependencies(self, *dependencies):
+        return self._forget(self._tags(dependencies), 'dependencies')
+
+    def _forget(self, wires, what):
+        """Remove keys of our own; return True, or None where it failed."""
+        self._flights.clear()
+        replies = self._state.store.run_many(
+            list(map(command.Delete, wires)), monotonic() + self._timeout)
+        errors = [reply for reply in replies.values()
+                  if isinstance(reply, MemcacheError)]
+        for error in errors:
+            self._trouble.report(error, '%s: not invalidated', what)
+        return None if errors else True

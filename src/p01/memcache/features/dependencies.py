@@ -1,0 +1,57 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The versions of what values depend on, as they are stored now.
+
+Each version is stored under a key of its own. To make every value obsolete
+that depends on it, that key is removed: the next caller that needs a version
+makes one that never existed before. So it does no harm either if memcached
+loses one. How versions stand in front of a value, see
+`p01.memcache.values.stamp`.
+"""
+
+from p01.memcache.errors import MemcacheError
+from p01.memcache.values import stamp
+from p01.memcache.values.flags import PLAIN
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Delete
+
+
+def is_version(item):
+    return item is not None and stamp.is_version(item.data, item.flags)
+
+
+def read(store, keys, deadline):
+    """Return a dict of the keys that have a version, and a list of errors."""
+    items, errors = store.get_many(keys, deadline, stamp.VERSION)
+    return {key: item.data for key, item in items.items()
+            if is_version(item)}, errors
+
+
+def current(store, keys, deadline):
+    """Return a dict of the keys' versions; missing ones are made."""
+    versions, errors = read(store, keys, deadline)
+    if errors:
+        raise errors[0]
+    missing = {key: stamp.make() for key in keys if key not in versions}
+    if missing:
+        replies = store.run_many(
+            [Add(key, version, PLAIN, 0) for key, version in missing.items()],
+            deadline)
+        for reply in replies.values():
+            if isinstance(reply, MemcacheError):
+                raise reply
+        versions.update(
+            (key, missing[key]) for key, added in replies.items() if added)
+    late = [key for key in keys if key not in versions]
+    if late:
+        # Another client was faster, or what is stored is not a version.
+        items, errors = store.get_many(late, deadline, stamp.VERSION)
+        if errors:
+            raise errors[0]
+        for key in late:
+            if not is_version(items.get(key)):
+                if key in items:  # else it has been invalidated just now
+                    store.run(Delete(key), deadline)
+                raise MemcacheError(f'no version of {key.decode()}')
+            versions[key] = items[key].data
+    return versions

@@ -1,0 +1,44 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A lifetime in seconds, and what memcached calls it."""
+
+import math
+import time
+
+
+# memcached takes a larger number for a unix time, of 31 bits.
+_RELATIVE = 60 * 60 * 24 * 30
+_LAST = 2 ** 31 - 1
+
+#: A time of expiry in the past, a unix time. Proxies close the connection
+#: where they find a negative one.
+AT_ONCE = _RELATIVE + 1
+
+
+def plain(value):
+    """Return an int or float without what a subclass makes of it, or nan."""
+    if type(value) is int:
+        return value
+    for kind in int, float:
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return kind.__pos__(value)
+    return math.nan
+
+
+def expiry(lifetime, name='lifetime'):
+    """Return `lifetime`, in seconds, as memcached's ``exptime``."""
+    if type(lifetime) is int and 0 <= lifetime <= _RELATIVE:
+        return lifetime  # as most are
+    seconds = plain(lifetime)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(
+            f'{name} {lifetime!r}: must be a number of seconds, 0 or more')
+    seconds = math.ceil(seconds)
+    if seconds <= _RELATIVE:
+        return seconds
+    moment = int(time.time()) + seconds
+    if moment > _LAST:
+        raise ValueError(
+            f'{name} {lifetime!r}: must end before the 19th of January 2038,'
+            ' or be 0 to never end')
+    return moment

@@ -1,0 +1,46 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The commands for many keys, under a condition, and for counters."""
+
+from p01.memcache.wire.command import Command
+
+
+# Every command, and what it returns where the server is of no help. What is
+# in the second part changes the value.
+READING = {
+    'queryMany': (lambda client, key: client.queryMany([key]), {}),
+    'gets': (lambda client, key: client.gets(key, default='missing'),
+             ('missing', None)),
+    'touch': (lambda client, key: client.touch(key), None),
+    'queryAndTouch': (
+        lambda client, key: client.queryAndTouch(key, default='missing'),
+        'missing'),
+}
+
+CHANGING = {
+    'setMany': (lambda client, key: client.setMany({key: 'new'}), ['key']),
+    'invalidateMany': (
+        lambda client, key: client.invalidateMany([key]), ['key']),
+    'add': (lambda client, key: client.add(key, 'new'), None),
+    'replace': (lambda client, key: client.replace(key, 'new'), None),
+    'append': (lambda client, key: client.append(key, b'0'), None),
+    'prepend': (lambda client, key: client.prepend(key, b'1'), None),
+    'cas': (
+        lambda client, key, token='1@a': client.cas(key, 'new', token), None),
+    'increment': (lambda client, key: client.increment(key), None),
+    'increment, initial': (
+        lambda client, key: client.increment(key, 1, 5), None),
+    'decrement': (lambda client, key: client.decrement(key), None),
+    'decrement, initial': (
+        lambda client, key: client.decrement(key, 1, 5), None),
+}
+
+COMMANDS = {**READING, **CHANGING}
+
+
+def find_commands(parent=Command):
+    """Yield all commands of the wire that the package has."""
+    for class_ in parent.__subclasses__():
+        if not class_.__module__.startswith('p01.memcache.tests.'):
+            yield class_
+        yield from find_commands(class_)

@@ -1,0 +1,49 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Persistent objects without a database, and security proxies."""
+
+from persistent import Persistent
+from zope.security.checker import CheckerPublic
+from zope.security.checker import NamesChecker
+from zope.security.proxy import Proxy
+
+
+class Item(Persistent):
+
+    title = 'title'
+
+
+class Database:
+    database_name = 'main'
+
+
+class Jar:
+    """As much of a connection to a database as an object needs."""
+
+    def __init__(self):
+        self.loaded = []
+
+    def db(self):
+        return Database
+
+    def setstate(self, obj):
+        self.loaded.append(obj)
+        obj.__setstate__({'title': 'loaded'})
+
+    def register(self, obj):
+        pass
+
+    def readCurrent(self, obj):
+        pass
+
+    def ghost(self):
+        obj = Item()
+        obj._p_jar = self
+        obj._p_oid = b'\0' * 7 + b'\1'
+        obj._p_deactivate()
+        return obj
+
+
+def protect(obj, *names):
+    """Return it with a proxy, whatever it is."""
+    return Proxy(obj, NamesChecker(names or ['title'], CheckerPublic))

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Many commands in a few requests.
+
+A request is small enough for the buffers of the sockets, so that neither side
+waits for the other to read.
+"""
+
+from p01.memcache.errors import ServerError
+from p01.memcache.wire.command import Command
+from p01.memcache.wire.command import GetMany
+from p01.memcache.wire.item import Announced
+
+
+# Keys in one request.
+MOST_KEYS = 1000
+
+# Changes in one request, and their bytes.
+MOST_CHANGES, MOST_BYTES = 500, 1 << 16
+
+# After this many values that are too large, the rest is not asked for again.
+# Each of them costs a connection.
+MOST_LARGE = 10
+
+
+def get_all(keys, found, most):
+    """Yield a `GetMany` for the next of the keys, until all are asked for.
+
+    The keys behind a value that is too large are asked for again.
+    """
+    left = MOST_LARGE
+    while keys:
+        wanted = keys[:MOST_KEYS]
+        yield GetMany(wanted, found, most)
+        last = next(reversed(found), None)
+        if left and last in wanted and type(found[last].data) is Announced:
+            left -= 1
+            keys = [key for key in keys if key not in found]
+        else:
+            keys = keys[MOST_KEYS:]
+
+
+def change_all(commands, replies, most=MOST_BYTES):
+    """Yield a `Batch` of at most `most` bytes for the next of the commands.
+
+    A larger value goes alone.
+    """
+    batch, size = [], 0
+    for command in commands:
+        data = command.encode()
+        if batch and (
+                size + len(data) > most or len(batch) == MOST_CHANGES):
+            yield Batch(batch, replies)
+            batch, size = [], 0
+        size += len(data)
+        batch.append((command, data))
+    if batch:
+        yield Batch(batch, replies)
+
+
+class Batch(Command):
+    """Commands that are sent at once, each with the bytes of its request.
+
+    What is read of each reply, or the server's refusal, is put into the dict
+    `replies`, by key.
+    """
+
+    def __init__(self, requests, replies):
+        self._requests = requests
+        self._replies = replies
+
+    @classmethod
+    def of(cls, commands, replies):
+        """Return the batch of all these commands."""
+        return cls([(command, command.encode()) for command in commands],
+                   replies)
+
+    def encode(self):
+        return b''.join([data for _, data in self._requests])
+
+    def read(self, reader):
+        for command, _ in self._requests:
+            try:
+                self._replies[command.key] = command.read(reader)
+            except ServerError as error:
+                # A traceback would lead back to the replies, and to all
+                # frames.
+                self._replies[command.key] = error.with_traceback(None)
