@@ -95,7 +95,8 @@ class TroubleTest(DeliveryCase):
 
         self.a.backlog.deliver = deliver
         for operation, told in zip(
-                self.operations(*self.keys, *others), (read, changed), strict=True):
+                self.operations(*self.keys, *others), (read, changed),
+                strict=True):
             self.now, asked = 0.0, []
             for key in self.keys:
                 self.a.backlog.add(key)
