@@ -2,7 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """Servers that stand in for one that is down, as the whole client uses them.
 
-The clock of the client has hands.
+The clock of the client and its servers has hands.
 """
 
 import socket
@@ -13,11 +13,11 @@ from unittest import mock
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
+from p01.memcache.features import dependencies
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
-from p01.memcache.values import stamp
 
 
 PATIENCE = 5  # seconds
@@ -34,10 +34,11 @@ class FailoverCase(unittest.TestCase):
         keep_quiet(self)
         self.ahead = 0
         for name, module in list(sys.modules.items()):
-            if (name.startswith('p01.memcache.') and '.tests.' not in name
-                    and getattr(module, 'monotonic', None) is monotonic):
-                self.enterContext(mock.patch.object(
-                    module, 'monotonic', lambda: monotonic() + self.ahead))
+            if name.startswith('p01.memcache.') and '.tests.' not in name:
+                for name, value in list(vars(module).items()):
+                    if value is monotonic:
+                        self.enterContext(mock.patch.object(
+                            module, name, lambda: monotonic() + self.ahead))
         self.servers = [
             self.enterContext(EmbeddedServer()) for _ in range(3)]
         self.proxies = [self.enterContext(FaultProxy(server.address))
@@ -57,7 +58,7 @@ class FailoverCase(unittest.TestCase):
         return client
 
     def home(self, key):
-        return self.client._cluster._ring.find(self.wire(key))
+        return self.client._state.store._ring.find(self.wire(key))
 
     def wire(self, key):
         return self.client.buildKey(key).encode()
@@ -87,12 +88,12 @@ class FailoverCase(unittest.TestCase):
     def start(self, place=0):
         """Have it return; the next operation asks it."""
         self.proxies[place].accept()
-        server = self.client._cluster.servers[place]
+        server = self.client._state.store.servers[place]
         self.ahead += server.health.absence
 
     def down(self):
         return [place for place, server
-                in enumerate(self.client._cluster.servers)
+                in enumerate(self.client._state.store.servers)
                 if server.health.is_down]
 
     def query(self, key=None):
@@ -254,16 +255,16 @@ class GenerationTest(FailoverCase):
         # The namespace is one whose generation has its home there.
         for number in range(1000):
             self.client.namespace = f'site {number}'
-            if self.client._cluster._ring.find(
-                    self.client._generation_key) == 0:
+            if self.client._state.store._ring.find(
+                    self.client._state.namespace.key) == 0:
                 break
 
     def strike(self, before=None, after=None):
         """Set a key; call these before and after the generation is read."""
-        read = stamp.current
+        read = dependencies.current
 
         def struck(*args):
-            with mock.patch.object(stamp, 'current', read):
+            with mock.patch.object(dependencies, 'current', read):
                 if before:
                     before()
                 found = read(*args)
@@ -271,7 +272,7 @@ class GenerationTest(FailoverCase):
                     after()
                 return found
 
-        with mock.patch.object(stamp, 'current', struck):
+        with mock.patch.object(dependencies, 'current', struck):
             self.client.set('key', 'new')
 
     def late(self):

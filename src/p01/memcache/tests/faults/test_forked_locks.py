@@ -102,8 +102,8 @@ def read(client, places):
 def fail_to_write(client, places):
     # It is the first thing that the child does.
     check(client.set('key', 1), None)
-    [server] = client._cluster.servers
-    check(list(server.backlog.keys), [client.buildKey('key').encode()])
+    [server] = client._state.store.servers
+    check(list(server.undelivered.keys), [client.buildKey('key').encode()])
     check((server.health.failures, server.health.state), (1, 'failing'))
     check_free(places)
 

@@ -18,6 +18,7 @@ from unittest import mock
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import NotInvalidated
+from p01.memcache.facade.trouble import Trouble
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.transport import connection
@@ -212,14 +213,13 @@ class ManyTest(Case):
     def setUp(self):
         super().setUp()
         self.errors = []
-        degraded = UltraMemcacheClient._degraded
+        report = Trouble.report
 
-        def keep(client, error, *args):
+        def keep(trouble, error, *args):
             self.errors.append(error)
-            degraded(client, error, *args)
+            report(trouble, error, *args)
 
-        self.enterContext(mock.patch.object(
-            UltraMemcacheClient, '_degraded', keep))
+        self.enterContext(mock.patch.object(Trouble, 'report', keep))
 
     def client(self, *addresses, timeout=PATIENCE):
         client = UltraMemcacheClient(
@@ -249,8 +249,8 @@ class ManyTest(Case):
             with self.subTest(number):
                 self.assertBare(self.errors)
         self.assertGreaterEqual(len(self.errors), least)
-        for server in client._cluster.servers:
-            for pool in server.pool, server.backlog._turn:
+        for server in client._state.store.servers:
+            for pool in server.pool, server.undelivered._turn:
                 self.assertEqual(pool.statistics()['active'], 0)
 
     def test_answers(self):

@@ -6,11 +6,12 @@ from unittest import mock
 
 from p01.memcache.cluster import cluster
 from p01.memcache.cluster import fanout
+from p01.memcache.cluster import undelivered
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.tests.unit.test_cluster import ClusterCase
-from p01.memcache.wire import protocol
+from p01.memcache.wire.command import Set
 
 
 TIME = 12.0  # of an operation, which begins at 0
@@ -38,15 +39,14 @@ class DeliveryCase(ClusterCase):
     def setUp(self):
         super().setUp()
         self.now = 0.0
-        for module in cluster, fanout:
+        for module in cluster, fanout, undelivered:
             self.enterContext(mock.patch.object(
                 module, 'monotonic', lambda: self.now))
 
     def operations(self, *keys):
-        yield lambda: self.cluster.read_all(keys, TIME, protocol.MAX_VALUE)
-        yield lambda: self.cluster.change_all(
-            dict.fromkeys(keys, (b'', 0)), protocol.set, 0,
-            protocol.read_stored, TIME)
+        yield lambda: self.cluster.get_many(keys, TIME)
+        yield lambda: self.cluster.run_many(
+            [Set(key, b'', 0, 0) for key in keys], TIME)
 
 
 class ShareTest(DeliveryCase):
@@ -60,8 +60,8 @@ class ShareTest(DeliveryCase):
             self.now += next(took)
 
         for server in self.servers:
-            server.backlog.add(server.address[:1].encode())
-            server.backlog.deliver = deliver
+            server.undelivered.add(server.address[:1].encode())
+            server.undelivered.deliver = deliver
         return limits
 
     def test_each_has_its_part(self):
@@ -93,13 +93,13 @@ class TroubleTest(DeliveryCase):
             self.now += TIME / 4
             raise error
 
-        self.a.backlog.deliver = deliver
+        self.a.undelivered.deliver = deliver
         for operation, told in zip(
                 self.operations(*self.keys, *others), (read, changed),
                 strict=True):
             self.now, asked = 0.0, []
             for key in self.keys:
-                self.a.backlog.add(key)
+                self.a.undelivered.add(key)
             operation()
             self.assertEqual(asked, told)
             self.assertLog()

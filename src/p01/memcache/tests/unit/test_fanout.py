@@ -35,17 +35,17 @@ class Server:
         self.limit = limit
         self.judged = 0
 
-    def converse(self, requests, step, deadline):
-        result, deadline = requests, min(deadline, self.limit)
+    def converse(self, commands, step, deadline):
+        failure, deadline = None, min(deadline, self.limit)
         try:
             self.spend(self.connecting, step)
             step = yield self, deadline
             self.spend(self.at - self.test.now, min(step, deadline))
             self.spend(self.rest, min(step, deadline))
         except ReceiveTimeout as error:
-            result = error
+            failure = types.SimpleNamespace(error=error)
         self.ended = self.test.now
-        return result, self.judge
+        return commands, failure, None
 
     def spend(self, seconds, limit):
         """Wait, or until the limit: that is an error."""
@@ -54,7 +54,11 @@ class Server:
         if end > limit:
             raise ReceiveTimeout(f'not by {limit}')
 
-    def judge(self):
+    def answered(self):
+        self.judged += 1
+
+    def judge(self, failure):
+        assert failure.error
         self.judged += 1
 
 
@@ -101,11 +105,11 @@ class ShareTest(unittest.TestCase):
             {server: f'replies {number}'
              for number, server in enumerate(servers)}, TIME)
         self.assertLessEqual(self.now, TIME)
-        self.assertEqual([server for server, _ in results], [*servers])
+        self.assertEqual([*results], [*servers])
         self.assertEqual([server.judged for server in servers],
                          [1] * len(servers))
         answered = []
-        for number, (_, result) in enumerate(results):
+        for number, (_, result) in enumerate(results.items()):
             answered.append(result == f'replies {number}')
             if not answered[-1]:
                 self.assertIsInstance(result, ReceiveTimeout)
@@ -184,14 +188,22 @@ class AgainTest(unittest.TestCase):
         class Lost:
             count = 0
 
-            def converse(self, requests, step, deadline):
+            def converse(self, commands, step, deadline):
                 self.count += 1
-                return results[min(self.count, len(results)) - 1], list
+                reply = results[min(self.count, len(results)) - 1]
+                if isinstance(reply, Exception):
+                    return [], types.SimpleNamespace(error=reply), None
+                return reply, None, None
                 yield
+
+            def answered(self, *args):
+                pass
+
+            judge = answered
 
         lost = Lost()
         [(server, reply)] = fanout.exchange_with(
-            [lost], lambda server: [], 0.0, **kw)
+            [lost], lambda server: [], 0.0, **kw).items()
         self.assertIs(server, lost)
         return reply, lost.count
 

@@ -6,7 +6,7 @@ import unittest
 from unittest import mock
 
 from p01.memcache.cluster import undelivered
-from p01.memcache.cluster.undelivered import Backlog
+from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 
@@ -31,9 +31,10 @@ class Server:
         self.health = Health()
         self.asked = []
 
-    def request(self, data, read, deadline, *args):
+    def run(self, command, deadline):
+        data = command.encode()
         self.asked.append(data)
-        read(Lines(self.reply * data.count(b'\n')), *args)
+        command.read(Lines(self.reply * data.count(b'\n')))
 
 
 class Lines:
@@ -45,24 +46,24 @@ class Lines:
         return self._lines.pop(0)
 
 
-class BacklogCase(unittest.TestCase):
+class UndeliveredCase(unittest.TestCase):
 
     def setUp(self):
         self.now = 1000.0
         self.enterContext(mock.patch.object(
             undelivered, 'monotonic', lambda: self.now))
         self.server = Server()
-        self.backlog = Backlog('server')
-        self.backlog.add(b'refused')
+        self.undelivered = Undelivered('server')
+        self.undelivered.add(b'refused')
 
     def deliver(self, key=b'another'):
         """Return whether the server was asked."""
         before = len(self.server.asked)
-        self.backlog.deliver(self.server, key, self.now + TIME)
+        self.undelivered.deliver(self.server, key, self.now + TIME)
         return len(self.server.asked) > before
 
 
-class DownTest(BacklogCase):
+class DownTest(UndeliveredCase):
 
     def test_it_is_not_asked(self):
         self.server.health.absence = 60
@@ -75,7 +76,7 @@ class DownTest(BacklogCase):
         self.assertTrue(self.deliver())
 
 
-class PauseTest(BacklogCase):
+class PauseTest(UndeliveredCase):
 
     def pause(self):
         """Return how long the server is left alone, in whole seconds."""
@@ -92,7 +93,7 @@ class PauseTest(BacklogCase):
         self.assertEqual(
             [self.pause() for _ in range(9)],
             [1, 2, 4, 8, 16, 32, 64, 64, 64])
-        self.assertEqual(list(self.backlog.keys), [b'refused'])
+        self.assertEqual(list(self.undelivered.keys), [b'refused'])
 
     def test_it_begins_anew(self):
         # As soon as all was taken once.
@@ -102,9 +103,9 @@ class PauseTest(BacklogCase):
         self.server.reply = DELETED
         self.now += 16
         self.assertTrue(self.deliver())
-        self.assertEqual(self.backlog.keys, {})
+        self.assertEqual(self.undelivered.keys, {})
         self.server.reply = REFUSED
-        self.backlog.add(b'refused')
+        self.undelivered.add(b'refused')
         self.assertTrue(self.deliver())
         self.assertEqual([self.pause() for _ in range(3)], [1, 2, 4])
 
