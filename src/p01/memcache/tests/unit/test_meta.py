@@ -45,6 +45,7 @@ from p01.memcache.wire.meta import IsLeased
 from p01.memcache.wire.meta import Leased
 from p01.memcache.wire.meta import MakeStale
 from p01.memcache.wire.meta import NoOperation
+from p01.memcache.wire.meta import Right
 from p01.memcache.wire.reader import Reader
 from p01.memcache.wire.replies import NOT_A_NUMBER
 
@@ -101,14 +102,19 @@ READERS = {
     'leased': (_LEASED, {
         b'EN\r\n': None,
         b'EN kkey\r\n': None,
-        b'VA 0 f0 c1 kkey W\r\n\r\n': Leased(Item(b'', 0, 1), True),
-        b'VA 0 f0 c1 kkey Z\r\n\r\n': Leased(Item(b'', 0, 1), False),
-        b'VA 3 f64 c12 kkey\r\nabc\r\n': Leased(Item(b'abc', 64, 12), None),
-        b'VA 3 f0 c12 kkey W X\r\nabc\r\n': Leased(Item(b'abc', 0, 12), True),
-        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n': Leased(Item(b'abc', 0, 12), False),
-        b'VA 3 f0 c12 kkey X\r\nabc\r\n': Leased(Item(b'abc', 0, 12), None),
+        b'VA 0 f0 c1 kkey W\r\n\r\n': Leased(Item(b'', 0, 1), Right.OURS),
+        b'VA 0 f0 c1 kkey Z\r\n\r\n': Leased(Item(b'', 0, 1), Right.THEIRS),
+        b'VA 3 f64 c12 kkey\r\nabc\r\n':
+            Leased(Item(b'abc', 64, 12), Right.NOBODYS),
+        b'VA 3 f0 c12 kkey W X\r\nabc\r\n':
+            Leased(Item(b'abc', 0, 12), Right.OURS),
+        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n':
+            Leased(Item(b'abc', 0, 12), Right.THEIRS),
+        b'VA 3 f0 c12 kkey X\r\nabc\r\n':
+            Leased(Item(b'abc', 0, 12), Right.NOBODYS),
         b'VA %d f4294967295 c%d kkey\r\n%b\r\n' % (len(WILD), MOST, WILD):
-            Leased(Item(WILD, 2 ** 32 - 1, MOST), None),
+            Leased(
+                Item(WILD, 2 ** 32 - 1, MOST), Right.NOBODYS),
     }),
     'added': (AddNumbered(KEY, b'', 0, 0).read, {
         b'HD c12 kkey\r\n': 12,
@@ -551,9 +557,9 @@ class EmbeddedTest(unittest.TestCase):
         unique = self.add()
         self.assertIsNone(self.add())
         self.assertEqual(
-            self.lend(), Leased(Item(b'claim', CLAIM, unique), None))
+            self.lend(), Leased(Item(b'claim', CLAIM, unique), Right.NOBODYS))
         self.assertIs(self.ask(Cas(KEY, b'new', 3, unique, 0)), True)
-        self.assertIsNone(self.lend(30).win)
+        self.assertIs(self.lend(30).right, Right.NOBODYS)
         # It is another one than what was seen empty.
         self.assertIs(self.is_leased(), True)
         self.assertEqual(self.lend().item[:2], (b'new', 3))
@@ -565,18 +571,18 @@ class EmbeddedTest(unittest.TestCase):
         claim = GetOrRenew(KEY, 0)
         claim.encode = lambda: b'mg key v f c k N60\r\n'
         self.ask(claim)
-        (data, flags, _), win = self.lend()
-        self.assertEqual((data, flags, win), (b'', PLAIN, False))
+        (data, flags, _), right = self.lend()
+        self.assertEqual((data, flags, right), (b'', PLAIN, Right.THEIRS))
         # A look does not take the right away.
         self.assertIs(self.is_leased(), True)
 
     def test_lease_of_a_value(self):
         self.store(Add, expires=20)
-        self.assertIsNone(self.lend(10).win)
-        (data, flags, unique), win = self.lend(30)
-        self.assertEqual((data, flags, win), (b'data', 3, True))
+        self.assertIs(self.lend(10).right, Right.NOBODYS)
+        (data, flags, unique), right = self.lend(30)
+        self.assertEqual((data, flags, right), (b'data', 3, Right.OURS))
         self.assertEqual(
-            self.lend(30), Leased(Item(b'data', 3, unique), False))
+            self.lend(30), Leased(Item(b'data', 3, unique), Right.THEIRS))
         self.assertIs(self.is_leased(), True)
 
     def test_stale(self):
@@ -586,10 +592,10 @@ class EmbeddedTest(unittest.TestCase):
         self.assertIs(self.make_stale(unique + 1), False)
         self.assertIs(self.make_stale(unique), True)
         # A new number: what was computed before is not stored any more.
-        (data, flags, newer), win = self.lend()
-        self.assertEqual((data, flags, win), (b'data', 3, True))
+        (data, flags, newer), right = self.lend()
+        self.assertEqual((data, flags, right), (b'data', 3, Right.OURS))
         self.assertNotEqual(newer, unique)
-        self.assertIs(self.lend().win, False)
+        self.assertIs(self.lend().right, Right.THEIRS)
 
 
 class MemcachedTest(EmbeddedTest):
