@@ -13,7 +13,7 @@ everything pinned, and buildout works from these wheels. Pip takes only what
 has one of the hashes in versions.txt, and in FILE's: .ci/hashes.py writes
 them. What has no wheel is built with nothing but the tool chain.
 
-This file must parse on Python 2.7 too, so that it can say that this is too old.
+This file must parse on Python 2.7 too, to say that it is too old.
 """
 import os
 import signal
