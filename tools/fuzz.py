@@ -179,8 +179,10 @@ def model_leased(text, found):
         raise ProtocolError(line)
     unique = to_unique(words['c'][1:])
     data = text.block(int(words['size']))
-    win = True if b'W' in marks else False if b'Z' in marks else None
-    return meta.Leased(Item(data, int(words['f'][1:]), unique), win)
+    right = (
+        meta.Right.OURS if b'W' in marks
+        else meta.Right.THEIRS if b'Z' in marks else meta.Right.NOBODYS)
+    return meta.Leased(Item(data, int(words['f'][1:]), unique), right)
 
 
 def model_added(text, found):
@@ -299,8 +301,8 @@ def simple(read, outcomes):
         {line + b'\r\n': value for line, value in outcomes.items()})
 
 
-def leased(data, flags, unique, win):
-    return meta.Leased(Item(data, flags, unique), win)
+def leased(data, flags, unique, right):
+    return meta.Leased(Item(data, flags, unique), right)
 
 
 STORED = {b'STORED': True}
@@ -383,12 +385,12 @@ TARGETS = {
         model_leased, {
             b'EN\r\n': None,
             b'EN kkey\r\n': None,
-            b'VA 0 f0 c1 kkey W\r\n\r\n': leased(b'', 0, 1, True),
-            b'VA 0 f0 c1 kkey Z\r\n\r\n': leased(b'', 0, 1, False),
+            b'VA 0 f0 c1 kkey W\r\n\r\n': leased(b'', 0, 1, meta.Right.OURS),
+            b'VA 0 f0 c1 kkey Z\r\n\r\n': leased(b'', 0, 1, meta.Right.THEIRS),
             b'VA %d f64 c18446744073709551615 kkey X Z\r\n%b\r\n' % SIZED:
-                leased(BLOCK, 64, 2 ** 64 - 1, False),
+                leased(BLOCK, 64, 2 ** 64 - 1, meta.Right.THEIRS),
             b'VA 3 f4294967295 c2 kkey\r\nabc\r\n':
-                leased(b'abc', 2 ** 32 - 1, 2, None),
+                leased(b'abc', 2 ** 32 - 1, 2, meta.Right.NOBODYS),
         }),
     'AddNumbered': Target(
         lambda reader, found: meta.AddNumbered(KEY, b'', 0, 0).read(reader),

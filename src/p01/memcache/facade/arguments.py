@@ -15,9 +15,21 @@ from zope.schema.interfaces import WrongType
 
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.features.lifetime import plain
+from p01.memcache.interfaces import Lifetime
+from p01.memcache.interfaces import Namespace
+from p01.memcache.interfaces import SerializerName
+from p01.memcache.interfaces import Servers
 from p01.memcache.interfaces import Unshown
 from p01.memcache.transport import address
 from p01.memcache.wire.limits import MAX_NUMBER
+
+
+# What a value of a field must be besides the rules of its schema.
+_RULES = {
+    Lifetime: expiry,
+    Namespace: str.encode,
+    Servers: address.parse_all,
+}
 
 
 def check_attribute(field, value):
@@ -41,17 +53,15 @@ def check_attribute(field, value):
     except (WrongType, RequiredMissing):
         kind = (
             'a number' if field._type is Real
-            else 'a name or an ISerializer' if name == 'serializer'
+            else 'a name or an ISerializer' if isinstance(
+                field, SerializerName)
             else field._type.__name__)
         raise TypeError(f'{shown}: must be {kind}') from None
     except (ValidationError, OverflowError) as error:
         raise ValueError(f'{shown}: {_rule(field, error)}') from None
-    if name == 'lifetime':
-        expiry(value)
-    elif name == 'namespace' and value is not None:
-        value.encode()
-    elif name == 'servers':
-        address.parse_all(value)
+    for kind, check in _RULES.items():
+        if isinstance(field, kind) and value is not None:
+            check(value)
 
 
 def _rule(field, error):

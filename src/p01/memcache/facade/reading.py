@@ -9,6 +9,7 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
 from p01.memcache.features.computing import Computation
+from p01.memcache.features.inspection import DOUBTFUL
 from p01.memcache.features.inspection import inspect
 from p01.memcache.features.inspection import is_doubtful
 from p01.memcache.threads import fork
@@ -47,7 +48,8 @@ class Reading(Base):
         deadline = monotonic() + self._timeout
         try:
             item = get(wire, deadline, state.codec.most)
-            if item is not None and is_doubtful(item):
+            if item is not None and (
+                    item.flags & DOUBTFUL or not item.data):
                 item = inspect(
                     state, self._trouble, {wire: item}, deadline).get(wire)
         except MemcacheError as error:

@@ -11,6 +11,7 @@ import threading
 from operator import attrgetter
 
 from zope.interface.interfaces import IMethod
+from zope.schema import List
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
@@ -122,8 +123,7 @@ class Configured:
 
 def _checked(field, value):
     """Return the value as it is kept."""
-    if field.__name__ in ('servers', 'allow') and isinstance(
-            value, (list, tuple)):
+    if isinstance(field, List) and isinstance(value, (list, tuple)):
         value = list(value)
     if not isinstance(field, Password):
         check_attribute(field, value)

@@ -31,6 +31,7 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.item import Announced
+from p01.memcache.wire.meta import Right
 
 
 # Seconds between two looks whether another process is done.
@@ -88,7 +89,7 @@ class Computation:
                 lease, value = self._look()
                 if value is not _MISSING:
                     return value
-                if lease is not None and lease.win:
+                if lease is not None and lease.right is Right.OURS:
                     return self._compute(lease)
                 if lease is not None and self._early == {}:
                     self._early = self._read_versions(lease)
@@ -172,19 +173,21 @@ class Computation:
             self._wire, expiry(self._grace), self._deadline)
         if lease.item is None:
             return lease, _MISSING
-        if lease.win is not None:
+        if lease.right is not Right.NOBODYS:
             if self._ages(lease.item):
                 # Not all ask the server for that right, and it is lent only
                 # once, also if its owner dies.
-                lease = self._claim_renewal(lease)
-                if lease.win:
+                lease = self._lending.claim_renewal(
+                    self._wire, lease, self._deadline)
+                if lease.right is Right.OURS:
                     return lease, _MISSING
             else:
                 # It was lent for a value that only expires soon.
-                lease = lease._replace(win=None, give_back=None)
+                lease = lease._replace(
+                    right=Right.NOBODYS, give_back=None)
         value, used = self._use(lease)
-        if (value is not _MISSING or used.win or used.item is None
-                or used.token is None):
+        if (value is not _MISSING or used.right is Right.OURS
+                or used.item is None or used.token is None):
             return used, value
         if type(used.item.data) is Announced:
             # The connection has ended with it, and so has the lease.
@@ -239,17 +242,15 @@ class Computation:
 
     def _use_stale(self, value, lease):
         """Do the same with a value whose lifetime is over."""
-        if lease.win is None:
-            lease = self._claim_renewal(lease)
-            if lease.win:
+        if lease.right is Right.NOBODYS:
+            lease = self._lending.claim_renewal(
+                self._wire, lease, self._deadline)
+            if lease.right is Right.OURS:
                 return _MISSING, lease
         if self._grace:
             return value, lease
         # Another caller renews it, wait for that.
-        return _MISSING, lease._replace(item=None, win=False)
-
-    def _claim_renewal(self, lease):
-        return self._lending.claim_renewal(self._wire, lease, self._deadline)
+        return _MISSING, lease._replace(item=None, right=Right.THEIRS)
 
     # Computing it
 
@@ -260,7 +261,8 @@ class Computation:
             flight.threads.add(me)
             try:
                 versions = self._early
-                if lease is None or lease.token is None or lease.win:
+                if (lease is None or lease.token is None
+                        or lease.right is Right.OURS):
                     versions = self._read_versions(lease)
                 value = self._factory()
                 computed = self._dump(value)

@@ -15,9 +15,14 @@ from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import STAMPED
 
 
+# With one of these flags an item has to be inspected; or without data, as
+# other clients' claims are. Most items are plain.
+DOUBTFUL = STAMPED | CLAIM
+
+
 def is_doubtful(item):
-    """Return whether `inspect` has to look at it. Most items are plain."""
-    return item.flags & (STAMPED | CLAIM) or not item.data
+    """Return whether `inspect` has to look at it."""
+    return item.flags & DOUBTFUL or not item.data
 
 
 def inspect(state, trouble, items, deadline):

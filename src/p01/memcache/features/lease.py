@@ -28,6 +28,7 @@ from p01.memcache.wire.item import Item
 from p01.memcache.wire.meta import AddNumbered
 from p01.memcache.wire.meta import GetOrRenew
 from p01.memcache.wire.meta import MakeStale
+from p01.memcache.wire.meta import Right
 
 
 # Seconds for which a claim lasts. A value that takes longer is not stored; but
@@ -54,10 +55,8 @@ class Lease(NamedTuple):
 
     ``item`` is None where there is no value; its token tells this state of
     the key from others. ``token`` is the same, and None where the server
-    cannot lend anything. ``win`` is True for the caller that has the right to
-    compute the value, False while another has it, and None where nobody needs
-    to. ``give_back(deadline)`` returns the right to renew a value.
-    ``knows_age`` tells that the server lends that right, too, when the
+    cannot lend anything. ``give_back(deadline)`` returns the right to renew a
+    value. ``knows_age`` tells that the server lends that right, too, when the
     lifetime is over.
 
     The token is good on connections that were made before ``since``; on
@@ -66,7 +65,7 @@ class Lease(NamedTuple):
 
     item: Item | None
     token: str | None
-    win: bool | None = None
+    right: Right = Right.NOBODYS
     give_back: Callable | None = None
     knows_age: bool = False
     since: float = 0.0
@@ -80,6 +79,10 @@ def make_mark():
     None: the text is pushed, popped, and None is left.
     """
     return b'\x80\x02U\x10%b0N.' % stamp.make()
+
+
+def _right(claim, mine):
+    return Right.OURS if claim == mine else Right.THEIRS
 
 
 class Lending:
@@ -125,8 +128,9 @@ class Lending:
                 unique = self._store.run(
                     AddNumbered(key, mine, CLAIM, SECONDS), deadline)
                 if unique:
-                    return Lease(None, cas.make(unique, server.name), True,
-                                 since=since, mark=mine)
+                    return Lease(
+                        None, cas.make(unique, server.name), Right.OURS,
+                        since=since, mark=mine)
                 since = monotonic()
                 found = server.run(look, deadline)
         except ClientError:
@@ -134,7 +138,7 @@ class Lending:
             raise
         if found is None:
             raise Moved
-        (data, flags, unique), win = found
+        (data, flags, unique), right = found
         if not unique:
             if data == mine:
                 self._store.run(Delete(key), deadline)
@@ -142,16 +146,18 @@ class Lending:
                 server, key, 'its unique numbers are 0', deadline)
         token = cas.make(unique, server.name)
         if flags == CLAIM:
-            return Lease(None, token, data == mine, since=since, mark=data)
-        if not data and win is not None:
+            return Lease(
+                None, token, _right(data, mine), since=since, mark=data)
+        if not data and right is not Right.NOBODYS:
             # The claim of another kind of client.
-            return Lease(None, token, win, since=since)
+            return Lease(None, token, right, since=since)
 
         def give_back(deadline):
             server.run(MakeStale(key, unique, since), deadline)
 
         return Lease(
-            Item(data, flags, token), token, win, give_back if win else None,
+            Item(data, flags, token), token, right,
+            give_back if right is Right.OURS else None,
             knows_age=grace > 0, since=since, mark=data)
 
     def _claim(self, server, key, deadline):
@@ -177,7 +183,8 @@ class Lending:
             return self._lend_nothing(
                 server, key, 'its unique numbers are 0', deadline)
         if self.is_claim(key, item, deadline, True):
-            return Lease(None, token, data == mine, since=since, mark=data)
+            return Lease(
+                None, token, _right(data, mine), since=since, mark=data)
         return Lease(item, token, since=since, mark=data)
 
     def _lend_nothing(self, server, key, reason, deadline):
@@ -202,14 +209,14 @@ class Lending:
         """
         claim = _CLAIM + key
         if not self._store.run(Add(claim, b'', CLAIM, _RENEWAL), deadline):
-            return lease._replace(win=False, give_back=None)
+            return lease._replace(right=Right.THEIRS, give_back=None)
 
         def give_back(deadline):
             self._store.run(Delete(claim), deadline)
             if lease.give_back is not None:
                 lease.give_back(deadline)
 
-        won = lease._replace(win=True, give_back=give_back)
+        won = lease._replace(right=Right.OURS, give_back=give_back)
         if lease.token is None:
             return won
         try:
@@ -259,7 +266,7 @@ class Lending:
     def give_back(self, key, lease, deadline):
         """Let another caller compute the value, if the lease has the right.
         """
-        if lease is not None and lease.win:
+        if lease is not None and lease.right is Right.OURS:
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)
             else:
@@ -267,7 +274,7 @@ class Lending:
 
     def refuse(self, key, lease, deadline):
         """Leave nothing in the place of the key, nor a right to compute."""
-        if lease is not None and lease.win:
+        if lease is not None and lease.right is Right.OURS:
             try_to(self.discard, key, lease, deadline)
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)

@@ -15,7 +15,10 @@ from p01.memcache.interfaces.event import IServerEvent
 from p01.memcache.interfaces.event import IServerUpEvent
 from p01.memcache.interfaces.event import IUnreadableValueEvent
 from p01.memcache.interfaces.field import File
+from p01.memcache.interfaces.field import Lifetime
+from p01.memcache.interfaces.field import Namespace
 from p01.memcache.interfaces.field import Seconds
+from p01.memcache.interfaces.field import Servers
 from p01.memcache.interfaces.field import Unshown
 from p01.memcache.interfaces.pooled import IUltraMemcacheClient
 from p01.memcache.interfaces.pooled import IUltraMemcacheReader
@@ -46,7 +49,10 @@ __all__ = [
     'IUltraMemcacheSettings',
     'IUltraMemcacheStatistics',
     'IUnreadableValueEvent',
+    'Lifetime',
+    'Namespace',
     'Seconds',
     'SerializerName',
+    'Servers',
     'Unshown',
 ]

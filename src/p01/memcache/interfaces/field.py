@@ -19,6 +19,18 @@ class File(Unshown):
     """The path of a file. In ZCML it may be relative to the ZCML file."""
 
 
+class Servers(schema.List):
+    """Addresses of servers, see `p01.memcache.transport.address`."""
+
+
+class Namespace(schema.TextLine):
+    """A text that can be encoded, as keys are."""
+
+
+class Lifetime(schema.Int):
+    """A number of seconds that memcached can count."""
+
+
 class Seconds(schema.Real):
     """A duration in seconds, of a day at most."""
 

@@ -8,6 +8,9 @@ from zope import schema
 from zope.interface import Interface
 
 from p01.memcache.interfaces.field import File
+from p01.memcache.interfaces.field import Lifetime
+from p01.memcache.interfaces.field import Namespace
+from p01.memcache.interfaces.field import Servers
 from p01.memcache.interfaces.field import Unshown
 from p01.memcache.interfaces.serializer import SerializerName
 
@@ -24,7 +27,7 @@ class IMemcacheSettings(Interface):
     constructor rejects a setting that has no effect without another one.
     """
 
-    servers = schema.List(
+    servers = Servers(
         title='Servers',
         description=(
             'Addresses of the servers: host, host:port, [ip6]:port or '
@@ -61,7 +64,7 @@ class IMemcacheSettings(Interface):
         max=pickle.HIGHEST_PROTOCOL,
         default=-1)
 
-    lifetime = schema.Int(
+    lifetime = Lifetime(
         title='Lifetime',
         description=(
             'Seconds until a value expires, if a call gives no lifetime of '
@@ -70,7 +73,7 @@ class IMemcacheSettings(Interface):
         min=0,
         default=3600)
 
-    namespace = schema.TextLine(
+    namespace = Namespace(
         title='Namespace',
         description=(
             'A text in front of every key, which separates applications on '

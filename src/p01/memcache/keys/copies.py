@@ -272,7 +272,8 @@ def _is_number(copy: Any) -> bool:
 
 def _is_itself(kind: type) -> bool:
     """Return whether instances are equal to nothing but themselves."""
-    return kind.__eq__ is object.__eq__
+    equal: Any = object.__eq__
+    return kind.__eq__ is equal
 
 
 def _is_only_one(obj: Any) -> bool:

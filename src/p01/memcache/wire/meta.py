@@ -9,6 +9,7 @@ those of the section "Meta Commands" of memcached's ``doc/protocol.txt``.
 
 import math
 import re
+from enum import Enum
 from typing import NamedTuple
 
 from p01.memcache.wire.command import Add
@@ -48,15 +49,19 @@ class NoOperation(Command):
         return b'mn\r\n'
 
 
-class Leased(NamedTuple):
-    """An `Item`, and the right to renew it.
+class Right(Enum):
+    """Who has the right to compute a value."""
 
-    ``win`` is True for the caller that has the right, False for others while
-    a caller has it, and None where nobody needs it.
-    """
+    OURS = 'this caller'
+    THEIRS = 'another caller'
+    NOBODYS = 'no caller: the value need not be computed'
+
+
+class Leased(NamedTuple):
+    """An `Item`, and the right to renew it."""
 
     item: Item
-    win: bool | None
+    right: Right
 
 
 class GetOrRenew(Get):
@@ -90,8 +95,10 @@ class GetOrRenew(Get):
             return None
         token = parse_unique(unique)
         data = read_block(reader, int(size), self.most)
-        win = b'W' in marks or (False if b'Z' in marks else None)
-        return Leased(Item(data, int(flags), token), win)
+        right = (
+            Right.OURS if b'W' in marks
+            else Right.THEIRS if b'Z' in marks else Right.NOBODYS)
+        return Leased(Item(data, int(flags), token), right)
 
 
 class AddNumbered(Add):

@@ -98,9 +98,10 @@ class Reader:
 
         It stops in front of anything else. See `replies.read_values`.
         """
-        data, start, new = self.data, self.start, tuple.__new__
+        data, start = self.data, self.start
+        match, new = _match_value, tuple.__new__
         last = number = None
-        while (header := _match_value(data, start)) is not None:
+        while (header := match(data, start)) is not None:
             key, flags, size = header.groups()
             begin = header.end()
             end = begin + int(size)

@@ -155,10 +155,11 @@ def one_of(outcomes: dict[bytes, Any]) -> Callable[[Readable], Any]:
     """Return a function that reads a line and returns what it stands for."""
     def read(reader: Readable) -> Any:
         line = reader.readline(MAX_LINE)
-        try:
+        if line in outcomes:
             return outcomes[line]
-        except KeyError:
-            raise unexpected(line) from None
+        # Not from within the except clause of a KeyError: an error that is
+        # kept would keep that one, too, and its frames.
+        raise unexpected(line)
     return read
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Any sequence of operations, of two clients, does what a dict would do.
+"""Any sequence of operations of two clients does what a dict would do.
 
 Every result is compared with that of the model. Nothing expires here, and no
 server is lost: both have tests of their own.
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle
 from hypothesis.stateful import RuleBasedStateMachine
 from hypothesis.stateful import initialize
+from hypothesis.stateful import invariant
 from hypothesis.stateful import multiple
 from hypothesis.stateful import precondition
 from hypothesis.stateful import rule
@@ -31,15 +32,19 @@ from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.values import MISSING
 
 
-KEYS = 'a', b'b', ('three', 3)
+KEYS = 'one', ('two', 2)
 TAGS = ('x', 'y', 'z')
+
+# A client that only reads, beside those that are asked.
+OBSERVER = 2
 
 clients = st.integers(0, 1)
 keys = st.sampled_from(KEYS)
 values = st.none() | st.integers(-9, 9) | st.text('ab', max_size=3)
 # Without a dot, they are no pickles.
 data = st.text('059x', max_size=3).map(str.encode)
-tags = st.lists(st.sampled_from(TAGS), max_size=2, unique=True)
+tags = st.just([]) | st.lists(
+    st.sampled_from(TAGS), max_size=2, unique=True)
 lifetimes = st.sampled_from((None, 0, 600))
 deltas = st.integers(0, 120)
 
@@ -121,11 +126,6 @@ class Machine(RuleBasedStateMachine):
         self.test.assertEqual(result, expected)
         self.test.assertIs(type(result), type(expected))
 
-    def can_join(self, key):
-        """A pickle, or what has dependencies, would be broken."""
-        entry = self.model.entries.get(key)
-        return entry is None or entry.raw and not entry.versions
-
     # storing
 
     @rule(at=clients, key=keys, value=values, lifetime=lifetimes, tags=tags)
@@ -157,21 +157,17 @@ class Machine(RuleBasedStateMachine):
         if replaced:
             self.model.put(key, value)
 
-    @rule(at=clients, key=keys, data=data)
-    def append(self, at, key, data):
-        if not self.can_join(key):
+    @rule(at=clients, key=keys, data=data, before=st.booleans())
+    def append_or_prepend(self, at, key, data, before):
+        entry = self.model.entries.get(key)
+        if entry is not None and (not entry.raw or entry.versions):
+            # A pickle would be broken, and the mark of the dependencies.
             return
+        client = self.clients[at]
         self.expect(
-            self.clients[at].append(key, data),
-            self.model.join(key, lambda former: former + data))
-
-    @rule(at=clients, key=keys, data=data)
-    def prepend(self, at, key, data):
-        if not self.can_join(key):
-            return
-        self.expect(
-            self.clients[at].prepend(key, data),
-            self.model.join(key, lambda former: data + former))
+            (client.prepend if before else client.append)(key, data),
+            self.model.join(key, lambda former:
+                            data + former if before else former + data))
 
     @rule(at=clients, pairs=st.dictionaries(keys, values))
     def set_many(self, at, pairs):
@@ -179,18 +175,16 @@ class Machine(RuleBasedStateMachine):
         for key, value in pairs.items():
             self.model.put(key, value)
 
-    @rule(at=clients, key=keys, delta=deltas, initial=st.none() | deltas)
-    def increment(self, at, key, delta, initial):
+    @rule(at=clients, key=keys, delta=deltas, initial=st.none() | deltas,
+          down=st.booleans())
+    def increment_or_decrement(self, at, key, delta, initial, down):
+        client = self.clients[at]
         self.expect(
-            self.clients[at].increment(key, delta, initial),
-            self.model.count(key, lambda number: number + delta, initial))
-
-    @rule(at=clients, key=keys, delta=deltas, initial=st.none() | deltas)
-    def decrement(self, at, key, delta, initial):
-        self.expect(
-            self.clients[at].decrement(key, delta, initial),
-            self.model.count(
-                key, lambda number: max(0, number - delta), initial))
+            (client.decrement if down else client.increment)(
+                key, delta, initial),
+            self.model.count(key, lambda number:
+                             max(0, number - delta) if down
+                             else number + delta, initial))
 
     @rule(at=clients, key=keys, value=values, tags=tags)
     def get_or_create(self, at, key, value, tags):
@@ -218,6 +212,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(at=clients, keys=st.sets(keys), raw=st.booleans())
     def query_many(self, at, keys, raw):
+        self.look(at, keys, raw)
+
+    def look(self, at, keys, raw):
         found = {key: self.model.find(key, raw) for key in keys}
         self.expect(
             self.clients[at].queryMany(keys, raw),
@@ -279,19 +276,18 @@ class Machine(RuleBasedStateMachine):
         self.expect(self.clients[at].invalidateNamespace(), True)
         self.model.entries.clear()
 
-    @rule(at=clients)
-    def invalidate_all(self, at):
-        self.expect(self.clients[at].invalidateAll(), None)
-        self.model.entries.clear()
+    @invariant()
+    def is_seen_by_another(self):
+        """What is there is what should be there, after each operation."""
+        self.look(OBSERVER, KEYS, True)
 
     def teardown(self):
-        """In the end, each client finds all that is there."""
-        for client in self.clients:
-            for raw in False, True:
-                found = {key: self.model.find(key, raw) for key in KEYS}
-                self.expect(client.queryMany(KEYS, raw), {
-                    key: value for key, value in found.items()
-                    if value is not MISSING})
+        for at in 0, 1, OBSERVER:
+            self.look(at, KEYS, False)
+        self.expect(self.clients[0].invalidateAll(), None)
+        self.model.entries.clear()
+        for at in 0, 1, OBSERVER:
+            self.look(at, KEYS, True)
 
 
 class Long:
@@ -313,7 +309,7 @@ class MachineScenario(ClientCase):
         self.clients = {
             generations: [
                 self.makeClient(namespace='one', generations=generations)
-                for _ in range(2)]
+                for _ in range(3)]
             for generations in (False, True)}
         run_state_machine_as_test(
             lambda: Machine(self), settings=hypothesis.settings(

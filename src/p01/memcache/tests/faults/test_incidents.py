@@ -228,7 +228,7 @@ class PauseTest(Case):
                 self.assertUp(client)
 
     def test_process(self):
-        for place in range(2):
+        def check(place):
             with Memcached() as server, self.child(server.address) as child:
                 for _ in range(3):
                     child.stdout.readline()
@@ -237,6 +237,8 @@ class PauseTest(Case):
                     child.send_signal(signal.SIGCONT)
                 output, _ = child.communicate(timeout=PATIENCE * 4)
                 self.assertEqual(output.split()[-1], 'well', output)
+
+        self.at_once(check, 2)
 
     @contextlib.contextmanager
     def child(self, address):

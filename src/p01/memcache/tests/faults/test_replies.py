@@ -497,7 +497,8 @@ class CutManyReplyTest(FaultCase):
         self.assertEqual(len(found), min(after // self.length, self.number))
 
     def test_cut(self):
-        client = self.client()
+        # Nothing is waited for but bytes that do come, or an end.
+        client = self.client(timeout=PATIENCE)
         for then in 'fin', 'rst':
             for after in range(0, self.size, self.step):
                 with self.subTest(then=then, after=after):

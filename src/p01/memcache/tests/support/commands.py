@@ -1,8 +1,20 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The commands for many keys, under a condition, and for counters."""
+"""The commands: those of a client for many keys, under a condition and for
+counters, and those on the wire.
+"""
 
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Append
+from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Command
+from p01.memcache.wire.command import Decrement
+from p01.memcache.wire.command import GetAndTouch
+from p01.memcache.wire.command import Increment
+from p01.memcache.wire.command import Touch
+from p01.memcache.wire.meta import AddNumbered
+from p01.memcache.wire.meta import GetOrRenew
+from p01.memcache.wire.meta import MakeStale
 
 
 # Every command, and what it returns where the server is of no help. What is
@@ -44,3 +56,21 @@ def find_commands(parent=Command):
         if not class_.__module__.startswith('p01.memcache.tests.'):
             yield class_
         yield from find_commands(class_)
+
+
+# Commands of one number.
+NUMBERED = (
+    lambda number: GetAndTouch(b'key', number),
+    lambda number: Add(b'key', b'', number, 0),
+    lambda number: Append(b'key', b'', 0, number),
+    lambda number: Cas(b'key', b'', number, 1, 0),
+    lambda number: Cas(b'key', b'', 0, number, 0),
+    lambda number: Cas(b'key', b'', 0, 1, number),
+    lambda number: Touch(b'key', number),
+    lambda number: Increment(b'key', number),
+    lambda number: Decrement(b'key', number),
+    lambda number: GetOrRenew(b'key', number or '0'),
+    lambda number: AddNumbered(b'key', b'', number, 0),
+    lambda number: AddNumbered(b'key', b'', 0, number),
+    lambda number: MakeStale(b'key', number),
+)

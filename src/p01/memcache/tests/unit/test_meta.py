@@ -15,6 +15,7 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.testing import Memcached
+from p01.memcache.tests.support.commands import NUMBERED
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
@@ -44,6 +45,7 @@ from p01.memcache.wire.meta import IsLeased
 from p01.memcache.wire.meta import Leased
 from p01.memcache.wire.meta import MakeStale
 from p01.memcache.wire.meta import NoOperation
+from p01.memcache.wire.meta import Right
 from p01.memcache.wire.reader import Reader
 from p01.memcache.wire.replies import NOT_A_NUMBER
 
@@ -100,14 +102,19 @@ READERS = {
     'leased': (_LEASED, {
         b'EN\r\n': None,
         b'EN kkey\r\n': None,
-        b'VA 0 f0 c1 kkey W\r\n\r\n': Leased(Item(b'', 0, 1), True),
-        b'VA 0 f0 c1 kkey Z\r\n\r\n': Leased(Item(b'', 0, 1), False),
-        b'VA 3 f64 c12 kkey\r\nabc\r\n': Leased(Item(b'abc', 64, 12), None),
-        b'VA 3 f0 c12 kkey W X\r\nabc\r\n': Leased(Item(b'abc', 0, 12), True),
-        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n': Leased(Item(b'abc', 0, 12), False),
-        b'VA 3 f0 c12 kkey X\r\nabc\r\n': Leased(Item(b'abc', 0, 12), None),
+        b'VA 0 f0 c1 kkey W\r\n\r\n': Leased(Item(b'', 0, 1), Right.OURS),
+        b'VA 0 f0 c1 kkey Z\r\n\r\n': Leased(Item(b'', 0, 1), Right.THEIRS),
+        b'VA 3 f64 c12 kkey\r\nabc\r\n':
+            Leased(Item(b'abc', 64, 12), Right.NOBODYS),
+        b'VA 3 f0 c12 kkey W X\r\nabc\r\n':
+            Leased(Item(b'abc', 0, 12), Right.OURS),
+        b'VA 3 f0 c12 kkey X Z\r\nabc\r\n':
+            Leased(Item(b'abc', 0, 12), Right.THEIRS),
+        b'VA 3 f0 c12 kkey X\r\nabc\r\n':
+            Leased(Item(b'abc', 0, 12), Right.NOBODYS),
         b'VA %d f4294967295 c%d kkey\r\n%b\r\n' % (len(WILD), MOST, WILD):
-            Leased(Item(WILD, 2 ** 32 - 1, MOST), None),
+            Leased(
+                Item(WILD, 2 ** 32 - 1, MOST), Right.NOBODYS),
     }),
     'added': (AddNumbered(KEY, b'', 0, 0).read, {
         b'HD c12 kkey\r\n': 12,
@@ -398,23 +405,6 @@ class RequestTest(unittest.TestCase):
         lambda key: MakeStale(key, 12): b'md key I C12\r\n',
     }
 
-    #: Commands of one number.
-    numbers = (
-        lambda number: GetAndTouch(KEY, number),
-        lambda number: Add(KEY, b'', number, 0),
-        lambda number: Append(KEY, b'', 0, number),
-        lambda number: Cas(KEY, b'', number, 1, 0),
-        lambda number: Cas(KEY, b'', 0, number, 0),
-        lambda number: Cas(KEY, b'', 0, 1, number),
-        lambda number: Touch(KEY, number),
-        lambda number: Increment(KEY, number),
-        lambda number: Decrement(KEY, number),
-        lambda number: GetOrRenew(KEY, number or '0'),
-        lambda number: AddNumbered(KEY, b'', number, 0),
-        lambda number: AddNumbered(KEY, b'', 0, number),
-        lambda number: MakeStale(KEY, number),
-    )
-
     def test_bytes(self):
         for request, expected in self.requests.items():
             self.assertEqual(request(KEY).encode(), expected)
@@ -443,7 +433,7 @@ class RequestTest(unittest.TestCase):
 
     def test_hostile_numbers(self):
         for number in '1', b'1', b'1\r\nflush_all', None, [], object():
-            for place, request in enumerate(self.numbers):
+            for place, request in enumerate(NUMBERED):
                 with (self.subTest(place, number=number),
                       self.assertRaises(TypeError)):
                     request(number).encode()
@@ -567,9 +557,9 @@ class EmbeddedTest(unittest.TestCase):
         unique = self.add()
         self.assertIsNone(self.add())
         self.assertEqual(
-            self.lend(), Leased(Item(b'claim', CLAIM, unique), None))
+            self.lend(), Leased(Item(b'claim', CLAIM, unique), Right.NOBODYS))
         self.assertIs(self.ask(Cas(KEY, b'new', 3, unique, 0)), True)
-        self.assertIsNone(self.lend(30).win)
+        self.assertIs(self.lend(30).right, Right.NOBODYS)
         # It is another one than what was seen empty.
         self.assertIs(self.is_leased(), True)
         self.assertEqual(self.lend().item[:2], (b'new', 3))
@@ -581,18 +571,18 @@ class EmbeddedTest(unittest.TestCase):
         claim = GetOrRenew(KEY, 0)
         claim.encode = lambda: b'mg key v f c k N60\r\n'
         self.ask(claim)
-        (data, flags, _), win = self.lend()
-        self.assertEqual((data, flags, win), (b'', PLAIN, False))
+        (data, flags, _), right = self.lend()
+        self.assertEqual((data, flags, right), (b'', PLAIN, Right.THEIRS))
         # A look does not take the right away.
         self.assertIs(self.is_leased(), True)
 
     def test_lease_of_a_value(self):
         self.store(Add, expires=20)
-        self.assertIsNone(self.lend(10).win)
-        (data, flags, unique), win = self.lend(30)
-        self.assertEqual((data, flags, win), (b'data', 3, True))
+        self.assertIs(self.lend(10).right, Right.NOBODYS)
+        (data, flags, unique), right = self.lend(30)
+        self.assertEqual((data, flags, right), (b'data', 3, Right.OURS))
         self.assertEqual(
-            self.lend(30), Leased(Item(b'data', 3, unique), False))
+            self.lend(30), Leased(Item(b'data', 3, unique), Right.THEIRS))
         self.assertIs(self.is_leased(), True)
 
     def test_stale(self):
@@ -602,10 +592,10 @@ class EmbeddedTest(unittest.TestCase):
         self.assertIs(self.make_stale(unique + 1), False)
         self.assertIs(self.make_stale(unique), True)
         # A new number: what was computed before is not stored any more.
-        (data, flags, newer), win = self.lend()
-        self.assertEqual((data, flags, win), (b'data', 3, True))
+        (data, flags, newer), right = self.lend()
+        self.assertEqual((data, flags, right), (b'data', 3, Right.OURS))
         self.assertNotEqual(newer, unique)
-        self.assertIs(self.lend().win, False)
+        self.assertIs(self.lend().right, Right.THEIRS)
 
 
 class MemcachedTest(EmbeddedTest):

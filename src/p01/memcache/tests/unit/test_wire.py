@@ -29,6 +29,7 @@ from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.support.checkout import load_tool
 from p01.memcache.tests.support.commands import COMMANDS
+from p01.memcache.tests.support.commands import NUMBERED
 from p01.memcache.tests.support.commands import find_commands
 from p01.memcache.tests.support.examples import settings
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -36,7 +37,6 @@ from p01.memcache.tests.support.servers import ask
 from p01.memcache.tests.support.servers import look
 from p01.memcache.tests.support.servers import plant
 from p01.memcache.tests.support.values import INJECTIONS
-from p01.memcache.tests.unit import test_meta
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
@@ -559,14 +559,14 @@ class RequestTest(unittest.TestCase):
                     make(LyingBytes(key.encode()))
 
     def test_numbers_that_lie(self):
-        for number in test_meta.RequestTest.numbers:
+        for number in NUMBERED:
             self.assertEqual(
                 number(LyingInt(7)).encode(), number(7).encode())
 
     def test_there_is_always_a_number(self):
         number_of = re.compile(rb'.*?-?[0-9]+\D*', re.DOTALL).fullmatch
         for request, odd in itertools.product(
-                test_meta.RequestTest.numbers, (
+                NUMBERED, (
                     LIE, LIE.encode(), LyingStr('7'), LyingBytes(b'7'),
                     [7], 1j, math.nan, math.inf, True, False, 7.5,
                     decimal.Decimal('7.5'))):

@@ -164,7 +164,7 @@ class FakeTest(unittest.TestCase):
         self.assertEqual(len(storage), before - 1)
 
     def test_lifetimes_end(self):
-        with (mock.patch('p01.memcache.testing.monotonic') as now,
+        with (mock.patch('p01.memcache.testing.processes.monotonic') as now,
               mock.patch('p01.memcache.embedded.clock.now', now)):
             now.return_value = 1000
             self.client.set('short', 'value', 1)

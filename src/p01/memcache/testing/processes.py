@@ -1,0 +1,191 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Servers that are processes of their own."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from time import monotonic
+
+from p01.memcache.transport.address import parse
+
+
+# The public path: objects are pickled, and layers are found, by it.
+__name__ = 'p01.memcache.testing'
+
+# Seconds for a server to listen or to answer. It takes milliseconds.
+PATIENCE = 10
+
+
+def free_ports(count):
+    """Return ports of 127.0.0.1 on which nothing listens."""
+    with contextlib.ExitStack() as stack:
+        probes = [
+            stack.enter_context(socket.create_server(('127.0.0.1', 0)))
+            for _ in range(count)]
+        return [probe.getsockname()[1] for probe in probes]
+
+
+def connect(address, timeout=PATIENCE):
+    """Return a plain socket that is connected to the server."""
+    server = parse(address)
+    if not server.is_unix:
+        return socket.create_connection((server.host, server.port), timeout)
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.settimeout(timeout)
+        sock.connect(server.host)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def listens(address):
+    try:
+        connect(address).close()
+    except (ConnectionRefusedError, FileNotFoundError):
+        return False
+    return True
+
+
+class ServerProcess:
+    """A server that is a process of its own, and a context manager.
+
+    It listens on a free port of 127.0.0.1, and on the same one whenever it
+    is started again; or on the unix socket ``path``. What it printed is in
+    ``output`` once it is stopped. A subclass names the ``program``, which is
+    its Debian package too, and its `arguments`.
+    """
+
+    program = port = path = process = None
+    output = ''
+    frozen = False
+    _printed = None
+
+    @property
+    def address(self):
+        if self.path is not None:
+            return f'unix:{self.path}'
+        return f'127.0.0.1:{self.port}'
+
+    def find(self):
+        """Return where the program is, or None."""
+        return shutil.which(self.program)
+
+    def arguments(self):
+        """Return those which let the program serve the address."""
+        raise NotImplementedError
+
+    def start(self):
+        """Return when it listens; one that runs is left as it is."""
+        if self._runs():
+            return
+        # One that ended by itself may have left something.
+        self.stop()
+        command = self.find()
+        if command is None:
+            raise RuntimeError(
+                f'There is no {self.program}: install it, with "apt-get'
+                f' install {self.program}" for example, and put it on PATH.')
+        if self.port is None and self.path is None:
+            [self.port] = free_ports(1)
+        # stop() closes it.
+        self._printed = tempfile.TemporaryFile()  # noqa: SIM115
+        try:
+            self.process = subprocess.Popen(
+                (command, *self.arguments()), stdin=subprocess.DEVNULL,
+                stdout=self._printed, stderr=subprocess.STDOUT)
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self):
+        """End it at once, also if it is frozen."""
+        if self._printed is None:
+            return
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+        self._printed.seek(0)
+        self.output = self._printed.read().decode(errors='replace')
+        self._printed.close()
+        self._printed = None
+        self.frozen = False
+        if self.path is not None and pathlib.Path(self.path).is_socket():
+            os.unlink(self.path)
+
+    def freeze(self):
+        """Return when it does nothing any more, until it is thawed.
+
+        The kernel still accepts connections for it, and what they send.
+        """
+        if not self._runs():
+            raise RuntimeError(f'{self.program} does not run')
+        # To one that is frozen nothing happens which could be waited for.
+        if not self.frozen:
+            self.process.send_signal(signal.SIGSTOP)
+            os.waitpid(self.process.pid, os.WUNTRACED)
+            self.frozen = True
+
+    def thaw(self):
+        """Let it go on; one that is not frozen is left as it is."""
+        if self.frozen:
+            self.process.send_signal(signal.SIGCONT)
+            self.frozen = False
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *exc_info):
+        self.stop()
+
+    def _runs(self):
+        return self.process is not None and self.process.poll() is None
+
+    def _wait(self):
+        end = monotonic() + PATIENCE
+        while not listens(self.address):
+            # Nothing tells when it does, so look again; unless it has ended.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(0.005)
+            if not self._runs():
+                self.stop()
+                raise RuntimeError(
+                    f'{self.program} ended with status'
+                    f' {self.process.returncode}: {self.output.strip()}')
+            if monotonic() > end:
+                raise RuntimeError(
+                    f'{self.program} does not listen on {self.address}')
+
+
+class Memcached(ServerProcess):
+    """A memcached of one's own: ``with Memcached() as server: ...``
+
+    The options are those of the command ``memcached``. It runs as the user
+    ``nobody`` where we are root: the folder of ``path`` must be writable for
+    that user, and the files that the options name must be readable. Nobody
+    but that user, and root, can connect to the ``path``.
+    """
+
+    program = 'memcached'
+
+    def __init__(self, *options, port=None, path=None):
+        self.options = options
+        self.port = port
+        self.path = path
+
+    def arguments(self):
+        if self.path is None:
+            where = ('-l', '127.0.0.1', '-p', str(self.port), '-U', '0')
+        else:
+            where = ('-s', os.fspath(self.path))
+        user = ('-u', 'nobody') if os.geteuid() == 0 else ()
+        return (*where, *user, *self.options)

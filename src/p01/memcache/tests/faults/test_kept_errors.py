@@ -1,0 +1,288 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What an error keeps alive: no descriptor, no connection and no values.
+
+An error has a traceback, that has frames, and these have whatever was in use.
+The collector of cycles is off here: what is dropped is gone at once.
+"""
+
+import gc
+import os
+import socket
+import unittest
+import warnings
+import weakref
+from time import monotonic
+from unittest import mock
+
+from p01.memcache.errors import ConnectError
+from p01.memcache.errors import LocalError
+from p01.memcache.errors import NotInvalidated
+from p01.memcache.facade.trouble import Trouble
+from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.transport import connection
+from p01.memcache.transport import lockkeeping
+from p01.memcache.transport.address import parse
+from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.stream import Stream
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+PATIENCE = 5  # seconds
+REFUSED = b'SERVER_ERROR no\r\n'
+
+
+class Marker:
+    """Is in a frame, and tells whether that is still there."""
+
+
+class Interrupted(BaseException):
+    pass
+
+
+class Case(unittest.TestCase):
+
+    def setUp(self):
+        keep_quiet(self)
+        gc.disable()
+        self.addCleanup(gc.enable)
+
+
+class Recorded(socket.socket):
+    """Is not closed by being dropped, as all of them are in a list."""
+
+    all = []  # noqa: RUF012
+
+    def __init__(self, *args, **kw):
+        super().__init__(*args, **kw)
+        self.all.append(self)
+
+
+class DialTest(Case):
+    """Sockets of connections that could not be made are closed."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch.object(socket, 'socket', Recorded))
+        self.addCleanup(Recorded.all.clear)
+        self.listening = socket.create_server(('127.0.0.1', 0))
+        self.addCleanup(self.listening.close)
+        self.port = self.listening.getsockname()[1]
+        Recorded.all.clear()
+
+    def dialer(self, *ports):
+        dialer = Dialer(parse(f'127.0.0.1:{self.port}'))
+        if ports:
+            dialer._known = [
+                (socket.AF_INET, socket.SOCK_STREAM, 6, ('127.0.0.1', port))
+                for port in ports]
+        return dialer
+
+    def dial(self, dialer, greet=lambda sock, deadline: sock):
+        """Return the error, and what tells whether its frames are there."""
+        marker = Marker()
+
+        def greeting(sock, deadline, marker=marker):
+            return greet(sock, deadline)
+
+        try:
+            dialer.dial(monotonic() + PATIENCE, greeting)
+        except BaseException as error:
+            return error, weakref.ref(marker)
+        self.fail('it is connected')
+
+    def assertClosed(self, count):
+        self.assertEqual([sock.fileno() for sock in Recorded.all],
+                         [-1] * count)
+
+    def test_refused(self):
+        error, _ = self.dial(self.dialer(1, 2))
+        self.assertIs(type(error), ConnectError)
+        self.assertClosed(2)
+
+    def test_not_greeted(self):
+        for trouble, kind in (
+                (ConnectionResetError('no'), ConnectError),
+                (OSError(24, 'no descriptor'), LocalError),
+                (ValueError('no'), ConnectError),
+                (MemoryError(), MemoryError), (Interrupted(), Interrupted)):
+            with self.subTest(kind):
+                def greet(sock, deadline, trouble=trouble):
+                    raise trouble
+
+                error, _ = self.dial(self.dialer(), greet)
+                self.assertIs(type(error), kind)
+                self.assertClosed(len(Recorded.all))
+        self.assertEqual(len(Recorded.all), 5)
+
+    def test_another_thread_was_faster(self):
+        # With another address. What was made goes, and that one is dialled.
+        dialer = self.dialer(self.port)
+        elsewhere = iter(['elsewhere', *dialer._known])
+
+        def greet(sock, deadline):
+            dialer.place = next(elsewhere)
+            return sock
+
+        found, place = dialer.dial(monotonic() + PATIENCE, greet)
+        self.addCleanup(found.close)
+        self.assertEqual([place], dialer._known)
+        self.assertEqual(
+            [sock.fileno() == -1 for sock in Recorded.all], [True, False])
+
+    def test_an_error_that_is_dropped(self):
+        def greet(sock, deadline):
+            raise ConnectionResetError
+
+        for dialer, greeting in (
+                (self.dialer(), greet), (self.dialer(1, 2), greet)):
+            error, marker = self.dial(dialer, greeting)
+            self.assertIsNotNone(marker())
+            del error
+            self.assertIsNone(marker())
+
+    def test_a_place_that_refused_before(self):
+        marker = Marker()
+        gone = weakref.ref(marker)
+
+        def greet(sock, deadline, marker=marker):
+            return sock
+
+        found, _ = self.dialer(1, self.port).dial(
+            monotonic() + PATIENCE, greet)
+        self.addCleanup(found.close)
+        del greet, marker
+        self.assertIsNone(gone())
+
+
+class DropTest(Case):
+    """A stream, or a connection, that is dropped is closed at once."""
+
+    def setUp(self):
+        super().setUp()
+        # It would tell of a socket that nobody has closed.
+        self.warned = self.enterContext(warnings.catch_warnings(record=True))
+        warnings.simplefilter('always')
+
+    def streams(self):
+        """Yield one of each kind, alone in a list, and its peer."""
+        kinds = [Stream]
+        if lockkeeping._libc is not None:
+            kinds.append(lambda sock: LockKeepingStream(sock, LockKeeping()))
+        for kind in kinds:
+            here, there = socket.socketpair()
+            self.addCleanup(there.close)
+            there.settimeout(PATIENCE)
+            self.number = here.fileno()
+            alone = [kind(here)]
+            del here
+            yield alone, there
+
+    def assertGone(self, there):
+        self.assertEqual(there.recv(1), b'')
+        with self.assertRaises(OSError):
+            os.fstat(self.number)
+        self.assertEqual(self.warned, [])
+
+    def test_stream(self):
+        for alone, there in self.streams():
+            alone.pop()
+            self.assertGone(there)
+
+    def test_connection(self):
+        # In the middle of a request, as an interrupt leaves it.
+        for alone, there in self.streams():
+            dialer = mock.Mock()
+            dialer.dial.return_value = alone.pop(), 'place'
+            made = Connection(dialer, None, 60)
+            made.connect(monotonic() + PATIENCE)
+            dialer.reset_mock(return_value=True)
+            made.send(b'get key\r\n', monotonic() + PATIENCE)
+            self.assertEqual(there.recv(100), b'get key\r\n')
+            del made
+            self.assertGone(there)
+
+
+class ManyTest(Case):
+    """Errors that stand for a reply have no frames, whatever is kept."""
+
+    def setUp(self):
+        super().setUp()
+        self.errors = []
+        report = Trouble.report
+
+        def keep(trouble, error, *args):
+            self.errors.append(error)
+            report(trouble, error, *args)
+
+        self.enterContext(mock.patch.object(Trouble, 'report', keep))
+
+    def client(self, *addresses, timeout=PATIENCE):
+        client = UltraMemcacheClient(
+            addresses, timeout=timeout, retries=2, delay=0, maxPoolSize=1)
+        self.addCleanup(client.close)
+        return client
+
+    def operations(self):
+        yield lambda client: client.queryMany(['a', 'b'])
+        yield lambda client: client.setMany({'a': 1, 'b': 2})
+        yield lambda client: client.invalidateMany(['a', 'b'])
+        # Once more, with what is owed now; and while it is down.
+        yield lambda client: client.queryMany(['a', 'b'])
+        yield lambda client: client.setMany({'a': 1, 'b': 2})
+        yield lambda client: client.invalidateMany(['a', 'b'])
+
+    def assertBare(self, errors):
+        self.assertTrue(errors)
+        for error in errors:
+            self.assertEqual(
+                (error.__traceback__, error.__cause__, error.__context__),
+                (None, None, None), repr(error))
+
+    def check(self, client, least):
+        for number, operation in enumerate(self.operations()):
+            operation(client)
+            with self.subTest(number):
+                self.assertBare(self.errors)
+        self.assertGreaterEqual(len(self.errors), least)
+        for server in client._state.store.servers:
+            for pool in server.pool, server.undelivered._turn:
+                self.assertEqual(pool.statistics()['active'], 0)
+
+    def test_answers(self):
+        for answer in REFUSED, b'garbage\r\n', b'CLIENT_ERROR no\r\n', None:
+            with (self.subTest(answer),
+                  ScriptedServer(default=answer) as server):
+                self.errors.clear()
+                self.check(self.client(server.address), 6)
+
+    def test_two_of_a_kind(self):
+        with ScriptedServer(default=REFUSED) as server:
+            client = self.client(server.address, '127.0.0.1:1')
+            client.distribution = 'modulo'
+            self.check(client, 6)
+
+    def test_refused(self):
+        self.check(self.client('127.0.0.1:1'), 6)
+
+    def test_silent(self):
+        # Where the time-out of an ordinary socket is behind the error.
+        self.enterContext(mock.patch.object(
+            connection, 'can_keep_lock', lambda sock: False))
+        with ScriptedServer(default=[(b'', PATIENCE)]) as server:
+            self.check(self.client(server.address, timeout=0.02), 6)
+
+    def test_all_servers(self):
+        with ScriptedServer(default=REFUSED) as server:
+            client = self.client(server.address, '127.0.0.1:1')
+            for _ in range(3):  # in the end one of them is down
+                with self.assertRaises(NotInvalidated) as caught:
+                    client.invalidateAll()
+                self.assertEqual(
+                    [*caught.exception.errors], client.servers)
+                self.assertBare(caught.exception.errors.values())
+                self.assertIsNone(caught.exception.__context__)

@@ -1,0 +1,229 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""How several servers share the time of an exchange.
+
+On a clock that only the servers move: nothing here depends on how fast the
+machine is.
+"""
+
+import selectors
+import types
+import unittest
+from unittest import mock
+
+from p01.memcache.cluster import fanout
+from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
+
+
+TIME = 10.0  # of the exchange, which begins at 0
+
+
+class Server:
+    """Takes `connecting` seconds until it is asked, and answers at `at`.
+
+    Of the answer `rest` comes that many seconds later. It is waited for until
+    `limit`, and ``ended`` is when that was over. It stands for its connection,
+    too.
+    """
+
+    def __init__(self, test, at, rest=0.0, connecting=0.0, limit=TIME):
+        self.test = test
+        self.at = at
+        self.rest = rest
+        self.connecting = connecting
+        self.limit = limit
+        self.judged = 0
+
+    def converse(self, commands, step, deadline):
+        failure, deadline = None, min(deadline, self.limit)
+        try:
+            self.spend(self.connecting, step)
+            step = yield self, deadline
+            self.spend(self.at - self.test.now, min(step, deadline))
+            self.spend(self.rest, min(step, deadline))
+        except ReceiveTimeout as error:
+            failure = types.SimpleNamespace(error=error)
+        self.ended = self.test.now
+        return commands, failure, None
+
+    def spend(self, seconds, limit):
+        """Wait, or until the limit: that is an error."""
+        end = self.test.now + max(seconds, 0)
+        self.test.now = max(self.test.now, min(end, limit))
+        if end > limit:
+            raise ReceiveTimeout(f'not by {limit}')
+
+    def answered(self):
+        self.judged += 1
+
+    def judge(self, failure):
+        assert failure.error
+        self.judged += 1
+
+
+class Selector:
+    """Waits for the servers on the test's clock."""
+
+    def __init__(self, test):
+        self.test = test
+        self.keys = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc_info):
+        pass
+
+    def register(self, connection, events, data):
+        self.keys.append(types.SimpleNamespace(
+            fileobj=connection, events=events, data=data))
+
+    def select(self, timeout):
+        self.test.waits += 1
+        assert self.test.waits < 100, 'it waits again and again'
+        end = self.test.now + timeout
+        first = min(key.fileobj.at for key in self.keys)
+        self.test.now = max(self.test.now, min(first, end))
+        return [(key, selectors.EVENT_READ) for key in self.keys
+                if key.fileobj.at <= self.test.now]
+
+
+class ShareTest(unittest.TestCase):
+
+    def setUp(self):
+        self.waits = 0
+        self.enterContext(mock.patch.object(
+            fanout, 'monotonic', lambda: self.now))
+        self.enterContext(mock.patch.object(
+            selectors, 'PollSelector', lambda: Selector(self)))
+
+    def exchange(self, *servers):
+        """Return of each whether it answered; nobody waits for longer."""
+        self.now = 0.0
+        results = fanout.exchange(
+            {server: f'replies {number}'
+             for number, server in enumerate(servers)}, TIME)
+        self.assertLessEqual(self.now, TIME)
+        self.assertEqual([*results], [*servers])
+        self.assertEqual([server.judged for server in servers],
+                         [1] * len(servers))
+        answered = []
+        for number, (_, result) in enumerate(results.items()):
+            answered.append(result == f'replies {number}')
+            if not answered[-1]:
+                self.assertIsInstance(result, ReceiveTimeout)
+        return answered
+
+    def servers(self, *times, **kw):
+        return [Server(self, at, **kw) for at in times]
+
+    def test_all_take_most_of_the_time(self):
+        # None of them may be given a part of it, while others are as late.
+        for count in 1, 2, 3, 8:
+            with self.subTest(count):
+                self.assertEqual(
+                    self.exchange(*self.servers(*[0.7 * TIME] * count)),
+                    [True] * count)
+                self.assertEqual(self.now, 0.7 * TIME)
+
+    def test_one_after_the_other(self):
+        times = [0.9 * TIME, 0.7 * TIME, 0.8 * TIME]
+        self.assertEqual(self.exchange(*self.servers(*times)), [True] * 3)
+        self.assertEqual(self.now, 0.9 * TIME)
+
+    def test_at_the_last_moment(self):
+        self.assertEqual(
+            self.exchange(*self.servers(TIME, TIME, TIME)), [True] * 3)
+
+    def test_some_do_not_answer(self):
+        never = 2 * TIME
+        self.assertEqual(
+            self.exchange(*self.servers(never, 0.9 * TIME, never)),
+            [False, True, False])
+        self.assertEqual(self.now, TIME)
+        self.assertEqual(self.exchange(*self.servers(never)), [False])
+        self.assertEqual(self.now, TIME)
+
+    def test_one_is_given_less_time(self):
+        # It has failed before. It does not hold up the others, nor they it.
+        never = Server(self, 2 * TIME, limit=0.25 * TIME)
+        late = self.servers(0.7 * TIME, 0.7 * TIME)
+        self.assertEqual(self.exchange(never, *late), [False, True, True])
+        self.assertEqual(never.ended, 0.25 * TIME)
+        self.assertEqual(self.now, 0.7 * TIME)
+
+    def test_one_stops_within_its_reply(self):
+        # It has its part of what is left, and leaves the rest to the others.
+        stopped = Server(self, 0.1 * TIME, rest=2 * TIME)
+        late = self.servers(0.2 * TIME, 0.2 * TIME)
+        self.assertEqual(self.exchange(stopped, *late), [False, True, True])
+        self.assertAlmostEqual(self.now, (0.1 + 0.9 / 3) * TIME)
+
+    def test_connections_take_their_time(self):
+        # Each has its part of what is left, those before it had theirs.
+        slow = [Server(self, 0, connecting=seconds * TIME)
+                for seconds in (0.3, 0.2, 0.1)]
+        self.assertEqual(self.exchange(*slow), [True] * 3)
+        never = Server(self, 0, connecting=2 * TIME)
+        self.assertEqual(
+            self.exchange(never, *self.servers(0, 0)), [False, True, True])
+        self.assertAlmostEqual(self.now, TIME / 3)
+
+    def test_those_that_are_asked_need_time_to_answer(self):
+        # The last one's connection does not take what the others need.
+        asked = self.servers(0.6 * TIME, 0.6 * TIME)
+        never = Server(self, 0, connecting=2 * TIME)
+        self.assertEqual(
+            self.exchange(*asked, never), [True, True, False])
+        self.assertAlmostEqual(self.now, 0.6 * TIME)
+
+
+class AgainTest(unittest.TestCase):
+    """Requests to a server whose used connection turned out to be closed."""
+
+    def exchange(self, *results, **kw):
+        """Have an only server end with these; return its last and how many.
+        """
+        class Lost:
+            count = 0
+
+            def converse(self, commands, step, deadline):
+                self.count += 1
+                reply = results[min(self.count, len(results)) - 1]
+                if isinstance(reply, Exception):
+                    return [], types.SimpleNamespace(error=reply), None
+                return reply, None, None
+                yield
+
+            def answered(self, *args):
+                pass
+
+            judge = answered
+
+        lost = Lost()
+        [(server, reply)] = fanout.exchange_with(
+            [lost], lambda server: [], 0.0, **kw).items()
+        self.assertIs(server, lost)
+        return reply, lost.count
+
+    def lost(self):
+        error = ReceiveError('closed')
+        error.again = True
+        return error
+
+    def test_once_more(self):
+        self.assertEqual(self.exchange(self.lost(), ['right']), (['right'], 2))
+
+    def test_not_again_and_again(self):
+        first, second = self.lost(), self.lost()
+        self.assertEqual(self.exchange(first, second, ['late']), (second, 2))
+
+    def test_other_trouble(self):
+        error = ReceiveError('in the middle')
+        self.assertEqual(self.exchange(error, ['late']), (error, 1))
+
+    def test_where_it_might_be_done_twice(self):
+        error = self.lost()
+        self.assertEqual(
+            self.exchange(error, ['late'], again=False), (error, 1))

@@ -1,0 +1,150 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The end of a stream: what an abort sends, and a socket that fails."""
+
+import errno
+import socket
+import ssl
+import unittest
+from time import monotonic
+from unittest import mock
+
+from p01.memcache.errors import ReceiveError
+from p01.memcache.transport import lockkeeping
+from p01.memcache.transport.lockkeeping import RELEASE
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.stream import Stream
+from p01.memcache.transport.tls import TLSStream
+from p01.memcache.wire.reader import SIZE
+
+
+PATIENCE = 10  # seconds
+PIECE = b'.' * (1 << 16)
+
+
+def plain(connection):
+    return Stream(connection)
+
+
+def keeping_lock(connection):
+    return LockKeepingStream(connection, LockKeeping())
+
+
+def tls(connection):
+    """One whose handshake is taken for done."""
+    with mock.patch.object(TLSStream, '_shake_hands', lambda stream: True), \
+         mock.patch.object(ssl.SSLObject, 'getpeercert', lambda *args: b'.'):
+        return TLSStream(
+            connection, ssl.create_default_context(), 'localhost',
+            monotonic() + PATIENCE)
+
+
+class AbortTest(unittest.TestCase):
+    """A peer that reads late gets a reset, not the rest of the request."""
+
+    kinds = [plain, tls]
+    if lockkeeping._libc is not None:
+        kinds.append(keeping_lock)
+
+    def connected(self):
+        """Return both ends of a TCP connection."""
+        with socket.create_server(('127.0.0.1', 0)) as listening:
+            # Set before it listens, or else the kernel has more room.
+            here = socket.create_connection(listening.getsockname())
+            self.addCleanup(here.close)
+            there = listening.accept()[0]
+            self.addCleanup(there.close)
+        there.settimeout(PATIENCE)
+        return here, there
+
+    def fill(self, connection):
+        """Send until the peer and the kernel have no room for more."""
+        sent = 0
+        connection.setblocking(False)
+        while True:
+            try:
+                sent += connection.send(PIECE)
+            except BlockingIOError:
+                return sent
+
+    def read(self, connection):
+        """Return how much comes before the end; a reset is an OSError."""
+        received = 0
+        while data := connection.recv(1 << 20):
+            received += len(data)
+        return received
+
+    def test_abort(self):
+        for kind in self.kinds:
+            with self.subTest(kind.__name__):
+                here, there = self.connected()
+                stream = kind(here)
+                self.fill(here)
+                stream.abort()
+                with self.assertRaises(ConnectionResetError):
+                    self.read(there)
+
+    def test_close(self):
+        # The difference: it is sent to the end.
+        for kind in self.kinds:
+            with self.subTest(kind.__name__):
+                here, there = self.connected()
+                stream = kind(here)
+                sent = self.fill(here)
+                stream.close()
+                self.assertEqual(self.read(there), sent)
+
+    def test_twice(self):
+        for kind in self.kinds:
+            here, _ = self.connected()
+            stream = kind(here)
+            for _ in range(2):
+                stream.abort()
+            self.assertEqual(stream.fileno(), -1)
+
+
+@unittest.skipIf(lockkeeping._libc is None, 'the C library cannot be called')
+class FailingSocketTest(unittest.TestCase):
+    """A wait that releases the lock ends with the first error.
+
+    Asked again, a socket that has failed fails at once: the wait would need
+    the processor until the deadline.
+    """
+
+    def setUp(self):
+        here, there = socket.socketpair()
+        self.addCleanup(there.close)
+        self.stream = keeping_lock(here)
+        self.addCleanup(self.stream.close)
+        self.stream.deadline = monotonic() + PATIENCE
+
+    def fail(self, *numbers):
+        """Have the socket fail with these errors, and then with none."""
+        self.calls = 0
+
+        def receive(*args):
+            self.calls += 1
+            lockkeeping.ctypes.set_errno(numbers[self.calls - 1])
+            return -1
+
+        self.enterContext(mock.patch.object(
+            lockkeeping, '_recv_releasing', receive))
+
+    def receive(self):
+        self.assertEqual(self.stream._way, RELEASE)
+        with self.assertRaises(ReceiveError) as caught:
+            self.stream.receive(SIZE)
+        return str(caught.exception)
+
+    def test_it_is_asked_once(self):
+        for number in errno.ECONNRESET, errno.EBADF, errno.ENOTCONN:
+            self.fail(number)
+            self.assertRegex(self.receive(), '^cannot receive: ')
+            self.assertEqual(self.calls, 1)
+
+    def test_nothing_there_is_no_error(self):
+        # A tick has passed, or a signal has come.
+        self.fail(errno.EAGAIN, errno.EINTR, errno.EAGAIN, errno.ECONNRESET)
+        self.receive()
+        self.assertEqual(self.calls, 4)

@@ -1,0 +1,122 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""When a server is told of what it owes, and when it is left alone."""
+
+import unittest
+from unittest import mock
+
+from p01.memcache.cluster import undelivered
+from p01.memcache.cluster.undelivered import Undelivered
+from p01.memcache.errors import ServerDown
+from p01.memcache.errors import ServerError
+
+
+REFUSED = b'SERVER_ERROR no\r\n'
+DELETED = b'DELETED\r\n'
+TIME = 5  # seconds for a delivery
+
+
+class Health:
+
+    absence = 0
+    is_down = False
+
+
+class Server:
+    """Gives the same reply to each line."""
+
+    reply = REFUSED
+
+    def __init__(self):
+        self.health = Health()
+        self.asked = []
+
+    def run(self, command, deadline):
+        data = command.encode()
+        self.asked.append(data)
+        command.read(Lines(self.reply * data.count(b'\n')))
+
+
+class Lines:
+
+    def __init__(self, data):
+        self._lines = data.splitlines(keepends=True)
+
+    def readline(self, limit):
+        return self._lines.pop(0)
+
+
+class UndeliveredCase(unittest.TestCase):
+
+    def setUp(self):
+        self.now = 1000.0
+        self.enterContext(mock.patch.object(
+            undelivered, 'monotonic', lambda: self.now))
+        self.server = Server()
+        self.undelivered = Undelivered('server')
+        self.undelivered.add(b'refused')
+
+    def deliver(self, key=b'another'):
+        """Return whether the server was asked."""
+        before = len(self.server.asked)
+        self.undelivered.deliver(self.server, key, self.now + TIME)
+        return len(self.server.asked) > before
+
+
+class DownTest(UndeliveredCase):
+
+    def test_it_is_not_asked(self):
+        self.server.health.absence = 60
+        for _ in range(2):
+            self.assertFalse(self.deliver())
+        with self.assertRaises(ServerDown):
+            self.deliver(b'refused')
+        self.assertEqual(self.server.asked, [])
+        self.server.health.absence = 0
+        self.assertTrue(self.deliver())
+
+
+class PauseTest(UndeliveredCase):
+
+    def pause(self):
+        """Return how long the server is left alone, in whole seconds."""
+        start = self.now
+        while not self.deliver():
+            # Just before it, and then just then.
+            self.now += 0.5
+            if self.now - start > 1000:
+                self.fail('never again')
+        return self.now - start
+
+    def test_it_grows(self):
+        self.assertTrue(self.deliver())
+        self.assertEqual(
+            [self.pause() for _ in range(9)],
+            [1, 2, 4, 8, 16, 32, 64, 64, 64])
+        self.assertEqual(list(self.undelivered.keys), [b'refused'])
+
+    def test_it_begins_anew(self):
+        # As soon as all was taken once.
+        self.deliver()
+        for _ in range(4):
+            self.pause()
+        self.server.reply = DELETED
+        self.now += 16
+        self.assertTrue(self.deliver())
+        self.assertEqual(self.undelivered.keys, {})
+        self.server.reply = REFUSED
+        self.undelivered.add(b'refused')
+        self.assertTrue(self.deliver())
+        self.assertEqual([self.pause() for _ in range(3)], [1, 2, 4])
+
+    def test_nobody_who_needs_the_key_waits_for_it(self):
+        # And the pause of the others does not grow by that.
+        self.deliver()
+        for _ in range(5):
+            with self.assertRaises(ServerError):
+                self.deliver(b'refused')
+        self.assertEqual(self.pause(), 1)
+        for _ in range(5):
+            with self.assertRaises(ServerError):
+                self.deliver(b'refused')
+        self.assertEqual(self.pause(), 2)
