@@ -19,8 +19,8 @@ class MemcacheClient(BaseClient):
 
     Every thread that uses it has a connection to every server, until the
     thread ends. An operation takes 3 seconds at most. Several servers are
-    asked one after the other. What a server did not accept or answer in time,
-    on a connection that was just made, is left alone by that thread for 3
+    asked one after the other. If a server does not accept or answer in time,
+    on a connection that was just made, that thread does not use it for 3
     seconds.
     """
 

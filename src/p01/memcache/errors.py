@@ -64,7 +64,7 @@ class LocalError(MemcacheError):
 
 
 class ServerDown(MemcacheError):
-    """The server has failed too often and is left alone for a while."""
+    """The server has failed too often, and is not asked for a while."""
 
     reported_elsewhere = True
 

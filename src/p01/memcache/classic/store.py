@@ -12,6 +12,7 @@ from collections.abc import Collection
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -83,7 +84,7 @@ class _Client(memcache.Client):
         key, flags, size = match.groups()
         if key != self._wanted:
             raise unasked(key)
-        self._wanted = None  # a second one would be too many
+        self._wanted = b''  # a second one would be too many
         return key, int(flags), int(size)
 
     def _recv_value(self, server: Host, flags: int, rlen: int) -> Item:
@@ -208,8 +209,9 @@ class ClassicStore(Store):
         trouble = None
         for host, refused in self._by_host(keys).items():
             try:
-                self._converse(host, lambda refused=refused: change_all(
-                    list(map(Delete, refused)), {}), deadline, again=False)
+                self._converse(host, partial(
+                    change_all, [*map(Delete, refused)], {}), deadline,
+                    again=False)
             except MemcacheError as error:
                 trouble = error
         if trouble is not None:

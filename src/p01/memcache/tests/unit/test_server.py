@@ -602,7 +602,7 @@ class TestHealth(HealthCase):
             thread = threading.Thread(target=self.health.undecided)
             thread.start()
             thread.join()
-            self.assertEqual(gate._until, until)
+            self.assertEqual(door._until, until)
         self.health.undecided()
         self.assertLess(self.health.pause, 61)
 

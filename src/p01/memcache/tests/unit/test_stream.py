@@ -10,10 +10,10 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.errors import ReceiveError
-from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
 from p01.memcache.wire.reader import SIZE
@@ -44,7 +44,7 @@ class AbortTest(unittest.TestCase):
     """A peer that reads late gets a reset, not the rest of the request."""
 
     kinds = [plain, tls]
-    if lockkeeping._libc is not None:
+    if lockkeepingstream._libc is not None:
         kinds.append(keeping_lock)
 
     def connected(self):
@@ -104,7 +104,8 @@ class AbortTest(unittest.TestCase):
             self.assertEqual(stream.fileno(), -1)
 
 
-@unittest.skipIf(lockkeeping._libc is None, 'the C library cannot be called')
+@unittest.skipIf(
+    lockkeepingstream._libc is None, 'the C library cannot be called')
 class FailingSocketTest(unittest.TestCase):
     """A wait that releases the lock ends with the first error.
 
@@ -125,11 +126,11 @@ class FailingSocketTest(unittest.TestCase):
 
         def receive(*args):
             self.calls += 1
-            lockkeeping.ctypes.set_errno(numbers[self.calls - 1])
+            lockkeepingstream.ctypes.set_errno(numbers[self.calls - 1])
             return -1
 
         self.enterContext(mock.patch.object(
-            lockkeeping, '_recv_releasing', receive))
+            lockkeepingstream, '_recv_releasing', receive))
 
     def receive(self):
         self.assertEqual(self.stream._way, RELEASE)
