@@ -23,13 +23,8 @@ class Failure(NamedTuple):
     deadline: float
 
 
-class Outcome(NamedTuple):
-    """The replies so far, a failure, and when the last request was sent."""
-
-    replies: list[Any]
-    failure: Failure | None
-    asked: float | None
-
+#: The replies so far, a failure, and when the last request was sent.
+Outcome = tuple[list[Any], Failure | None, float | None]
 
 #: Yields a connection and by when its reply must have arrived, and is sent by
 #: when the next step must be done. See `Server.converse`.

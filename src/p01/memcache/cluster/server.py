@@ -11,7 +11,6 @@ from typing import Any
 
 from p01.memcache.cluster.conversation import Conversation
 from p01.memcache.cluster.conversation import Failure
-from p01.memcache.cluster.conversation import Outcome
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import LeaseLost
@@ -39,8 +38,8 @@ from p01.memcache.wire.meta import IsLeased
 from p01.memcache.wire.meta import NoOperation
 
 
-# A wait without a last look that ends so many seconds after the deadline shows
-# that this process stood still.
+# Seconds. A wait without a last look that ends so much later than the deadline
+# shows that this process stood still.
 _STILL = 0.05
 
 # A key without a value, to see whether a server answers.
@@ -95,13 +94,13 @@ class Server:
 
     def converse(self, commands: Iterable[Command], step: float,
                  deadline: float) -> Conversation:
-        """Run some commands on one connection, and others' meanwhile.
+        """Run some commands on one connection, step by step.
 
-        A generator that yields where it would wait for a reply, unless `step`
-        is infinite. That is by when the next step must be done, as is what it
-        is sent. A failure is for `judge`, as soon as the connections to other
-        servers are back in their pools: a subscriber to the event may need
-        them.
+        A generator that yields where it would wait for a reply, so that other
+        servers have their turn, unless `step` is infinite. `step`, and then
+        what it is sent, is by when the next step must be done. A failure is
+        for `judge`, as soon as the connections to other servers are back in
+        their pools: a subscriber to the event may need them.
         """
         replies: list[Any] = []
         command = None
@@ -138,18 +137,18 @@ class Server:
                 else:
                     self.pool.give(connection)
         except MemoryError:
-            return Outcome(replies, Failure(
+            return replies, Failure(
                 LocalError('no memory'), connection, command, start, made,
-                asked, deadline), asked)
+                asked, deadline), asked
         except MemcacheError as error:
-            return Outcome(replies, Failure(
-                error, connection, command, start, made, asked, deadline),
-                asked)
+            return replies, Failure(
+                error, connection, command, start, made, asked,
+                deadline), asked
         except BaseException:
             # It has decided nothing, another one may.
             self.health.undecided()
             raise
-        return Outcome(replies, None, asked)
+        return replies, None, asked
 
     def judge(self, failure: Failure) -> None:
         """Note what the failure of a conversation says about the server."""
@@ -233,7 +232,7 @@ class Server:
         return leased
 
     def forget_meta(self) -> None:
-        """Ask anew: it knows other commands than it did before."""
+        """Ask again: it turned out to know other commands now."""
         self._knows_meta = None
 
     def statistics(self) -> dict[str, int]:

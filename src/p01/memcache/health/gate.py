@@ -33,7 +33,7 @@ class Gate:
         self._until = 0.0
 
     def shut(self, pause: float) -> None:
-        """Let no thread in for so many seconds, nor for less than so far."""
+        """Let no thread in for so many seconds, and never less than so far."""
         until = monotonic() + pause
         if self._guest != threading.get_ident():
             until = max(until, self._until)

@@ -105,7 +105,7 @@ class Health:
         """Take over from the same server's health so far."""
         self._settled_at = former._settled_at
         if former.is_down:
-            # For this one the outage begins anew.
+            # To this one the outage begins now.
             self._settle(former._blacktime)
 
     def _settle(self, seconds: float) -> None:

@@ -240,8 +240,8 @@ def _connect(endpoint: Endpoint, deadline: float,
         connection.connect(endpoint.address)
         if endpoint.family != socket.AF_UNIX:
             if connection.getsockname() == connection.getpeername():
-                # The kernel chose the very port that nobody listens on, and
-                # would keep the server from starting there.
+                # With no server listening, the kernel chose that very port
+                # for this end. That would keep the server from starting.
                 raise ConnectionRefusedError('connected to itself')
             _set_up(connection)
         return greet(connection, deadline)

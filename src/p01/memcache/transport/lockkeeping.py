@@ -1,13 +1,13 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""When to keep the interpreter lock for a reply: what experience says.
+"""Whether to keep the interpreter lock while a request is answered.
 
-A system call that releases the interpreter lock has to get it back
-afterwards. Beside a computing thread that takes up to the switch interval
-(5 ms) each time. Among many threads that all talk to the server it takes as
-long as the talk itself. And the reply was there after 20 µs. So it pays to
-keep the lock for a moment, see `LockKeepingStream`, if the server mostly
-answers within it.
+A system call that releases the interpreter lock has to get it back, which
+takes up to the switch interval (5 ms) beside a computing thread, and as long
+as the request itself among many threads that use the same server. The reply
+is often there after 20 µs. So it pays to keep the lock for a moment, see
+`LockKeepingStream`, if the server mostly answers within it. `LockKeeping`
+learns that by experience.
 """
 
 import enum
@@ -29,8 +29,8 @@ LOOK, SLEEP, RELEASE = Way
 # gap between two requests in which other threads had theirs.
 _TURN, _GAP = 4e-3, 1e-3
 
-# When this many more looks were in vain than not, nobody looks any more, for
-# so many requests, at first and at most.
+# This many more looks in vain than not are followed by a rest, which takes so
+# many requests, at first and at most.
 _VAIN = 8
 _FIRST, _LAST = 32, 4096
 
@@ -44,11 +44,11 @@ class LockKeeping:
 
     way = RELEASE  # of the last request
     vain = 0       # how many more looks were in vain than not, lately
-    resting = 0    # for so many requests nobody looks
+    resting = 0    # requests until the next look; 0 to look each time
 
     def __init__(self) -> None:
-        self._other = LOOK   # the way while nobody looks
-        self._rest = _FIRST  # how many requests the next rest takes
+        self._other = LOOK   # the way during a rest
+        self._rest = _FIRST  # requests that the next rest takes
         self._began = 0.0    # the turn of a thread
         self._ended = 0.0    # the last request
 
