@@ -15,6 +15,7 @@ from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values.flags import CLAIM
 
 
 def nothing_there(request):
@@ -83,3 +84,33 @@ class ArgumentTest(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, '2038'):
             client.getOrCreate('key', factory, most, most)
         factory.assert_not_called()
+
+
+class ClaimTest(unittest.TestCase):
+    """A claim is no value, on a server that lends no right to compute either.
+
+    An earlier one, that did, may have left it there.
+    """
+
+    def setUp(self):
+        keep_quiet(self)
+        self.server = self.enterContext(ScriptedServer(default=self.answer))
+        self.client = UltraMemcacheClient(
+            [self.server.address], timeout=PATIENCE)
+        self.addCleanup(self.client.close)
+
+    def answer(self, request):
+        command, key, *_ = *request.split(), b''
+        if command == b'get':
+            return b'VALUE %b %d 1\r\n.\r\nEND\r\n' % (key, CLAIM)
+        # Another process has its own claim there, so that this one's is none.
+        return {b'add': b'NOT_STORED\r\n'}.get(command, b'ERROR\r\n')
+
+    def test_it_is_not_read(self):
+        self.assertEqual(
+            self.client.getOrCreate('key', lambda: 'value'), 'value')
+        self.assertEqual(self.client.getUnreadable(), {})
+        # What is computed is added, it does not replace anything.
+        commands = [request.split()[0] for request in self.server.requests]
+        self.assertIn(b'add', commands)
+        self.assertNotIn(b'set', commands)
