@@ -13,7 +13,7 @@ everything pinned, and buildout works from these wheels. Pip takes only what
 has one of the hashes in versions.txt, and in FILE's: .ci/hashes.py writes
 them. What has no wheel is built with nothing but the tool chain.
 
-This file must parse on Python 2.7 too, to tell its user that it is too old.
+This file must parse on Python 2.7 too, to say that it is too old.
 """
 import os
 import signal
@@ -48,7 +48,7 @@ def fail(message):
 
 
 def say(message):
-    """Tell it now, before what the next command has to tell."""
+    """Print it before anything that the next command prints."""
     sys.stdout.write(message + '\n')
     sys.stdout.flush()
 
@@ -59,7 +59,7 @@ def environment(**settings):
                PIP_DISABLE_PIP_VERSION_CHECK='1')
     for name in ('PYTHONHOME', 'PYTHONPATH', 'PIP_PREFIX', 'PIP_TARGET'):
         env.pop(name, None)
-    # Who has no network should not wait long to hear it.
+    # Without a network it should fail soon.
     env.setdefault('PIP_RETRIES', '1')
     env.update(settings)
     return env
@@ -71,7 +71,7 @@ def ignore_interrupts():
 
 
 def run(command, problem):
-    """Run a command silently; if it fails, tell its last error."""
+    """Run a command silently; if it fails, report its last error."""
     done = subprocess.run(
         command, cwd=HERE, env=environment(), stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, errors='replace',
@@ -115,9 +115,7 @@ def hashed(names):
 
 
 def is_ready(stamp):
-    """Is the environment finished, made for this stamp, and working?
-
-    That it was made for more does no harm.
+    """Is the environment finished, made for this stamp or more, and working?
     """
     try:
         with open(STAMP) as stream:
@@ -190,7 +188,7 @@ def main(arguments):
     if '-c' in arguments:
         names += arguments[arguments.index('-c') + 1:][:1]
     requirements = hashed(names)
-    # Anything told here makes the environment unfit once it has changed.
+    # A change of anything in it means a new environment.
     stamp = '\n'.join([HERE, sys.base_prefix, sys.version] + requirements)
     if not is_ready(stamp):
         make_environment(requirements, stamp)

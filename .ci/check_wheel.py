@@ -5,8 +5,8 @@
     python -I check_wheel.py [--security]
 
 Loads its ZCML and makes a round trip through a utility that the directive
-registered, on the package's own embedded server. --security tells whether
-zope.security has to be there: it must not come in on its own.
+registered, on the package's own embedded server. With --security it expects
+zope.security, which must not be there otherwise.
 """
 import importlib.util
 import pathlib

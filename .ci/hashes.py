@@ -2,12 +2,11 @@
 # ZPL 2.1, see LICENSE.txt
 """Write the pins anew: .venv/bin/python .ci/hashes.py
 
-Next to each file of versions comes one of the requirements that these are,
-each with the hashes of all its files: for CPython 3.11 to 3.15, on Linux and
-macOS. That is what pip is to accept, in its hash-checking mode. The hashes are
-those that the index tells, the way the user configured pip. Look at the
-difference before you commit it: a hash of a version that was pinned before
-must not change.
+For each file of versions it writes one of requirements beside it, with the
+hashes of all files for CPython 3.11 to 3.15, on Linux and macOS. Pip accepts
+nothing else, in its hash-checking mode. The hashes are those of the index that
+the user's pip is configured for. Look at the difference before you commit it:
+a hash of a version that was pinned before must not change.
 """
 import pathlib
 import re
@@ -25,13 +24,13 @@ HERE = pathlib.Path(__file__).resolve().parent.parent
 FILES = ('versions.cfg', 'benchmark.cfg', '.ci/tools.cfg')
 
 PYTHONS = re.compile(r'py3|cp31[1-5]')
-OLDER = re.compile(r'cp3\d+')  # for them with the stable ABI
+OLDER = re.compile(r'cp3\d+')  # with the stable ABI
 PLATFORMS = re.compile(
     r'any|(linux|manylinux|musllinux).*_(x86_64|aarch64)|macosx_.*')
 
 
 def is_wanted(name):
-    """Return whether we, or our users, may want a file of that name."""
+    """Return whether a file of that name may be needed, here or by a user."""
     if not name.endswith('.whl'):
         return name.endswith('.tar.gz')
     tags = parse_wheel_filename(name)[3]
@@ -49,7 +48,7 @@ def version_of(name):
 
 
 def links(name, collector):
-    """Yield what all indexes have of a package."""
+    """Yield the links to a package's files, of all indexes."""
     sources = collector.collect_sources(name, candidates_from_page=None)
     for source in sources.index_urls:
         page = source and collector.fetch_response(source.link)

@@ -1,2 +1,25 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
+"""A memcached client for Zope and the Zope Component Architecture.
+
+An application imports from the modules at the top: `interfaces`, `client`,
+`uclient`, `decorator`, `event`, `errors`, `zcml`, `testing` and `embedded`.
+Below them are the rooms of the house. A room imports only from those below
+it, see ``tests/unit/test_house.py``; start to read where your change is.
+
+=============  ============================================================
+``facade``     what an operation means to its caller; settings, arguments
+``features``   namespaces, dependencies, values that are computed once
+``keys``       any Python object as a memcached key
+``values``     Python objects as bytes and flags: pickles, JSON, signatures
+``cluster``    the pooled store: rings, servers, health, what is undelivered
+``classic``    the thread-local store, on python-memcached
+``store``      the interface of both, and its rule of what is not certain
+``transport``  one connection: address, dialling, streams, TLS, login
+``wire``       bytes as commands and replies, without socket, lock or clock
+``threads``    what threads share: pool, turn, lock; and what a fork ends
+=============  ============================================================
+
+``embedded``, a server in this process, knows none of them; ``testing`` has
+the fakes.
+"""

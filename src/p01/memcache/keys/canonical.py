@@ -24,7 +24,7 @@ from p01.memcache.keys.instance import InstancePickler
 
 
 # In a key of more parts than this, equal ones are written once.
-_MOST = 10000
+MOST = 10000
 
 
 class Pickler(InstancePickler):
@@ -37,7 +37,7 @@ class Pickler(InstancePickler):
 
     def dump(self, key: object) -> None:
         try:
-            copy = Copies(self._protocol, _MOST).of(key)
+            copy = Copies(self._protocol, MOST).of(key)
         except TooMany:
             copy = EqualCopies(self._protocol).of(key)
         super().dump(copy)
