@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """A server of the classic client, as one thread sees it.
 
-It is python-memcached's host, but sends and receives on a `Connection`. So a
-reply is checked against the request, and a connection is used again only if
-its last reply was read to the end.
+It is python-memcached's host, which sends and receives, on a `Connection` of
+ours. So a reply is checked against the request, and a connection is used again
+only if its last reply was read to the end.
 """
 
 from collections.abc import Callable
@@ -40,13 +40,16 @@ from p01.memcache.wire.replies import unexpected
 
 T = TypeVar('T')
 
-# Seconds for which a connection is used. The next one looks up the addresses
-# of the server's name again.
+# Seconds for which a connection is used. The next one looks up the server's
+# name again.
 _MOST_AGE = 300
 
 
 def repeat(ask: Callable[[], T], again: bool = True) -> T:
-    """Ask, and if a used connection turns out to be closed, `again`."""
+    """Return ``ask()``; retry it once if a used connection was closed.
+
+    `again` is false for a request that must not be sent twice.
+    """
     try:
         return ask()
     except MemcacheError as error:
@@ -58,14 +61,14 @@ def repeat(ask: Callable[[], T], again: bool = True) -> T:
 class Host(memcache._Host):
     """One thread's connection to a server.
 
-    ``with host.until(deadline):`` is an operation. A signal's handler that
-    uses the client, and so this very host, may interrupt it: the connection
-    is dirty then, and the handler makes another one. All threads share the
-    dialer, so that they talk to one address of the server.
+    ``with host.until(deadline):`` is an operation. A signal handler that
+    interrupts it may use the client, and so this very host: the connection is
+    dirty by then, and the handler makes another one. All threads share the
+    dialer, so that they talk to the same address of the server.
     """
 
     _reader: Reader | None = None  # of the reply that is being read
-    _asked = False  # a reply is to come
+    _asked = False  # whether a reply is expected
     _knows_meta = True  # until it turns out otherwise
 
     def __init__(self, dialer: Dialer, timeout: float, retry: float) -> None:
@@ -89,8 +92,8 @@ class Host(memcache._Host):
         fork.notice()
         connection, now = self.connection, monotonic()
         self._reader, self._asked, self._sent = None, False, now
-        # Meanwhile a handler makes its own connection, and does not wait for
-        # the time-out of this one.
+        # A signal handler that runs from here on makes a connection of its
+        # own: it must not wait for the time-out of this one.
         dirty, connection.dirty = connection.dirty, True
         self._is_fresh = dirty or not connection.is_usable(now)
         if self._is_fresh:
@@ -117,12 +120,12 @@ class Host(memcache._Host):
             return
         error.server = self.name
         if not self._is_fresh:
-            # It says nothing about a new one.
+            # The failure of a used connection says nothing about a new one.
             error.again = error.again or (
                 is_closed(error) and not connection.heard)
         elif (isinstance(error, (SendTimeout, ReceiveTimeout))
               and self._sent < self._deadline):
-            # Otherwise this process stood still.
+            # Otherwise this process was suspended, not the server.
             self._leave_alone()
 
     def close_socket(self) -> None:
@@ -154,9 +157,9 @@ class Host(memcache._Host):
     def _receive(self) -> Reader:
         """Return the reader of the reply."""
         if not self._asked:
-            # A signal's handler or a finalizer has used the client meanwhile,
-            # and with it the connection.
-            error = ReceiveError('the connection was taken away')
+            # A signal handler or a finalizer has used the client meanwhile,
+            # and with it this connection.
+            error = ReceiveError('the connection was used meanwhile')
             error.again = True
             raise error
         if self._reader is None:
@@ -181,11 +184,11 @@ class Host(memcache._Host):
     # The right to compute a value, see `IStore.server`
 
     def lends(self, deadline: float) -> bool:
-        # It is done by commands that all servers know.
+        # This client computes values by commands that every server knows.
         return False
 
     def is_leased(self, key: bytes, deadline: float) -> bool | None:
-        # Other clients may use the meta commands.
+        # Another client's claim may have been made by meta commands.
         if not self._knows_meta:
             return None
         try:
@@ -207,7 +210,7 @@ class Host(memcache._Host):
         if reader.closed:
             return b''
         line = reader.readline(MAX_LINE)
-        # To python-memcached an empty one would be the end of the reply.
+        # python-memcached would take an empty line for the end of the reply.
         if not line.endswith(b'\r\n') or len(line) == 2:
             raise unexpected(line)
         return line[:-2]

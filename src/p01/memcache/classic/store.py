@@ -3,8 +3,8 @@
 """The store of the classic client, on python-memcached.
 
 python-memcached finds the server of a key, sets and gets values, and keeps
-threads apart (its client is a ``threading.local``). The other commands are
-ours: python-memcached does not distinguish their outcome from trouble.
+the threads apart (its client is a ``threading.local``). The other commands are
+ours: python-memcached returns the same for a refusal and for a failure.
 """
 
 from collections.abc import Callable
@@ -44,10 +44,10 @@ from p01.memcache.wire.replies import unexpected
 
 
 class _Client(memcache.Client):
-    """python-memcached's client; each thread sees its own hosts.
+    """python-memcached's client; each thread sees hosts of its own.
 
-    A value is its data and flags, or an `Item`. None of more than ``most``
-    bytes is received.
+    A value to be stored is a pair of data and flags, one that was found is an
+    `Item`. A value of more than ``most`` bytes is not received.
     """
 
     most = MAX_VALUE
@@ -63,15 +63,15 @@ class _Client(memcache.Client):
         return self.buckets[memcache.cmemcache_hash(key) % len(self.buckets)]
 
     def _get_server(self, key: bytes) -> tuple[Host, bytes]:
-        # python-memcached would move the keys of a dead server to another
-        # one, and read old values when the first one returns.
+        # python-memcached would move the keys of a dead server to another,
+        # and read old values from the first one when it returns.
         self._wanted = key
         return self.host(key), key
 
     def _val_to_store_info(
             self, val: tuple[bytes, int],
             min_compress_len: int) -> tuple[int, int, bytes]:
-        # The server knows better than python-memcached what is too large.
+        # The server decides what is too large, not python-memcached.
         data, flags = val
         return flags, len(data), data
 
@@ -84,7 +84,7 @@ class _Client(memcache.Client):
         key, flags, size = match.groups()
         if key != self._wanted:
             raise unasked(key)
-        self._wanted = b''  # a second one would be too many
+        self._wanted = b''  # a second value is one too many
         return key, int(flags), int(size)
 
     def _recv_value(self, server: Host, flags: int, rlen: int) -> Item:
@@ -93,9 +93,9 @@ class _Client(memcache.Client):
 
 @implementer(IStore)
 class ClassicStore(Store):
-    """Some servers; each thread has a connection to each of them.
+    """Servers that are asked one after the other.
 
-    They are asked one after the other.
+    Each thread has a connection to each of them.
     """
 
     def __init__(self, addresses: Sequence[Address], timeout: float,
@@ -115,15 +115,15 @@ class ClassicStore(Store):
 
     def close(self) -> None:
         self._current.disconnect_all()
-        # Other threads' connections end with the former client: at once, or
-        # after the operation that uses them.
+        # The other threads' connections end with the former client, or with
+        # the operation that still uses them.
         self._connect()
 
     after_fork = close
 
     @property
     def _client(self) -> _Client:
-        """The client of this process, for one operation."""
+        """The client of this process; an operation reads it once."""
         fork.notice()
         return self._current
 
@@ -222,12 +222,12 @@ class ClassicStore(Store):
             deadline: float, again: bool = True) -> None:
         """Run the commands that ``make()`` returns on one host.
 
-        `Again`, where a used connection turns out to be closed, those that it
-        returns then.
+        If a used connection turns out to be closed, and `again` is true,
+        ``make()`` is called once more, for what is left to be done.
         """
         def ask() -> None:
             for command in make():
-                # Each time unasked bytes are looked for.
+                # On leaving, the connection is checked for surplus replies.
                 with host.until(deadline):
                     host.ask(command)
 
@@ -236,7 +236,7 @@ class ClassicStore(Store):
     def ask_all(
             self, command: Command, deadline: float,
             ) -> list[tuple[str, Any]]:
-        # Each of them has the time of an operation.
+        # Each server has the time of a whole operation.
         answers = []
         for host in self.servers:
             try:

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The settings of a client: a value that is checked and never changed.
+"""The settings of a client: checked values that never change.
 
-They are declared once, as the fields of the client's interface. A setting
-that is changed makes new `Settings`, and a new `State` with what depends on
-it, which take effect in one assignment.
+They are declared once, as the fields of the client's interface. Assigning to
+a setting makes new `Settings` and a new `State`, in which all that depends on
+the setting is made anew. They take effect in one assignment.
 """
 
 import threading
@@ -23,13 +23,13 @@ from p01.memcache.threads.lock import run_locked
 
 
 class Settings:
-    """One attribute for each setting; they cannot be assigned to."""
+    """One read-only attribute for each setting."""
 
     def __init__(self, values):
         self.__dict__.update(values)
 
     def __setattr__(self, name, value):
-        raise AttributeError(f'{name}: settings are not changed, but replaced')
+        raise AttributeError(f'{name}: settings are read-only, use replace()')
 
     def replace(self, **changes):
         """Return settings with these changes."""
@@ -37,10 +37,11 @@ class Settings:
 
 
 class Part:
-    """What is made of some settings, and of other parts: ``value``.
+    """A ``value`` that is made from some settings, and from other parts.
 
-    It notes which settings are read while it is made, so that nobody has to
-    list them: it is made anew when one of these changes.
+    ``make(settings, *values)`` makes it, with the values of `parts`. The part
+    stands in for the settings and notes which of them are read meanwhile:
+    when one of these changes, it has to be made anew.
     """
 
     def __init__(self, make, settings, *parts):
@@ -57,7 +58,7 @@ class Part:
         return getattr(self._settings, name)
 
     def depends_on(self, changed):
-        """Return whether it was made of one of these settings."""
+        """Return whether one of these settings was read to make it."""
         return not self._read.isdisjoint(changed)
 
 
@@ -69,15 +70,17 @@ class Configured:
     """Has the fields of the interface ``_interface`` as attributes.
 
     A subclass implements ``_make_state(settings, changed, former)``, which
-    returns a new state with ``settings``, or raises what is wrong with them.
+    returns a new state with ``settings``, or raises if they are wrong.
+    `changed` is the set of names that differ from the `former` state, which
+    is None at first.
     """
 
     _state = None
 
     def __init_subclass__(cls, **kw):
         super().__init_subclass__(**kw)
-        # On the class, as Zope warns about a permission for what only its
-        # instances have.
+        # On the class: Zope warns about a permission for an attribute that
+        # only the instances have.
         for name, what in cls._interface.namesAndDescriptions(all=True):
             if not IMethod.providedBy(what) and not hasattr(cls, name):
                 setattr(cls, name, _Setting(
@@ -92,12 +95,13 @@ class Configured:
         self._state = self._make_state(Settings(values), set(values), None)
 
     def after_fork(self):
-        self._setting = threading.RLock()  # a signal's handler may come back
+        # Re-entrant, as a signal handler may assign, too.
+        self._setting = threading.RLock()
 
     @discreet
     def __setattr__(self, name, value):
         value = self._checked(name, value)
-        # A subclass may have its own instead.
+        # A subclass may have replaced it by an attribute of its own.
         if isinstance(getattr(type(self), name, None), _Setting):
             fork.notice()
             run_locked(self._setting, self._replace, name, value)
@@ -105,7 +109,7 @@ class Configured:
             super().__setattr__(name, value)
 
     def _checked(self, name, value):
-        """Return the value as it is kept, or raise what is wrong with it."""
+        """Return the value as it is kept; raise if it is wrong."""
         field = self._interface.get(name)
         return _checked(field, value) if IField.providedBy(field) else value
 
@@ -114,7 +118,7 @@ class Configured:
             former = self._state
             state = self._make_state(
                 former.settings.replace(**{name: value}), {name}, former)
-            # Else a signal's handler has changed another one meanwhile.
+            # Otherwise a signal handler has changed a setting: start over.
             if self._state is former:
                 self._state = state
                 break
