@@ -12,7 +12,7 @@ from p01.memcache.wire.command import Command
 
 
 class Failure(NamedTuple):
-    """How a conversation has failed, and when it got how far."""
+    """How a conversation failed, and when it reached each step."""
 
     error: MemcacheError
     connection: Connection

@@ -10,7 +10,7 @@ from p01.memcache.cluster.ring import Ring
 from p01.memcache.cluster.server import Server
 
 
-#: A server, and those that are absent and for which it stands in.
+#: A server, and the absent ones for which it stands in.
 Route = tuple[Server, Sequence[Server]]
 
 
@@ -30,6 +30,7 @@ class Router:
         self._moves = failover or ring.alike
 
     def find(self, key: bytes, deadline: float) -> Route:
+        """Return the server to ask, by the deadline, for the key."""
         if self.single:
             return self.single, ()
         index = self.ring.find(key)
@@ -66,5 +67,5 @@ class Router:
             absent.append(server)
             if not server.health.is_settled(deadline):
                 break  # the values of the next one may be old
-        # None stands in. This one is down, and raises that.
+        # No server can stand in. Asking the absent one raises an error.
         return home, absent

@@ -189,7 +189,7 @@ class Server:
                 and monotonic() > deadline + _STILL))
 
     def answered(self) -> None:
-        """The server has replied: it is well."""
+        """Note a reply: the server is well."""
         if self.health.doubts:
             self.health.answered()
 

@@ -42,7 +42,7 @@ class Gate:
         self._until = until
 
     def leave(self) -> None:
-        """The thread that was let in returns without a result."""
+        """Let the thread that was let in return without a result."""
         if self._guest == threading.get_ident():
             self._guest = None
             self._until = min(self._until, monotonic() + self._pause)

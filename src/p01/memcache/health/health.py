@@ -129,24 +129,24 @@ class Health:
                 f'{self._name} is not retried yet: {self._reason}')
 
     def undecided(self) -> None:
-        """A request has ended that says nothing about the server."""
+        """Note the end of a request that says nothing about the server."""
         self._asking.leave()
         self._connecting.leave()
 
     def connected(self) -> None:
-        """A connection is made, which says little about the server so far."""
+        """Note a connection, which says little about the server so far."""
         if not self.doubts:
             self._connecting.open()
 
     def hindered(self, error: MemcacheError) -> None:
-        """Something on our own side prevented a request."""
+        """Note what prevented a request on our own side."""
         self._asking.leave()
         # One at a time tries again, at once.
         self._reason = str(error)
         self._connecting.shut(0)
 
     def doubted(self, error: MemcacheError, began: float) -> None:
-        """A request that began then has failed, on a used connection."""
+        """Note that a request, begun then, failed on a used connection."""
         self._asking.leave()
         with contextlib.suppress(PoolTimeout), self._by_turns():
             if began > max(self._doubted_at, self._failed_at):
@@ -155,7 +155,7 @@ class Health:
                 self._reason = str(error)
 
     def failed(self, error: MemcacheError, began: float) -> None:
-        """A request that began then has failed, on a fresh connection."""
+        """Note that a request, begun then, failed on a fresh connection."""
         before = after = self.state
         with contextlib.suppress(PoolTimeout), self._by_turns():
             if began <= self._failed_at:
@@ -179,7 +179,7 @@ class Health:
             self._changed(before, after, str(error))
 
     def answered(self) -> None:
-        """The server is well. Called if there were doubts before."""
+        """Note that the server is well, if there were doubts before."""
         before = 'up'
         with contextlib.suppress(PoolTimeout), self._by_turns():
             before = self.state
@@ -194,7 +194,7 @@ class Health:
             self._changed(before, 'up', reason)
 
     def _by_turns(self) -> contextlib.AbstractContextManager[None]:
-        """Change the state by turns; another thread's change comes first."""
+        """Return the turn to change the state; a busy one is a PoolTimeout."""
         return self._turn.by(monotonic() + MOMENT)
 
     def _history(self) -> str:

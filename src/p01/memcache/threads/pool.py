@@ -76,7 +76,7 @@ class Pool(Generic[T]):
         return {'active': alive - idle, 'idle': idle}
 
     def take(self, deadline: float) -> T:
-        """Return an item, for which it waits until the deadline."""
+        """Return an item; wait for one until the deadline."""
         limit = monotonic() - self._idle_time
         try:
             if self._idle[0][1] < limit:

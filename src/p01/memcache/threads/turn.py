@@ -25,7 +25,7 @@ MOMENT = 0.05
 class _Token:
 
     def close(self) -> None:
-        """Nothing is to be closed."""
+        """Do nothing: there is nothing to close."""
 
 
 class Turn(Pool[_Token]):
@@ -35,7 +35,7 @@ class Turn(Pool[_Token]):
 
     @contextlib.contextmanager
     def by(self, deadline: float) -> Iterator[None]:
-        """Have it, or raise a `PoolTimeout` at the deadline.
+        """Take the turn, or raise a `PoolTimeout` at the deadline.
 
         With a deadline that has passed it does not wait.
         """
@@ -47,7 +47,7 @@ class Turn(Pool[_Token]):
 
     @contextlib.contextmanager
     def soon(self) -> Iterator[None]:
-        """Have it, or go on without it after a moment."""
+        """Take the turn, or go on without it after a moment."""
         token = None
         with contextlib.suppress(PoolTimeout):
             token = self.take(monotonic() + MOMENT)

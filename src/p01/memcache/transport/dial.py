@@ -59,7 +59,7 @@ def _set_up(connection: socket.socket) -> None:
 
 
 class Endpoint(NamedTuple):
-    """Where to connect, as ``socket.getaddrinfo`` says it."""
+    """Where to connect to, as ``socket.getaddrinfo`` returns it."""
 
     family: int
     type: int
@@ -68,7 +68,7 @@ class Endpoint(NamedTuple):
 
 
 class _Asking:
-    """Exists as long as a thread asks."""
+    """Exists as long as the thread of a look-up runs."""
 
 
 class _Lookup:
@@ -123,8 +123,8 @@ class _Lookup:
 class Dialer:
     """Connects to the server at an `Address`.
 
-    ``endpoint`` is where the connections go: one that leads elsewhere is not
-    to be used any more.
+    ``endpoint`` is where the connections go: one that leads elsewhere must not
+    be used any more.
     """
 
     def __init__(self, address: Address) -> None:
@@ -208,7 +208,7 @@ class Dialer:
         return self._do_without(answer)
 
     def _do_without(self, trouble: object) -> list[Endpoint]:
-        """Not the server is to blame, but the name service."""
+        """The name service is to blame, not the server."""
         if self.endpoint is not None:
             return [self.endpoint]
         raise LocalError(f'no address of {self.address.host}: {trouble}')

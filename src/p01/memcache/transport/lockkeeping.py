@@ -38,8 +38,8 @@ _FIRST, _LAST = 32, 4096
 class LockKeeping:
     """The way of the requests to one server.
 
-    Its connections share this object. It is not locked: an update that gets
-    lost delays a decision a little.
+    The connections to the server share this object. It is not locked: an
+    update that gets lost delays a decision a little.
     """
 
     way = RELEASE  # of the last request
@@ -62,13 +62,13 @@ class LockKeeping:
         return self.way
 
     def succeeded(self) -> None:
-        """The reply was seen in time, after looks in vain."""
+        """Note that a look saw the reply in time, after some in vain."""
         self.vain = max(self.vain - 1, 0)
         if not self.vain:
             self._rest = _FIRST
 
     def failed(self, other: Way) -> None:
-        """It was not, and `other` would have been the better way."""
+        """Note a look in vain; `other` would have been the better way."""
         # Milliseconds without the processor outweigh what many looks gain.
         self.vain = _VAIN if other is SLEEP else self.vain + 1
         if self.vain >= _VAIN:
