@@ -157,7 +157,8 @@ class Base(Configured):
     def _aim(self, state, builtKey, deadline):
         """Return the key on the wire of what is about to be changed."""
         wire = builtKey.encode()
-        self._end_flights((wire,))
+        if self._flights:
+            self._end_flights((wire,))
         if state.namespace is not None:
             wire += state.namespace.suffix_of_targets(deadline)
             self._end_flights((wire,))
