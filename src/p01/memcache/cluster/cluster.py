@@ -24,6 +24,7 @@ from p01.memcache.cluster.router import Router
 from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
+from p01.memcache.errors import forget_traceback
 from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.store import IStore
@@ -115,10 +116,19 @@ class Cluster(Store):
         return Item(item.data, item.flags, cas.make(item.token, server.name))
 
     def get_many(
-            self, keys: Collection[bytes], deadline: float,
+            self, keys: Sequence[bytes], deadline: float,
             most: int = MAX_VALUE,
             ) -> tuple[dict[bytes, Item], list[MemcacheError]]:
         found: dict[bytes, Item] = {}
+        single = self.router.single
+        if single is not None and not single.undelivered.keys:
+            try:
+                for command in get_all(keys, found, most):
+                    single.run(command, deadline)
+            except MemcacheError as error:
+                forget_traceback(error)
+                return found, [error]
+            return found, []
         wanted: dict[Server, list[bytes]] = {}
         for key, (server, _) in self.router.find_all(keys, deadline).items():
             wanted.setdefault(server, []).append(key)
@@ -137,7 +147,10 @@ class Cluster(Store):
             if isinstance(reply, MemcacheError))]
 
     def run(self, command: Command, deadline: float) -> Any:
-        server, absent = self.router.find(command.key, deadline)
+        absent: Sequence[Server] = ()
+        server = self.router.single
+        if server is None:
+            server, absent = self.router.find(command.key, deadline)
         if command.only_at not in (None, server.name):
             return None
         if absent:
@@ -158,6 +171,10 @@ class Cluster(Store):
     def _ask_many(self, commands: Collection[Command],
                   replies: dict[bytes, Any],
                   deadline: float) -> dict[bytes, MemcacheError]:
+        single = self.router.single
+        if single is not None and not single.undelivered.keys:
+            self._change_all(single, commands, replies, deadline)
+            return {}
         routes = self.router.find_all(
             [command.key for command in commands], deadline)
         work: dict[Server, dict[bytes, Command]] = {}
@@ -185,6 +202,17 @@ class Cluster(Store):
                 for key in work[server]:
                     replies.setdefault(key, answer)
         return away
+
+    def _change_all(self, server: Server, commands: Collection[Command],
+                    replies: dict[bytes, Any], deadline: float) -> None:
+        """Put the replies of the only server, or its error, into `replies`."""
+        try:
+            for batch in change_all(commands, replies, server.batch):
+                server.run(batch, deadline)
+        except MemcacheError as error:
+            forget_traceback(error)
+            for command in commands:
+                replies.setdefault(command.key, error)
 
     def _remove(self, keys: Iterable[bytes], deadline: float) -> None:
         # They are owed, so that asking for their server removes them.

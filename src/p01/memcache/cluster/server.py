@@ -57,6 +57,8 @@ class Server:
         self.pool = pool
         self.health = health
         self.undelivered = undelivered
+        #: Its name in tokens, which is the same for all proxies.
+        self.name = undelivered.name
         self.opened = 0  # connections so far
         self._keeping = keeping
         self._knows_meta: bool | None = None  # not asked yet
@@ -64,11 +66,6 @@ class Server:
 
     def __repr__(self) -> str:
         return f'<Server {self.address} {self.health.state}, {self.pool!r}>'
-
-    @property
-    def name(self) -> str:
-        """Its name in tokens, which is the same for all proxies."""
-        return self.undelivered.name
 
     def run(self, command: Command, deadline: float) -> Any:
         """Return the server's reply to the command."""

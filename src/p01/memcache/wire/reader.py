@@ -132,6 +132,14 @@ class Reader:
         self.start = end + BEHIND
         return tuple.__new__(Item, (data[begin:end], int(flags), None))
 
+    def skip(self, expected: bytes) -> bool:
+        """Read exactly these bytes, if they were received; or nothing."""
+        end = self.start + len(expected)
+        if not expected or self.data[self.start:end] != expected:
+            return False
+        self.start = end
+        return True
+
     def _gather(self, size: int) -> bytes:
         pieces = [self.data[self.start:]]
         missing = size - len(pieces[0])
