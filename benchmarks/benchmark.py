@@ -9,19 +9,20 @@ import pathlib
 import signal
 import sys
 
-import footprint
-import machine
-import report
-from contenders import CONTENDERS
-from contenders import PEERS
-from contenders import check
-from contenders import is_installed
-from contenders import version
-from growth import CURVES
-from rounds import play
-from servers import Servers
 from tqdm import tqdm
-from works import WORKS
+
+from benchmarks import footprint
+from benchmarks import machine
+from benchmarks import report
+from benchmarks.contenders import CONTENDERS
+from benchmarks.contenders import PEERS
+from benchmarks.contenders import check
+from benchmarks.contenders import is_installed
+from benchmarks.contenders import version
+from benchmarks.growth import CURVES
+from benchmarks.rounds import play
+from benchmarks.servers import Servers
+from benchmarks.works import WORKS
 
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -140,11 +141,11 @@ def run(only, rounds, seconds):
 
 def draw(results, folder):
     try:
-        import picture
+        from benchmarks.picture import draw_all
     except ImportError as error:
         sys.exit('benchmark: the pictures need matplotlib, of the extra'
                  f' "benchmark" ({error}).')
-    for path in picture.draw(results, folder):
+    for path in draw_all(results, folder):
         print(f'Drawn: {path}')
 
 

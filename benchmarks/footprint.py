@@ -8,10 +8,9 @@ import multiprocessing
 import pathlib
 import resource
 
-from contenders import CONTENDERS
-from works import WORKS
-from works import turn
-
+from benchmarks.contenders import CONTENDERS
+from benchmarks.works import WORKS
+from benchmarks.works import turn
 from p01.memcache.testing import connect
 
 

@@ -4,18 +4,18 @@
 
 from typing import NamedTuple
 
-from contenders import POOL
-from works import KEYS
-from works import PAGE
-from works import SMALL
-from works import Work
-from works import get_many
-from works import gets
-from works import pages
-from works import set_many
-from works import sets
-from works import small
-from works import writes
+from benchmarks.contenders import POOL
+from benchmarks.works import KEYS
+from benchmarks.works import PAGE
+from benchmarks.works import SMALL
+from benchmarks.works import Work
+from benchmarks.works import get_many
+from benchmarks.works import gets
+from benchmarks.works import pages
+from benchmarks.works import set_many
+from benchmarks.works import sets
+from benchmarks.works import small
+from benchmarks.works import writes
 
 
 class Curve(NamedTuple):

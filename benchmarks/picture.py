@@ -8,7 +8,8 @@ from statistics import median
 
 from matplotlib import pyplot
 from PIL import Image
-from report import number
+
+from benchmarks.report import number
 
 
 # Told apart by who is colour-blind, too. Ours are the blue ones.
@@ -41,7 +42,7 @@ STYLE = {
 }
 
 
-def draw(results, folder):
+def draw_all(results, folder):
     """Draw what there is; return the paths."""
     # No screen is needed.
     pyplot.switch_backend('Agg')

@@ -5,9 +5,9 @@
 import contextlib
 import random
 
-from contenders import CONTENDERS
-from works import compute_alone
-from works import turn
+from benchmarks.contenders import CONTENDERS
+from benchmarks.works import compute_alone
+from benchmarks.works import turn
 
 
 def play(work, names, servers, rounds, seconds, step):

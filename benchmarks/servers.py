@@ -4,8 +4,7 @@
 
 import contextlib
 
-from delay import DelayingProxy
-
+from benchmarks.delay import DelayingProxy
 from p01.memcache.testing import Memcached
 
 

@@ -13,14 +13,13 @@ import statistics
 import tempfile
 from functools import partial
 
-from benchmark import count
-from benchmark import duration
-from report import ratio
-from trust import SIGNED
-from trust import VARIABLE
-from trust import page
-from trust import take_turns
-
+from benchmarks.benchmark import count
+from benchmarks.benchmark import duration
+from benchmarks.report import ratio
+from benchmarks.trust import SIGNED
+from benchmarks.trust import VARIABLE
+from benchmarks.trust import page
+from benchmarks.trust import take_turns
 from p01.memcache.testing import Memcached
 from p01.memcache.uclient import UltraMemcacheClient
 

@@ -17,8 +17,7 @@ import time
 from datetime import datetime
 from functools import partial
 
-from report import ratio
-
+from benchmarks.report import ratio
 from p01.memcache.uclient import UltraMemcacheClient
 
 

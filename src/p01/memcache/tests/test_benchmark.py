@@ -102,13 +102,13 @@ class BenchmarkTest(unittest.TestCase):
 
     def setUp(self):
         self.enterContext(mock.patch.object(
-            sys, 'path', [str(FOLDER), *sys.path]))
+            sys, 'path', [str(FOLDER.parent), *sys.path]))
         self.folder = pathlib.Path(
             self.enterContext(tempfile.TemporaryDirectory()))
         self.file = self.folder / 'results.json'
 
     def load(self, name):
-        return importlib.import_module(name)
+        return importlib.import_module(f'benchmarks.{name}')
 
     def run_here(self, *arguments):
         """Return the status, and what is printed."""
@@ -172,7 +172,8 @@ class TableTest(BenchmarkTest):
     def test_without_matplotlib(self):
         self.file.write_text(json.dumps(results()))
         with mock.patch.dict(
-                sys.modules, {'matplotlib': None, 'picture': None}):
+                sys.modules, {
+                'matplotlib': None, 'benchmarks.picture': None}):
             status, output = self.run_here(
                 '--draw', str(self.file), '--pictures', str(self.folder))
         self.assertEqual(output, TABLE)
@@ -278,7 +279,7 @@ class CommandTest(BenchmarkTest):
 
     def run_there(self, *arguments):
         done = subprocess.run(
-            (sys.executable, FOLDER / 'benchmark.py', '--rounds', '2',
+            (sys.executable, '-m', 'benchmarks.benchmark', '--rounds', '2',
              '--seconds', '0.02', *arguments), timeout=300, text=True,
             env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
             stdin=subprocess.DEVNULL, capture_output=True)
