@@ -74,14 +74,19 @@ def bounded(names, curve):
             if CONTENDERS[name].isBounded or not curve.isBounded]
 
 
+def able(names, work):
+    return [name for name in names if hasattr(CONTENDERS[name], work.needed)]
+
+
 def measure(only, names, servers, rounds, seconds):
     """Return the results, by what was measured: works, curves and so on."""
     works = {name: WORKS[name] for name in WORKS if name in only}
     curves = {name: CURVES[name] for name in CURVES if name in only}
     wanted = [name for name in FOOTPRINT if name in only]
-    turns = (rounds + 1) * (len(works) * len(names) + sum(
-        len(curve.works) * len(bounded(names, curve))
-        for curve in curves.values()))
+    turns = (rounds + 1) * sum([
+        *(len(able(names, work)) for work in works.values()),
+        *(len(curve.works) * len(bounded(names, curve))
+          for curve in curves.values())])
     results = {'works': {}, 'footprint': {}, 'curves': {}}
     with tqdm(total=turns + len(wanted) * len(names), unit='turn') as bar:
         def turns_of(work, names):
@@ -91,7 +96,8 @@ def measure(only, names, servers, rounds, seconds):
 
         for name, work in works.items():
             results['works'][name] = {
-                'title': work.title, 'contenders': turns_of(work, names)}
+                'title': work.title,
+                'contenders': turns_of(work, able(names, work))}
         [address] = servers.addresses()
         for what in wanted:
             bar.set_description(f'{what:32}')

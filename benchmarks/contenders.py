@@ -11,6 +11,10 @@ from the server for each operation. Each has these methods:
     returns the value, or None
 ``queryMany(keys)``
     returns a dict of what there is
+``invalidateMany(keys)``
+    returns something true if none of them is stored any more
+``getOrCreate(key, factory)``
+    returns the value; only some have it
 ``close()``
 
 The peers have the time-outs of our clients, and Nagle's algorithm is off, but
@@ -139,6 +143,26 @@ class Limit:
                 start += 2
         return found
 
+    def invalidateMany(self, keys):
+        requests = {}
+        for key in keys:
+            name = build(key)
+            requests.setdefault(self._place(name), []).append(
+                b'delete %b\r\n' % name.encode())
+        connections = self._send(
+            {place: b''.join(pieces) for place, pieces in requests.items()})
+        for place, connection in connections.items():
+            # Each reply is a line, of whichever length.
+            left = len(requests[place])
+            while left:
+                left -= connection.recv(65536).count(b'\n')
+            self._pools[place].put(connection)
+        return True
+
+    def getOrCreate(self, key, factory):
+        # A hit is all that is measured.
+        return self.query(key)
+
     def _send(self, requests):
         connections = {place: self._connect(place) for place in requests}
         for place, request in requests.items():
@@ -172,6 +196,9 @@ class Ultra(UltraMemcacheClient):
     def setMany(self, mapping):
         return not super().setMany(mapping)
 
+    def invalidateMany(self, keys):
+        return not super().invalidateMany(keys)
+
 
 class Classic(MemcacheClient):
 
@@ -184,6 +211,9 @@ class Classic(MemcacheClient):
 
     def setMany(self, mapping):
         return not super().setMany(mapping)
+
+    def invalidateMany(self, keys):
+        return not super().invalidateMany(keys)
 
 
 class _Peer:
@@ -211,6 +241,9 @@ class _Peer:
         return {built[name]: pickle.loads(data)
                 for name, data in self._get_many(list(built)).items()}
 
+    def invalidateMany(self, keys):
+        return self._delete_many(list(map(build, keys)))
+
     def close(self):
         self._close()
 
@@ -233,6 +266,7 @@ class Pymemcache(_Peer):
                 list(map(split, servers)), use_pooling=True, **options)
         self._get, self._set = client.get, client.set
         self._get_many, self._close = client.get_many, client.close
+        self._delete_many = client.delete_many
         self._client = client
 
     def _set_many(self, mapping, lifetime):
@@ -248,6 +282,7 @@ class PythonMemcached(_Peer):
             servers, socket_timeout=TIMEOUT)
         self._get, self._set = client.get, client.set
         self._get_many, self._client = client.get_multi, client
+        self._delete_many = client.delete_multi
         self._close = client.disconnect_all
 
     def _set_many(self, mapping, lifetime):
@@ -291,6 +326,12 @@ class Pylibmc:
         return {built[name]: pickle.loads(data)
                 for name, data in found.items()}
 
+    def invalidateMany(self, keys):
+        # It returns False if one of them was not there.
+        with self._pool.reserve() as client:
+            client.delete_multi(list(map(build, keys)))
+        return True
+
     def close(self):
         self._pool.clear()
 
@@ -308,11 +349,12 @@ class Libmc(_Peer):
         client.config(libmc.MC_CONNECT_TIMEOUT, TIMEOUT * 1000)
         self._get, self._set = client.get, client.set
         self._get_many, self._set_many = client.get_multi, client.set_multi
+        self._delete_many = client.delete_multi
         self._client = client
 
     def close(self):
         self._client = self._get = self._set = None
-        self._get_many = self._set_many = None
+        self._get_many = self._set_many = self._delete_many = None
 
 
 #: By the name in the results; the limit first, the peers last.
@@ -344,7 +386,7 @@ def is_installed(name):
 
 
 def check(client):
-    """Raise a ValueError unless the client finds what it has stored."""
+    """Raise a ValueError unless the client finds what is stored, no more."""
     values = {f'checked {number}': ['value', number] for number in range(9)}
     missing = 'never stored'
     if not (client.set('checked', 'a value')
@@ -353,3 +395,5 @@ def check(client):
             and client.setMany(values)
             and client.queryMany([*values, missing]) == values):
         raise ValueError('it does not find what it has stored')
+    if not client.invalidateMany(list(values)) or client.queryMany(values):
+        raise ValueError('it finds what it has removed')

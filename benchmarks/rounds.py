@@ -5,6 +5,7 @@
 import contextlib
 import random
 
+from benchmarks.busy import BusyProcessors
 from benchmarks.contenders import CONTENDERS
 from benchmarks.works import compute_alone
 from benchmarks.works import turn
@@ -19,6 +20,8 @@ def play(work, names, servers, rounds, seconds, step):
     turns = {name: [] for name in names}
     order = list(names)
     with contextlib.ExitStack() as stack:
+        if work.busy:
+            stack.enter_context(BusyProcessors())
         clients = {}
         for name in names:
             clients[name] = CONTENDERS[name](addresses, pool=work.pool)

@@ -23,18 +23,22 @@ class Work(NamedTuple):
     That gets the count so far and returns something true if all was right.
     `stored` is what it finds stored; the `servers` are `delay` milliseconds
     away, and there are at most `pool` connections to each of them. A turn
-    takes `seconds`, as a multiple of the usual time.
+    takes `seconds`, as a multiple of the usual time. With `computing` a thread
+    computes meanwhile, with `busy` another process for each processor. Only
+    contenders that have the method `needed` take part.
     """
 
     title: str
     make: object
     threads: int = 1
     computing: bool = False
+    busy: bool = False
     stored: dict = {}
     servers: int = 1
     delay: float = 0
     pool: int = POOL
     seconds: float = 1
+    needed: str = 'set'
 
 
 def sets(value, keys=KEYS):
@@ -64,6 +68,18 @@ def get_many(keys):
     def make(client, number):
         return lambda count: len(client.queryMany(keys)) == len(keys)
     return make
+
+
+def invalidate_many(keys):
+    """They are there the first time only: the requests stay the same."""
+    def make(client, number):
+        return lambda count: client.invalidateMany(keys)
+    return make
+
+
+def creates(client, number):
+    # It would create an empty str.
+    return lambda count: client.getOrCreate(KEYS[count % 100], str)
 
 
 def writes(client, number):
@@ -108,6 +124,10 @@ WORKS = {
     'miss': Work('a miss', misses),
     'queryMany': Work('queryMany of 100', get_many(KEYS), stored=SMALL),
     'setMany': Work('setMany of 100', set_many(SMALL)),
+    'invalidateMany': Work('invalidateMany of 100', invalidate_many(KEYS),
+                           stored=SMALL),
+    'getOrCreate': Work('getOrCreate, a hit', creates, stored=SMALL,
+                        needed='getOrCreate'),
     'three': Work('get, 3 servers', gets(), stored=SMALL, servers=3),
     'three-many': Work('queryMany of 100, 3 servers', get_many(KEYS),
                        stored=SMALL, servers=3),
@@ -118,6 +138,8 @@ WORKS = {
     'write-8': Work('8 threads write', writes, threads=8, seconds=2),
     'mixed-8': Work('8 threads, 9 reads to a write', reads_and_writes,
                     threads=8, stored=SMALL, seconds=2),
+    'busy-get': Work('get, processors busy', gets(), stored=SMALL, busy=True),
+    'busy-set': Work('set, processors busy', sets('value 1'), busy=True),
     'busy-8': Work('8 threads write, one computes', writes, threads=8,
                    computing=True, seconds=3),
     'busy-100': Work('100 threads write, one computes', writes, threads=100,
