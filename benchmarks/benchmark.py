@@ -3,6 +3,7 @@
 """The command ``bin/benchmark``: our clients, others, and raw sockets."""
 
 import argparse
+import contextlib
 import datetime
 import json
 import pathlib
@@ -14,6 +15,12 @@ from tqdm import tqdm
 from benchmarks import footprint
 from benchmarks import machine
 from benchmarks import report
+from benchmarks import startup
+from benchmarks.compare import FEWEST
+from benchmarks.compare import OURS
+from benchmarks.compare import compare
+from benchmarks.compare import is_worse
+from benchmarks.compare import pace
 from benchmarks.contenders import CONTENDERS
 from benchmarks.contenders import PEERS
 from benchmarks.contenders import check
@@ -32,16 +39,22 @@ PICTURES = HERE.parent / 'src/p01/memcache'
 # What is measured once for each of the contenders.
 FOOTPRINT = 'connections', 'memory'
 
-NAMES = *WORKS, *FOOTPRINT, *CURVES
+# What is compared to a former run, and who takes part then.
+ROWS = *WORKS, 'startup'
+COMPARED = 'limit', *OURS
 
-# Of the results.
+NAMES = *ROWS, *FOOTPRINT, *CURVES
+
+# Of the results. Those of former versions have no ``startup``.
 SECTIONS = {'about', 'contenders', 'missing', 'works', 'footprint', 'curves'}
 
 
-def find_contenders(servers):
-    """Return the names of those who can do the work, and why others cannot."""
+def find_contenders(servers, wanted):
+    """Return the names of those that can do the work, and why others cannot.
+    """
     names, missing = [], {}
-    for name, contender in CONTENDERS.items():
+    for name in wanted:
+        contender = CONTENDERS[name]
         if not is_installed(name):
             missing[name] = 'it is not installed'
             continue
@@ -69,6 +82,13 @@ def as_columns(turns):
     } for name, measures in turns.items()}
 
 
+def as_starts(starts):
+    return {name: {
+        'ms': [each.milliseconds for each in measures],
+        'MB': [each.megabytes for each in measures],
+    } for name, measures in starts.items()}
+
+
 def bounded(names, curve):
     return [name for name in names
             if CONTENDERS[name].isBounded or not curve.isBounded]
@@ -85,9 +105,10 @@ def measure(only, names, servers, rounds, seconds):
     wanted = [name for name in FOOTPRINT if name in only]
     turns = (rounds + 1) * sum([
         *(len(able(names, work)) for work in works.values()),
+        len(names) * ('startup' in only),
         *(len(curve.works) * len(bounded(names, curve))
           for curve in curves.values())])
-    results = {'works': {}, 'footprint': {}, 'curves': {}}
+    results = {'works': {}, 'startup': {}, 'footprint': {}, 'curves': {}}
     with tqdm(total=turns + len(wanted) * len(names), unit='turn') as bar:
         def turns_of(work, names):
             bar.set_description(f'{work.title:32}')
@@ -99,6 +120,10 @@ def measure(only, names, servers, rounds, seconds):
                 'title': work.title,
                 'contenders': turns_of(work, able(names, work))}
         [address] = servers.addresses()
+        if 'startup' in only:
+            bar.set_description(f'{"startup":32}')
+            results['startup'] = as_starts(
+                startup.play(names, address, rounds, bar.update))
         for what in wanted:
             bar.set_description(f'{what:32}')
             results['footprint'][what] = numbers = {}
@@ -119,12 +144,12 @@ def measure(only, names, servers, rounds, seconds):
     return results
 
 
-def run(only, rounds, seconds):
+def run(only, contenders, rounds, seconds):
     """Return what is written to the file."""
     with Servers() as servers:
         [address] = servers.addresses()
         memcached = footprint.statistics(address)['version']
-        names, missing = find_contenders(servers)
+        names, missing = find_contenders(servers, contenders)
         for name, reason in missing.items():
             print(f'benchmark: {name} is left out: {reason}', file=sys.stderr)
         return {
@@ -176,7 +201,7 @@ def read(text):
             raise ValueError('these are no results')
     except (OSError, TypeError, ValueError) as error:
         raise argparse.ArgumentTypeError(f'{text}: {error}') from None
-    return results
+    return {'startup': {}, **results}
 
 
 def folder(text):
@@ -199,8 +224,9 @@ def parse_arguments(arguments):
         prog='benchmark', description='Measures our clients beside other ones,'
         ' and beside raw sockets, on memcached that it'
         ' starts itself. All do the same work, and take turns. It writes the'
-        ' results to a file, prints a table and draws two pictures. A full'
-        ' run takes about a quarter of an hour; nothing else should run.')
+        ' results to a file, prints a table and draws two pictures, and says'
+        ' what became slower than in the results that the file had. A full run'
+        ' takes about twenty minutes; nothing else should run.')
     parser.add_argument(
         '--rounds', metavar='N', type=count, default=7,
         help='turns of each contender in each work (default: %(default)s)')
@@ -216,6 +242,11 @@ def parse_arguments(arguments):
         '--draw', metavar='FILE', type=read,
         help='measure nothing: these are the results')
     parser.add_argument(
+        '--check', metavar='FILE', type=read, nargs='?', const=str(RESULTS),
+        help='compare to these results (default: those in the repository):'
+        ' just our clients and raw sockets, and no curves; nothing is written'
+        ' unless named. The exit status is 1 if a row became slower')
+    parser.add_argument(
         '--results', metavar='FILE', type=file,
         help='where the results are written (default: results.json beside'
         ' benchmark.py)')
@@ -223,27 +254,50 @@ def parse_arguments(arguments):
         '--pictures', metavar='FOLDER', type=folder,
         help='where the pictures are drawn (default: among the documents of'
         ' p01.memcache)')
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.check and not options.draw:
+        if options.rounds < FEWEST:
+            parser.error(f'--check needs {FEWEST} rounds, or more')
+        if not set(options.only or ROWS) & set(ROWS):
+            parser.error(f'--check compares {", ".join(ROWS)}')
+    return options
+
+
+def measured(options):
+    """Return the results of what the options name."""
+    # What was started here ends with the command, also by `kill`.
+    signal.signal(
+        signal.SIGTERM, lambda *args: sys.exit('benchmark: terminated.'))
+    try:
+        return run(
+            options.only or (ROWS if options.check else NAMES),
+            COMPARED if options.check else CONTENDERS,
+            options.rounds, options.seconds)
+    except KeyboardInterrupt:
+        sys.exit('benchmark: interrupted.')
+    except RuntimeError as error:
+        sys.exit(f'benchmark: {error}')
 
 
 def main(arguments=None):
     options = parse_arguments(arguments)
-    isWhole = options.only is None
-    results = options.draw
+    isWhole = options.only is None and options.check is None
+    former, path, results = options.check, options.results, options.draw
     if results is None:
-        # What was started here ends with the command, also by `kill`.
-        signal.signal(
-            signal.SIGTERM, lambda *args: sys.exit('benchmark: terminated.'))
-        try:
-            results = run(
-                options.only or NAMES, options.rounds, options.seconds)
-        except KeyboardInterrupt:
-            sys.exit('benchmark: interrupted.')
-        except RuntimeError as error:
-            sys.exit(f'benchmark: {error}')
+        if former is None:
+            # Before it is overwritten.
+            with contextlib.suppress(argparse.ArgumentTypeError):
+                former = read(RESULTS)
+        if path is None and isWhole:
+            path = RESULTS
+        results = measured(options)
     print(report.table(results))
-    path = options.results or (
-        RESULTS if isWhole and options.draw is None else None)
+    if isWhole:
+        print(f'\nFor performance.txt:\n\n{report.summary(results)}')
+    rows = compare(results, former) if former else []
+    if rows:
+        print('\n' + report.comparison(
+            rows, pace(results, former), results, former))
     if path is not None:
         try:
             path.write_text(json.dumps(results) + '\n')
@@ -252,6 +306,8 @@ def main(arguments=None):
     pictures = options.pictures or (PICTURES if isWhole else None)
     if pictures is not None:
         draw(results, pictures)
+    if options.check and is_worse(rows):
+        sys.exit(1)
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@
 
 from typing import NamedTuple
 
-from benchmarks.contenders import POOL
+from benchmarks.conditions import POOL
 from benchmarks.works import KEYS
 from benchmarks.works import PAGE
 from benchmarks.works import SMALL

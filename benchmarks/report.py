@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """The table of the results."""
 
+from collections import Counter
 from statistics import median
 
 
@@ -11,6 +12,13 @@ SHORT = {
     'pymemcache': 'pymem', 'python-memcached': 'pyth.', 'pylibmc': 'pylib',
     'libmc': 'libmc',
 }
+
+
+# What is measured once in each interpreter.
+STARTUP = 'import, client, first get'
+
+# A pace between this and its inverse is that of the same machine.
+ALIKE = 1.25
 
 
 def best_peer(results, contenders):
@@ -32,7 +40,9 @@ def ratio(taken, other):
 
 
 def number(value):
-    """Return it with three digits, about."""
+    """Return it with three digits, about, or a dash for None."""
+    if value is None:
+        return '-'
     if isinstance(value, int) or value >= 100:
         return f'{value:,.0f}'
     return f'{value:.1f}'
@@ -45,6 +55,8 @@ def table(results):
     lines = list(_about(results))
     for work in results['works'].values():
         lines += ['', *_work(results, titles, work)]
+    if results['startup']:
+        lines += ['', *_startup(results, titles)]
     for what, numbers in results['footprint'].items():
         lines += ['', *_footprint(titles, what, numbers)]
     for curve in results['curves'].values():
@@ -52,32 +64,78 @@ def table(results):
     return '\n'.join(lines)
 
 
+def comparison(rows, pace, results, former):
+    """Return a text about what `compare` and `pace` return."""
+    then = former['about']
+    lines = [
+        f'Compared to {then["date"]}: {then["cpu"]}, {then["cores"]} cores,'
+        f' {then["python"]}, memcached {then["memcached"]}']
+    if pace is not None:
+        lines.append(f'Raw sockets take {pace:.2f} x as long as then')
+    if pace is None or not 1 / ALIKE < pace < ALIKE or any(
+            results['about'][name] != then[name]
+            for name in ('cpu', 'cores', 'python', 'memcached')):
+        lines.append('The machine or its load differs: measure both versions'
+                     ' on this one before you trust a verdict')
+    lines.append(f'{"Ratios to raw sockets":52}{"before":>21}{"now":>21}')
+    for row in rows:
+        title = results['contenders'][row.contender]['title']
+        lines.append(f'  {row.title:32}{title:20}' + ''.join(
+            f'{each.middle:6.2f} ({each.low:5.2f},{each.high:6.2f})'
+            for each in (row.before, row.now)) + f'  {row.verdict}')
+    counts = Counter(row.verdict for row in rows)
+    lines.append(', '.join(
+        f'{count} {verdict}' for verdict, count in sorted(counts.items())))
+    return '\n'.join(lines)
+
+
 def summary(results):
-    """Return the microseconds of all works, a line each, and the ratios of
-    the pooled client: a text for the documentation.
+    """Return the figures of performance.txt, as its paragraphs.
+
+    The microseconds of all works, a line each; the ratios of the pooled
+    client; and what a client costs at the start.
     """
     names = [name for name in SHORT if name in results['contenders']]
-    width = max(len(work['title']) for work in results['works'].values())
-    lines = [' ' * width + ''.join(f'{SHORT[name]:>6}' for name in names)]
-    for work in results['works'].values():
-        lines.append(f'{work["title"]:{width}}' + ''.join(
-            f'{number(median(work["contenders"][name]["wall"])):>6}'
-            for name in names))
+    width = max(map(len, [
+        STARTUP, *(work['title'] for work in results['works'].values())]))
+    head = ''.join(f'{SHORT[name]:>6}' for name in names)
+
+    def line(title, columns, what):
+        return f'{title:{width}}' + ''.join(
+            f'{number(_median(columns.get(name, {}).get(what))):>6}'
+            for name in names)
+
+    lines = [' ' * width + head]
+    lines += [line(work['title'], work['contenders'], 'wall')
+              for work in results['works'].values()]
     lines += ['', f'{"the pooled client":{width}}{"x raw":>7}{"least":>7}'
               f'{"most":>7}{"x peer":>8}{"computed":>10}']
-    for work in results['works'].values():
-        contenders = work['contenders']
-        peer = best_peer(results, contenders)
-        ours = contenders['ultra']['wall']
-        each = ratios(ours, contenders['limit']['wall'])
-        [computed, *_] = contenders['ultra']['computed']
-        lines.append(
-            f'{work["title"]:{width}}{median(each):7.2f}{min(each):7.2f}'
-            f'{max(each):7.2f}{ratio(ours, contenders[peer]["wall"]):8.2f}'
-            + (' ' * 10 if computed is None else
-               f'{median(contenders["ultra"]["computed"]):10.0%}')
-            + f' {SHORT[peer]}')
+    lines += [_pooled(results, work, width)
+              for work in results['works'].values()]
+    if results['startup']:
+        lines += ['', f'{STARTUP:{width}}' + head]
+        lines += [line(title, results['startup'], what) for title, what in (
+            ('milliseconds', 'ms'), ('megabytes', 'MB'))]
     return '\n'.join(lines)
+
+
+def _pooled(results, work, width):
+    contenders = work['contenders']
+    ours = contenders['ultra']
+    each = ratios(ours['wall'], contenders['limit']['wall'])
+    peer = best_peer(results, contenders)
+    computed = _median(ours['computed'])
+    return (f'{work["title"]:{width}}{median(each):7.2f}{min(each):7.2f}'
+            f'{max(each):7.2f}'
+            + (f'{"-":>8}' if peer is None else
+               f'{ratio(ours["wall"], contenders[peer]["wall"]):8.2f}')
+            + (f'{"":10}' if computed is None else f'{computed:10.0%}')
+            + ('' if peer is None else f' {SHORT[peer]}')).rstrip()
+
+
+def _median(values):
+    """Return it, or None if something was not measured."""
+    return None if values is None or None in values else median(values)
 
 
 def _about(results):
@@ -102,9 +160,14 @@ def _work(results, titles, work):
     peer = best_peer(results, contenders)
     yield (f'{work["title"]:32}{"µs":>9}{"least":>9}{"most":>9}{"limit":>8}'
            f'{"peer":>8}{"computed" if isComputing else "CPU µs":>9}')
-    for name, column in contenders.items():
+    for name, title in titles.items():
+        if name not in contenders:
+            # It has no such operation.
+            yield f'  {title:30}{"-":>9}'
+            continue
+        column = contenders[name]
         wall = column['wall']
-        line = (f'  {titles[name]:30}{median(wall):9,.1f}{min(wall):9,.1f}'
+        line = (f'  {title:30}{median(wall):9,.1f}{min(wall):9,.1f}'
                 f'{max(wall):9,.1f}')
         for other in 'limit', peer:
             line += (f'{ratio(wall, contenders[other]["wall"]):6.2f} x'
@@ -116,6 +179,19 @@ def _work(results, titles, work):
         if column['failed']:
             line += f'  {column["failed"]:,} FAILED'
         yield line
+
+
+def _startup(results, titles):
+    starts = results['startup']
+    yield (f'{STARTUP:32}{"ms":>9}{"least":>9}'
+           f'{"most":>9}{"limit":>8}{"MB":>9}')
+    for name, column in starts.items():
+        taken = column['ms']
+        yield (f'  {titles[name]:30}{median(taken):9,.1f}{min(taken):9,.1f}'
+               f'{max(taken):9,.1f}'
+               + (f'{ratio(taken, starts["limit"]["ms"]):6.2f} x'
+                  if 'limit' in starts else f'{"-":>8}')
+               + f'{number(_median(column["MB"])):>9}')
 
 
 def _footprint(titles, what, numbers):

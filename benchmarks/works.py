@@ -8,7 +8,7 @@ from resource import RUSAGE_SELF
 from resource import getrusage
 from typing import NamedTuple
 
-from benchmarks.contenders import POOL
+from benchmarks.conditions import POOL
 
 
 KEYS = [f'key_{number}' for number in range(100)]

@@ -55,7 +55,12 @@ def results():
         'works': {
             'get': {'title': 'get, small', 'contenders': contenders},
             'busy-8': {'title': 'busy', 'contenders': {
+                'limit': columns(50, 40, 50, computed=0.5),
                 'ultra': columns(5, 5, 5, computed=0.25)}}},
+        'startup': {'limit': {'ms': [10, 20, 15], 'MB': [7, 7, 7]},
+                    'ultra': {'ms': [100, 90, 150], 'MB': [None] * 3},
+                    'libmc': {'ms': [15, 20, 15], 'MB': [8, 9, 9]},
+                    'pylibmc': {'ms': [15, 30, 15], 'MB': [8, 9, 9]}},
         'footprint': {'connections': {'limit': 50, 'ultra': 41},
                       'memory': {'limit': 0.8, 'ultra': None}},
         'curves': {'grow-get': {
@@ -79,7 +84,16 @@ get, small                             µs    least     most   limit    peer   C
   pylibmc                            50.0     40.0     90.0  2.00 x  1.33 x     25.0  3 FAILED
 
 busy                                   µs    least     most   limit    peer computed
-  ours                                5.0      5.0      5.0       -       -      25%
+  raw sockets                        50.0     40.0     50.0  1.00 x       -      50%
+  ours                                5.0      5.0      5.0  0.10 x       -      25%
+  libmc                                 -
+  pylibmc                               -
+
+import, client, first get              ms    least     most   limit       MB
+  raw sockets                        15.0     10.0     20.0  1.00 x        7
+  ours                              100.0     90.0    150.0 10.00 x        -
+  libmc                              15.0     15.0     20.0  1.00 x        9
+  pylibmc                            15.0     15.0     30.0  1.50 x        9
 
 100 threads write: connections opened
   raw sockets                          50
@@ -93,6 +107,34 @@ get: µs by bytes
                      raw sockets                ours               libmc             pylibmc
           10                20.0                24.0                30.0                50.0  pylibmc: 3 FAILED
        1,000                20.0                24.0                30.0                50.0  pylibmc: 3 FAILED
+'''  # noqa: E501
+
+SUMMARY = '''\
+
+For performance.txt:
+
+                            raw Ultra pylib libmc
+get, small                   20    24    50    30
+busy                         50     5     -     -
+
+the pooled client          x raw  least   most  x peer  computed
+get, small                  1.20   1.10   2.00    0.80           libmc
+busy                        0.10   0.10   0.12       -       25%
+
+import, client, first get   raw Ultra pylib libmc
+milliseconds                 15   100    15    15
+megabytes                     7     -     9     9
+'''
+
+COMPARISON = '''\
+
+Compared to 2026-11-23: a CPU, 2 cores, CPython 3.11, memcached 1.6
+Raw sockets take 1.00 x as long as then
+Ratios to raw sockets                                              before                  now
+  get, small                      ours                  1.20 ( 1.15,  1.60)  2.40 ( 2.30,  3.20)  slower
+  busy                            ours                  0.10 ( 0.10,  0.11)  0.10 ( 0.10,  0.11)  failed
+  import, client, first get       ours                 10.00 ( 7.25, 10.00) 10.00 ( 7.25, 10.00)  same
+1 failed, 1 same, 1 slower
 '''  # noqa: E501
 
 
@@ -142,6 +184,9 @@ class ArgumentTest(BenchmarkTest):
                 (['--draw', __file__], 'Expecting value'),
                 (['--draw', str(self.file)], 'these are no results'),
                 (['--draw', str(self.file), '--only', 'get'], 'results'),
+                (['--check', missing], 'No such file'),
+                (['--check', '--rounds', '2'], 'needs 3 rounds'),
+                (['--check', '--only', 'memory'], 'compares get, set'),
                 (['x'], 'unrecognized arguments')]:
             with self.subTest(arguments):
                 status, output = self.run_here(*arguments)
@@ -165,7 +210,7 @@ class TableTest(BenchmarkTest):
         text = (FOLDER.parent / 'src/p01/memcache/performance.txt').read_text(
             encoding='utf-8')
         summary = self.load('report').summary(
-            json.loads((FOLDER / 'results.json').read_text()))
+            self.load('benchmark').read(FOLDER / 'results.json'))
         for part in summary.split('\n\n'):
             self.assertIn(textwrap.indent(part, '  '), text)
 
@@ -176,8 +221,106 @@ class TableTest(BenchmarkTest):
                 'matplotlib': None, 'benchmarks.picture': None}):
             status, output = self.run_here(
                 '--draw', str(self.file), '--pictures', str(self.folder))
-        self.assertEqual(output, TABLE)
+        self.assertEqual(output, TABLE + SUMMARY)
         self.assertRegex(status, '^benchmark: the pictures need matplotlib')
+
+
+class CompareTest(BenchmarkTest):
+
+    def test_verdicts(self):
+        verdict = self.load('compare').verdict
+        usual = [1.0, 1.1, 0.9, 1.0, 1.05]
+        for verdict_of, now in [
+                ('same', usual),
+                ('same', [1.1, 1.2, 0.95, 1.0, 1.1]),
+                ('slower', [1.3, 1.4, 1.2, 1.3, 1.25]),
+                ('faster', [0.8, 0.9, 0.7, 0.8, 0.85]),
+                # One round that went astray changes nothing.
+                ('same', [1.0, 9.0, 0.9, 1.0, 1.05]),
+                ('slower', [1.3, 1.4, 0.1, 1.3, 1.25]),
+                # A wide spread hides what a narrow one shows.
+                ('same', [0.8, 1.4, 0.9, 1.3, 1.25]),
+                ('unknown', [9.0, 9.0]),
+                ('unknown', [])]:
+            with self.subTest(now):
+                self.assertEqual(verdict(usual, now), verdict_of)
+                self.assertEqual(verdict(now, usual), {
+                    'slower': 'faster', 'faster': 'slower',
+                }.get(verdict_of, verdict_of))
+
+    def test_trifles(self):
+        """Even if the rounds are all alike."""
+        verdict = self.load('compare').verdict
+        for now, expected in [
+                (1.04, 'same'), (1.06, 'slower'),
+                (0.96, 'same'), (0.94, 'faster')]:
+            self.assertEqual(verdict([1.0] * 3, [now] * 3), expected)
+
+    def test_another_machine(self):
+        """Of which all is three times as slow."""
+        now = results()
+        for work in now['works'].values():
+            for column in work['contenders'].values():
+                column['wall'] = [3 * taken for taken in column['wall']]
+        compare = self.load('compare')
+        rows = compare.compare(now, results())
+        self.assertEqual({row.verdict for row in rows}, {'same'})
+        self.assertEqual([row.contender for row in rows], ['ultra'] * 3)
+        pace = compare.pace(now, results())
+        self.assertEqual(pace, 3)
+        self.assertIn(
+            'x as long as then\nThe machine or its load differs',
+            self.load('report').comparison(rows, pace, now, results()))
+
+    def test_what_both_have(self):
+        compare = self.load('compare')
+        now, former = results(), results()
+        del now['works']['get']
+        del former['works']['busy-8']
+        former['startup'] = {}
+        self.assertEqual(compare.compare(now, former), [])
+        self.assertIsNone(compare.pace(now, former))
+        former = results()
+        # Without raw sockets there are no ratios.
+        del former['works']['busy-8']['contenders']['limit']
+        self.assertEqual(
+            [row.title for row in compare.compare(now, former)],
+            ['import, client, first get'])
+
+    def test_one_round(self):
+        now = results()
+        for column in now['works']['get']['contenders'].values():
+            column['wall'] = column['wall'][:1]
+        [row, *_] = self.load('compare').compare(now, results())
+        self.assertEqual(row.now, (1.1, 1.1, 1.1))
+        self.assertEqual(row.verdict, 'unknown')
+
+    def test_check(self):
+        former = self.folder / 'former.json'
+        former.write_text(json.dumps(results()))
+        now = results()
+        self.file.write_text(json.dumps(now))
+        check = '--draw', str(self.file), '--check', str(former)
+        status, output = self.run_here(*check)
+        self.assertIsNone(status)
+        self.assertIn('\n3 same\n', output)
+        works = now['works']
+        works['get']['contenders']['ultra'] = columns(22, 48, 120)
+        works['busy-8']['contenders']['ultra']['failed'] = 1
+        self.file.write_text(json.dumps(now))
+        status, output = self.run_here(*check)
+        self.assertEqual(status, 1)
+        self.assertEqual(output.partition('\n\nCompared')[2],
+                         COMPARISON.partition('\nCompared')[2])
+
+    def test_results_of_a_former_version(self):
+        former = results()
+        del former['startup']
+        self.file.write_text(json.dumps(former))
+        status, output = self.run_here(
+            '--draw', str(self.file), '--check', str(self.file))
+        self.assertIsNone(status)
+        self.assertIn('\n2 same\n', output)
 
 
 @unittest.skipUnless(importlib.util.find_spec('matplotlib'),
@@ -191,7 +334,7 @@ class PictureTest(BenchmarkTest):
         self.assertIsNone(status)
         drawn = [self.folder / name
                  for name in ('performance.png', 'growth.png')]
-        self.assertEqual(output, TABLE + ''.join(
+        self.assertEqual(output, TABLE + SUMMARY + ''.join(
             f'Drawn: {path}\n' for path in drawn))
         for path in drawn:
             data = path.read_bytes()
@@ -200,11 +343,21 @@ class PictureTest(BenchmarkTest):
 
     def test_nothing_to_draw(self):
         self.file.write_text(json.dumps(
-            {**results(), 'works': {}, 'footprint': {}, 'curves': {}}))
+            {**results(), 'works': {}, 'startup': {}, 'footprint': {},
+             'curves': {}}))
         status, output = self.run_here(
             '--draw', str(self.file), '--pictures', str(self.folder))
         self.assertIsNone(status)
         self.assertNotIn('Drawn', output)
+
+
+class Contender(FakeMemcacheClient):
+
+    def setMany(self, mapping):
+        return not super().setMany(mapping)
+
+    def invalidateMany(self, keys):
+        return not super().invalidateMany(keys)
 
 
 class MeasureTest(BenchmarkTest):
@@ -266,10 +419,13 @@ class MeasureTest(BenchmarkTest):
 
     def test_who_gives_wrong_values(self):
         check = self.load('contenders').check
-        client = FakeMemcacheClient()
-        client.setMany = mock.Mock(return_value=True)
-        with self.assertRaises(ValueError):
+        for method, problem in [
+                ('setMany', 'does not find'), ('invalidateMany', 'removed')]:
+            client = Contender()
             check(client)
+            setattr(client, method, mock.Mock(return_value=True))
+            with self.assertRaisesRegex(ValueError, problem):
+                check(client)
 
 
 class CommandTest(BenchmarkTest):

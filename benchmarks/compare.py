@@ -1,0 +1,110 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Whether our clients got slower: results beside those of a former run.
+
+What is compared are not microseconds but ratios to the raw sockets, which take
+their turns in the same rounds: what slows the machine down slows both. A row
+is slower, or faster, if the quartiles of its rounds are apart: so the spread
+of both runs counts, and a round that went astray does not.
+"""
+
+from statistics import median
+from statistics import quantiles
+from typing import NamedTuple
+
+from benchmarks.report import STARTUP
+from benchmarks.report import ratios
+
+
+OURS = 'ultra', 'classic'
+
+# The quartiles of fewer rounds say nothing.
+FEWEST = 3
+
+# A smaller difference is the machine's, however small the spread is.
+TRIFLE = 0.05
+
+
+class Spread(NamedTuple):
+    """The quartiles of the ratios of some rounds."""
+
+    low: float
+    middle: float
+    high: float
+
+
+class Row(NamedTuple):
+
+    title: str
+    contender: str
+    before: Spread
+    now: Spread
+    verdict: str
+
+
+def compare(results, former):
+    """Return a `Row` for all of our clients that both runs have measured."""
+    before = dict(_measured(former))
+    return [
+        _row(*place, *before[place], *measured)
+        for place, measured in _measured(results) if place in before]
+
+
+def verdict(before, now):
+    """Return what became of the ratios of a former run."""
+    if min(len(before), len(now)) < FEWEST:
+        return 'unknown'
+    before, now = spread(before), spread(now)
+    if now.low > before.high and now.middle > before.middle * (1 + TRIFLE):
+        return 'slower'
+    if now.high < before.low and before.middle > now.middle * (1 + TRIFLE):
+        return 'faster'
+    return 'same'
+
+
+def spread(values):
+    if len(values) == 1:
+        return Spread(*values * 3)
+    return Spread(*quantiles(values, method='inclusive'))
+
+
+def is_worse(rows):
+    return any(row.verdict in ('slower', 'failed') for row in rows)
+
+
+def pace(results, former):
+    """Return how long raw sockets take, as a multiple of the former run.
+
+    That of the usual work, or None if they have none in common. It shows
+    whether the machine is as it was.
+    """
+    before, now = _raw(former), _raw(results)
+    common = [now[name] / before[name] for name in now if name in before]
+    return median(common) if common else None
+
+
+def _row(title, contender, before, failed_before, now, failed):
+    return Row(title, contender, spread(before), spread(now),
+               'failed' if failed else verdict(before, now))
+
+
+def _measured(results):
+    """Yield a title with a contender, and its ratios with its failures."""
+    for work in results['works'].values():
+        yield from _ours(work['title'], work['contenders'], 'wall')
+    yield from _ours(STARTUP, results['startup'], 'ms')
+
+
+def _ours(title, columns, what):
+    for name in OURS:
+        if name in columns and 'limit' in columns:
+            column = columns[name]
+            yield (title, name), (
+                ratios(column[what], columns['limit'][what]),
+                column.get('failed', 0))
+
+
+def _raw(results):
+    return {name: median(work['contenders']['limit']['wall'])
+            for name, work in results['works'].items()
+            if 'limit' in work['contenders']}
