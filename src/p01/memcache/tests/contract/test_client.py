@@ -36,6 +36,8 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -54,6 +56,9 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import FlushAll
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.command import Stats
+
+
+load_tests = run_in(Contract)
 
 
 SLACK = 0.05  # what an operation may take more than its time-out

@@ -42,6 +42,8 @@ from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.commands import CHANGING
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import READING
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -60,6 +62,9 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Contract)
 
 
 MOST = 2 ** 64 - 1  # of a counter
