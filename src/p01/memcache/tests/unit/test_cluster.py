@@ -19,18 +19,19 @@ from unittest import mock
 import zope.event
 
 from p01.memcache.cluster import fanout
-from p01.memcache.cluster import undelivered
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.ring import Ketama
 from p01.memcache.cluster.ring import RoundRobin
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import InvalidationsPending
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.event import ServerUpEvent
+from p01.memcache.health import undelivered
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -437,7 +438,8 @@ class TestBacklog(BacklogCase):
 
     def test_a_wait_has_an_end(self):
         held, first = self.hold()
-        with self.assertRaisesRegex(ServerDown, 'is told of'):
+        with self.assertRaisesRegex(
+                InvalidationsPending, 'is still receiving invalidations'):
             self.undelivered.deliver(self.server, b'a', monotonic() + 0.02)
         self.assertEqual(self.waiting(), 0)
         held.release.set()
@@ -1430,7 +1432,7 @@ class TestAllServers(ClientCase):
             self.enterContext(ScriptedServer(default=store))
             for store in self.stores]
         self.client_ = self.client(*self.servers)
-        ring = self.client_._state.store._ring
+        ring = self.client_._state.store.router.ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(4)]
@@ -1556,7 +1558,7 @@ class TestAllServers(ClientCase):
             self.assertEqual(len(failed) + len(found), 40)
             self.assertTrue(found)
             self.assertTrue(failed)
-            ring = self.client_._state.store._ring
+            ring = self.client_._state.store.router.ring
             for key in failed:
                 self.assertEqual(ring.find(self.wire(key)), place)
 
@@ -1589,7 +1591,7 @@ class TestAllServers(ClientCase):
         # None has the connection that the other one waits for.
         self.client_ = self.client(*self.servers, maxPoolSize=1)
         self.client_.setMany(dict.fromkeys(range(40), 'value'))
-        ring = self.client_._state.store._ring
+        ring = self.client_._state.store.router.ring
         taken = threading.Barrier(2)
         take, first = Pool.take, threading.local()
 
@@ -1756,7 +1758,7 @@ class TestFailoverOfClient(ClientCase):
         self.client_ = self.client(
             *self.servers, failover=True, retries=1, blacktime=60)
         # Each on the server of that place.
-        ring = self.client_._state.store._ring
+        ring = self.client_._state.store.router.ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(3)]
@@ -1782,7 +1784,7 @@ class TestFailoverOfClient(ClientCase):
 
     def next_of(self, place):
         wire = self.wire(self.keys[place])
-        return next(self.client_._state.store._ring.after(wire, place))
+        return next(self.client_._state.store.router.ring.after(wire, place))
 
     def test_nothing_of_before_is_seen(self):
         key = self.keys[0]

@@ -43,8 +43,8 @@ class Stream:
             raise piece
         return piece
 
-    def is_quiet(self):
-        return not self.pieces
+    def has_input(self):
+        return bool(self.pieces)
 
     def close(self):
         pass
@@ -53,13 +53,13 @@ class Stream:
 class Dialer:
     """Has the stream already."""
 
-    place = 'here'
+    endpoint = 'here'
 
     def __init__(self, stream):
         self.stream = stream
 
     def dial(self, deadline, greet):
-        return self.stream, self.place
+        return self.stream, self.endpoint
 
 
 class SendTest(unittest.TestCase):

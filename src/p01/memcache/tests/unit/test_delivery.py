@@ -6,10 +6,10 @@ from unittest import mock
 
 from p01.memcache.cluster import cluster
 from p01.memcache.cluster import fanout
-from p01.memcache.cluster import undelivered
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import undelivered
 from p01.memcache.tests.unit.test_cluster import ClusterCase
 from p01.memcache.wire.command import Set
 

@@ -20,12 +20,12 @@ class ErrorsTest(unittest.TestCase):
             {name for name, kind in vars(errors).items()
              if isinstance(kind, type) and issubclass(kind, MemcacheError)
              and kind.reported_elsewhere},
-            {'ServerDown', 'ProtocolError', 'ConnectError', 'ConnectTimeout',
-             'AuthenticationError', 'SendError', 'SendTimeout',
-             'ReceiveError', 'ReceiveTimeout'})
+            {'ServerDown', 'InvalidationsPending', 'ProtocolError',
+             'ConnectError', 'ConnectTimeout', 'AuthenticationError',
+             'SendError', 'SendTimeout', 'ReceiveError', 'ReceiveTimeout'})
 
     def test_pending_invalidations(self):
-        # Handled like a server that is down, but logged: the server is up.
+        # Handled like a server that is down.
         error = InvalidationsPending('busy')
         self.assertIsInstance(error, ServerDown)
         self.assertIs(error.again, False)

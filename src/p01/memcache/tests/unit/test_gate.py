@@ -6,8 +6,8 @@ import threading
 import unittest
 from unittest import mock
 
-from p01.memcache.cluster import health
-from p01.memcache.cluster.health import Gate
+from p01.memcache.health import gate
+from p01.memcache.health.gate import Gate
 
 
 class GateTest(unittest.TestCase):
@@ -15,7 +15,7 @@ class GateTest(unittest.TestCase):
     def setUp(self):
         self.now = 1000.0
         self.enterContext(mock.patch.object(
-            health, 'monotonic', lambda: self.now))
+            gate, 'monotonic', lambda: self.now))
         self.gate = Gate()
 
     def let_in(self):

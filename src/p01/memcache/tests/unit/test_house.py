@@ -35,7 +35,8 @@ KNOWS = {
     'values': 'errors interfaces log secret',
     'keys': 'errors log values',
     'transport': 'errors secret threads wire',
-    'cluster': 'errors event log store threads transport wire',
+    'health': 'errors log threads wire',
+    'cluster': 'errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
     'features': 'errors store threads values wire',
     'facade': 'errors event features interfaces keys log secret store threads'

@@ -14,11 +14,12 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport.lockkeeping import LOOK
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import SLEEP
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.wire.reader import PIECE
 from p01.memcache.wire.reader import SIZE
 
@@ -126,7 +127,7 @@ class TestGiveWay(unittest.TestCase):
 class TestStream(unittest.TestCase):
 
     def setUp(self):
-        if lockkeeping._libc is None:
+        if lockkeepingstream._libc is None:
             self.skipTest('the C library cannot be called here')
         self.end, other = socket.socketpair()
         self.keeping = LockKeeping()
@@ -136,6 +137,7 @@ class TestStream(unittest.TestCase):
         self.stream.deadline = monotonic() + 10
 
     def use(self, way):
+        self.keeping.resting = 1
         self.keeping.choose = lambda: way
         self.stream.send(b'.')
         self.end.recv(1)
@@ -166,6 +168,7 @@ class TestStream(unittest.TestCase):
     def test_large_requests(self):
         data = bytes(range(256)) * 4096
         for way in WAYS:
+            self.keeping.resting = 1
             self.keeping.choose = lambda way=way: way
             received = bytearray()
 
@@ -226,7 +229,8 @@ class TestStream(unittest.TestCase):
             return next(looks) if threading.get_ident() == here else (
                 monotonic())
 
-        self.enterContext(mock.patch.object(lockkeeping, 'monotonic', clock))
+        self.enterContext(mock.patch.object(
+            lockkeepingstream, 'monotonic', clock))
         for _ in range(20):
             self.stream.send(b'.')
             self.end.recv(1)
@@ -236,19 +240,18 @@ class TestStream(unittest.TestCase):
 
     def test_a_server_that_is_away(self):
         # Nobody waits for a processor here, and a look ends in time.
-        looks = [
-            lockkeeping.monotonic() + step * 20e-6 for step in range(1000)]
+        looks = [monotonic() + step * 20e-6 for step in range(1000)]
         for _ in range(8):
             self.stream.send(b'.')
             with mock.patch.object(
-                    lockkeeping, 'monotonic', iter(looks).__next__):
+                    lockkeepingstream, 'monotonic', iter(looks).__next__):
                 self.assertLess(
-                    self.stream._look(lockkeeping._SIZE, looks[0]), 0)
+                    self.stream._look(lockkeepingstream._SIZE, looks[0]), 0)
         self.assertEqual(self.keeping.choose(), RELEASE)
 
     def test_a_processor_that_others_want(self):
         self.enterContext(mock.patch.object(
-            lockkeeping, '_yield', lambda: time.sleep(300e-6)))
+            lockkeepingstream, '_yield', lambda: time.sleep(300e-6)))
         self.stream.send(b'.')
         self.end.send(b'reply')
         self.assertEqual(self.stream.receive(SIZE), b'reply')

@@ -110,15 +110,15 @@ class LockTests(unittest.TestCase):
         known = Object()
         here = fork.getpid()
         with mock.patch.multiple(
-                fork, _process=here, _starting={},
+                fork, process=here, _starting={},
                 _known=weakref.WeakSet([known])):
 
             def notice():
-                fork._process = None  # as in a child
+                fork.process = None  # as in a child
                 fork.notice()
 
             self.assertGoesOn(notice, 8)
-            self.assertEqual(fork._process, here)
+            self.assertEqual(fork.process, here)
 
     def test_lookup(self):
         """The thread that is struck has waited for the name longest."""

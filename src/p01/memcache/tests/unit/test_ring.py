@@ -46,7 +46,7 @@ def equal(number):
 
 def points(ring):
     """How many points each server has, by its place."""
-    return collections.Counter(ring._places[:-1])
+    return collections.Counter(ring._indexes[:-1])
 
 
 class TestKetama(unittest.TestCase):
@@ -59,8 +59,9 @@ class TestKetama(unittest.TestCase):
         ring = Ketama(addresses(
             '10.0.1.1/?600', '10.0.1.2/?300', '10.0.1.3:11212/?200'))
         self.assertEqual(points(ring), {0: 260, 1: 128, 2: 84})
-        self.assertEqual((ring._hashes[0], ring._places[0]), (14164473, 1))
-        self.assertEqual((ring._hashes[-1], ring._places[-2]), (4294440920, 2))
+        self.assertEqual((ring._hashes[0], ring._indexes[0]), (14164473, 1))
+        self.assertEqual(
+            (ring._hashes[-1], ring._indexes[-2]), (4294440920, 2))
         self.assertFound(
             ring, {'foo': 0, 'bar': 2, 'baz': 1, 'key:1': 0, 'key:2': 0})
 
@@ -93,7 +94,7 @@ class TestKetama(unittest.TestCase):
         """A ring with one point for each server."""
         ring = Ketama(equal(len(hashes)))
         ring._hashes = list(hashes)
-        ring._places = [*range(len(hashes)), 0]
+        ring._indexes = [*range(len(hashes)), 0]
         return ring
 
     def test_a_key_belongs_to_the_first_point_not_before_it(self):
@@ -183,7 +184,7 @@ class TestModulo(unittest.TestCase):
     def test_hashed_anew(self):
         # With a server for each number its place is the number.
         ring = Modulo(addresses('a'))
-        ring._places = range(0x8000)
+        ring._indexes = range(0x8000)
         self.assertEqual(ring.find(b'foo'), 3187)
         others = list(ring.after(b'foo', 3187))
         self.assertEqual(others[:3], [29842, 32274, 24630])

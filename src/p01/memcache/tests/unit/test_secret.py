@@ -31,7 +31,7 @@ from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.zcml import PACKAGE
 from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import ZCMLTestCase
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire.command import Authenticate

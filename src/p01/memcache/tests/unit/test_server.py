@@ -6,17 +6,16 @@ And how it is asked, on connections that answer what the test says.
 """
 
 import collections
+import contextlib
 import math
 import threading
 import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache.cluster import health
+from p01.memcache import log
 from p01.memcache.cluster import server
-from p01.memcache.cluster.health import Health
 from p01.memcache.cluster.server import Server
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -27,6 +26,10 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import gate
+from p01.memcache.health import health
+from p01.memcache.health.health import Health
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.wire.command import Command
@@ -91,6 +94,16 @@ class Ask(Command):
 
     def read(self, reader):
         raise AssertionError('the connection does not read')
+
+
+@contextlib.contextmanager
+def clocks(monotonic):
+    """Replace the clock of a server's health, gates and log."""
+    with contextlib.ExitStack() as stack:
+        for module in gate, health, log:
+            stack.enter_context(
+                mock.patch.object(module, 'monotonic', monotonic))
+        yield
 
 
 class HealthCase(unittest.TestCase):
@@ -523,7 +536,7 @@ class TestHealth(HealthCase):
 
     def test_a_server_that_flaps_does_not_fill_the_log(self):
         now = 1000.0
-        with mock.patch.object(health, 'monotonic', lambda: now):
+        with clocks(lambda: now):
             for _ in range(2):
                 for _ in range(1000):
                     self.health.failed(ReceiveTimeout('late'), math.inf)
@@ -555,7 +568,7 @@ class TestHealth(HealthCase):
                 answered()
             return monotonic()
 
-        with mock.patch.object(health, 'monotonic', clock):
+        with clocks(clock):
             self.health.admit(monotonic() + 1)
         self.assertEqual(self.health.state, 'up')
         self.health.admit(monotonic() + 1)
@@ -582,14 +595,14 @@ class TestHealth(HealthCase):
     def test_who_was_turned_away_opens_nothing(self):
         self.health = Health(NAME, 1, 60, 60, self.tell)
         self.health.failed(ConnectError('refused'), math.inf)
-        for gate in self.health._asking, self.health._connecting:
-            gate._until = monotonic()
-            self.assertTrue(gate.let_in(monotonic() + 90))
-            until = gate._until
+        for door in self.health._asking, self.health._connecting:
+            door._until = monotonic()
+            self.assertTrue(door.let_in(monotonic() + 90))
+            until = door._until
             thread = threading.Thread(target=self.health.undecided)
             thread.start()
             thread.join()
-            self.assertEqual(gate._until, until)
+            self.assertEqual(door._until, until)
         self.health.undecided()
         self.assertLess(self.health.pause, 61)
 
@@ -603,7 +616,7 @@ class TestHealth(HealthCase):
         later.inherit(self.health)
         for ahead, settled in (-0.01, False), (0.01, True):
             now = monotonic() + 0.05 + health._GRAIN + 2 * 1 + ahead
-            with mock.patch.object(health, 'monotonic', lambda now=now: now):
+            with clocks(lambda now=now: now):
                 self.assertIs(self.health.is_settled(now + 1), settled)
                 self.assertIs(later.is_settled(now + 1), settled)
 
@@ -616,7 +629,7 @@ class TestHealth(HealthCase):
     def test_not_settled_after_a_probe_that_took_long(self):
         # Longer than the black-list time: others were asked meanwhile.
         now = 1000.0
-        with mock.patch.object(health, 'monotonic', lambda: now):
+        with clocks(lambda: now):
             self.fail()
             now += 0.05
             self.health.admit(now + 10)
@@ -631,7 +644,7 @@ class TestHealth(HealthCase):
         self.health.failed(ReceiveTimeout('late'), math.inf)
         self.tell.assert_called_once()
         self.assertEqual(self.health.state, 'down')
-        self.assertIn('a listener failed', self.log.output[-1])
+        self.assertIn('a subscriber of this event failed', self.log.output[-1])
 
     def test_a_listener_that_asks_again(self):
         def tell(*change):

@@ -11,11 +11,11 @@ from unittest import mock
 
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
-from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport import stream
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
 from p01.memcache.wire.reader import SIZE
@@ -46,7 +46,7 @@ class AbortTest(unittest.TestCase):
     """A peer that reads late gets a reset, not the rest of the request."""
 
     kinds = [plain, tls]  # noqa: RUF012
-    if lockkeeping._libc is not None:
+    if lockkeepingstream._libc is not None:
         kinds.append(keeping_lock)
 
     def connected(self):
@@ -110,7 +110,7 @@ class LastLookTest(unittest.TestCase):
     """What is there at the deadline is received, for a moment."""
 
     kinds = [plain]  # noqa: RUF012
-    if lockkeeping._libc is not None:
+    if lockkeepingstream._libc is not None:
         kinds.append(keeping_lock)
 
     def streams(self):
@@ -157,7 +157,8 @@ class LastLookTest(unittest.TestCase):
             self.assertLate(found)
 
 
-@unittest.skipIf(lockkeeping._libc is None, 'the C library cannot be called')
+@unittest.skipIf(
+    lockkeepingstream._libc is None, 'the C library cannot be called')
 class FailingSocketTest(unittest.TestCase):
     """A wait that releases the lock ends with the first error.
 
@@ -178,11 +179,11 @@ class FailingSocketTest(unittest.TestCase):
 
         def receive(*args):
             self.calls += 1
-            lockkeeping.ctypes.set_errno(numbers[self.calls - 1])
+            lockkeepingstream.ctypes.set_errno(numbers[self.calls - 1])
             return -1
 
         self.enterContext(mock.patch.object(
-            lockkeeping, '_recv_releasing', receive))
+            lockkeepingstream, '_recv_releasing', receive))
 
     def receive(self):
         self.assertEqual(self.stream._way, RELEASE)

@@ -5,10 +5,10 @@
 import unittest
 from unittest import mock
 
-from p01.memcache.cluster import undelivered
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import undelivered
+from p01.memcache.health.undelivered import Undelivered
 
 
 REFUSED = b'SERVER_ERROR no\r\n'
