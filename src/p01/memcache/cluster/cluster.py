@@ -217,10 +217,10 @@ class Cluster(Store):
     def _remove(self, keys: Iterable[bytes], deadline: float) -> None:
         # They are owed, so that asking for their server removes them.
         for key in keys:
-            with contextlib.suppress(MemcacheError):
-                self.server(key, deadline)
             if monotonic() >= deadline:
                 break
+            with contextlib.suppress(MemcacheError):
+                self.server(key, deadline)
 
     def _stand_in(
             self, command: Command, absent: Sequence[Server]) -> Command:

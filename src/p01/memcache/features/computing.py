@@ -69,15 +69,10 @@ class Computation:
         expiry(lifetime)
         self._renewed = expiry(grace, 'grace')  # before the value expires
         self._lifetime = lifetime
-<<<<<<< HEAD
         # A value that never expires never gets stale.
-        self._grace = grace if lifetime else 0
-=======
-        # What never expires is never stale.
         if not lifetime:
             grace = self._renewed = 0
         self._grace = grace
->>>>>>> many
         self._expiry()
         self._tags = tags
         self._deadline = monotonic() + self._timeout
@@ -178,8 +173,7 @@ class Computation:
             sleep(max(0, min(pause, self._deadline - monotonic())))
 
     def _look_once(self):
-        lease = self._lending.lend(
-            self._wire, self._renewed, self._deadline)
+        lease = self._lending.lend(self._wire, self._renewed, self._deadline)
         if lease.item is None:
             return lease, _MISSING
         if lease.right is not NOBODYS:
@@ -193,11 +187,10 @@ class Computation:
             else:
                 # The server lent the right as the value expires soon; but a
                 # value without a grace is not renewed early.
-                lease = lease._replace(
-                    right=NOBODYS, give_back=None)
+                lease = lease._replace(right=NOBODYS, give_back=None)
         value, used = self._use(lease)
-        if (value is not _MISSING or used.right is OURS
-                or used.item is None or used.token is None):
+        if (value is not _MISSING or used.right is OURS or used.item is None
+                or used.token is None):
             return used, value
         if type(used.item.data) is Announced:
             # The connection has ended with it, and with that the lease.
@@ -252,26 +245,16 @@ class Computation:
                 if current.get(key) != version]
 
     def _use_stale(self, value, lease):
-<<<<<<< HEAD
         """Like `_use`, for a value whose lifetime is over."""
-        if lease.right is Right.NOBODYS:
-=======
-        """Do the same with a value whose lifetime is over."""
         if lease.right is NOBODYS:
->>>>>>> many
             lease = self._lending.claim_renewal(
                 self._wire, lease, self._deadline)
             if lease.right is OURS:
                 return _MISSING, lease
         if self._grace:
             return value, lease
-<<<<<<< HEAD
         # It must not be served stale: wait for the caller that renews it.
-        return _MISSING, lease._replace(item=None, right=Right.THEIRS)
-=======
-        # Another caller renews it, wait for that.
         return _MISSING, lease._replace(item=None, right=THEIRS)
->>>>>>> many
 
     # Computing it
 
@@ -282,8 +265,7 @@ class Computation:
             flight.threads.add(me)
             try:
                 versions = self._early
-                if (lease is None or lease.token is None
-                        or lease.right is OURS):
+                if not lease or not lease.token or lease.right is OURS:
                     versions = self._read_versions(lease)
                 value = self._factory()
                 computed = self._dump(value)

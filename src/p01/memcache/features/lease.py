@@ -55,18 +55,11 @@ class Moved(Exception):
 class Lease(NamedTuple):
     """The state of a key, and which caller computes its value.
 
-<<<<<<< HEAD
     ``item`` is None if there is no value. ``token`` tells this state of the
     key, with a value or with a claim, from others; it is None if the server
     cannot compare and swap, and so lends nothing. ``give_back(deadline)``
     returns the right to renew a value. ``knows_age`` is true if the server
     itself lends that right as soon as the lifetime is over.
-=======
-    ``item`` is None where there is no value. ``token`` tells this state of the
-    key from others, and is None where the server cannot lend anything.
-    ``give_back(deadline)`` returns the right to renew a value. ``knows_age``
-    tells that the server lends that right, too, when the lifetime is over.
->>>>>>> many
 
     The token is valid on connections that were made before ``since``. On
     later ones it has to be confirmed: the key must still hold ``mark``.
@@ -158,13 +151,8 @@ class Lending:
         if flags == CLAIM:
             return Lease(
                 None, token, _right(data, mine), since=since, mark=data)
-<<<<<<< HEAD
-        if not data and right is not Right.NOBODYS:
-            # The claim of a client that is not ours.
-=======
         if not data and right is not NOBODYS:
-            # The claim of another kind of client.
->>>>>>> many
+            # The claim of a client that is not ours.
             return Lease(None, token, right, since=since)
 
         def give_back(deadline):
@@ -279,27 +267,16 @@ class Lending:
             self.swap(key, lease, b'', CLAIM, AT_ONCE, deadline)
 
     def give_back(self, key, lease, deadline):
-<<<<<<< HEAD
         """Let another caller compute the value, if the right is ours."""
-        if lease is not None and lease.right is Right.OURS:
-=======
-        """Let another caller compute the value, if the lease has the right.
-        """
         if lease is not None and lease.right is OURS:
->>>>>>> many
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)
             else:
                 try_to(self.discard, key, lease, deadline)
 
     def refuse(self, key, lease, deadline):
-<<<<<<< HEAD
         """Remove the value or claim, and then give back the right, if ours."""
-        if lease is not None and lease.right is Right.OURS:
-=======
-        """Leave nothing in the place of the key, nor a right to compute."""
         if lease is not None and lease.right is OURS:
->>>>>>> many
             try_to(self.discard, key, lease, deadline)
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)
