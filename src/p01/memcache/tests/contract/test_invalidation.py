@@ -1438,8 +1438,8 @@ class ClassicSpreadTest(SpreadTest):
     attributes = {}
 
     def place(self, wire):
-        client = self.client._client
-        return client.servers.index(client.host(wire))
+        store = self.client._state.store
+        return store.servers.index(store.server(wire, None))
 
 
 class GenerationOutageTest(ServersCase):
