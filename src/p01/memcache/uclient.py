@@ -19,6 +19,7 @@ class UltraMemcacheClient(BaseClient):
     """See `IUltraMemcacheClient`."""
 
     _interface = IUltraMemcacheClient
+    _reports_states = True
     _timeout = property(attrgetter('_state.settings.timeout'))
 
     @discreet

@@ -126,9 +126,7 @@ class Cluster(Store):
     def _ask(self, server, command, deadline):
         if server.undelivered.keys:
             server.undelivered.deliver(server, command.key, deadline)
-        if command.everywhere:
-            return server.run(command, deadline)
-        return server.run_uncommon(command, deadline)
+        return server.run(command, deadline)
 
     def _ask_many(self, commands, replies, deadline):
         homes = self._find_all(

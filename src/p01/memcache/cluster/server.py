@@ -74,8 +74,10 @@ class Server:
 
     def run(self, command, deadline):
         """Return what the server replies to the command."""
+        again = False
         while True:
-            conversation = self.converse((command,), deadline, deadline)
+            conversation = self.converse(
+                (command,), deadline, deadline, again)
             try:
                 conversation.send(None)
                 conversation.send(deadline)
@@ -91,11 +93,12 @@ class Server:
             try:
                 if not (failure.error.again and command.repeats):
                     raise failure.error
+                deadline, again = failure.deadline, True
             finally:
                 # It leads back here by its traceback.
                 del failure
 
-    def converse(self, commands, step, deadline):
+    def converse(self, commands, step, deadline, again=False):
         """Run some commands on one connection, while others are run too.
 
         A generator. Where a reply has to be waited for, it yields the
@@ -103,11 +106,12 @@ class Server:
         sent then, is when the next step must be done. Returns a list of the
         replies, None or a `Failure`, and when the last request was sent. The
         failure is for `judge`, as soon as other servers' connections are given
-        back, too: a handler of its event may need them.
+        back, too: a handler of its event may need them. What is asked `again`
+        was admitted before, and keeps the deadline that it had then.
         """
         replies, command = [], None
         fork.notice()
-        if self.health.doubts:
+        if self.health.doubts and not again:
             deadline = self.health.admit(deadline)
         start = monotonic()
         made = asked = None

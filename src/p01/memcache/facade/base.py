@@ -28,8 +28,11 @@ class Base(Configured):
 
     _interface = IMemcacheClient
 
+    # Whether the changes of the servers' states are reported.
+    _reports_states = False
+
     def __init__(self, **settings):
-        self._trouble = Trouble(self)
+        self._trouble = Trouble(self, self._reports_states)
         self._unlending = set()  # servers that cannot compare and swap
         super().__init__(**settings)
         self._check_coding()

@@ -267,6 +267,14 @@ class TestServer(ServerCase):
             self.server.run(Increment(b'key', 1), monotonic() + 1)
         self.assertEqual((self.health.state, self.health.failures), ('up', 0))
 
+    def test_asked_again_it_has_the_time_that_it_had(self):
+        self.request()
+        Connection.answer = 'answer'
+        deadline = monotonic() + 1
+        self.answer(ReceiveError('closed'))
+        self.server.run(Get(b'key'), deadline)
+        self.assertEqual(Connection.deadline, deadline)
+
     def test_but_one_that_is_closed_within_a_reply_is_not_asked_again(self):
         self.request()
         self.answer(ReceiveError('closed'))
