@@ -4,11 +4,10 @@
 
 They are declared once, as the fields of the client's interface. A setting
 that is changed makes new `Settings`, and a new `State` with what depends on
-it, which take effect in one assignment.
+it, which take effect in one step, together with the client's attribute.
 """
 
 import threading
-from operator import attrgetter
 
 from zope.interface.interfaces import IMethod
 from zope.schema import List
@@ -61,62 +60,68 @@ class Part:
         return not self._read.isdisjoint(changed)
 
 
-class _Setting(property):
-    """A setting as an attribute of a client, which `Configured` sets."""
-
-
 class Configured:
     """Has the fields of the interface ``_interface`` as attributes.
 
     A subclass implements ``_make_state(settings, changed, former)``, which
     returns a new state with ``settings``, or raises what is wrong with them.
+    ``_check()`` raises what is wrong with the constructor's arguments alone.
     """
 
     _state = None
 
     def __init_subclass__(cls, **kw):
         super().__init_subclass__(**kw)
-        # On the class, as Zope warns about a permission for what only its
-        # instances have.
-        for name, what in cls._interface.namesAndDescriptions(all=True):
-            if not IMethod.providedBy(what) and not hasattr(cls, name):
-                setattr(cls, name, _Setting(
-                    attrgetter(f'_state.settings.{name}')))
+        cls._names = frozenset(
+            name for name, what in cls._interface.namesAndDescriptions(
+                all=True) if not IMethod.providedBy(what))
+        # Zope warns about a permission for what only instances have.
+        for name in cls._names:
+            if not hasattr(cls, name):
+                setattr(cls, name, None)
 
     @discreet
     def __init__(self, **values):
         self.after_fork()
         fork.register(self)
         for name, value in values.items():
-            values[name] = self._checked(name, value)
-        self._state = self._make_state(Settings(values), set(values), None)
+            setattr(self, name, value)
+        self._check()
+        # A subclass may have its own, or more of them.
+        settings = Settings({name: getattr(self, name)
+                             for name in self._names})
+        self._state = self._make_state(settings, self._names, None)
 
     def after_fork(self):
         self._setting = threading.RLock()  # a signal's handler may come back
 
     @discreet
     def __setattr__(self, name, value):
-        value = self._checked(name, value)
-        # A subclass may have its own instead.
-        if isinstance(getattr(type(self), name, None), _Setting):
+        field = self._interface.get(name)
+        if IField.providedBy(field):
+            value = _checked(field, value)
+        if self._state is None or name not in self._names:
+            super().__setattr__(name, value)
+        else:
             fork.notice()
             run_locked(self._setting, self._replace, name, value)
-        else:
-            super().__setattr__(name, value)
-
-    def _checked(self, name, value):
-        """Return the value as it is kept, or raise what is wrong with it."""
-        field = self._interface.get(name)
-        return _checked(field, value) if IField.providedBy(field) else value
 
     def _replace(self, name, value):
         while True:
-            former = self._state
+            former, before = self._state, dict(vars(self))
+            # It may be a property of a subclass.
+            draft = object.__new__(type(self))
+            vars(draft).update(before)
+            super(Configured, draft).__setattr__(name, value)
             state = self._make_state(
-                former.settings.replace(**{name: value}), {name}, former)
-            # Else a signal's handler has changed another one meanwhile.
+                former.settings.replace(**{name: getattr(draft, name)}),
+                {name}, former)
+            changed = {name: value for name, value in vars(draft).items()
+                       if before.get(name, draft) is not value}
+            # Else a signal's handler has changed another one meanwhile. None
+            # runs between the two lines, in which no Python code is called.
             if self._state is former:
-                self._state = state
+                vars(self).update(changed, _state=state)
                 break
         former.retire(state)
 

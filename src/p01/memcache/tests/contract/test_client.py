@@ -19,7 +19,7 @@ import warnings
 from unittest import mock
 
 from p01.memcache import errors
-from p01.memcache.classic import host
+from p01.memcache.classic.host import Host
 from p01.memcache.client import MemcacheClient
 from p01.memcache.cluster.ring import Modulo
 from p01.memcache.embedded import EmbeddedServer
@@ -239,14 +239,14 @@ class ConnectionsTest(ProxyCase):
 
     def test_close_before_a_value_is_sent(self):
         # By another thread, or a signal's handler.
-        until = host.Host.until
+        until = Host.until
 
         def close(self_, deadline):
-            with mock.patch.object(host.Host, 'until', until):
+            with mock.patch.object(Host, 'until', until):
                 self.cache.close()
             return until(self_, deadline)
 
-        with mock.patch.object(host.Host, 'until', close):
+        with mock.patch.object(Host, 'until', close):
             self.assertIsNotNone(self.cache.set('key', 'value of key'))
         self.assertRight('key')
 

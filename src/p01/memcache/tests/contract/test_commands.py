@@ -1168,7 +1168,7 @@ class ServedCommandsScenario(CommandsScenario):
         with ScriptedServer(default=None) as server:
             client = self.makeClient(servers=[server.address])
             self.assertEqual(client.queryAndTouch('key', default=1), 1)
-            # A single request, after that for the generation.
+            # With generations that is the request for the generation.
             self.assertLessEqual(
                 {request.split()[0] for request in server.requests},
                 {b'gat', b'get'})
