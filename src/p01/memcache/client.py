@@ -19,9 +19,9 @@ class MemcacheClient(BaseClient):
 
     Every thread that uses it has a connection to every server, until the
     thread ends. An operation takes 3 seconds at most. Several servers are
-    asked one after the other. What a server did not accept or answer in time,
-    on a connection that was just made, is left alone by that thread for 3
-    seconds.
+    asked one after the other. After a server has refused a connection, or has
+    not answered in time on a new one, that thread does not use the server for
+    3 seconds.
     """
 
     _timeout = 3

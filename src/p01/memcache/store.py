@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A store: what the operations and features of a client need of a cache.
+"""The store: all that the operations of a client need from a cache.
 
-`IStore` is the seam: the cluster of the pooled client, the hosts of the
-classic one, and the servers of the fakes are stores. A further engine goes in
-here, see `Store`.
+`IStore` is the seam between the two. The cluster of the pooled client, the
+hosts of the classic one and the servers of the fakes implement it, with
+`Store` as their base class. So would another engine.
 """
 
 import contextlib
@@ -34,53 +34,58 @@ class IStore(Interface):
         """
 
     def gets(key, deadline, most):
-        """Do the same; the item has its token, see `p01.memcache.wire.cas`.
+        """Like `get`; the item has its token, see `p01.memcache.wire.cas`.
         """
 
     def get_many(keys, deadline, most):
-        """Return a dict of the keys and items that exist, and a list of
-        errors: the keys of a server that fails are missing.
+        """Return a dict of keys and their items, and a list of errors.
+
+        Keys without an item, and those of a server that failed, are missing
+        from the dict.
         """
 
     def run(command, deadline):
         """Return the reply to a `Command`.
 
-        That is None for a command that is for one server only, where this is
-        not the server of its key. A key whose change may or may not have
-        happened is owed, see `owe`.
+        It is None if the command is for one server only (``only_at``) and its
+        key belongs to another. The key of a change whose outcome is unknown
+        is owed, see `owe`.
         """
 
     def run_many(commands, deadline):
-        """Run a list of commands, each of another key.
+        """Run a list of commands; no two of them have the same key.
 
-        Returns a dict of the keys and their replies, or the `MemcacheError`.
+        Returns a dict of the keys, and the reply or `MemcacheError` of each.
         """
 
     def ask_all(command, deadline):
         """Run a command on each server.
 
-        Returns a list of each server's address and its reply or
+        Returns a list of pairs: the server's address, and its reply or
         `MemcacheError`.
         """
 
     def server(key, deadline):
         """Return the server of the key.
 
-        It has a ``name``, as in a token, and ``run(command, deadline)`` as
-        above. ``lends(deadline)`` returns whether it lends the right to
-        compute a value, by meta commands, and ``forget_meta()`` has it asked
-        anew. ``is_leased(key, deadline)`` returns whether an empty value is a
-        claim, or None where that is not known.
+        It has a ``name``, which is part of its tokens, and ``run(command,
+        deadline)`` as above. ``lends(deadline)`` returns whether the server
+        itself lends the right to compute a value, by meta commands; the
+        answer is remembered until ``forget_meta()`` is called.
+        ``is_leased(key, deadline)`` returns whether an empty value is a claim
+        to compute the value, or None if the server cannot tell.
         """
 
     def owe(key):
         """Have the key removed before this process reads it again.
 
-        A store that remembers nothing does nothing.
+        This is a no-op for a store that keeps no record of keys.
         """
 
     def owe_absent(key, deadline):
-        """Do so on the servers for which another one stands in, if any."""
+        """Like `owe`, for those servers of the key that are down while another
+        one stands in for them.
+        """
 
     def close():
         """Close the connections that are idle. The store can still be used.
@@ -88,10 +93,10 @@ class IStore(Interface):
 
 
 class Store:
-    """The rule of what is not certain, once for all stores.
+    """Base of all stores: deals with changes whose outcome is unknown.
 
-    A store inherits it and implements `_ask`, `_ask_many` and `_remove`, and
-    the rest of `IStore`.
+    A subclass implements `_ask`, `_ask_many` and `_remove`, and the rest of
+    `IStore`.
     """
 
     def _ask(self, server, command, deadline):
@@ -101,7 +106,8 @@ class Store:
     def _ask_many(self, commands, replies, deadline):
         """Put a reply or `MemcacheError` for each key into `replies`.
 
-        Returns a dict of the errors of keys of which nothing is owed.
+        Returns a dict of errors that override a reply: their keys were
+        changed on a stand-in, while their own server is down.
         """
         raise NotImplementedError
 
@@ -118,8 +124,8 @@ class Store:
         except BaseException as error:
             self.owe(command.key)
             if isinstance(error, ServerError):
-                # The old value must not stand as if it had been replaced,
-                # not for other processes either.
+                # The old value must not pass for the new one, not in other
+                # processes either.
                 self._remove([command.key], deadline)
             raise
 

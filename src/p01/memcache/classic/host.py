@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """A server of the classic client, as one thread sees it.
 
-python-memcached's host sends and receives; here it does so on a `Connection`.
-So a reply is checked against what was asked, and a connection is used again
+It is python-memcached's host, which sends and receives, on a `Connection` of
+ours. So a reply is checked against the request, and a connection is used again
 only if its last reply was read to the end.
 """
 
@@ -30,15 +30,15 @@ from p01.memcache.wire.replies import read_block
 from p01.memcache.wire.replies import unexpected
 
 
-# Seconds for which a connection is used. The next one asks for the addresses
-# of the server's name again.
+# Seconds for which a connection is used. The next one looks up the server's
+# name again.
 _MOST_AGE = 300
 
 
 def repeat(ask, again=True):
-    """Ask, and if it does no harm, `again`.
+    """Return ``ask()``; retry it once if a used connection was closed.
 
-    That is where a used connection turns out to be closed.
+    `again` is false for a request that must not be sent twice.
     """
     try:
         return ask()
@@ -51,14 +51,14 @@ def repeat(ask, again=True):
 class Host(memcache._Host):
     """One thread's connection to a server.
 
-    ``with host.until(deadline):`` is an operation. It may be interrupted by
-    a signal's handler that uses the client, and so this very host: the
-    connection is dirty then, and the handler makes another one. The dialer is
-    that of all threads, so that they talk to one address of the server.
+    ``with host.until(deadline):`` is an operation. A signal handler that
+    interrupts it may use the client, and so this very host: the connection is
+    dirty by then, and the handler makes another one. All threads share the
+    dialer, so that they talk to the same address of the server.
     """
 
     _reader = None  # of the reply that is being read
-    _asked = False  # a reply is to come
+    _asked = False  # whether a reply is expected
     _knows_meta = True  # until it turns out otherwise
 
     def __init__(self, dialer, timeout, retry):
@@ -82,8 +82,8 @@ class Host(memcache._Host):
         fork.notice()
         connection, now = self.connection, monotonic()
         self._reader, self._asked, self._sent = None, False, now
-        # Meanwhile a handler makes a connection of its own, and does not wait
-        # on this one's time-out.
+        # A signal handler that runs from here on makes a connection of its
+        # own: it must not wait for the time-out of this one.
         dirty, connection.dirty = connection.dirty, True
         self._is_fresh = dirty or not connection.is_usable(now)
         if self._is_fresh:
@@ -107,12 +107,12 @@ class Host(memcache._Host):
             return
         error.server = self.name
         if not self._is_fresh:
-            # What has befallen it says nothing about a new one.
+            # The failure of a used connection says nothing about a new one.
             error.again = error.again or (
                 is_closed(error) and not connection.heard)
         elif (isinstance(error, (SendTimeout, ReceiveTimeout))
               and self._sent < self._deadline):
-            # Else this process stood still.
+            # Otherwise this process was suspended, not the server.
             self._leave_alone()
 
     def close_socket(self):
@@ -144,9 +144,9 @@ class Host(memcache._Host):
     def _receive(self):
         """Return the reader of the reply."""
         if not self._asked:
-            # A signal's handler or a finalizer, which has used the client
-            # meanwhile, has taken the connection away.
-            error = ReceiveError('the connection was taken away')
+            # A signal handler or a finalizer has used the client meanwhile,
+            # and with it this connection.
+            error = ReceiveError('the connection was used meanwhile')
             error.again = True
             raise error
         if self._reader is None:
@@ -171,11 +171,11 @@ class Host(memcache._Host):
     # The right to compute a value, see `IStore.server`
 
     def lends(self, deadline):
-        # By commands that all servers know.
+        # This client computes values by commands that every server knows.
         return False
 
     def is_leased(self, key, deadline):
-        # Other clients may use the meta commands.
+        # Another client's claim may have been made by meta commands.
         if not self._knows_meta:
             return None
         try:
@@ -197,7 +197,7 @@ class Host(memcache._Host):
         if reader.closed:
             return b''
         line = reader.readline(MAX_LINE)
-        # An empty one would be the end of the reply to python-memcached.
+        # python-memcached would take an empty line for the end of the reply.
         if not line.endswith(b'\r\n') or len(line) == 2:
             raise unexpected(line)
         return line[:-2]

@@ -4,7 +4,7 @@
 
 python-memcached finds the server of a key, sets and gets values, and keeps
 the threads apart (its client is a ``threading.local``). The other commands are
-ours: python-memcached does not tell their outcome from trouble.
+ours: python-memcached returns the same for a refusal and for a failure.
 """
 
 from time import monotonic
@@ -36,8 +36,8 @@ from p01.memcache.wire.replies import unexpected
 class _Client(memcache.Client):
     """python-memcached's client; each thread sees hosts of its own.
 
-    A value is its data and flags, or an `Item`. Of more than ``most`` bytes
-    none is received.
+    A value to be stored is a pair of data and flags, one that was found is an
+    `Item`. A value of more than ``most`` bytes is not received.
     """
 
     most = MAX_VALUE
@@ -59,7 +59,7 @@ class _Client(memcache.Client):
         return self.host(key), key
 
     def _val_to_store_info(self, val, min_compress_len):
-        # The server knows better than python-memcached what is too large.
+        # The server decides what is too large, not python-memcached.
         data, flags = val
         return flags, len(data), data
 
@@ -70,7 +70,7 @@ class _Client(memcache.Client):
         key, flags, size = match.groups()
         if key != self._wanted:
             raise unasked(key)
-        self._wanted = None  # a second one would be too many
+        self._wanted = None  # a second value is one too many
         return key, int(flags), int(size)
 
     def _recv_value(self, server, flags, rlen):
@@ -79,9 +79,9 @@ class _Client(memcache.Client):
 
 @implementer(IStore)
 class ClassicStore(Store):
-    """Some servers; each thread has a connection to each of them.
+    """Servers that are asked one after the other.
 
-    They are asked one after the other.
+    Each thread has a connection to each of them.
     """
 
     def __init__(self, addresses, timeout, retry):
@@ -100,15 +100,15 @@ class ClassicStore(Store):
 
     def close(self):
         self._current.disconnect_all()
-        # The other threads' connections end with the former client: at once,
-        # or after the operation that they are used for.
+        # The other threads' connections end with the former client, or with
+        # the operation that still uses them.
         self._connect()
 
     after_fork = close
 
     @property
     def _client(self):
-        """That of this process, for one operation."""
+        """The client of this process; an operation reads it once."""
         fork.notice()
         return self._current
 
@@ -201,19 +201,19 @@ class ClassicStore(Store):
     def _converse(self, host, make, deadline, again=True):
         """Run the commands that ``make()`` returns on one host.
 
-        `Again`, where a used connection turns out to be closed, those that it
-        returns then.
+        If a used connection turns out to be closed, and `again` is true,
+        ``make()`` is called once more, for what is left to be done.
         """
         def ask():
             for command in make():
-                # Each time it is looked whether more came than was asked for.
+                # On leaving, the connection is checked for surplus replies.
                 with host.until(deadline):
                     host.ask(command)
 
         repeat(ask, again)
 
     def ask_all(self, command, deadline):
-        # Each has the time of an operation.
+        # Each server has the time of a whole operation.
         answers = []
         for host in self.servers:
             try:

@@ -1,3 +1,3 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What the operations of the interface mean."""
+"""The operations of `IMemcacheClient`, on top of any store."""

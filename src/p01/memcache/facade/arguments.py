@@ -1,7 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What a client's attributes and arguments may be, and what is wrong if not.
-"""
+"""Checks of a client's attributes and arguments."""
 
 from numbers import Real
 
@@ -24,7 +23,7 @@ from p01.memcache.transport import address
 from p01.memcache.wire.limits import MAX_NUMBER
 
 
-# What a value of a field must be besides the rules of its schema.
+# Checks by kind of field, beyond those of its schema. Each raises.
 _RULES = {
     Lifetime: expiry,
     Namespace: str.encode,
@@ -33,7 +32,7 @@ _RULES = {
 
 
 def check_attribute(field, value):
-    """Raise a ValueError or TypeError if `value` is not one of the field."""
+    """Raise a ValueError or TypeError unless the field may have `value`."""
     name = field.__name__
     shown = name if isinstance(field, Unshown) else (
         f'{name} {address.hide_secrets(repr(value))}')
@@ -41,8 +40,8 @@ def check_attribute(field, value):
         raise ValueError(f'{shown}: must be one of ' + ', '.join(
             term.value for term in field.vocabulary))
     if isinstance(field, Password):
-        # Other rules are for the two together, see `Credentials`. No error
-        # of the field: it would keep the value.
+        # `Credentials` checks user name and password together. The field
+        # must not check it: its error would hold the password.
         if not isinstance(value, (str, type(None))):
             raise TypeError(f'{name}: must be str')
         return
@@ -79,7 +78,7 @@ def _rule(field, error):
 
 
 def check_number(name, value):
-    """Raise a ValueError if memcached would not take it for a number."""
+    """Raise a ValueError unless memcached can count with the value."""
     if (not isinstance(value, int)
             or not 0 <= plain(value) <= MAX_NUMBER):
         raise ValueError(
@@ -87,11 +86,11 @@ def check_number(name, value):
 
 
 def listed(name, values):
-    """Return a list of the values; a single str is a mistake."""
+    """Return a list of the values; raise a TypeError for a single str."""
     if not isinstance(values, (str, bytes)):
         try:
             return list(values)
         except TypeError:
             pass
     raise TypeError(
-        f'{name} {values!r}: must be several, in a list for example')
+        f'{name} {values!r}: must be a collection, such as a list')

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What every operation begins and ends with: keys, arguments and trouble."""
+"""What all operations share: keys, arguments, and how failures are handled."""
 
 from time import monotonic
 
@@ -20,11 +20,11 @@ from p01.memcache.wire.command import Stats
 
 
 class Base(Configured):
-    """A client, but for its operations.
+    """A client without its operations.
 
     A subclass implements ``_make_store(settings, changed, former)``, which
-    returns the `Part` of a store, see `IStore`; ``_timeout`` is how many
-    seconds an operation takes at most.
+    returns a `Part` whose value is an `IStore`; `former` is the state so far,
+    or None. ``_timeout`` is the most seconds that an operation may take.
     """
 
     _interface = IMemcacheClient
@@ -48,8 +48,8 @@ class Base(Configured):
 
     def after_fork(self):
         super().after_fork()
-        # What threads of this process compute, by the place of the key. What
-        # the parent process computes never ends here.
+        # What threads of this process compute: a `Flight` by the place of the
+        # key and its token. The parent's never end in this process.
         self._flights = {}
 
     def __repr__(self):
@@ -100,7 +100,7 @@ class Base(Configured):
         return expiry(self.lifetime if lifetime is None else lifetime)
 
     def _dump(self, state, builtKey, data, raw):
-        """Return ``(bytes, flags)``, or None for what is too large."""
+        """Return ``(bytes, flags)``, or None if the value is too large."""
         try:
             return state.codec.dumps(builtKey.encode(), data, raw)
         except ValueTooLarge as error:
@@ -108,7 +108,7 @@ class Base(Configured):
             return None
 
     def _tags(self, dependencies):
-        """Return the keys under which their versions are."""
+        """Return the keys under which their versions are stored."""
         tags = []
         for dependency in listed('dependencies', dependencies):
             if not isinstance(dependency, str):
@@ -126,10 +126,7 @@ class Base(Configured):
     # Changes
 
     def _attempt(self, state, builtKey, trouble, change):
-        """Return what ``change(key on the wire, deadline)`` returns.
-
-        That is None where the cache fails.
-        """
+        """Return ``change(key on the wire, deadline)``; None if it fails."""
         deadline = monotonic() + self._timeout
         try:
             return change(self._aim(state, builtKey, deadline), deadline)
@@ -140,8 +137,8 @@ class Base(Configured):
     def _attempt_many(self, state, pairs, trouble, make, deadline):
         """Run the command ``make(built key, key on the wire)`` for many keys.
 
-        `pairs` are keys and what was built of them. Returns a list of the
-        keys for which it was not done.
+        `pairs` are keys and their built keys. Returns a list of the keys for
+        which it failed.
         """
         if not pairs:
             return []
@@ -167,7 +164,10 @@ class Base(Configured):
         return failed
 
     def _aim(self, state, builtKey, deadline):
-        """Return the key on the wire of what is about to be changed."""
+        """Return the key on the wire of a value that is about to be changed.
+
+        Its running computations are detached.
+        """
         wire = builtKey.encode()
         self._end_flights((wire,))
         if state.namespace is not None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A client as a whole; a subclass says what its store is."""
+"""The base of both clients: all operations, but no store."""
 
 from zope.interface import implementer
 

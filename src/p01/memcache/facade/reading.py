@@ -42,7 +42,7 @@ class Reading(Base):
         return self._read(state, key, raw, default, get)
 
     def _read(self, state, key, raw, default, get):
-        """Return the value, and the token of the item that `get` returns."""
+        """Return the value and the token of the item that `get` finds."""
         builtKey = self.buildKey(key)
         wire = builtKey.encode()
         deadline = monotonic() + self._timeout
@@ -90,7 +90,7 @@ class Reading(Base):
         return values
 
     def _wanted(self, keys):
-        """Return a dict of the keys and what is built of them."""
+        """Return a dict of the keys and their built keys, as bytes."""
         wanted, build = {}, self.buildKey
         for key in listed('keys', keys):
             wire = build(key).encode()
@@ -101,15 +101,15 @@ class Reading(Base):
                     f'keys: {key!r} cannot be in a dict') from None
             if former != wire:
                 raise ValueError(
-                    f'keys: {key!r} equals another one, and is not the same'
-                    ' to memcached')
+                    f'keys: {key!r} equals another key, but is a different'
+                    ' one to memcached')
         return wanted
 
     def getOrCreate(self, key, factory, lifetime=None, grace=None,
                     dependencies=()):
         if not callable(factory):
             raise TypeError(f'factory {factory!r}: must be callable')
-        fork.notice()  # else what the parent computes was waited for
+        fork.notice()  # forget the parent's computations: none ends here
         return Computation(
             self._state, self._flights, self._trouble, self._timeout, key,
             self.buildKey(key), factory,

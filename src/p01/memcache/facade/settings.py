@@ -1,10 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The settings of a client: a value that is checked and never changed.
+"""The settings of a client: checked values that never change.
 
-They are declared once, as the fields of the client's interface. A setting
-that is changed makes new `Settings`, and a new `State` with what depends on
-it, which take effect in one step, together with the client's attribute.
+They are declared once, as the fields of the client's interface. Assigning to
+a setting makes new `Settings` and a new `State`, in which all that depends on
+the setting is made anew. They take effect in one step, together with the
+attribute of the client.
 """
 
 import threading
@@ -22,13 +23,13 @@ from p01.memcache.threads.lock import run_locked
 
 
 class Settings:
-    """One attribute for each setting; they cannot be assigned to."""
+    """One read-only attribute for each setting."""
 
     def __init__(self, values):
         self.__dict__.update(values)
 
     def __setattr__(self, name, value):
-        raise AttributeError(f'{name}: settings are not changed, but replaced')
+        raise AttributeError(f'{name}: settings are read-only, use replace()')
 
     def replace(self, **changes):
         """Return settings with these changes."""
@@ -36,10 +37,11 @@ class Settings:
 
 
 class Part:
-    """What is made of some settings, and of other parts: ``value``.
+    """A ``value`` that is made from some settings, and from other parts.
 
-    It notes which settings are read while it is made, so that nobody has to
-    list them: it is made anew when one of these changes.
+    ``make(settings, *values)`` makes it, with the values of `parts`. The part
+    stands in for the settings and notes which of them are read meanwhile:
+    when one of these changes, it has to be made anew.
     """
 
     def __init__(self, make, settings, *parts):
@@ -56,7 +58,7 @@ class Part:
         return getattr(self._settings, name)
 
     def depends_on(self, changed):
-        """Return whether it was made of one of these settings."""
+        """Return whether one of these settings was read to make it."""
         return not self._read.isdisjoint(changed)
 
 
@@ -64,8 +66,10 @@ class Configured:
     """Has the fields of the interface ``_interface`` as attributes.
 
     A subclass implements ``_make_state(settings, changed, former)``, which
-    returns a new state with ``settings``, or raises what is wrong with them.
-    ``_check()`` raises what is wrong with the constructor's arguments alone.
+    returns a new state with ``settings``, or raises if they are wrong.
+    `changed` is the set of names that differ from the `former` state, which
+    is None at first. ``_check()`` raises if the constructor's arguments do not
+    fit together.
     """
 
     _state = None
@@ -75,7 +79,8 @@ class Configured:
         cls._names = frozenset(
             name for name, what in cls._interface.namesAndDescriptions(
                 all=True) if not IMethod.providedBy(what))
-        # Zope warns about a permission for what only instances have.
+        # On the class: Zope warns about a permission for an attribute that
+        # only the instances have.
         for name in cls._names:
             if not hasattr(cls, name):
                 setattr(cls, name, None)
@@ -93,7 +98,8 @@ class Configured:
         self._state = self._make_state(settings, self._names, None)
 
     def after_fork(self):
-        self._setting = threading.RLock()  # a signal's handler may come back
+        # Re-entrant, as a signal handler may assign, too.
+        self._setting = threading.RLock()
 
     @discreet
     def __setattr__(self, name, value):
@@ -118,10 +124,12 @@ class Configured:
                 {name}, former)
             changed = {name: value for name, value in vars(draft).items()
                        if before.get(name, draft) is not value}
-            # Else a signal's handler has changed another one meanwhile. None
-            # runs between the two lines, in which no Python code is called.
+            changed['_state'], update = state, vars(self).update
+            # Otherwise a signal handler has changed a setting: start over.
+            # None runs before the update: the interpreter looks for signals
+            # after calls.
             if self._state is former:
-                vars(self).update(changed, _state=state)
+                update(changed)
                 break
         former.retire(state)
 

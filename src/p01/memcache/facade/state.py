@@ -1,7 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What a client works with at one moment: its settings, and what they make.
-"""
+"""The state of a client: its settings, and all that is made from them."""
 
 from functools import partial
 
@@ -11,15 +10,17 @@ from p01.memcache.keys import compatible
 from p01.memcache.keys import strict
 
 
-# In front of a key of our own. Those that are built are hexadecimal digits.
+# Prefix of the key of a namespace's generation. No built key has it: they are
+# hexadecimal digits.
 _GENERATION = b'generation:'
 
 
 class State:
-    """Never changed: an operation that takes it once sees what fits together.
+    """A snapshot that is never changed.
 
-    `coding` and `serving` are the parts, see `p01.memcache.facade.settings`,
-    whose values are the codec and the store.
+    An operation takes it once, so all that it uses fits together. `coding`
+    and `serving` are each a `p01.memcache.facade.settings.Part`; their values
+    are the codec and the store.
     """
 
     def __init__(self, settings, coding, serving, unlending, trouble):
@@ -39,16 +40,16 @@ class State:
         if settings.generations:
             self.namespace = Namespace(
                 self.store, _GENERATION + self.build_key('').encode())
-        #: Where values are read, by their built keys.
+        #: Reads values by their built keys.
         self.source = self.namespace or self.store
 
     def locate(self, key, deadline):
-        """Return the key on the wire of a built key."""
+        """Return the key on the wire of a built key; both are bytes."""
         if self.namespace is None:
             return key
         return key + self.namespace.suffix(deadline)
 
     def retire(self, successor):
-        """Close what the next state has no use for."""
+        """Close what the next state does not use."""
         if successor.store is not self.store:
             self.store.close()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The trouble of a client: logged, counted and notified, never raised."""
+"""The failures of a client: logged, counted, notified, but never raised."""
 
 import threading
 import time
@@ -14,16 +14,16 @@ from p01.memcache.threads import fork
 from p01.memcache.threads.turn import Turn
 
 
-# Seconds in which the same message is logged once.
+# Seconds in which one kind of failure is logged only once.
 _QUIET = 60
 
 
 class _Token:
-    """Exists as long as a handler runs, however that ends."""
+    """Lives as long as a handler runs, however that ends."""
 
 
 class Trouble:
-    """What went wrong for a client.
+    """Reports the failures of one client.
 
     With `states` the client reports the changes of its servers' states, and
     what the errors say that is ``reported_elsewhere`` is left to that.
@@ -42,7 +42,7 @@ class Trouble:
         self._telling = weakref.WeakValueDictionary()
 
     def report(self, error, message, *args):
-        """Log why an operation became a miss, each kind once a minute."""
+        """Log why an operation failed, each kind of failure once a minute."""
         debug = self._client().debug
         if not debug:
             if self._states and error.reported_elsewhere:
@@ -56,7 +56,7 @@ class Trouble:
                    error, where, exc_info=error if debug else None)
 
     def unreadable(self, key, builtKey, error):
-        """Report a value that cannot be read, and notify."""
+        """Report a value that cannot be read, and notify the subscribers."""
         self.report(error, 'key %s: not readable', builtKey)
         name, counts = type(error).__name__, self.unreadable_values
         with self._counting.soon():
@@ -65,16 +65,16 @@ class Trouble:
             self._tell(
                 notify, UnreadableValueEvent(self._client(), key, error))
         except Exception:
-            # The subscriber's trouble, not that of the caller of `query`.
+            # This is no concern of the caller of `query`.
             logger.exception(
                 'memcache key %s: a subscriber of IUnreadableValueEvent'
                 ' failed', builtKey)
 
     def _tell(self, tell, *args, **kw):
-        """Call handlers, which may use this very client.
+        """Call a function that runs handlers, which may use this very client.
 
-        The trouble of a handler itself is not told again: that might never
-        end.
+        What fails within a handler is not reported by the same way again:
+        that might never end.
         """
         token = _Token()
         if self._telling.setdefault(

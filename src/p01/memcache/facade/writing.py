@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The operations of `IMemcacheWriter`: they store values, or remove them."""
+"""The operations of `IMemcacheWriter`: they store, change or remove values."""
 
 from time import monotonic
 
@@ -48,7 +48,8 @@ class Writing(Base):
         try:
             return versions.current(state.store, tags, deadline)
         except BaseException:
-            # As if it were not acknowledged: the old value must not stay.
+            # Nothing will be stored, so the old value must go, as after a
+            # `set` whose outcome is unknown.
             state.store.owe(wire)
             raise
 
@@ -76,7 +77,7 @@ class Writing(Base):
             command.Replace, key, data, lifetime, raw, self._invalidate)
 
     def append(self, key, data):
-        # The server leaves its lifetime as it is.
+        # The server ignores the lifetime here: 0 is as good as any.
         return self._store_if(command.Append, key, data, 0, raw=True)
 
     def prepend(self, key, data):
@@ -190,13 +191,13 @@ class Writing(Base):
             self._state, pairs, '%s: not invalidated',
             lambda builtKey, wire: command.Delete(wire), deadline)
 
-    # All values that depend on something
+    # The values that share a dependency
 
     def invalidateDependencies(self, *dependencies):
         return self._forget(self._tags(dependencies), 'dependencies')
 
     def _forget(self, wires, what):
-        """Remove keys of our own; return True, or None where it failed."""
+        """Remove keys of versions; return True, or None if that failed."""
         self._flights.clear()
         replies = self._state.store.run_many(
             list(map(command.Delete, wires)), monotonic() + self._timeout)

@@ -1,13 +1,13 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A value that is computed where it is missing, or too old, by one caller.
+"""Computing a value that is missing or stale: by one caller, once.
 
-What was computed is stored only if the claim, or the value that is to be
-renewed, is still in its place. So nothing is stored that was computed before
-an invalidation, and a caller that has waited too long may compute as well.
+The result is stored only if the key still holds the claim, or the value that
+is to be renewed. So nothing is stored that was computed before an
+invalidation, and a caller that has waited too long may compute as well.
 
-A value that may be served stale lives longer than its lifetime. It depends on
-a version, see `p01.memcache.values.stamp`, that does not.
+A value that may be served stale is stored for longer than its lifetime. It
+depends on a version (see `p01.memcache.values.stamp`) that expires on time.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ from p01.memcache.wire.item import Announced
 from p01.memcache.wire.meta import Right
 
 
-# Seconds between two looks whether another process is done.
+# Seconds between two looks whether another process has finished.
 _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
 
-# And before a look again where the place has changed meanwhile: that happens
-# once or twice, but a server could go on and on.
+# Seconds before each further look at a key that has changed meanwhile. Once or
+# twice is normal, but a faulty server could go on for ever.
 _PAUSES = 0, 0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1
 
 _MISSING = object()
@@ -47,9 +47,9 @@ _MISSING = object()
 class Computation:
     """One call of `getOrCreate`, see `IMemcacheClient`.
 
-    `state` has the store, the codec and the rest of what the client works
-    with at the moment. `flights` are the computations of this process, by the
-    place of the key and its token.
+    `state` is the client's state at the moment. `flights` are the computations
+    of this process, by the place of the key and its token. The place is the
+    key on the wire or, as long as that is unknown, the built key.
     """
 
     def __init__(self, state, flights, trouble, timeout, key, builtKey,
@@ -67,16 +67,16 @@ class Computation:
         expiry(lifetime)
         expiry(grace, 'grace')
         self._lifetime = lifetime
-        # What never expires is never stale.
+        # A value that never expires never gets stale.
         self._grace = grace if lifetime else 0
         self._expiry()
         self._tags = tags
         self._deadline = monotonic() + self._timeout
         self._flight = Flight(None)
         self._pauses = iter(_PAUSES)
-        self._early = {}  # versions that were read when there was time
-        self._wire = None  # the key, where that is known
-        self._place = builtKey.encode()  # what others call it, too
+        self._early = {}  # versions that were read while there was time
+        self._wire = None  # the key on the wire, once it is known
+        self._place = builtKey.encode()  # the key in `flights`
 
     def _expiry(self):
         return expiry(math.ceil(self._lifetime) + math.ceil(self._grace))
@@ -101,17 +101,17 @@ class Computation:
                 if flight is not self._flight:
                     found = flight.wait(remaining)
                 elif lease is None or lease.token is None:
-                    # Nothing is lent: this is the one of the process.
+                    # No right is lent: once in each process will do.
                     return self._compute(lease)
                 else:
-                    # Another process, or a thread that is about to say so.
+                    # Another process, or a thread that has yet to join.
                     found = flight.wait(min(pause, remaining))
                     pause = min(pause * 2, _LAST_PAUSE)
                 if found is not None:
                     with contextlib.suppress(UnreadableValue):
                         return self._load(*found)
                 if self._deadline - monotonic() < _FIRST_PAUSE:
-                    # With the claim that was seen last: it may be stored.
+                    # It is stored if the claim seen last is still there.
                     return self._compute(lease)
         finally:
             self._leave(self._flight, None)
@@ -128,8 +128,8 @@ class Computation:
     def _join(self, lease):
         """Return the flight of the callers that see the key in this state.
 
-        A caller that finds another state, after an invalidation for example,
-        must not get what was computed before it.
+        A caller that finds another state, for example after an invalidation,
+        must not get a value that was computed before.
         """
         key = self._place, lease and lease.token
         if self._flight.key != key or self._flight.is_over:
@@ -159,12 +159,12 @@ class Computation:
             return None, _MISSING
 
     def _pause(self):
-        """Wait before the next look; raise if there were enough of them."""
+        """Wait before the next look; raise if there were too many."""
         try:
             pause = next(self._pauses)
         except StopIteration:
             raise MemcacheError(
-                'what is in its place changes again and again') from None
+                'it changes again and again') from None
         if pause:
             sleep(max(0, min(pause, self._deadline - monotonic())))
 
@@ -175,14 +175,15 @@ class Computation:
             return lease, _MISSING
         if lease.right is not Right.NOBODYS:
             if self._ages(lease.item):
-                # Not all ask the server for that right, and it is lent only
-                # once, also if its owner dies.
+                # The server's own right is not enough: not all clients ask
+                # for it, and it is lent only once, even if its owner dies.
                 lease = self._lending.claim_renewal(
                     self._wire, lease, self._deadline)
                 if lease.right is Right.OURS:
                     return lease, _MISSING
             else:
-                # It was lent for a value that only expires soon.
+                # The server lent the right as the value expires soon; but a
+                # value without a grace is not renewed early.
                 lease = lease._replace(
                     right=Right.NOBODYS, give_back=None)
         value, used = self._use(lease)
@@ -190,7 +191,7 @@ class Computation:
                 or used.item is None or used.token is None):
             return used, value
         if type(used.item.data) is Announced:
-            # The connection has ended with it, and so has the lease.
+            # The connection has ended with it, and with that the lease.
             self._store.run(Delete(self._wire), self._deadline)
         else:
             self._lending.discard(self._wire, lease, self._deadline)
@@ -206,7 +207,7 @@ class Computation:
             return False
 
     def _use(self, lease):
-        """Return the value, if it may be used, and the lease."""
+        """Return the value, or _MISSING if it is no good, and the lease."""
         (data, flags, _), changed = lease.item, []
         try:
             if flags & STAMPED:
@@ -227,7 +228,7 @@ class Computation:
             self._builtKey.encode(), data, flags, raw=False)
 
     def _changed(self, versions, lease):
-        """Return the keys of those versions that are other ones now."""
+        """Return the keys whose version has changed."""
         if lease.knows_age:
             versions = {key: version for key, version in versions.items()
                         if not key.startswith(stamp.FRESH)}
@@ -241,7 +242,7 @@ class Computation:
                 if current.get(key) != version]
 
     def _use_stale(self, value, lease):
-        """Do the same with a value whose lifetime is over."""
+        """Like `_use`, for a value whose lifetime is over."""
         if lease.right is Right.NOBODYS:
             lease = self._lending.claim_renewal(
                 self._wire, lease, self._deadline)
@@ -249,7 +250,7 @@ class Computation:
                 return _MISSING, lease
         if self._grace:
             return value, lease
-        # Another caller renews it, wait for that.
+        # It must not be served stale: wait for the caller that renews it.
         return _MISSING, lease._replace(item=None, right=Right.THEIRS)
 
     # Computing it
@@ -283,11 +284,11 @@ class Computation:
         return value
 
     def _new_time(self):
-        """Return a deadline: the factory may have taken any time."""
+        """Return a new deadline: the factory may have taken any time."""
         return monotonic() + self._timeout
 
     def _read_versions(self, lease):
-        """Return the versions before it is computed, None if not known."""
+        """Return the versions before it is computed; None if unknown."""
         if lease is None or not self._tags:
             return None if lease is None else {}
         try:
@@ -299,7 +300,7 @@ class Computation:
             return None
 
     def _dump(self, value):
-        """Return its bytes and flags, or None if it is too large."""
+        """Return the value's bytes and flags, or None if it is too large."""
         try:
             return self._codec.dumps(
                 self._builtKey.encode(), value, raw=False)
@@ -308,9 +309,9 @@ class Computation:
             return None
 
     def _put(self, lease, computed, versions):
-        """Store it; return whether other callers may have it."""
+        """Store the value; return whether the waiting threads may have it."""
         (data, flags), deadline = computed, self._new_time()
-        # Another process may have invalidated them: others have to look.
+        # A dependency may be obsolete by now, so the others look themselves.
         shared = not versions
         try:
             if self._grace:
@@ -330,7 +331,7 @@ class Computation:
             self._trouble.report(
                 error, 'key %s: %d bytes not stored', self._builtKey,
                 len(computed[0]))
-            self._store.owe(self._wire)  # with the claim
+            self._store.owe(self._wire)  # the claim, too
             stored = True
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
@@ -340,7 +341,7 @@ class Computation:
         if lease.token is not None:
             return self._lending.swap(
                 self._wire, lease, data, flags, self._expiry(), deadline)
-        # Without a comparison: nothing tells what has happened meanwhile.
+        # Without compare-and-swap, a change made meanwhile goes unnoticed.
         command = Add if lease.item is None else Set
         return self._store.run(
             command(self._wire, data, flags, self._expiry()), deadline)

@@ -1,12 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The versions of what values depend on, as they are stored now.
+"""Dependencies: reads the current version of each, and makes missing ones.
 
-Each version is stored under a key of its own. To make every value obsolete
-that depends on it, that key is removed: the next caller that needs a version
-makes one that never existed before. So it does no harm either if memcached
-loses one. How versions stand in front of a value, see
-`p01.memcache.values.stamp`.
+Each version is stored under a key of its own. Removing that key makes every
+value obsolete that depends on it: the next caller that needs a version makes
+one that never existed before. So a version that memcached loses does no harm.
+For how a value notes its versions, see `p01.memcache.values.stamp`.
 """
 
 from p01.memcache.errors import MemcacheError
@@ -50,7 +49,7 @@ def current(store, keys, deadline):
             raise errors[0]
         for key in late:
             if not is_version(items.get(key)):
-                if key in items:  # else it has been invalidated just now
+                if key in items:  # otherwise it was invalidated just now
                     store.run(Delete(key), deadline)
                 raise MemcacheError(f'no version of {key.decode()}')
             versions[key] = items[key].data

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Which of the items that were found are values that count.
+"""Inspection: which of the items found are values that may be served.
 
-A claim to compute a value is none, nor is a value with another version than
-that which it depends on.
+A claim to compute a value may not, nor may a value that depends on a version
+which is no longer the current one.
 """
 
 from time import monotonic
@@ -15,20 +15,20 @@ from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import STAMPED
 
 
-# With one of these flags an item has to be inspected; or without data, as
-# other clients' claims are. Most items are plain.
+# An item is inspected if it has one of these flags, or no data, which may be
+# another client's claim. Most items are plain.
 DOUBTFUL = STAMPED | CLAIM
 
 
 def is_doubtful(item):
-    """Return whether `inspect` has to look at it."""
+    """Return whether the item needs `inspect`."""
     return item.flags & DOUBTFUL or not item.data
 
 
 def inspect(state, trouble, items, deadline):
-    """Return a dict of those keys whose items are values, and these.
+    """Return those of the `items` that are values, without their stamps.
 
-    The keys are built ones, and the items are without stamps.
+    `items` is a dict by built key, and so is what is returned.
     """
     values, stamped = {}, {}
     for key, item in items.items():
@@ -37,7 +37,7 @@ def inspect(state, trouble, items, deadline):
                 stamped[key] = state.codec.unstamp(item.data, item.flags)
                 continue
             except UnreadableValue:
-                pass  # that is reported when it is loaded
+                pass  # reported when it is loaded
         elif is_doubtful(item) and _is_claim(
                 state, trouble, key, item, deadline):
             continue
@@ -58,10 +58,10 @@ def inspect(state, trouble, items, deadline):
 def _is_claim(state, trouble, key, item, deadline):
     try:
         if monotonic() >= deadline:
-            raise MemcacheError('no time to ask whether it is a value')
+            raise MemcacheError('no time left to ask whether it is a value')
         return state.lending.is_claim(
             state.locate(key, deadline), item, deadline, False)
     except MemcacheError as error:
-        # A miss, and none of the other keys' concern.
+        # A miss; the other keys are not affected.
         trouble.report(error, 'key %s: not read', key.decode())
         return True

@@ -1,11 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The right to compute a value: one caller has it, the others wait.
+"""Leases: the right to compute a value. One caller has it, the others wait.
 
-A claim in the place of the key stands for it. It is a value that was never
-there before, so that it also tells whether a server has been restarted: the
-numbers that tell values apart begin anew then, and an old one may fit another
-value.
+While a value is computed, a claim is stored in its place. Every claim is
+unique, so it also reveals that a server was restarted: the server's unique
+numbers start over then, and an old number may fit another value.
 """
 
 import contextlib
@@ -31,36 +30,36 @@ from p01.memcache.wire.meta import MakeStale
 from p01.memcache.wire.meta import Right
 
 
-# Seconds for which a claim lasts. A value that takes longer is not stored; but
-# no caller waits that long for one that has died, see `computing`.
+# Seconds for which a claim lasts. A value that takes longer to compute is not
+# stored. No caller waits that long for one that has died, see `computing`.
 SECONDS = 600
 
-# Seconds for which a right to renew a value lasts, which is served meanwhile.
+# Seconds for which the right to renew a value lasts, while the stale value is
+# served.
 _RENEWAL = 60
 
-# In front of a key: the claim to renew its value.
+# Prefix of a key: the claim to renew its value is stored there.
 _CLAIM = b'claim:'
 
-# How often a value is stored again, where the server's connections end each
-# time.
+# The most attempts to store a value whose connection was closed meanwhile.
 _SWAPS = 5
 
 
 class Moved(Exception):
-    """What is in the place of a key changes meanwhile: look again."""
+    """Raised if a key has changed meanwhile: look again."""
 
 
 class Lease(NamedTuple):
-    """The state of a key, and who computes its value.
+    """The state of a key, and which caller computes its value.
 
-    ``item`` is None where there is no value; its token tells this state of
-    the key from others. ``token`` is the same, and None where the server
-    cannot lend anything. ``give_back(deadline)`` returns the right to renew a
-    value. ``knows_age`` tells that the server lends that right, too, when the
-    lifetime is over.
+    ``item`` is None if there is no value. ``token`` tells this state of the
+    key, with a value or with a claim, from others; it is None if the server
+    cannot compare and swap, and so lends nothing. ``give_back(deadline)``
+    returns the right to renew a value. ``knows_age`` is true if the server
+    itself lends that right as soon as the lifetime is over.
 
-    The token is good on connections that were made before ``since``; on
-    others, if ``mark`` is what is in the place of the key.
+    The token is valid on connections that were made before ``since``. On
+    later ones it has to be confirmed: the key must still hold ``mark``.
     """
 
     item: Item | None
@@ -73,10 +72,10 @@ class Lease(NamedTuple):
 
 
 def make_mark():
-    """Return a claim that never was before.
+    """Return a unique claim.
 
-    To a reader that knows no claims, as an older release, it is a pickle of
-    None: the text is pushed, popped, and None is left.
+    To a reader that knows no claims, such as an older release, it is a pickle
+    of None: the text is pushed and popped, and None is left.
     """
     return b'\x80\x02U\x10%b0N.' % stamp.make()
 
@@ -89,8 +88,8 @@ class Lending:
     """Lends the right to compute values, on the servers of a store.
 
     `unlending` is the set of the names of servers that cannot compare and
-    swap; `trouble` is where that is reported. Values of more than `most`
-    bytes are not received.
+    swap; names are added as they are found out, and reported to `trouble`.
+    Values of more than `most` bytes are not received.
     """
 
     def __init__(self, store, unlending, trouble, most):
@@ -100,10 +99,10 @@ class Lending:
         self._most = most
 
     def is_claim(self, key, item, deadline, doubtful):
-        """Return whether it is no value; other clients' claims may be empty.
+        """Return whether the item is a claim, and not a value.
 
-        That is `doubtful` where the server cannot be asked whether it lends
-        it.
+        Other clients' claims are empty values. `doubtful` is returned for an
+        empty value if the server cannot tell whether it is one of them.
         """
         if item.data or item.flags != PLAIN:
             return item.flags == CLAIM
@@ -111,14 +110,14 @@ class Lending:
         return doubtful if leased is None else leased
 
     def lend(self, key, grace, deadline):
-        """Return the `Lease` of a key; or `Moved` is raised."""
+        """Return the `Lease` of a key, or raise `Moved`."""
         server = self._store.server(key, deadline)
         if server.lends(deadline) and server.name not in self._unlending:
             return self._lend(server, key, grace, deadline)
         return self._claim(server, key, deadline)
 
     def _lend(self, server, key, grace, deadline):
-        """Do so by meta commands."""
+        """Like `lend`, by meta commands."""
         look, mine = GetOrRenew(key, grace, self._most), None
         since = monotonic()
         try:
@@ -143,13 +142,13 @@ class Lending:
             if data == mine:
                 self._store.run(Delete(key), deadline)
             return self._lend_nothing(
-                server, key, 'its unique numbers are 0', deadline)
+                server, key, 'its CAS numbers are 0', deadline)
         token = cas.make(unique, server.name)
         if flags == CLAIM:
             return Lease(
                 None, token, _right(data, mine), since=since, mark=data)
         if not data and right is not Right.NOBODYS:
-            # The claim of another kind of client.
+            # The claim of a client that is not ours.
             return Lease(None, token, right, since=since)
 
         def give_back(deadline):
@@ -161,7 +160,7 @@ class Lending:
             knows_age=grace > 0, since=since, mark=data)
 
     def _claim(self, server, key, deadline):
-        """Do so by commands that all servers know."""
+        """Like `lend`, by commands that all servers know."""
         if server.name in self._unlending:
             return self._read(key, deadline)
         since, mine = monotonic(), None
@@ -181,7 +180,7 @@ class Lending:
             if data == mine:
                 self._store.run(Delete(key), deadline)
             return self._lend_nothing(
-                server, key, 'its unique numbers are 0', deadline)
+                server, key, 'its CAS numbers are 0', deadline)
         if self.is_claim(key, item, deadline, True):
             return Lease(
                 None, token, _right(data, mine), since=since, mark=data)
@@ -192,7 +191,7 @@ class Lending:
         self._unlending.add(server.name)
         self._trouble.report(
             MemcacheError(f'no compare-and-swap: {reason}'),
-            'server %s: lends no right to compute', server.name)
+            'server %s: grants no leases', server.name)
         return self._read(key, deadline)
 
     def _read(self, key, deadline):
@@ -205,7 +204,7 @@ class Lending:
     def claim_renewal(self, key, lease, deadline):
         """Return the lease with the right to renew the value, if it is free.
 
-        Or `Moved` is raised: the value has been renewed just now.
+        `Moved` is raised if the value has been renewed just now.
         """
         claim = _CLAIM + key
         if not self._store.run(Add(claim, b'', CLAIM, _RENEWAL), deadline):
@@ -230,9 +229,9 @@ class Lending:
         return confirmed
 
     def swap(self, key, lease, data, flags, expires, deadline):
-        """Put it into the place of the key, if nobody has changed that.
+        """Store the data, unless the key has changed since it was lent.
 
-        Returns whether it was done.
+        Returns whether it was stored.
         """
         for left in reversed(range(_SWAPS)):
             if lease is None:
@@ -248,9 +247,9 @@ class Lending:
                 lease = self._confirm(key, lease, deadline)
 
     def _confirm(self, key, lease, deadline):
-        """Return the lease for connections of now; None if it has ended.
+        """Return the lease with a token for new connections, or None.
 
-        The server may have been restarted since the others were made.
+        It is None if the key has changed, as after a restart of the server.
         """
         since = monotonic()
         item = self._store.gets(key, deadline, self._most)
@@ -259,13 +258,12 @@ class Lending:
         return lease._replace(token=item.token, since=since)
 
     def discard(self, key, lease, deadline):
-        """Remove what is in the place of the key, if nobody has changed it."""
+        """Remove the value or claim, unless the key has changed since."""
         if lease.token is not None:
             self.swap(key, lease, b'', CLAIM, AT_ONCE, deadline)
 
     def give_back(self, key, lease, deadline):
-        """Let another caller compute the value, if the lease has the right.
-        """
+        """Let another caller compute the value, if the right is ours."""
         if lease is not None and lease.right is Right.OURS:
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)
@@ -273,7 +271,7 @@ class Lending:
                 try_to(self.discard, key, lease, deadline)
 
     def refuse(self, key, lease, deadline):
-        """Leave nothing in the place of the key, nor a right to compute."""
+        """Remove the value or claim, and then give back the right, if ours."""
         if lease is not None and lease.right is Right.OURS:
             try_to(self.discard, key, lease, deadline)
             if lease.give_back is not None:
@@ -281,6 +279,6 @@ class Lending:
 
 
 def try_to(step, *args):
-    """Do it, or leave it where the server fails: a lease ends by itself."""
+    """Do a step; a failure is ignored, as a lease ends by itself."""
     with contextlib.suppress(MemcacheError):
         step(*args)

@@ -1,22 +1,25 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A lifetime in seconds, and what memcached calls it."""
+"""Lifetimes: seconds are converted to memcached's ``exptime``."""
 
 import math
 import time
 
 
-# memcached takes a larger number for a unix time, of 31 bits.
+# memcached takes a larger number for a unix time, which has 31 bits.
 _RELATIVE = 60 * 60 * 24 * 30
 _LAST = 2 ** 31 - 1
 
-#: A time of expiry in the past, a unix time. Proxies close the connection
-#: where they find a negative one.
+#: An ``exptime`` in the past: a value expires at once. A negative number would
+#: mean the same, but proxies close the connection on it.
 AT_ONCE = _RELATIVE + 1
 
 
 def plain(value):
-    """Return an int or float without what a subclass makes of it, or nan."""
+    """Return a number as a plain int or float, and anything else as nan.
+
+    What a subclass overrides has no effect on it.
+    """
     if type(value) is int:
         return value
     for kind in int, float:
@@ -28,7 +31,7 @@ def plain(value):
 def expiry(lifetime, name='lifetime'):
     """Return `lifetime`, in seconds, as memcached's ``exptime``."""
     if type(lifetime) is int and 0 <= lifetime <= _RELATIVE:
-        return lifetime  # as most are
+        return lifetime  # the usual case
     seconds = plain(lifetime)
     if not 0 <= seconds < math.inf:
         raise ValueError(

@@ -2,23 +2,24 @@
 # ZPL 2.1, see LICENSE.txt
 """A namespace whose values can be invalidated all at once.
 
-Its generation, a version, is a part of every key on the wire. Where it is
-removed, the next one is another, and no value is found any more.
+Its generation, a version, is part of every key on the wire. Once it is removed
+the next caller makes a different one, and the old values are not found any
+more.
 """
 
 from p01.memcache.features import dependencies
 
 
 class Namespace:
-    """Finds values whose keys have the namespace's generation behind them.
+    """Reads values as a store does, with the generation as suffix of each key.
 
-    The generation is stored under `key`. It reads as a store does.
+    The generation is stored under `key`.
     """
 
     def __init__(self, store, key):
         self.key = key
         self._store = store
-        self.seen = None  # the last generation, and most likely the next
+        self.seen = None  # the generation that was current a moment ago
 
     def get(self, key, deadline, most):
         items, errors = self.get_many([key], deadline, most)
@@ -27,7 +28,10 @@ class Namespace:
         return items.get(key)
 
     def get_many(self, keys, deadline, most):
-        """Ask for the generation and, trusting it is the last one, for all.
+        """Read as a store does.
+
+        The generation is read in the same request as the values, on the
+        assumption that it has not changed.
         """
         if not self.seen:
             return self._get_many(self.suffix(deadline), keys, deadline, most)
@@ -48,8 +52,9 @@ class Namespace:
         return {wires.get(wire): item for wire, item in items.items()}, errors
 
     def suffix(self, deadline):
-        """Return what is behind all keys of the namespace."""
-        # It may be from a stand-in, before this call or after it.
+        """Return the suffix of all keys of the namespace."""
+        # The generation may come from a stand-in. So remove it from its own
+        # server, which may be down before this read or only after it.
         self._store.owe_absent(self.key, deadline)
         generation = dependencies.current(
             self._store, [self.key], deadline)[self.key]
@@ -62,6 +67,7 @@ class Namespace:
         try:
             return self.suffix(deadline)
         except BaseException:
-            # What is to be changed cannot be named, not even to remember it.
+            # The key that is to be changed is unknown, so it cannot be owed.
+            # Owe the generation.
             self._store.owe(self.key)
             raise

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What one thread computes, and other threads of the process wait for."""
+"""Single flight: one thread computes, other threads wait for its result."""
 
 import collections
 import contextlib
@@ -9,31 +9,32 @@ from p01.memcache.threads.mailbox import Mailbox
 
 
 class Flight:
-    """Tells the waiting threads how it ended. All its steps are calls of C.
+    """A running computation, which hands its result to the waiting threads.
 
-    So it can be interrupted anywhere, and nobody waits for ever.
+    Each of its steps is one call written in C. So it can be interrupted
+    anywhere, and no thread waits for ever.
     """
 
     def __init__(self, key):
         self.key = key
-        self.threads = set()  # that compute
+        self.threads = set()  # those that compute
         self._waiting = collections.deque()
         self.is_over = False
 
     def wait(self, seconds):
-        """Return ``(data, flags)``, or None if there is none, or not yet."""
+        """Return ``(data, flags)``, or None for no result, or none in time."""
         mailbox = Mailbox()
         self._waiting.append(mailbox)
         if self.is_over:
-            return None  # perhaps too late to be told
+            return None  # `finish` may have missed this mailbox
         try:
             return mailbox.get(seconds)
         except IndexError:
             return None
 
     def finish(self, found):
-        """Give those who wait ``(data, flags)``, or None to look again."""
+        """Give the waiting threads ``(data, flags)``, or None: look again."""
         self.is_over = True
-        with contextlib.suppress(IndexError):  # another one is at it, too
+        with contextlib.suppress(IndexError):  # two threads may be finishing
             while True:
                 self._waiting.popleft().put(found)

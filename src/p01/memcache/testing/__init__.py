@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Fakes, servers and test layers, for our tests and for those of others."""
+"""Fakes, servers and test layers, for our tests and for applications'."""
 
 from p01.memcache.testing.backend import FakeMemcached
 from p01.memcache.testing.backend import getFakeBackend

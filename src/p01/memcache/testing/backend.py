@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The servers of fakes: dicts. Their place is `p01.memcache.testing`."""
+"""The servers behind fake clients. Import them from `p01.memcache.testing`."""
 
 import io
 import math
@@ -47,22 +47,22 @@ class _Cache(dict):
 
 
 class FakeMemcached(Counted):
-    """The server of a fake; ``cache`` is what it has stored.
+    """The server behind fake clients; ``cache`` is what it has stored.
 
-    That is a dict of ``{wire key: (data, flags)}``. The keys are bytes, but a
-    built key finds its item, too. A test may change it as it likes: what it
-    has put there itself does not expire. Values of more than ``maxItemSize``
-    bytes are refused.
+    That is a dict of ``{wire key: (data, flags)}``. The keys are bytes, but
+    they can be looked up as str, like a built key. A test may change the dict
+    freely; what it puts there does not expire. Values of more than
+    ``maxItemSize`` bytes are refused.
 
-    ``gets``, ``hits``, ``misses`` and ``sets`` count what all clients of the
-    server have asked for.
+    ``gets``, ``hits``, ``misses`` and ``sets`` count the requests of all of
+    its clients.
     """
 
     maxItemSize = 1024 * 1024
 
     def __init__(self):
         self.cache = _Cache()
-        self._shown = {}  # what we have put there ourselves
+        self._shown = {}  # what the server itself has put into `cache`
         self._storage = embedded.Storage(self.maxItemSize)
         self.after_fork()
         self.resetCounts()
@@ -70,7 +70,7 @@ class FakeMemcached(Counted):
 
     def after_fork(self):
         super().after_fork()
-        # A lock would stay taken where a test strikes its owner.
+        # A lock would stay taken if a test interrupted the thread that has it.
         self._turn = Turn()
 
     def set(self, key, data, lifetime=0, flags=0):
@@ -88,7 +88,7 @@ class FakeMemcached(Counted):
         return None if item is None else item.data
 
     def ask(self, command, *keys):
-        """Return the reply to a command, which is for these keys."""
+        """Return the reply to a command that concerns these keys."""
         with self._turn.by(math.inf):
             self._storage.max_item_size = self.maxItemSize
             for key in keys:
@@ -122,7 +122,7 @@ class FakeMemcached(Counted):
 
 
 class Shared(dict):
-    """The `FakeMemcached` of some servers, for all of their clients."""
+    """A dict of servers' identities, each with their one `FakeMemcached`."""
 
     def of(self, identities):
         if identities not in self:
@@ -131,16 +131,16 @@ class Shared(dict):
 
 
 class _Storage(weakref.WeakKeyDictionary):
-    """The `FakeMemcached` of every fake client.
+    """The `FakeMemcached` of every client that is faked.
 
-    From `setUpFakeMemcached` on it is that of the client's servers, for all
-    clients of both classes.
+    A fake client has its own. After `setUpFakeMemcached`, all clients of the
+    same servers share one.
     """
 
     shared = None
 
     def __getitem__(self, client):
-        # Another thread may end it.
+        # Read once: another thread may tear it down.
         shared = self.shared
         if shared is None:
             return super().__getitem__(client)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Counts of what was asked for."""
+"""Counters of requests."""
 
 import math
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Clients whose store is a dict. Their place is `p01.memcache.testing`.
+"""Fake clients, without a network. Import them from `p01.memcache.testing`.
 
-All else is the real clients': how keys and pickles are made, what an argument
-may be, what is a miss.
+Only their store is fake. All else is that of the real clients: how keys and
+pickles are made, which arguments are valid, what counts as a miss.
 """
 
 import weakref
@@ -37,12 +37,12 @@ from p01.memcache.wire.limits import MAX_VALUE
 
 
 def _torn_down():
-    # Its thread goes on where the test has ended.
-    return ServerDown('its fake was torn down meanwhile')
+    # A thread may outlive its test.
+    return ServerDown('the fake has been torn down')
 
 
 class _Server:
-    """The one server of a `FakeStore`. It lends nothing by itself."""
+    """The one server of a `FakeStore`, which has no meta commands."""
 
     name = 'fake'
 
@@ -57,8 +57,8 @@ class _Server:
 class FakeStore(Store):
     """A `FakeMemcached` as a store; ``find()`` returns it.
 
-    ``count`` is called with what was asked for, besides the backend's. The
-    `servers` are the real ones, of which none is ever connected to.
+    Requests are counted by the `FakeMemcached`, and also by `count`, if it is
+    given. `servers` are the real ones, which are never connected to.
     """
 
     _server = _Server()
@@ -136,11 +136,12 @@ class FakeStore(Store):
         """No-op: no server stands in for another one."""
 
     def close(self):
-        """There is nothing to close."""
+        """No-op: there is nothing to close."""
 
 
 class _Gets(int):
-    """A counter of a fake, and the client's method of the same name."""
+    """The counter ``gets`` of a fake client, and its method ``gets``, in one.
+    """
 
     def __new__(cls, number, method):
         self = super().__new__(cls, number)
@@ -152,10 +153,10 @@ class _Gets(int):
 
 
 class _Fake(Counted):
-    """A client that is always faked, and counts.
+    """A client that is always faked, and counts its requests.
 
-    ``gets``, ``hits``, ``misses`` and ``sets`` are its own requests, as the
-    servers would have seen them.
+    ``gets``, ``hits``, ``misses`` and ``sets`` are what its servers would have
+    counted for this client alone.
     """
 
     @discreet
@@ -176,7 +177,7 @@ class _Fake(Counted):
         return 'Testing Stats'
 
     def _make_store(self, settings, changed, former):
-        # What is wrong with the settings shows itself as with real servers.
+        # Wrong settings raise the same errors as with real servers.
         real = super()._make_store(settings, changed, None).value
         client = weakref.ref(self)
 
@@ -201,11 +202,11 @@ class FakeUltraMemcacheClient(_Fake, UltraMemcacheClient):
     """An `UltraMemcacheClient` without a server."""
 
 
-# The real stores, and the methods of each that are replaced meanwhile.
+# The real stores, and by class the methods that are replaced while faked.
 _STORES = Cluster, ClassicStore
 _former = {}
 
-# For each set-up: the backends, and the unnamed utility, that were before.
+# For each set-up, the former shared backends and the former unnamed utility.
 _setUps = []
 
 
@@ -224,8 +225,7 @@ def _redirect(name):
 
 
 def _fake_all():
-    """Have no client reach a network, not one that was made before either.
-    """
+    """Keep all clients from the network, also those that exist already."""
     for class_ in (*_STORES, MemcacheClient, UltraMemcacheClient):
         if class_ in _STORES:
             methods = {name: _redirect(name) for name in IStore
@@ -260,24 +260,25 @@ def _set_up(factory):
 
 
 def setUpFakeMemcached(test=None):
-    """Have no client reach a network, until `tearDownFakeMemcached`.
+    """Keep all clients from the network, until `tearDownFakeMemcached`.
 
-    That is, of the classes `MemcacheClient` and `UltraMemcacheClient`, whoever
-    makes it, and when. Clients of the same servers share a `FakeMemcached`,
-    which is empty at first. A `FakeMemcacheClient` is the unnamed utility.
+    It fakes every `MemcacheClient` and `UltraMemcacheClient`, also those that
+    exist already. Clients of the same servers share a `FakeMemcached`, which
+    is empty at first. The unnamed utility is a `FakeMemcacheClient`.
     """
     _set_up(FakeMemcacheClient)
 
 
 def setUpFakeUltraMemcached(test=None):
-    """Do the same; a `FakeUltraMemcacheClient` is the unnamed utility."""
+    """Like `setUpFakeMemcached`, with a `FakeUltraMemcacheClient` as utility.
+    """
     _set_up(FakeUltraMemcacheClient)
 
 
 def tearDownFakeMemcached(test=None):
     """Undo the last set-up, of either kind; if there is none, do nothing.
 
-    The unnamed utility is the one that was before, unless the registry was
+    The former unnamed utility is restored, unless the registry has been
     emptied meanwhile.
     """
     if not _setUps:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Layers of zope.testrunner: servers for all of their tests."""
+"""Layers of zope.testrunner, each with servers that its tests share."""
 
 import contextlib
 
@@ -25,7 +25,7 @@ def _flush(address):
 class ServerLayer:
     """A layer of zope.testrunner: one server for all of the layer's tests.
 
-    Its ``address`` is known in the tests, not before.
+    Its ``address`` is known once the layer is set up.
     """
 
     __bases__ = ()
@@ -49,8 +49,8 @@ class ServerLayer:
 class _ClusterLayer:
     """A layer of zope.testrunner: some memcached for all of its tests.
 
-    Before each test zope.testrunner has them restored. The ``addresses`` are
-    known in the tests, not before.
+    They are restored before each test. Their ``addresses`` are known once the
+    layer is set up.
     """
 
     __bases__ = ()
@@ -64,7 +64,7 @@ class _ClusterLayer:
         return [server.address for server in self.servers]
 
     def setUp(self):
-        # What cannot be set up is not torn down.
+        # zope.testrunner does not tear down a layer whose set-up has failed.
         with contextlib.ExitStack() as stack:
             for server in self.servers:
                 stack.enter_context(server)
@@ -74,9 +74,10 @@ class _ClusterLayer:
         self._running.close()
 
     def restore(self):
-        """Let all of them run, thawed and empty, whatever a test has done."""
+        """Make all of them run, and empty them, whatever a test has done."""
         for server in self.servers:
-            # Thawed it would do what it was sent, perhaps after the flush.
+            # Once thawed, it would carry out the requests that have piled up,
+            # perhaps after the flush.
             if server.frozen:
                 server.stop()
             server.start()
@@ -86,7 +87,7 @@ class _ClusterLayer:
 
 
 class _StandardPort(Memcached):
-    """What listens on memcached's own port, or else a memcached there."""
+    """The memcached that listens on the standard port; else one is started."""
 
     def __init__(self):
         super().__init__(port=11211)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Something to be cached in a test."""
+"""An object for tests to cache."""
 
 
 # The public path: objects are pickled, and layers are found, by it.

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Servers that are processes of their own."""
+"""Servers for tests, each a process of its own."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ from p01.memcache.transport.address import parse
 # The public path: objects are pickled, and layers are found, by it.
 __name__ = 'p01.memcache.testing'
 
-# Seconds for a server to listen or to answer. It takes milliseconds.
+# Seconds to wait for a server to listen or answer; it takes milliseconds.
 PATIENCE = 10
 
 
@@ -57,10 +57,10 @@ def listens(address):
 class ServerProcess:
     """A server that is a process of its own, and a context manager.
 
-    It listens on a free port of 127.0.0.1, and on the same one whenever it
-    is started again; or on the unix socket ``path``. What it printed is in
-    ``output`` once it is stopped. A subclass names the ``program``, which is
-    its Debian package too, and its `arguments`.
+    It listens on a free port of 127.0.0.1, which stays the same when it is
+    started again, or on the unix socket ``path``. What it printed is in
+    ``output`` once it is stopped. A subclass defines the ``program``, which
+    must be the name of its Debian package as well, and its `arguments`.
     """
 
     program = port = path = process = None
@@ -79,14 +79,14 @@ class ServerProcess:
         return shutil.which(self.program)
 
     def arguments(self):
-        """Return those which let the program serve the address."""
+        """Return the arguments that make the program serve the address."""
         raise NotImplementedError
 
     def start(self):
-        """Return when it listens; one that runs is left as it is."""
+        """Start the server, and wait until it listens, unless it runs."""
         if self._runs():
             return
-        # One that ended by itself may have left something.
+        # One that ended by itself may have left its output or its socket.
         self.stop()
         command = self.find()
         if command is None:
@@ -107,7 +107,7 @@ class ServerProcess:
             raise
 
     def stop(self):
-        """End it at once, also if it is frozen."""
+        """End the server at once, even if it is frozen."""
         if self._printed is None:
             return
         if self.process is not None:
@@ -122,20 +122,20 @@ class ServerProcess:
             os.unlink(self.path)
 
     def freeze(self):
-        """Return when it does nothing any more, until it is thawed.
+        """Suspend the server until it is thawed; return once it stands still.
 
         The kernel still accepts connections for it, and what they send.
         """
         if not self._runs():
             raise RuntimeError(f'{self.program} does not run')
-        # To one that is frozen nothing happens which could be waited for.
+        # A second SIGSTOP changes nothing, so `waitpid` would not return.
         if not self.frozen:
             self.process.send_signal(signal.SIGSTOP)
             os.waitpid(self.process.pid, os.WUNTRACED)
             self.frozen = True
 
     def thaw(self):
-        """Let it go on; one that is not frozen is left as it is."""
+        """Resume the server, if it is frozen."""
         if self.frozen:
             self.process.send_signal(signal.SIGCONT)
             self.frozen = False
@@ -153,7 +153,7 @@ class ServerProcess:
     def _wait(self):
         end = monotonic() + PATIENCE
         while not listens(self.address):
-            # Nothing tells when it does, so look again; unless it has ended.
+            # There is no signal for it, so poll, unless the process has ended.
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.005)
             if not self._runs():
@@ -167,12 +167,12 @@ class ServerProcess:
 
 
 class Memcached(ServerProcess):
-    """A memcached of one's own: ``with Memcached() as server: ...``
+    """A private memcached: ``with Memcached() as server: ...``
 
-    The options are those of the command ``memcached``. It runs as the user
-    ``nobody`` where we are root: the folder of ``path`` must be writable for
-    that user, and the files that the options name must be readable. Nobody
-    but that user, and root, can connect to the ``path``.
+    The options are those of the command ``memcached``. If this process runs
+    as root, the server runs as the user ``nobody``: the folder of ``path``
+    must be writable for that user, and the files that the options name must
+    be readable. Only that user and root can connect to the ``path``.
     """
 
     program = 'memcached'

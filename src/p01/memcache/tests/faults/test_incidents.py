@@ -652,7 +652,7 @@ class NoComparisonTest(Case):
         self.assertLess(time.monotonic() - start, self.timeout)
         self.assertEqual(self.client_.query('key'), 'value 2')
         self.assertEqual(
-            sum('lends no right' in line for line in log.output), 1)
+            sum('grants no leases' in line for line in log.output), 1)
 
     def test_nothing_is_left_in_the_place(self):
         with self.assertRaises(ZeroDivisionError):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The end of a stream: what an abort sends, and a socket that fails."""
+"""The end of a stream: an abort, a socket that fails, time that is over."""
 
 import errno
 import socket
@@ -10,7 +10,9 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.errors import ReceiveError
+from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import stream
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.transport.lockkeeping import LockKeepingStream
@@ -43,7 +45,7 @@ def tls(connection):
 class AbortTest(unittest.TestCase):
     """A peer that reads late gets a reset, not the rest of the request."""
 
-    kinds = [plain, tls]
+    kinds = [plain, tls]  # noqa: RUF012
     if lockkeeping._libc is not None:
         kinds.append(keeping_lock)
 
@@ -79,9 +81,9 @@ class AbortTest(unittest.TestCase):
         for kind in self.kinds:
             with self.subTest(kind.__name__):
                 here, there = self.connected()
-                stream = kind(here)
+                aborted = kind(here)
                 self.fill(here)
-                stream.abort()
+                aborted.abort()
                 with self.assertRaises(ConnectionResetError):
                     self.read(there)
 
@@ -90,18 +92,69 @@ class AbortTest(unittest.TestCase):
         for kind in self.kinds:
             with self.subTest(kind.__name__):
                 here, there = self.connected()
-                stream = kind(here)
+                closed = kind(here)
                 sent = self.fill(here)
-                stream.close()
+                closed.close()
                 self.assertEqual(self.read(there), sent)
 
     def test_twice(self):
         for kind in self.kinds:
             here, _ = self.connected()
-            stream = kind(here)
+            aborted = kind(here)
             for _ in range(2):
-                stream.abort()
-            self.assertEqual(stream.fileno(), -1)
+                aborted.abort()
+            self.assertEqual(aborted.fileno(), -1)
+
+
+class LastLookTest(unittest.TestCase):
+    """What is there at the deadline is received, for a moment."""
+
+    kinds = [plain]  # noqa: RUF012
+    if lockkeeping._libc is not None:
+        kinds.append(keeping_lock)
+
+    def streams(self):
+        """Yield one of each kind, whose time is over, and its peer."""
+        self.enterContext(mock.patch.object(
+            stream, 'monotonic', lambda: self.now))
+        for kind in self.kinds:
+            here, there = socket.socketpair()
+            self.addCleanup(there.close)
+            found = kind(here)
+            self.addCleanup(found.close)
+            found.deadline = self.now = -1000.0
+            there.send(b'.' * 100)
+            yield found
+
+    def assertReceives(self, found):
+        self.assertEqual(found.receive(1), b'.')
+
+    def assertLate(self, found):
+        with self.assertRaises(ReceiveTimeout):
+            found.receive(1)
+
+    def test_as_long_as_the_moment_lasts(self):
+        for found in self.streams():
+            self.now += 500  # the process stood still
+            for _ in range(3):
+                self.assertReceives(found)
+                self.now += 0.006
+            self.now += 0.004
+            for _ in range(3):
+                self.assertLate(found)
+
+    def test_each_deadline_has_its_own(self):
+        for found in self.streams():
+            for _ in range(3):
+                self.assertReceives(found)
+                self.now += 0.05
+                self.assertLate(found)
+                found.deadline = self.now
+
+    def test_nothing_is_there(self):
+        for found in self.streams():
+            self.assertEqual(len(found.receive(1000)), 100)
+            self.assertLate(found)
 
 
 @unittest.skipIf(lockkeeping._libc is None, 'the C library cannot be called')
