@@ -83,6 +83,10 @@ class Server:
                 conversation.send(deadline)
             except StopIteration as end:
                 replies, failure, asked = end.value
+            finally:
+                # Interrupted in between, it has the connection: an exception
+                # that is kept must not keep that.
+                conversation.close()
             if failure is None:
                 if self.health.doubts:
                     self.health.answered()
