@@ -1169,6 +1169,16 @@ class ServedCommandsScenario(CommandsScenario):
         [(_, values)] = self.client.getStatistics()
         return values['total_connections']
 
+    def test_queryAndTouch_where_a_proxy_does_not_know_it(self):
+        with ScriptedServer(default=None) as server:
+            client = self.makeClient(servers=[server.address])
+            self.assertEqual(client.queryAndTouch('key', default=1), 1)
+            # With generations that is the request for the generation.
+            self.assertLessEqual(
+                {request.split()[0] for request in server.requests},
+                {b'gat', b'get'})
+            self.assertEqual(len(server.requests), 1)
+
     def test_a_token_of_the_server_before(self):
         self.client.set('key', 'value')
         _, token = self.client.gets('key')
