@@ -34,7 +34,9 @@ class Spread(NamedTuple):
 
 
 class Row(NamedTuple):
+    """`name` is that in the results."""
 
+    name: str
     title: str
     contender: str
     before: Spread
@@ -44,10 +46,14 @@ class Row(NamedTuple):
 
 def compare(results, former):
     """Return a `Row` for all of our clients that both runs have measured."""
-    before = dict(_measured(former))
+    before = {(name, contender): taken
+              for name, _, contender, taken, _ in _measured(former)}
     return [
-        _row(*place, *before[place], *measured)
-        for place, measured in _measured(results) if place in before]
+        Row(name, title, contender, spread(before[name, contender]),
+            spread(taken), 'failed' if failed else verdict(
+                before[name, contender], taken))
+        for name, title, contender, taken, failed in _measured(results)
+        if (name, contender) in before]
 
 
 def verdict(before, now):
@@ -83,25 +89,18 @@ def pace(results, former):
     return median(common) if common else None
 
 
-def _row(title, contender, before, failed_before, now, failed):
-    return Row(title, contender, spread(before), spread(now),
-               'failed' if failed else verdict(before, now))
-
-
 def _measured(results):
-    """Yield a title with a contender, and its ratios with its failures."""
-    for work in results['works'].values():
-        yield from _ours(work['title'], work['contenders'], 'wall')
-    yield from _ours(STARTUP, results['startup'], 'ms')
-
-
-def _ours(title, columns, what):
-    for name in OURS:
-        if name in columns and 'limit' in columns:
-            column = columns[name]
-            yield (title, name), (
-                ratios(column[what], columns['limit'][what]),
-                column.get('failed', 0))
+    """Yield a name, its title, a contender, its ratios and its failures."""
+    measured = [(name, work['title'], work['contenders'], 'wall')
+                for name, work in results['works'].items()]
+    measured.append(('startup', STARTUP, results['startup'], 'ms'))
+    for name, title, columns, what in measured:
+        for contender in OURS:
+            if contender in columns and 'limit' in columns:
+                column = columns[contender]
+                yield (name, title, contender,
+                       ratios(column[what], columns['limit'][what]),
+                       column.get('failed', 0))
 
 
 def _raw(results):

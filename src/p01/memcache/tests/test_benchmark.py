@@ -313,6 +313,30 @@ class CompareTest(BenchmarkTest):
         self.assertEqual(output.partition('\n\nCompared')[2],
                          COMPARISON.partition('\nCompared')[2])
 
+    def test_what_seems_slower(self):
+        """It is measured again, alone and longer."""
+        self.file.write_text(json.dumps(results()))
+        slower = results()
+        slower['works']['get']['contenders']['ultra'] = columns(22, 48, 120)
+        slower['startup']['ultra']['ms'] = [200, 180, 300]
+        again = {**results(), 'startup': {}}
+        again['works'].pop('busy-8')
+        for second, verdicts, ended in [
+                ({**again, 'startup': results()['startup']}, '3 same', None),
+                ({**slower, 'startup': {}}, '1 same, 2 slower', 1),
+                (again, '2 same, 1 slower', 1)]:
+            run = mock.Mock(side_effect=[slower, second])
+            with (self.subTest(verdicts),
+                    mock.patch.object(self.load('benchmark'), 'run', run)):
+                status, output = self.run_here('--check', str(self.file))
+                self.assertIn(f'\n{verdicts}\n', output)
+                self.assertEqual(status, ended)
+                self.assertIn('once more, as slower: get, startup', output)
+                (only, who, rounds, _), _ = run.call_args
+                self.assertEqual(list(only), ['get', 'startup'])
+                self.assertEqual(who, ('limit', 'ultra', 'classic'))
+                self.assertEqual(rounds, 14)
+
     def test_results_of_a_former_version(self):
         former = results()
         del former['startup']
