@@ -146,6 +146,9 @@ def measure(only, names, servers, rounds, seconds):
 
 def run(only, contenders, rounds, seconds):
     """Return what is written to the file."""
+    if machine.is_busy():
+        print('benchmark: other processes compute, too: do not trust the'
+              ' figures', file=sys.stderr)
     with Servers() as servers:
         [address] = servers.addresses()
         memcached = footprint.statistics(address)['version']

@@ -17,6 +17,11 @@ def describe():
     }
 
 
+def is_busy():
+    """Return whether other processes use half of the processors, or more."""
+    return os.getloadavg()[0] > os.cpu_count() / 2
+
+
 def _cpu():
     # Linux tells more here than by the call of the system.
     path = pathlib.Path('/proc/cpuinfo')

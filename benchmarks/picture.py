@@ -117,6 +117,12 @@ def _bars(results):
         if name in works:
             yield (f'CPU time: {works[name]["title"]}', number,
                    medians(name, 'cpu'))
+    for title, what in ('milliseconds', 'ms'), ('megabytes', 'MB'):
+        numbers = {name: column[what]
+                   for name, column in results['startup'].items()}
+        if numbers and None not in sum(numbers.values(), []):
+            yield f'{title} of the first get', number, {
+                name: median(taken) for name, taken in numbers.items()}
     for name, title in (('connections', 'connections of 100 threads'),
                         ('memory', 'kilobytes of an idle client')):
         numbers = results['footprint'].get(name, {})
