@@ -52,6 +52,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads import fork
 from p01.memcache.transport.address import parse_all
+from p01.memcache.transport.stream import Stream
 from p01.memcache.wire import batch
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import FlushAll
@@ -377,6 +378,22 @@ class InterruptedTest(ProxyCase):
                 self.proxy.release()
                 self.fill('key', 'other')
                 self.assertRight('key', 'other')
+
+    def test_a_handler_that_uses_the_client_within_a_value(self):
+        large, receive, calls = 'large' * 10000, Stream.receive, []
+
+        def handled(stream, size):
+            data = receive(stream, size)
+            calls.append(size)
+            if len(calls) == 1:
+                self.assertRight('key')
+            return data
+
+        self.fill('key')
+        self.cache.set('large', large)
+        with mock.patch.object(Stream, 'receive', handled):
+            self.assertEqual(self.cache.query('large'), large)
+        self.assertRight('key')
 
     def test_a_handler_that_uses_the_client(self):
         found = []
