@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Forks while another thread holds every lock there is.
+"""Forks while another thread holds every lock of the package.
 
-That thread is not there in the child, and would never let go. The locks are
-found by what the client's objects have, not named here.
+That thread does not exist in the child, and so would never release them. The
+locks are found among the attributes of all objects, not named here.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ def fork_aloud(work, *args):
 
 
 def try_to_take(lock):
-    """Return what gives it back, or None if somebody has it."""
+    """Return a function that releases the lock, or None if it is taken."""
     if isinstance(lock, Pool):
         with contextlib.suppress(Exception):
             item = lock.take(monotonic())
@@ -58,9 +58,9 @@ def try_to_take(lock):
 
 
 def find_locks():
-    """Return where the free ones are, as (owner, name).
+    """Return the places of all free locks, as (owner, name).
 
-    One that is taken now is a thread's own, which waits for another one.
+    One that is taken now belongs to a thread that waits for another one.
     """
     places = [
         (owner, name) for owner in gc.get_objects()
@@ -100,7 +100,7 @@ def read(client, places):
 
 
 def fail_to_write(client, places):
-    # It is the first thing that the child does.
+    # This is the first thing that the child does.
     check(client.set('key', 1), None)
     [server] = client._state.store.servers
     check(list(server.undelivered.keys), [client.buildKey('key').encode()])
@@ -138,5 +138,5 @@ class ForkTest(unittest.TestCase):
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
                 capture_output=True, text=True, timeout=2 * PATIENCE)
         self.assertEqual(done.stderr, '')
-        # So many have been held, at least.
+        # At least that many have been held.
         self.assertGreaterEqual(int(done.stdout), 12)
