@@ -485,7 +485,7 @@ def examine_reply(target, data, step):
     stream = reader.Reader(feed)
 
     def read(stream, found):
-        stream.fill()
+        stream.data = feed(reader.SIZE)  # as a connection does
         return target.read(stream, found)
 
     seen = outcome(read, stream)

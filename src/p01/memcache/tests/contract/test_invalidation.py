@@ -1314,7 +1314,7 @@ class ServersCase(unittest.TestCase):
 
     def place(self, wire):
         """Return the place of the server that has a key on the wire."""
-        return self.client._state.store._ring.find(wire)
+        return self.client._state.store.router.ring.find(wire)
 
     def generation_place(self):
         return self.place(b'generation:' + self.client.buildKey('').encode())

@@ -142,8 +142,9 @@ class KeptLock:
 
     def setUp(self):
         ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
-        self.enterContext(mock.patch.object(
-            lockkeeping.LockKeeping, 'choose', lambda keeping: next(ways)))
+        self.enterContext(mock.patch.multiple(
+            lockkeeping.LockKeeping, resting=1,
+            choose=lambda keeping: next(ways)))
         super().setUp()
 
 

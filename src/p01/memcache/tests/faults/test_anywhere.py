@@ -17,11 +17,11 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.client import MemcacheClient
-from p01.memcache.cluster.health import Health
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
+from p01.memcache.health.health import Health
 from p01.memcache.tests.support.anywhere import act_at
 from p01.memcache.tests.support.anywhere import in_a_thread
 from p01.memcache.tests.support.layers import Interruptions

@@ -58,7 +58,7 @@ class FailoverCase(unittest.TestCase):
         return client
 
     def home(self, key):
-        return self.client._state.store._ring.find(self.wire(key))
+        return self.client._state.store.router.ring.find(self.wire(key))
 
     def wire(self, key):
         return self.client.buildKey(key).encode()
@@ -255,7 +255,7 @@ class GenerationTest(FailoverCase):
         # Choose a namespace whose generation belongs there.
         for number in range(1000):
             self.client.namespace = f'site {number}'
-            if self.client._state.store._ring.find(
+            if self.client._state.store.router.ring.find(
                     self.client._state.namespace.key) == 0:
                 break
 

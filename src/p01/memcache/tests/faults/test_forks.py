@@ -242,8 +242,9 @@ def within_a_backlog(kind, address, operations):
         kind, [address, dead], failover=True, retries=1, blacktime=60)
     lost = client._state.store.servers[1]
     keys = [f'key {number}' for number in range(50)]
-    keys = [key for key in keys if client._state.store.servers[
-        client._state.store._ring.find(client.buildKey(key).encode())] is lost]
+    store = client._state.store
+    keys = [key for key in keys if store.router.find(
+        client.buildKey(key).encode(), TIMEOUT)[0] is lost]
     check(client.query(keys[0]), None)
     assert lost.health.is_down
 

@@ -40,6 +40,8 @@ from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
+from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -780,9 +782,11 @@ class OwnTroubleTest(Case):
             side_effect=OSError(errno.EADDRNOTAVAIL, 'no port')))
 
     def test_out_of_memory(self):
-        self.check(mock.patch(
-            'p01.memcache.wire.reader.Reader.fill',
-            side_effect=MemoryError))
+        with contextlib.ExitStack() as trouble:
+            for stream in Stream, LockKeepingStream:
+                trouble.enter_context(mock.patch.object(
+                    stream, 'receive', side_effect=MemoryError))
+            self.check(trouble)
 
     def test_no_name_service(self):
         address = 'localhost:' + self.server.address.split(':')[1]

@@ -349,8 +349,9 @@ class KeptTest(PooledTest):
 
     def setUp(self):
         ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
-        self.enterContext(mock.patch.object(
-            lockkeeping.LockKeeping, 'choose', lambda self: next(ways)))
+        self.enterContext(mock.patch.multiple(
+            lockkeeping.LockKeeping, resting=1,
+            choose=lambda keeping: next(ways)))
         super().setUp()
 
 

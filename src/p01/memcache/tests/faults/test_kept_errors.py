@@ -22,12 +22,13 @@ from p01.memcache.facade.trouble import Trouble
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.transport import connection
-from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.dial import Endpoint
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -78,7 +79,8 @@ class DialTest(Case):
         dialer = Dialer(parse(f'127.0.0.1:{self.port}'))
         if ports:
             dialer._known = [
-                (socket.AF_INET, socket.SOCK_STREAM, 6, ('127.0.0.1', port))
+                Endpoint(
+                    socket.AF_INET, socket.SOCK_STREAM, 6, ('127.0.0.1', port))
                 for port in ports]
         return dialer
 
@@ -125,7 +127,7 @@ class DialTest(Case):
         elsewhere = iter(['elsewhere', *dialer._known])
 
         def greet(sock, deadline):
-            dialer.place = next(elsewhere)
+            dialer.endpoint = next(elsewhere)
             return sock
 
         found, place = dialer.dial(monotonic() + PATIENCE, greet)
@@ -171,7 +173,7 @@ class DropTest(Case):
     def streams(self):
         """Yield one of each kind, alone in a list, and its peer."""
         kinds = [Stream]
-        if lockkeeping._libc is not None:
+        if lockkeepingstream._libc is not None:
             kinds.append(lambda sock: LockKeepingStream(sock, LockKeeping()))
         for kind in kinds:
             here, there = socket.socketpair()

@@ -767,7 +767,7 @@ class DeadOnMemcachedTest(OnMemcached, DeadTest):
                 addresses = self.addresses[:2]
                 addresses.insert(place, self.enterContext(full_backlog()))
                 client = self.client(addresses)
-                ring = client._state.store._ring
+                ring = client._state.store.router.ring
                 bad = [key for key in self.all
                        if ring.find(self.wire_key(key)) == place]
             yield place, client, bad

@@ -18,8 +18,8 @@ import threading
 import time
 from unittest import mock
 
-from p01.memcache.cluster import undelivered
 from p01.memcache.errors import NotInvalidated
+from p01.memcache.health import undelivered
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.testing import ClusterLayer

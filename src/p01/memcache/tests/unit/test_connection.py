@@ -1,6 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A connection whose request cannot be sent: what the server said before."""
+"""A connection: what the server said before a request cannot be sent, and
+what it has heard of a reply.
+"""
 
 import ssl
 import unittest
@@ -10,6 +12,7 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
+from p01.memcache.errors import ServerError
 from p01.memcache.transport.connection import Connection
 
 
@@ -19,7 +22,7 @@ LATE = ReceiveTimeout('late')
 
 
 class Stream:
-    """Takes no request. What was received before is read piece by piece.
+    """Takes no request, or each. What is received is read piece by piece.
 
     An exception among the pieces is raised.
     """
@@ -31,7 +34,8 @@ class Stream:
         self.pieces = list(pieces)
 
     def send(self, data):
-        raise self.trouble
+        if self.trouble is not None:
+            raise self.trouble
 
     def receive(self, size):
         piece = self.pieces.pop(0)
@@ -39,23 +43,23 @@ class Stream:
             raise piece
         return piece
 
-    def is_quiet(self):
-        return not self.pieces
+    def has_input(self):
+        return bool(self.pieces)
 
     def close(self):
         pass
 
 
 class Dialer:
-    """Has the stream already."""
+    """A dialer that returns a given stream."""
 
-    place = 'here'
+    endpoint = 'here'
 
     def __init__(self, stream):
         self.stream = stream
 
     def dial(self, deadline, greet):
-        return self.stream, self.place
+        return self.stream, self.endpoint
 
 
 class SendTest(unittest.TestCase):
@@ -74,12 +78,12 @@ class SendTest(unittest.TestCase):
         self.stream = stream
         return caught.exception
 
-    def test_nothing_was_said(self):
+    def test_nothing_was_received(self):
         for end in CLOSED, LATE:
             self.assertIs(self.send(end), Stream.trouble)
 
     def test_half_a_line(self):
-        # What it was to be, nobody knows: it explains nothing.
+        # Half a line explains nothing.
         for end in CLOSED, LATE:
             for half in BUSY[:1], BUSY[:20], BUSY[:-1]:
                 with self.subTest(half, end=end):
@@ -92,18 +96,18 @@ class SendTest(unittest.TestCase):
             self.assertIs(error.__cause__, Stream.trouble)
 
     def test_another_line(self):
-        # It is about an earlier request, or none.
+        # It may belong to an earlier request.
         for line in b'ERROR\r\n', b'SERVER_ERROR no\r\n', b'\x00\r\n', b'\n':
             self.assertIs(self.send(line, CLOSED), Stream.trouble)
 
-    def test_without_an_end(self):
-        # It is not read for longer than any line is.
+    def test_an_endless_line(self):
+        # It is read no further than any line is.
         self.assertIs(
             self.send(*[b'.' * 1000] * 100, CLOSED), Stream.trouble)
         self.assertGreater(len(self.stream.pieces), 50)
 
     def test_an_alert(self):
-        # It tells what the server wants, as a certificate.
+        # It says what the server wants, such as a certificate.
         alert = ReceiveError('cannot receive: an alert')
         alert.__cause__ = ssl.SSLError('alert')
         self.assertIs(self.send(alert), alert)
@@ -112,3 +116,62 @@ class SendTest(unittest.TestCase):
         late = SendTimeout('late')
         self.assertIs(self.send(LATE, trouble=late), late)
         self.assertIs(self.send(BUSY, trouble=late).__cause__, late)
+
+
+class ReceiveTest(unittest.TestCase):
+
+    def ask(self, *pieces):
+        """Return a connection that has sent a request."""
+        self.stream = Stream(*pieces)
+        self.stream.trouble = None
+        connection = Connection(Dialer(self.stream), None, 60)
+        connection.connect(1.0)
+        connection.send(b'get key\r\n', 2.0)
+        self.assertTrue(connection.dirty)
+        self.assertFalse(connection.heard)
+        return connection
+
+    def line(self, reader):
+        line = reader.readline(100)
+        if line.startswith(b'SERVER_ERROR'):
+            raise ServerError(line)
+        return line
+
+    def test_a_reply(self):
+        connection = self.ask(b'EN', b'D\r\n')
+        self.assertEqual(connection.receive(self.line, 3.0), b'END\r\n')
+        self.assertTrue(connection.heard)
+        self.assertFalse(connection.dirty)
+        # It has a time of its own, which is not that of the request.
+        self.assertEqual(self.stream.deadline, 3.0)
+
+    def test_a_refusal(self):
+        connection = self.ask(b'SERVER_ERROR no\r\n')
+        with self.assertRaises(ServerError):
+            connection.receive(self.line, 3.0)
+        self.assertTrue(connection.heard)
+        self.assertFalse(connection.dirty)
+
+    def test_nothing_comes(self):
+        for end in CLOSED, LATE:
+            connection = self.ask(end)
+            with self.assertRaises(type(end)):
+                connection.receive(self.line, 3.0)
+            self.assertFalse(connection.heard)
+            self.assertTrue(connection.dirty)
+
+    def test_it_ends_in_the_middle(self):
+        # The server has begun to do what it was asked for.
+        for end in CLOSED, LATE:
+            connection = self.ask(b'EN', end)
+            with self.assertRaises(type(end)):
+                connection.receive(self.line, 3.0)
+            self.assertTrue(connection.heard)
+            self.assertTrue(connection.dirty)
+
+    def test_the_next_reply(self):
+        connection = self.ask(b'END\r\n', CLOSED)
+        connection.receive(self.line, 3.0)
+        connection.send(b'get key\r\n', 4.0)
+        self.assertFalse(connection.heard)
+        self.assertTrue(connection.dirty)

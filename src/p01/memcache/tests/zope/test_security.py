@@ -375,16 +375,16 @@ class TLSStreamTest(TLSCase):
 
     def test_tickets_are_no_reply(self):
         self.assertReadable()
-        self.assertTrue(self.stream.is_quiet())
+        self.assertFalse(self.stream.has_input())
         self.stream.send(b'version\r\n')
         self.assertEqual(self.stream.receive(100),
                          f'VERSION {embedded.VERSION}\r\n'.encode())
-        self.assertTrue(self.stream.is_quiet())
+        self.assertFalse(self.stream.has_input())
 
     def test_a_reply_is(self):
         self.stream.send(b'version\r\n')
         # The tickets come first, and may be all that makes it readable.
-        while self.stream.is_quiet():
+        while not self.stream.has_input():
             self.assertReadable()
             self.assertLess(time.monotonic(), self.stream.deadline)
 
@@ -405,7 +405,7 @@ class TLSStreamTest(TLSCase):
                 self.addCleanup(pouring.join)
                 self.assertTrue(select.select([here], [], [], PATIENCE)[0])
                 began = time.monotonic()
-                self.assertFalse(self.stream.is_quiet())
+                self.assertTrue(self.stream.has_input())
                 self.assertLess(time.monotonic() - began, 1)
             self.assertLessEqual(sum(map(len, received)), 1 << 18)
 
@@ -414,7 +414,7 @@ class TLSStreamTest(TLSCase):
             with self.subTest(how):
                 self.tls_server.cut(how)
                 self.tls_server.wait(lambda: not self.tls_server.current)
-                self.assertFalse(self.stream.is_quiet())
+                self.assertTrue(self.stream.has_input())
 
 
 class RefusedServerTest(TLSCase):
