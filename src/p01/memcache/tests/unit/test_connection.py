@@ -1,7 +1,7 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A connection: what the server said before a request cannot be sent, and
-what it has heard of a reply.
+"""A connection: the server's last words if a request cannot be sent, and what
+has been received of a reply.
 """
 
 import ssl
@@ -22,7 +22,7 @@ LATE = ReceiveTimeout('late')
 
 
 class Stream:
-    """Takes no request, or each. What is received is read piece by piece.
+    """Takes no request, or all. What is received is read in pieces.
 
     An exception among the pieces is raised.
     """

@@ -184,8 +184,8 @@ class AgainTest(unittest.TestCase):
 
     def exchange(self, *results, **kw):
         """Let a single server end with these results, one per try.
-        
-                Returns the last of them, and how many tries there were.
+
+        Returns the last of them, and how many tries there were.
         """
         class Lost:
             count = 0

@@ -52,7 +52,6 @@ class AbortTest(unittest.TestCase):
     def connected(self):
         """Return both ends of a TCP connection."""
         with socket.create_server(('127.0.0.1', 0)) as listening:
-            # Set before it listens; otherwise the kernel's buffer is larger.
             here = socket.create_connection(listening.getsockname())
             self.addCleanup(here.close)
             there = listening.accept()[0]
