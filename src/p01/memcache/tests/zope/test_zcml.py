@@ -519,7 +519,7 @@ class OwnPermissionTests(ZCMLTestCase):
         return getUtility(IMemcacheClient)
 
     def names(self, client):
-        """Return all names, and an unknown one, but not those of any object."""
+        """Return all names and an unknown one, but not those of any object."""
         nothing = Checker({})
         names = {'nope', *dir(client), *IUltraMemcacheClient.names(all=True)}
         for name in sorted(names):
