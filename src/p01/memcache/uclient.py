@@ -19,6 +19,7 @@ class UltraMemcacheClient(BaseClient):
     """See `IUltraMemcacheClient`."""
 
     _interface = IUltraMemcacheClient
+    _reports_states = True
     _timeout = property(attrgetter('_state.settings.timeout'))
 
     @discreet
@@ -35,15 +36,15 @@ class UltraMemcacheClient(BaseClient):
         settings = dict(locals())
         del settings['self'], settings['__class__']
         super().__init__(**settings)
-        self._check_together()
 
     def getPools(self):
         return [
             (server.address, server.statistics())
             for server in self._state.store.servers]
 
-    def _check_together(self):
-        """Raise a ValueError if an argument would have no effect."""
+    def _check(self):
+        super()._check()
+
         def given(name):
             return getattr(self, name) is not None
 

@@ -182,40 +182,46 @@ class ClassicStore(Store):
     def _ask(self, host: Host, command: Command, deadline: float) -> Any:
         if type(command) is not Set:
             return host.run(command, deadline)
-        with host.until(deadline):
-            return bool(self._client.set(
+        # Not that of `host`, which `close` may have replaced meanwhile.
+        client = self._client
+        with client.host(command.key).until(deadline):
+            return bool(client.set(
                 command.key, (command.data, command.flags), command.expires))
 
-    def _ask_many(self, commands: Collection[Command],
+    def run_many(self, commands: Collection[Command],
+                 deadline: float) -> dict[bytes, Any]:
+        # One host after the other: what it refused is removed there, before
+        # the next one takes the time.
+        by_key = {command.key: command for command in commands}
+        replies: dict[bytes, Any] = {}
+        for keys in self._by_host(by_key).values():
+            replies.update(super().run_many(
+                [by_key[key] for key in keys], deadline))
+        return replies
+
+    def _ask_many(self, commands: Sequence[Command],
                   replies: dict[bytes, Any],
                   deadline: float) -> dict[bytes, MemcacheError]:
-        by_key = {command.key: command for command in commands}
-        for host, keys in self._by_host(by_key).items():
-            def change(keys: list[bytes] = keys) -> Iterator[Command]:
-                return change_all(
-                    [by_key[key] for key in keys if key not in replies],
-                    replies)
+        # All of them are for one host, and so are the keys of `_remove`.
+        def change() -> Iterator[Command]:
+            return change_all(
+                [command for command in commands
+                 if command.key not in replies], replies)
 
-            try:
-                self._converse(
-                    host, change, deadline,
-                    all(by_key[key].repeats for key in keys))
-            except MemcacheError as error:
-                for key in keys:
-                    replies.setdefault(key, error)
+        try:
+            self._converse(
+                self._client.host(commands[0].key), change, deadline,
+                all(command.repeats for command in commands))
+        except MemcacheError as error:
+            for command in commands:
+                replies.setdefault(command.key, error)
         return {}
 
-    def _remove(self, keys: Iterable[bytes], deadline: float) -> None:
-        trouble = None
-        for host, refused in self._by_host(keys).items():
-            try:
-                self._converse(host, partial(
-                    change_all, [*map(Delete, refused)], {}), deadline,
-                    again=False)
-            except MemcacheError as error:
-                trouble = error
-        if trouble is not None:
-            raise trouble
+    def _remove(self, keys: Sequence[bytes], deadline: float) -> None:
+        self._converse(
+            self._client.host(keys[0]),
+            partial(change_all, [*map(Delete, keys)], {}), deadline,
+            again=False)
 
     def _converse(
             self, host: Host, make: Callable[[], Iterable[Command]],

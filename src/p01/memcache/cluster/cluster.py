@@ -164,9 +164,7 @@ class Cluster(Store):
     def _ask(self, server: Server, command: Command, deadline: float) -> Any:
         if server.undelivered.keys:
             server.undelivered.deliver(server, command.key, deadline)
-        if command.everywhere:
-            return server.run(command, deadline)
-        return server.run_uncommon(command, deadline)
+        return server.run(command, deadline)
 
     def _ask_many(self, commands: Collection[Command],
                   replies: dict[bytes, Any],

@@ -69,10 +69,12 @@ class Server:
 
     def run(self, command: Command, deadline: float) -> Any:
         """Return the server's reply to the command."""
+        again = False
         while True:
             try:
                 # With no other conversation to run it never yields.
-                self.converse((command,), math.inf, deadline).send(None)
+                self.converse(
+                    (command,), math.inf, deadline, again).send(None)
             except StopIteration as end:
                 replies, failure, asked = end.value
             if failure is None:
@@ -85,25 +87,27 @@ class Server:
             try:
                 if not (failure.error.again and command.repeats):
                     raise failure.error
+                deadline, again = failure.deadline, True
             finally:
                 # Its traceback leads back here.
                 del failure
 
     def converse(self, commands: Iterable[Command], step: float,
-                 deadline: float) -> Conversation:
+                 deadline: float, again: bool = False) -> Conversation:
         """Run some commands on one connection, step by step.
 
         A generator that yields where it would wait for a reply, so that other
         servers have their turn, unless `step` is infinite. `step`, and then
         what it is sent, is by when the next step must be done. A failure is
         for `judge`, as soon as the connections to other servers are back in
-        their pools: a subscriber to the event may need them.
+        their pools: a subscriber to the event may need them. A command that
+        is sent `again` was admitted before, and keeps its deadline.
         """
         replies: list[Any] = []
         command = None
         if getpid() != fork.process:
             fork.notice()
-        if self.health.doubts:
+        if self.health.doubts and not again:
             deadline = self.health.admit(deadline)
         start = monotonic()
         made = asked = None

@@ -13,6 +13,7 @@ from p01.memcache.facade.state import State
 from p01.memcache.facade.trouble import Trouble
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.threads import fork
 from p01.memcache.values import codec
 from p01.memcache.values import stamp
 from p01.memcache.wire.command import Stats
@@ -28,11 +29,22 @@ class Base(Configured):
 
     _interface = IMemcacheClient
 
+    # Whether the changes of the servers' states are reported.
+    _reports_states = False
+
     def __init__(self, **settings):
-        self._trouble = Trouble(self)
+        self._trouble = Trouble(self, self._reports_states)
         self._unlending = set()  # servers that cannot compare and swap
         super().__init__(**settings)
-        self._check_coding()
+
+    def __copy__(self):
+        copy = object.__new__(type(self))
+        vars(copy).update(vars(self))
+        vars(copy).update(_trouble=Trouble(copy, self._reports_states))
+        vars(copy).update(_state=copy._make_state(
+            self._state.settings, (), self._state))
+        fork.register(copy)
+        return copy
 
     def after_fork(self):
         super().after_fork()
@@ -70,7 +82,7 @@ class Base(Configured):
             settings, coding, self._make_store(settings, changed, former),
             self._unlending, self._trouble)
 
-    def _check_coding(self):
+    def _check(self):
         """Raise a ValueError if an argument would have no effect."""
         signed = codec.is_signed(self.serializer)
         for name, has_effect in (

@@ -4,11 +4,11 @@
 
 They are declared once, as the fields of the client's interface. Assigning to
 a setting makes new `Settings` and a new `State`, in which all that depends on
-the setting is made anew. They take effect in one assignment.
+the setting is made anew. They take effect in one step, together with the
+attribute of the client.
 """
 
 import threading
-from operator import attrgetter
 
 from zope.interface.interfaces import IMethod
 from zope.schema import List
@@ -62,37 +62,40 @@ class Part:
         return not self._read.isdisjoint(changed)
 
 
-class _Setting(property):
-    """A setting as an attribute of a client, which `Configured` sets."""
-
-
 class Configured:
     """Has the fields of the interface ``_interface`` as attributes.
 
     A subclass implements ``_make_state(settings, changed, former)``, which
     returns a new state with ``settings``, or raises if they are wrong.
     `changed` is the set of names that differ from the `former` state, which
-    is None at first.
+    is None at first. ``_check()`` raises if the constructor's arguments do not
+    fit together.
     """
 
     _state = None
 
     def __init_subclass__(cls, **kw):
         super().__init_subclass__(**kw)
+        cls._names = frozenset(
+            name for name, what in cls._interface.namesAndDescriptions(
+                all=True) if not IMethod.providedBy(what))
         # On the class: Zope warns about a permission for an attribute that
         # only the instances have.
-        for name, what in cls._interface.namesAndDescriptions(all=True):
-            if not IMethod.providedBy(what) and not hasattr(cls, name):
-                setattr(cls, name, _Setting(
-                    attrgetter(f'_state.settings.{name}')))
+        for name in cls._names:
+            if not hasattr(cls, name):
+                setattr(cls, name, None)
 
     @discreet
     def __init__(self, **values):
         self.after_fork()
         fork.register(self)
         for name, value in values.items():
-            values[name] = self._checked(name, value)
-        self._state = self._make_state(Settings(values), set(values), None)
+            setattr(self, name, value)
+        self._check()
+        # A subclass may have its own, or more of them.
+        settings = Settings({name: getattr(self, name)
+                             for name in self._names})
+        self._state = self._make_state(settings, self._names, None)
 
     def after_fork(self):
         # Re-entrant, as a signal handler may assign, too.
@@ -100,27 +103,33 @@ class Configured:
 
     @discreet
     def __setattr__(self, name, value):
-        value = self._checked(name, value)
-        # A subclass may have replaced it by an attribute of its own.
-        if isinstance(getattr(type(self), name, None), _Setting):
+        field = self._interface.get(name)
+        if IField.providedBy(field):
+            value = _checked(field, value)
+        if self._state is None or name not in self._names:
+            super().__setattr__(name, value)
+        else:
             fork.notice()
             run_locked(self._setting, self._replace, name, value)
-        else:
-            super().__setattr__(name, value)
-
-    def _checked(self, name, value):
-        """Return the value as it is kept; raise if it is wrong."""
-        field = self._interface.get(name)
-        return _checked(field, value) if IField.providedBy(field) else value
 
     def _replace(self, name, value):
         while True:
-            former = self._state
+            former, before = self._state, dict(vars(self))
+            # It may be a property of a subclass.
+            draft = object.__new__(type(self))
+            vars(draft).update(before)
+            super(Configured, draft).__setattr__(name, value)
             state = self._make_state(
-                former.settings.replace(**{name: value}), {name}, former)
+                former.settings.replace(**{name: getattr(draft, name)}),
+                {name}, former)
+            changed = {name: value for name, value in vars(draft).items()
+                       if before.get(name, draft) is not value}
+            changed['_state'], update = state, vars(self).update
             # Otherwise a signal handler has changed a setting: start over.
+            # None runs before the update: the interpreter looks for signals
+            # after calls.
             if self._state is former:
-                self._state = state
+                update(changed)
                 break
         former.retire(state)
 

@@ -23,10 +23,15 @@ class _Token:
 
 
 class Trouble:
-    """Reports the failures of one client."""
+    """Reports the failures of one client.
 
-    def __init__(self, client):
+    With `states` the client reports the changes of its servers' states, and
+    what the errors say that is ``reported_elsewhere`` is left to that.
+    """
+
+    def __init__(self, client, states):
         self._client = weakref.ref(client)
+        self._states = states
         self._logged = {}  # kind of trouble -> when it may be logged again
         self.unreadable_values = {}  # name of an error -> how often
         self.after_fork()
@@ -40,7 +45,7 @@ class Trouble:
         """Log why an operation failed, each kind of failure once a minute."""
         debug = self._client().debug
         if not debug:
-            if error.reported_elsewhere:
+            if self._states and error.reported_elsewhere:
                 return
             kind, now = (message, type(error)), time.monotonic()
             if now < self._logged.get(kind, 0):

@@ -19,6 +19,7 @@ import warnings
 from unittest import mock
 
 from p01.memcache import errors
+from p01.memcache.classic.host import Host
 from p01.memcache.client import MemcacheClient
 from p01.memcache.cluster.ring import Modulo
 from p01.memcache.embedded import EmbeddedServer
@@ -36,6 +37,8 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -54,6 +57,9 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import FlushAll
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.command import Stats
+
+
+load_tests = run_in(Contract)
 
 
 SLACK = 0.05  # by how much an operation may exceed its time-out
@@ -235,6 +241,19 @@ class ConnectionsTest(ProxyCase):
         thread.join()
         self.assertEqual(found, ['value of key'])
         self.waitFor(lambda: self.proxy.current == 0)
+
+    def test_close_before_a_value_is_sent(self):
+        # By another thread, or a signal's handler.
+        until = Host.until
+
+        def close(self_, deadline):
+            with mock.patch.object(Host, 'until', until):
+                self.cache.close()
+            return until(self_, deadline)
+
+        with mock.patch.object(Host, 'until', close):
+            self.assertIsNotNone(self.cache.set('key', 'value of key'))
+        self.assertRight('key')
 
     def test_idle_ones_closed_by_the_server(self):
         self.fill('key')
@@ -711,6 +730,25 @@ class RepliesTest(ClientCase):
         self.assertEqual(
             server.requests[4], b'delete %b\r\n' % wire('b'))
 
+    def test_a_refused_value_before_another_server_takes_the_time(self):
+        refused = b'SERVER_ERROR out of memory storing object\r\n'
+        server = self.enterContext(ScriptedServer(
+            default=lambda request: b'DELETED\r\n'
+            if request.startswith(b'delete') else refused))
+        silent = self.enterContext(ScriptedServer(default=[(b'', PATIENCE)]))
+        cache = self.client(server.address, silent.address)
+        keys = [f'key {number}' for number in range(40)]
+        store = cache._state.store
+        keys.sort(key=lambda key: store.server(
+            wire(key), 0).name != server.address)
+        self.assertEqual(cache.setMany(dict.fromkeys(keys, 1)), keys)
+        self.assertTrue(silent.requests)
+        sets, deletes = (
+            [request.split()[1] for request in server.requests
+             if request.startswith(command)] for command in (b'set', b'del'))
+        self.assertTrue(sets)
+        self.assertEqual(deletes, sets)
+
     def test_refused_values_that_cannot_be_removed(self):
         refused = b'SERVER_ERROR out of memory storing object\r\n'
         server, cache = self.answers(
@@ -784,6 +822,19 @@ class RepliesTest(ClientCase):
                 cache.query('key')
                 cache.invalidate('key')
         self.assertEqual(len(logs.output), 2)
+
+    def test_so_is_trouble_with_a_server(self):
+        # Of its state this client reports nothing else.
+        for answer in None, b'nonsense\r\n', [(b'', PATIENCE)]:
+            server, cache = self.answers(default=answer)
+            with self.assertLogs('p01.memcache') as logs:
+                for _ in range(3):
+                    cache.query('key')
+            self.assertEqual(len(logs.output), 1, logs.output)
+        cache.servers = ['127.0.0.1:1']
+        with self.assertLogs('p01.memcache') as logs:
+            cache.query('key')
+        self.assertIn('not read: cannot connect', logs.output[0])
 
 
 class ServersTest(ClientCase):

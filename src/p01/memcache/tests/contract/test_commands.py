@@ -42,6 +42,8 @@ from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.commands import CHANGING
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import READING
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -60,6 +62,9 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Contract)
 
 
 MOST = 2 ** 64 - 1  # of a counter
@@ -1163,6 +1168,16 @@ class ServedCommandsScenario(CommandsScenario):
     def connections(self):
         [(_, values)] = self.client.getStatistics()
         return values['total_connections']
+
+    def test_queryAndTouch_by_a_proxy_that_does_not_know_it(self):
+        with ScriptedServer(default=None) as server:
+            client = self.makeClient(servers=[server.address])
+            self.assertEqual(client.queryAndTouch('key', default=1), 1)
+            # With generations, it is the request for the generation.
+            self.assertLessEqual(
+                {request.split()[0] for request in server.requests},
+                {b'gat', b'get'})
+            self.assertEqual(len(server.requests), 1)
 
     def test_a_token_of_a_former_server(self):
         self.client.set('key', 'value')

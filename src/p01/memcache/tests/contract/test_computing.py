@@ -36,6 +36,8 @@ from p01.memcache.tests.contract.callers import SHORT
 from p01.memcache.tests.contract.callers import Callers
 from p01.memcache.tests.contract.callers import Factory
 from p01.memcache.tests.contract.callers import strike
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
@@ -59,6 +61,9 @@ from p01.memcache.values.flags import STAMPED
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.command import Touch
+
+
+load_tests = run_in(Contract)
 
 
 class Scenario(Callers):

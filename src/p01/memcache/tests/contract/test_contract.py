@@ -39,6 +39,8 @@ from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import MEMCACHED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.values import Persistent
 from p01.memcache.tests.support.values import Thrower
@@ -46,6 +48,9 @@ from p01.memcache.tests.support.values import Unpicklable
 from p01.memcache.tests.support.waits import DAY
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Contract)
 
 
 # In the order of the constructor, each with a value other than its default.

@@ -34,6 +34,8 @@ from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -47,6 +49,9 @@ from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.stamp import put
 from p01.memcache.values.stamp import take
 from p01.memcache.wire.reader import Reader
+
+
+load_tests = run_in(Contract)
 
 
 # The flags of a value with dependencies.
@@ -1433,8 +1438,8 @@ class ClassicSpreadTest(SpreadTest):
     attributes = {}
 
     def place(self, wire):
-        client = self.client._client
-        return client.servers.index(client.host(wire))
+        store = self.client._state.store
+        return store.servers.index(store.server(wire, None))
 
 
 class GenerationOutageTest(ServersCase):

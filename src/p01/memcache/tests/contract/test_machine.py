@@ -29,7 +29,12 @@ from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.examples import settings
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.values import MISSING
+
+
+load_tests = run_in(Contract)
 
 
 KEYS = 'one', ('two', 2)

@@ -389,7 +389,8 @@ class StormTest(unittest.TestCase):
 
     def test_health(self):
         health = Health(
-            'name', retries=2, delay=0, blacktime=0, tell=lambda *args: None)
+            'name', retries=2, delay=0, blacktime=0,
+            notify=lambda *args: None)
         acts = (
             lambda: health.admit(monotonic() + TIMEOUT),
             lambda: health.admit_connect(monotonic() + TIMEOUT),

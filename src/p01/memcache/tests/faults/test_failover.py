@@ -14,10 +14,15 @@ from unittest import mock
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.features import dependencies
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Incidents)
 
 
 PATIENCE = 5  # seconds

@@ -25,7 +25,12 @@ from p01.memcache.tests.faults.test_forks import check
 from p01.memcache.tests.faults.test_forks import fork
 from p01.memcache.tests.faults.test_forks import make_client
 from p01.memcache.tests.faults.test_forks import wait
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.threads.pool import Pool
+
+
+load_tests = run_in(Incidents)
 
 
 LOCKS = type(threading.Lock()), type(threading.RLock())

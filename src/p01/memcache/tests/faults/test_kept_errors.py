@@ -19,6 +19,8 @@ from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.facade.trouble import Trouble
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.transport import connection
@@ -31,6 +33,9 @@ from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Replies)
 
 
 PATIENCE = 5  # seconds

@@ -11,11 +11,16 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.features import computing
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.flags import CLAIM
+
+
+load_tests = run_in(Replies)
 
 
 def nothing_there(request):

@@ -11,10 +11,15 @@ import socket
 import unittest
 
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Replies)
 
 
 PATIENCE = 5  # seconds

@@ -11,6 +11,10 @@ class Commands:
     """The package's scripts, run as a whole."""
 
 
+class Contract:
+    """What each client promises."""
+
+
 class Incidents:
     """Outages and other failures of servers, and of this process."""
 

@@ -8,6 +8,7 @@ And how it is asked, on connections with scripted answers.
 import collections
 import contextlib
 import math
+import sys
 import threading
 import unittest
 from time import monotonic
@@ -279,6 +280,35 @@ class TestServer(ServerCase):
         with self.assertRaises(ReceiveError):
             self.server.run(Increment(b'key', 1), monotonic() + 1)
         self.assertEqual((self.health.state, self.health.failures), ('up', 0))
+
+    def test_a_retry_has_the_same_deadline(self):
+        self.request()
+        Connection.answer = 'answer'
+        deadline = monotonic() + 1
+        self.answer(ReceiveError('closed'))
+        self.server.run(Get(b'key'), deadline)
+        self.assertEqual(Connection.deadline, deadline)
+
+    def test_an_interrupted_request_keeps_no_connection(self):
+        self.request()
+        kept, code = [], Server.run.__code__
+        for number in range(2, 16):
+            def trace(frame, event, arg, number=number):
+                if (event, frame.f_lineno - code.co_firstlineno) == (
+                        'line', number):
+                    raise KeyboardInterrupt
+                return trace if frame.f_code is code else None
+
+            former = sys.gettrace()
+            sys.settrace(trace)
+            try:
+                self.request()
+            except KeyboardInterrupt as error:
+                kept.append(error)
+            finally:
+                sys.settrace(former)
+            self.assertEqual(self.server.pool.statistics()['active'], 0)
+        self.assertGreater(len(kept), 5)
 
     def test_a_connection_closed_within_a_reply_is_not_retried(self):
         self.request()

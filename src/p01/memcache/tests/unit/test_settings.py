@@ -1,0 +1,142 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The settings of a client are attributes, also to subclasses and mocks."""
+
+import copy
+import sys
+import unittest
+from unittest import mock
+
+from zope import schema
+
+from p01.memcache.client import MemcacheClient
+from p01.memcache.facade import settings
+from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+class IExtended(IUltraMemcacheClient):
+
+    extra = schema.Int(title='Extra', required=False)
+
+
+class ExtendedClient(UltraMemcacheClient):
+
+    _interface = IExtended
+    lifetime = 60  # that of the constructor counts
+
+    def __init__(self, *args, extra=None, **kw):
+        if extra is not None:
+            self.extra = extra
+        super().__init__(*args, **kw)
+
+
+class DoublingClient(UltraMemcacheClient):
+
+    @property
+    def timeout(self):
+        return 2 * self._half
+
+    @timeout.setter
+    def timeout(self, timeout):
+        self._half = timeout
+
+
+class AttributesTest(unittest.TestCase):
+
+    def test_of_a_subclass(self):
+        client = ExtendedClient()
+        self.assertIsNone(client.extra)
+        self.assertEqual(client.lifetime, 3600)
+        client.extra = 3
+        with self.assertRaises(TypeError):
+            client.extra = '4'
+        self.assertEqual(client.extra, 3)
+        self.assertEqual(ExtendedClient(extra=5).extra, 5)
+
+    def test_a_property_of_a_subclass(self):
+        client = DoublingClient(timeout=1)
+        self.assertEqual((client.timeout, client._timeout), (2, 2))
+        client.timeout = 3
+        self.assertEqual((client.timeout, client._timeout), (6, 6))
+        with self.assertRaises(ValueError):
+            client.timeout = -1
+        self.assertEqual((client.timeout, client._timeout), (6, 6))
+
+    def test_they_can_be_mocked(self):
+        for factory in MemcacheClient, UltraMemcacheClient:
+            client = factory(namespace='a')
+            key = client.buildKey('key')
+            with mock.patch.object(client, 'namespace', 'b'):
+                self.assertNotEqual(client.buildKey('key'), key)
+            self.assertEqual(client.buildKey('key'), key)
+
+    def test_nothing_is_read_before_they_fit_together(self):
+        with (mock.patch('p01.memcache.transport.credentials.read') as read,
+              self.assertRaisesRegex(ValueError, 'needs a username')):
+            UltraMemcacheClient(credentialsFile=__file__, password='secret')
+        read.assert_not_called()
+
+
+class CopyTest(unittest.TestCase):
+
+    def setUp(self):
+        keep_quiet(self)
+
+    def test_a_copy(self):
+        for factory in MemcacheClient, UltraMemcacheClient:
+            client = factory(['127.0.0.1:1'], namespace='a')
+            other = copy.copy(client)
+            other.namespace = 'b'
+            self.assertNotEqual(client.buildKey('key'), other.buildKey('key'))
+            del client
+            with self.assertLogs('p01.memcache'):
+                self.assertIsNone(other.query('key'))
+
+
+class HandlersTest(unittest.TestCase):
+    """A signal's handler sets an attribute, in the middle of a change."""
+
+    def test_none_is_lost(self):
+        change = settings.Configured._replace.__code__
+        points, point = 1, 0
+        while point < points:
+            client = UltraMemcacheClient()
+            points = self.set_at(point, change, client)
+            self.assertEqual((client.lifetime, client.debug), (5, 1), point)
+            self.assertEqual(
+                (client._state.settings.lifetime,
+                 client._state.settings.debug), (5, 1), point)
+            point += 1
+        self.assertGreater(points, 5)
+
+    def set_at(self, point, change, client):
+        """Change it, and another one at that call; return how many are made.
+        """
+        count = 0
+
+        def trace(frame, event, arg):
+            nonlocal count
+            if is_within(frame, change):
+                count += 1
+                if count == point + 1:
+                    sys.settrace(None)
+                    client.debug = 1
+                    sys.settrace(trace)
+
+        former = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            client.lifetime = 5
+        finally:
+            sys.settrace(former)
+        return count
+
+
+def is_within(frame, code):
+    while frame is not None:
+        if frame.f_code is code:
+            return True
+        frame = frame.f_back
+    return False
