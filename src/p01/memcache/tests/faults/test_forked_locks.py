@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import threading
-import traceback
 import unittest
 from time import monotonic
 
@@ -23,6 +22,7 @@ from p01.memcache.tests.faults.test_forks import PATIENCE
 from p01.memcache.tests.faults.test_forks import another_thread
 from p01.memcache.tests.faults.test_forks import check
 from p01.memcache.tests.faults.test_forks import fork
+from p01.memcache.tests.faults.test_forks import fork_silently
 from p01.memcache.tests.faults.test_forks import make_client
 from p01.memcache.tests.faults.test_forks import wait
 from p01.memcache.tests.support.layers import Incidents
@@ -34,22 +34,6 @@ load_tests = run_in(Incidents)
 
 
 LOCKS = type(threading.Lock()), type(threading.RLock())
-
-
-def fork_aloud(work, *args):
-    """As `fork`, but Python hears of it."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        work(*args)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
 
 
 def try_to_take(lock):
@@ -123,7 +107,8 @@ def main():
     assert pooled.query('key') == 'value'
     places = find_locks()
     with another_thread(all_of(places)):
-        wait(*[way(work, client, places) for way in (fork, fork_aloud)
+        wait(*[fork(work, client, places, by=by)
+               for by in (fork_silently, os.fork)
                for work, client in (
                    (read, pooled), (read, classic), (fail_to_write, dead))])
     for client in pooled, classic:
