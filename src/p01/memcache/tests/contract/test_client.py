@@ -243,7 +243,7 @@ class ConnectionsTest(ProxyCase):
         self.waitFor(lambda: self.proxy.current == 0)
 
     def test_close_before_a_value_is_sent(self):
-        # By another thread, or a signal's handler.
+        # By another thread, or by a signal handler.
         until = Host.until
 
         def close(self_, deadline):

@@ -79,7 +79,7 @@ class RuleTest(unittest.TestCase):
                 store.run(Delete(b'a'))
             self.assertEqual((store.owed, store.removed), ([b'a'], []))
 
-    def test_refused(self):
+    def test_a_refused_change(self):
         store = ScriptedStore({b'a': ServerError('no')})
         # The error of the removal is the more serious one.
         with self.assertRaises(ReceiveTimeout):

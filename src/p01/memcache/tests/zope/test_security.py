@@ -1007,7 +1007,7 @@ class SecretTest(SecurityCase):
                 shown = ''
                 for part in parts(client):
                     shown += f'{part!r} {part} {getattr(part, "__dict__", "")}'
-                # The search does look at the place where it is.
+                # The search does reach the place where it is.
                 self.assertIn('<secret>', shown)
                 self.assertIn('<Credentials of shop>', shown)
                 self.assertHidden(shown)
