@@ -36,7 +36,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / 'results.json'
 PICTURES = HERE.parent / 'src/p01/memcache'
 
-# What is measured once for each of the contenders.
+# Measured once for each contender.
 FOOTPRINT = 'connections', 'memory'
 
 # What is compared to a former run, and who takes part then.
@@ -45,13 +45,12 @@ COMPARED = 'limit', *OURS
 
 NAMES = *ROWS, *FOOTPRINT, *CURVES
 
-# Of the results. Those of former versions have no ``startup``.
+# The sections of the results; those of older versions have no ``startup``.
 SECTIONS = {'about', 'contenders', 'missing', 'works', 'footprint', 'curves'}
 
 
 def find_contenders(servers, wanted):
-    """Return the names of those that can do the work, and why others cannot.
-    """
+    """Return the names of usable contenders, and why the others are not."""
     names, missing = [], {}
     for name in wanted:
         contender = CONTENDERS[name]
@@ -71,7 +70,7 @@ def find_contenders(servers, wanted):
 
 
 def as_columns(turns):
-    """Return lists of numbers, for JSON, of what `play` returns."""
+    """Return the result of `play` as lists of numbers, for JSON."""
     return {name: {
         'wall': [round(each.wall, 2) for each in measures],
         'cpu': [each.cpu and round(each.cpu, 2)
@@ -99,7 +98,7 @@ def able(names, work):
 
 
 def measure(only, names, servers, rounds, seconds):
-    """Return the results, by what was measured: works, curves and so on."""
+    """Return the results by what was measured: works, curves and so on."""
     works = {name: WORKS[name] for name in WORKS if name in only}
     curves = {name: CURVES[name] for name in CURVES if name in only}
     wanted = [name for name in FOOTPRINT if name in only]
@@ -145,7 +144,7 @@ def measure(only, names, servers, rounds, seconds):
 
 
 def run(only, contenders, rounds, seconds):
-    """Return what is written to the file."""
+    """Return the results, as they are written to the file."""
     if machine.is_busy():
         print('benchmark: other processes compute, too: do not trust the'
               ' figures', file=sys.stderr)
@@ -239,8 +238,8 @@ def parse_arguments(arguments):
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--only', metavar='NAME', nargs='+', choices=NAMES,
-        help='just these, and just the table, unless a file or a folder is'
-        f' named: {", ".join(NAMES)}')
+        help='only these, and only the table, unless a file or a folder is'
+        f' given: {", ".join(NAMES)}')
     what.add_argument(
         '--draw', metavar='FILE', type=read,
         help='measure nothing: these are the results')
@@ -251,11 +250,11 @@ def parse_arguments(arguments):
         ' unless named. The exit status is 1 if a row became slower')
     parser.add_argument(
         '--results', metavar='FILE', type=file,
-        help='where the results are written (default: results.json beside'
+        help='where to write the results (default: results.json beside'
         ' benchmark.py)')
     parser.add_argument(
         '--pictures', metavar='FOLDER', type=folder,
-        help='where the pictures are drawn (default: among the documents of'
+        help='where to draw the pictures (default: among the documents of'
         ' p01.memcache)')
     options = parser.parse_args(arguments)
     if options.check and not options.draw:
@@ -268,7 +267,7 @@ def parse_arguments(arguments):
 
 def measured(only, options, times=1):
     """Return the results of these, with so many times the rounds."""
-    # What was started here ends with the command, also by `kill`.
+    # All that was started here ends with the command, also by `kill`.
     signal.signal(
         signal.SIGTERM, lambda *args: sys.exit('benchmark: terminated.'))
     try:

@@ -9,7 +9,7 @@ import pickle
 TIMEOUT = 3
 LIFETIME = 3600
 
-# Connections, for those that have a pool with a bound.
+# The connections of those whose pool has a bound.
 POOL = 50
 
 

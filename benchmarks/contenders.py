@@ -6,19 +6,19 @@ All do the same work: the MD5 of the key, the pickle of the value, and a reply
 from the server for each operation. Each has these methods:
 
 ``set(key, value)``, ``setMany({key: value})``
-    return something true if all was stored
+    return a true value if all was stored
 ``query(key)``
     returns the value, or None
 ``queryMany(keys)``
-    returns a dict of what there is
+    returns a dict of what was found
 ``invalidateMany(keys)``
-    returns something true if none of them is stored any more
+    returns a true value if none of them is stored any longer
 ``getOrCreate(key, factory)``
     returns the value; only some have it
 ``close()``
 
-``title`` is what they are called, ``package`` what is installed for them, and
-``isBounded`` tells whether `pool` bounds their connections.
+``title`` is their name, ``package`` the package to install, and ``isBounded``
+tells whether `pool` bounds their connections.
 """
 
 import importlib.metadata
@@ -65,7 +65,7 @@ class Classic(MemcacheClient):
         return not super().invalidateMany(keys)
 
 
-#: By the name in the results; the limit first, the peers last.
+#: By name in the results; the limit first, the peers last.
 CONTENDERS = {
     'limit': Limit,
     'ultra': Ultra,

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Raw sockets: as little as it takes, the limit for all others."""
+"""Raw sockets: the least that is needed, the limit for all others."""
 
 import pickle
 import queue
@@ -26,9 +26,9 @@ class Limit:
         self._left = [pool for _ in servers]
 
     def _connect(self, place):
-        # Those that are there are used first, as a pool does. That a thread
-        # makes one too many has no consequence. Who gives one back may take it
-        # again before those who wait: of 100 threads half get hardly any.
+        # Idle sockets are used first, as in a pool. It does no harm if a
+        # thread makes one too many. A thread that gives one back may take it
+        # again before those that wait: of 100 threads half get hardly any.
         try:
             return self._pools[place].get_nowait()
         except queue.Empty:

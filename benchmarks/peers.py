@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """The peers: other clients, each with its pool.
 
-They have the time-outs of our clients, and Nagle's algorithm is off, but for
-python-memcached, which leaves it on.
+They have the time-outs of our clients, and Nagle's algorithm is off, except
+for python-memcached, which leaves it on.
 """
 
 import importlib
@@ -18,9 +18,9 @@ from benchmarks.conditions import split
 
 
 class _Peer:
-    """Another client, of which a subclass names the calls.
+    """Another client; a subclass names its calls.
 
-    They are attributes, so that no call is added on the way.
+    They are attributes, so that no further call is added.
     """
 
     isBounded = False
@@ -55,7 +55,7 @@ class Pymemcache(_Peer):
 
     def __init__(self, servers, pool=POOL):
         options = {'timeout': TIMEOUT, 'connect_timeout': TIMEOUT,
-                   # Who finds its pool empty gets an error, and no wait.
+                   # An empty pool is an error, and not waited for.
                    'no_delay': True, 'max_pool_size': max(pool, 128),
                    'default_noreply': False}
         if len(servers) == 1:
@@ -100,7 +100,7 @@ class Pylibmc:
         self._pool = pylibmc.ThreadMappedPool(pylibmc.Client(
             servers, behaviors={
                 'tcp_nodelay': True, 'ketama': len(servers) > 1,
-                # Milliseconds, and for data microseconds.
+                # In milliseconds; those for data in microseconds.
                 'connect_timeout': TIMEOUT * 1000,
                 'send_timeout': TIMEOUT * 1000_000,
                 'receive_timeout': TIMEOUT * 1000_000}))

@@ -6,7 +6,7 @@ from collections import Counter
 from statistics import median
 
 
-#: What the contenders are called where there is little space.
+#: The contenders' names where there is little space.
 SHORT = {
     'limit': 'raw', 'ultra': 'Ultra', 'classic': 'Class',
     'pymemcache': 'pymem', 'python-memcached': 'pyth.', 'pylibmc': 'pylib',
@@ -31,7 +31,7 @@ def best_peer(results, contenders):
 
 
 def ratios(taken, other):
-    """Return how much longer it took than the other, in each round."""
+    """Return the ratio of the times to the other's, in each round."""
     return [mine / its for mine, its in zip(taken, other, strict=True)]
 
 
@@ -40,7 +40,7 @@ def ratio(taken, other):
 
 
 def number(value):
-    """Return it with three digits, about, or a dash for None."""
+    """Return the number as text, with about three digits; None is a dash."""
     if value is None:
         return '-'
     if isinstance(value, int) or value >= 100:
@@ -49,7 +49,7 @@ def number(value):
 
 
 def table(results):
-    """Return it as a text."""
+    """Return the results as a text."""
     titles = {name: known['title']
               for name, known in results['contenders'].items()}
     lines = list(_about(results))

@@ -106,7 +106,8 @@ class Host(memcache._Host):
             self, kind: type[BaseException] | None,
             error: BaseException | None,
             traceback: TracebackType | None) -> None:
-        connection, self._asked = self.connection, False
+        connection = self.connection
+        asked, self._asked = self._asked, False
         if error is None or isinstance(error, (ServerError, LeaseLost)):
             connection.dirty = (
                 self._reader is not None and self._reader.closed)
@@ -119,6 +120,9 @@ class Host(memcache._Host):
         if not isinstance(error, MemcacheError):
             return
         error.server = self.name
+        if type(error) is ReceiveError and not asked:
+            # A signal handler has used the client meanwhile, see `_receive`.
+            error.again = True
         if not self._is_fresh:
             # The failure of a used connection says nothing about a new one.
             error.again = error.again or (
