@@ -19,6 +19,7 @@ from benchmarks import startup
 from benchmarks.compare import FEWEST
 from benchmarks.compare import OURS
 from benchmarks.compare import compare
+from benchmarks.compare import is_alike
 from benchmarks.compare import is_worse
 from benchmarks.compare import pace
 from benchmarks.contenders import CONTENDERS
@@ -287,7 +288,7 @@ def confirmed(results, options):
     slower = dict.fromkeys(
         row.name for row in compare(results, options.check)
         if row.verdict == 'slower')
-    if not slower:
+    if not slower or not is_alike(results, options.check):
         return results
     print(f'benchmark: once more, as slower: {", ".join(slower)}',
           file=sys.stderr)
@@ -317,7 +318,8 @@ def main(arguments=None):
     rows = compare(results, former) if former else []
     if rows:
         print('\n' + report.comparison(
-            rows, pace(results, former), results, former))
+            rows, pace(results, former), is_alike(results, former), results,
+            former))
     if path is not None:
         try:
             path.write_text(json.dumps(results) + '\n')

@@ -21,6 +21,9 @@ OURS = 'ultra', 'classic'
 # The quartiles of fewer rounds say nothing.
 FEWEST = 3
 
+# A pace between this and its inverse is that of the same machine.
+ALIKE = 1.25
+
 # A smaller difference is the machine's, however small the spread is.
 TRIFLE = 0.05
 
@@ -81,12 +84,19 @@ def is_worse(rows):
 def pace(results, former):
     """Return how long raw sockets take, as a multiple of the former run.
 
-    That of the usual work, or None if they have none in common. It shows
-    whether the machine is as it was.
+    It is that of the median row, or None if they have no row in common.
     """
     before, now = _raw(former), _raw(results)
     common = [now[name] / before[name] for name in now if name in before]
     return median(common) if common else None
+
+
+def is_alike(results, former):
+    """Return whether both are of one machine, with the same load."""
+    value = pace(results, former)
+    return value is not None and 1 / ALIKE < value < ALIKE and all(
+        results['about'][name] == former['about'][name]
+        for name in ('cpu', 'cores', 'python', 'memcached'))
 
 
 def _measured(results):
@@ -104,6 +114,9 @@ def _measured(results):
 
 
 def _raw(results):
-    return {name: median(work['contenders']['limit']['wall'])
-            for name, work in results['works'].items()
-            if 'limit' in work['contenders']}
+    columns = {name: (work['contenders'], 'wall')
+               for name, work in results['works'].items()}
+    columns['startup'] = results['startup'], 'ms'
+    return {name: median(contenders['limit'][what])
+            for name, (contenders, what) in columns.items()
+            if 'limit' in contenders}

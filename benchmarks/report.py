@@ -17,9 +17,6 @@ SHORT = {
 # What is measured once in each interpreter.
 STARTUP = 'import, client, first get'
 
-# A pace between this and its inverse is that of the same machine.
-ALIKE = 1.25
-
 
 def best_peer(results, contenders):
     """Return the name of the peer that was the fastest, or None."""
@@ -64,17 +61,15 @@ def table(results):
     return '\n'.join(lines)
 
 
-def comparison(rows, pace, results, former):
-    """Return a text about what `compare` and `pace` return."""
+def comparison(rows, pace, is_alike, results, former):
+    """Return a text about what the functions in `compare` return."""
     then = former['about']
     lines = [
         f'Compared to {then["date"]}: {then["cpu"]}, {then["cores"]} cores,'
         f' {then["python"]}, memcached {then["memcached"]}']
     if pace is not None:
         lines.append(f'Raw sockets take {pace:.2f} x as long as then')
-    if pace is None or not 1 / ALIKE < pace < ALIKE or any(
-            results['about'][name] != then[name]
-            for name in ('cpu', 'cores', 'python', 'memcached')):
+    if not is_alike:
         lines.append('The machine or its load differs: measure both versions'
                      ' on this one before you trust a verdict')
     lines.append(f'{"Ratios to raw sockets":52}{"before":>21}{"now":>21}')

@@ -270,7 +270,25 @@ class CompareTest(BenchmarkTest):
         self.assertEqual(pace, 3)
         self.assertIn(
             'x as long as then\nThe machine or its load differs',
-            self.load('report').comparison(rows, pace, now, results()))
+            self.load('report').comparison(
+                rows, pace, compare.is_alike(now, results()), now, results()))
+
+    def test_alike(self):
+        is_alike = self.load('compare').is_alike
+        self.assertTrue(is_alike(results(), results()))
+        for name in 'cpu', 'cores', 'python', 'memcached':
+            now = results()
+            now['about'][name] = 'another'
+            self.assertFalse(is_alike(now, results()))
+        for factor, expected in (1.2, True), (1.3, False), (0.7, False):
+            now = results()
+            for work in now['works'].values():
+                work['contenders']['limit']['wall'] = [
+                    factor * taken
+                    for taken in work['contenders']['limit']['wall']]
+            self.assertIs(is_alike(now, results()), expected)
+        self.assertFalse(is_alike(
+            {**results(), 'works': {}, 'startup': {}}, results()))
 
     def test_what_both_have(self):
         compare = self.load('compare')
@@ -336,6 +354,19 @@ class CompareTest(BenchmarkTest):
                 self.assertEqual(list(only), ['get', 'startup'])
                 self.assertEqual(who, ('limit', 'ultra', 'classic'))
                 self.assertEqual(rounds, 14)
+
+    def test_what_seems_slower_elsewhere(self):
+        """It would be so again."""
+        self.file.write_text(json.dumps(results()))
+        now = results()
+        now['about']['cpu'] = 'another CPU'
+        now['startup']['ultra']['ms'] = [200, 180, 300]
+        with mock.patch.object(
+                self.load('benchmark'), 'run', return_value=now) as run:
+            status, output = self.run_here('--check', str(self.file))
+        run.assert_called_once()
+        self.assertEqual(status, 1)
+        self.assertIn('The machine or its load differs', output)
 
     def test_results_of_a_former_version(self):
         former = results()
