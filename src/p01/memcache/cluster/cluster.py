@@ -72,7 +72,7 @@ class Cluster(Store):
                 for server in self.servers:
                     server.undelivered.add(key)
 
-    def server(self, key, deadline):
+    def _reach(self, key, deadline):
         """Return the server to be asked for the key.
 
         It has been told by then of what it should have forgotten.
@@ -82,11 +82,15 @@ class Cluster(Store):
             server.undelivered.deliver(server, key, deadline)
         return server
 
+    # Its own methods do not use this name: a test may set up fakes, which have
+    # other servers, in the middle of them.
+    server = _reach
+
     def get(self, key, deadline, most=MAX_VALUE):
-        return self.server(key, deadline).run(Get(key, most), deadline)
+        return self._reach(key, deadline).run(Get(key, most), deadline)
 
     def gets(self, key, deadline, most=MAX_VALUE):
-        server = self.server(key, deadline)
+        server = self._reach(key, deadline)
         item = server.run_uncommon(Gets(key, most), deadline)
         if item is None:
             return None
@@ -163,7 +167,7 @@ class Cluster(Store):
         # All of them are owed.
         for key in keys:
             with contextlib.suppress(MemcacheError):
-                self.server(key, deadline)
+                self._reach(key, deadline)
             if monotonic() >= deadline:
                 break
 
