@@ -1,17 +1,17 @@
-# Copyright (c) 2026 p01.memcache contributors.
+# Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """Build this checkout: python3 bootstrap.py [arguments for buildout]
 
-Makes a private virtual environment in .venv, puts the tool chain there in
-the versions that versions.cfg pins, and runs buildout with it. The Python
-that runs this script is left as it is. With "-c FILE" buildout reads that file
-instead of buildout.cfg, and what it pins is there, too.
+Makes a private virtual environment in .venv, installs the tool chain there in
+the versions that versions.cfg pins, and runs buildout with it. The Python that
+runs this script is not changed. With "-c FILE" buildout reads that file
+instead of buildout.cfg, and what it pins is fetched, too.
 
-Pip alone uses the network, the way the user configured it: buildout knows
+Only pip uses the network, as the user has configured it. Buildout knows
 nothing of pip's indexes, proxies and certificates, so pip fetches a wheel of
-everything pinned, and buildout works from these wheels. Pip takes only what
-has one of the hashes in versions.txt, and in FILE's: .ci/hashes.py writes
-them. What has no wheel is built with nothing but the tool chain.
+everything pinned, and buildout works from these wheels. Pip accepts only files
+with one of the hashes in versions.txt, and in FILE's, which .ci/hashes.py
+writes. A package without a wheel is built with only the tool chain.
 
 This file must parse on Python 2.7 too, to say that it is too old.
 """
@@ -33,7 +33,7 @@ STAMP = os.path.join(VENV, 'bootstrap.stamp')
 TOOLS = ('packaging', 'pip', 'platformdirs', 'setuptools', 'wheel',
          'zc.buildout')
 
-# The root logger only says, per package, that a folder of wheels is no index.
+# The root logger only warns, per package, that a folder of wheels is no index.
 BUILDOUT = '''\
 import logging
 import zc.buildout.buildout
@@ -43,30 +43,30 @@ zc.buildout.buildout.main()
 
 
 def fail(message):
-    """End with one sentence on stderr and exit status 1."""
+    """Exit with status 1 and one sentence on stderr."""
     sys.exit('bootstrap.py: ' + message)
 
 
 def say(message):
-    """Print it before anything that the next command prints."""
+    """Print a line, before anything that the next command prints."""
     sys.stdout.write(message + '\n')
     sys.stdout.flush()
 
 
 def environment(**settings):
-    """Our environment, without what leads Python or pip out of the venv."""
+    """Return our environment, without what leads Python or pip astray."""
     env = dict(os.environ, PIP_USER='0', PIP_NO_INPUT='1',
                PIP_DISABLE_PIP_VERSION_CHECK='1')
     for name in ('PYTHONHOME', 'PYTHONPATH', 'PIP_PREFIX', 'PIP_TARGET'):
         env.pop(name, None)
-    # Without a network it should fail soon.
+    # Without a network, pip should fail soon.
     env.setdefault('PIP_RETRIES', '1')
     env.update(settings)
     return env
 
 
 def ignore_interrupts():
-    """Ctrl-C is ours to answer, a child would print a traceback."""
+    """Leave Ctrl-C to us: a child would print a traceback."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -83,7 +83,7 @@ def run(command, problem):
 
 
 def pinned(names):
-    """The requirements that these files pin: "name==version; marker"."""
+    """Return the requirements that files pin: "name==version; marker"."""
     import configparser
     config = configparser.ConfigParser(interpolation=None)
     for name in names:
@@ -99,13 +99,13 @@ def pinned(names):
 
 
 def hashed(names):
-    """The same requirements with their hashes, of which pip takes files."""
+    """Return the requirements with their hashes, as pip checks them."""
     requirements = []
     for name in names:
         path = os.path.splitext(os.path.join(HERE, name))[0] + '.txt'
         with open(path) as stream:
             lines = [line for line in stream if not line.startswith('#')]
-        # A requirement goes on as long as its lines are indented.
+        # A requirement continues as long as its lines are indented.
         found = ''.join(lines).replace('\\\n    ', '').splitlines()
         if [line.split(' --hash=')[0] for line in found] != pinned([name]):
             fail('%s does not have the hashes of %s; write them: %s'
@@ -115,7 +115,7 @@ def hashed(names):
 
 
 def is_ready(stamp):
-    """Is the environment finished, made for this stamp or more, and working?
+    """Tell whether the environment is complete for this stamp, and works.
     """
     try:
         with open(STAMP) as stream:
@@ -129,7 +129,7 @@ def is_ready(stamp):
 
 
 def fetch(requirements, option):
-    """Put the wheels of these requirements where buildout looks for them."""
+    """Fetch the wheels of requirements to where buildout looks for them."""
     with open(REQUIREMENTS, 'w') as stream:
         stream.write('\n'.join(requirements))
     run([PYTHON, '-m', 'pip', 'wheel', '--no-deps', '--require-hashes', option,
@@ -138,7 +138,7 @@ def fetch(requirements, option):
 
 
 def make_environment(requirements, stamp):
-    """Make .venv anew. The stamp comes last: without it all is made anew."""
+    """Recreate .venv. The stamp is last: without it all is made again."""
     say('Making the virtual environment %s' % VENV)
     run([sys.executable, '-m', 'venv', '--clear', VENV],
         'a virtual environment could not be made')
@@ -150,17 +150,17 @@ def make_environment(requirements, stamp):
     run(pip + ['install', '--no-deps', '--no-index', '--find-links', WHEELS,
                '--require-hashes', '-r', REQUIREMENTS],
         'the tool chain could not be installed')
-    # What would be needed only to build is not pinned.
+    # Packages that are only needed for building are not pinned.
     fetch(requirements, '--no-build-isolation')
     with open(STAMP, 'w') as stream:
         stream.write(stamp)
 
 
 def allow_spaces():
-    """Let sh start the scripts in bin: "#!" does not know spaces."""
+    """Let sh start the scripts in bin: "#!" does not allow spaces."""
     import pathlib
     old = ('#!%s\n' % PYTHON).encode()
-    # To sh the second line is an exec, to Python it begins a string.
+    # The second line is an exec to sh, and begins a string for Python.
     new = ('#!/bin/sh\n\'\'\'exec\' "%s" "$0" "$@"\n\' \'\'\'\n'
            % PYTHON).encode()
     for script in pathlib.Path(HERE, 'bin').glob('*'):
@@ -188,7 +188,7 @@ def main(arguments):
     if '-c' in arguments:
         names += arguments[arguments.index('-c') + 1:][:1]
     requirements = hashed(names)
-    # A change of anything in it means a new environment.
+    # A change of any of these makes a new environment.
     stamp = '\n'.join([HERE, sys.base_prefix, sys.version] + requirements)
     if not is_ready(stamp):
         make_environment(requirements, stamp)

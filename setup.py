@@ -1,4 +1,4 @@
-# Copyright (c) 2026 p01.memcache contributors.
+# Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """Setup for the p01.memcache package."""
 from pathlib import Path
@@ -46,7 +46,7 @@ setup(
     zip_safe=False,
     python_requires='>=3.11',
     install_requires=[
-        # Older releases depend on six, ours are tested with this one.
+        # Older releases depend on six; we test with this one.
         'python-memcached >= 1.62',
         'zope.component',
         'zope.configuration',
@@ -55,11 +55,11 @@ setup(
         'zope.schema',
     ],
     extras_require={
-        # What bin/benchmark needs, and the clients that it measures.
+        # For bin/benchmark, and the clients that it measures.
         'benchmark': [
-            # There are no other wheels of it for Linux.
+            # It has no other wheels for Linux.
             'libmc; sys_platform == "linux" and platform_machine == "x86_64"',
-            # Two packages that it needs have no wheel for 3.15 yet.
+            # Two of its dependencies have no wheel for 3.15 yet.
             'matplotlib; python_version < "3.15"',
             'pillow',
             'pymemcache',
@@ -68,15 +68,15 @@ setup(
         'demo': [
             'tqdm',
         ],
-        # What guides bin/fuzz by the code that its replies reach.
+        # For bin/fuzz, which it guides by the code that replies reach.
         'fuzz': [
-            # There are no other wheels of it.
+            # It has no other wheels.
             'atheris; python_version < "3.14" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
         ],
-        # Other clients, to which ours are compared.
+        # Other clients, for comparison.
         'peers': [
-            # There are no other wheels of it.
+            # It has no other wheels.
             'pylibmc; python_version < "3.12" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
         ],

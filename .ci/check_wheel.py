@@ -1,12 +1,12 @@
-# Copyright (c) 2026 p01.memcache contributors.
+# Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Does the installed package work on its own, outside of a checkout?
+"""Checks that the installed package works on its own, without a checkout.
 
     python -I check_wheel.py [--security]
 
-Loads its ZCML and makes a round trip through a utility that the directive
-registered, on the package's own embedded server. With --security it expects
-zope.security, which must not be there otherwise.
+It loads the package's ZCML and makes a round trip through a utility that the
+directive has registered, on the package's own embedded server. With --security
+it expects zope.security, which must not be installed otherwise.
 """
 import importlib.util
 import pathlib

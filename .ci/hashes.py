@@ -1,12 +1,12 @@
-# Copyright (c) 2026 p01.memcache contributors.
+# Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Write the pins anew: .venv/bin/python .ci/hashes.py
+"""Rewrite the pins: .venv/bin/python .ci/hashes.py
 
-For each file of versions it writes one of requirements beside it, with the
-hashes of all files for CPython 3.11 to 3.15, on Linux and macOS. Pip accepts
-nothing else, in its hash-checking mode. The hashes are those of the index that
-the user's pip is configured for. Look at the difference before you commit it:
-a hash of a version that was pinned before must not change.
+For each file of versions it writes a file of requirements beside it, with the
+hashes of all files for CPython 3.11 to 3.15, on Linux and macOS. In its
+hash-checking mode pip accepts nothing else. The hashes come from the index
+that the user's pip is configured for. Look at the diff before you commit it:
+the hashes of a version that was already pinned must not change.
 """
 import pathlib
 import re
@@ -30,7 +30,7 @@ PLATFORMS = re.compile(
 
 
 def is_wanted(name):
-    """Return whether a file of that name may be needed, here or by a user."""
+    """Return whether a file may be needed, here or by a user."""
     if not name.endswith('.whl'):
         return name.endswith('.tar.gz')
     tags = parse_wheel_filename(name)[3]
@@ -48,7 +48,7 @@ def version_of(name):
 
 
 def links(name, collector):
-    """Yield the links to a package's files, of all indexes."""
+    """Yield the links to a package's files, in all indexes."""
     sources = collector.collect_sources(name, candidates_from_page=None)
     for source in sources.index_urls:
         page = source and collector.fetch_response(source.link)

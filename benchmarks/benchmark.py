@@ -28,17 +28,17 @@ HERE = pathlib.Path(__file__).resolve().parent
 RESULTS = HERE / 'results.json'
 PICTURES = HERE.parent / 'src/p01/memcache'
 
-# What is measured once for each of the contenders.
+# Measured once for each contender.
 FOOTPRINT = 'connections', 'memory'
 
 NAMES = *WORKS, *FOOTPRINT, *CURVES
 
-# Of the results.
+# The version of the results' format.
 SECTIONS = {'about', 'contenders', 'missing', 'works', 'footprint', 'curves'}
 
 
 def find_contenders(servers):
-    """Return the names of those who can do the work, and why others cannot."""
+    """Return the names of usable contenders, and why the others are not."""
     names, missing = [], {}
     for name, contender in CONTENDERS.items():
         if not is_installed(name):
@@ -57,7 +57,7 @@ def find_contenders(servers):
 
 
 def as_columns(turns):
-    """Return lists of numbers, for JSON, of what `play` returns."""
+    """Return the result of `play` as lists of numbers, for JSON."""
     return {name: {
         'wall': [round(each.wall, 2) for each in measures],
         'cpu': [each.cpu and round(each.cpu, 2)
@@ -74,7 +74,7 @@ def bounded(names, curve):
 
 
 def measure(only, names, servers, rounds, seconds):
-    """Return the results, by what was measured: works, curves and so on."""
+    """Return the results by what was measured: works, curves and so on."""
     works = {name: WORKS[name] for name in WORKS if name in only}
     curves = {name: CURVES[name] for name in CURVES if name in only}
     wanted = [name for name in FOOTPRINT if name in only]
@@ -113,7 +113,7 @@ def measure(only, names, servers, rounds, seconds):
 
 
 def run(only, rounds, seconds):
-    """Return what is written to the file."""
+    """Return the results, as they are written to the file."""
     with Servers() as servers:
         [address] = servers.addresses()
         memcached = footprint.statistics(address)['version']
@@ -203,18 +203,18 @@ def parse_arguments(arguments):
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--only', metavar='NAME', nargs='+', choices=NAMES,
-        help='just these, and just the table, unless a file or a folder is'
-        f' named: {", ".join(NAMES)}')
+        help='only these, and only the table, unless a file or a folder is'
+        f' given: {", ".join(NAMES)}')
     what.add_argument(
         '--draw', metavar='FILE', type=read,
         help='measure nothing: these are the results')
     parser.add_argument(
         '--results', metavar='FILE', type=file,
-        help='where the results are written (default: results.json beside'
+        help='where to write the results (default: results.json beside'
         ' benchmark.py)')
     parser.add_argument(
         '--pictures', metavar='FOLDER', type=folder,
-        help='where the pictures are drawn (default: among the documents of'
+        help='where to draw the pictures (default: among the documents of'
         ' p01.memcache)')
     return parser.parse_args(arguments)
 
@@ -224,7 +224,7 @@ def main(arguments=None):
     isWhole = options.only is None
     results = options.draw
     if results is None:
-        # What was started here ends with the command, also by `kill`.
+        # All that was started here ends with the command, also by `kill`.
         signal.signal(
             signal.SIGTERM, lambda *args: sys.exit('benchmark: terminated.'))
         try:

@@ -6,17 +6,17 @@ All do the same work: the MD5 of the key, the pickle of the value, and a reply
 from the server for each operation. Each has these methods:
 
 ``set(key, value)``, ``setMany({key: value})``
-    return something true if all was stored
+    return a true value if all was stored
 ``query(key)``
     returns the value, or None
 ``queryMany(keys)``
-    returns a dict of what there is
+    returns a dict of what was found
 ``close()``
 
-The peers have the time-outs of our clients, and Nagle's algorithm is off, but
-for python-memcached, which leaves it on.
-``title`` is what they are called, ``package`` what is installed for them, and
-``isBounded`` tells whether `pool` bounds their connections.
+The peers have the time-outs of our clients, and Nagle's algorithm is off,
+except for python-memcached, which leaves it on.
+``title`` is their name, ``package`` the package to install, and ``isBounded``
+tells whether `pool` bounds their connections.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 TIMEOUT = 3
 LIFETIME = 3600
 
-# Connections, for those that have a pool with a bound.
+# The connections of those whose pool has a bound.
 POOL = 50
 
 
@@ -51,7 +51,7 @@ def split(address):
 
 
 class Limit:
-    """As little as it takes: some sockets in a queue, and no checks."""
+    """The least that is needed: some sockets in a queue, and no checks."""
 
     title = 'raw sockets'
     package = None
@@ -63,9 +63,9 @@ class Limit:
         self._left = [pool for _ in servers]
 
     def _connect(self, place):
-        # Those that are there are used first, as a pool does. That a thread
-        # makes one too many has no consequence. Who gives one back may take it
-        # again before those who wait: of 100 threads half get hardly any.
+        # Idle sockets are used first, as in a pool. It does no harm if a
+        # thread makes one too many. A thread that gives one back may take it
+        # again before those that wait: of 100 threads half get hardly any.
         try:
             return self._pools[place].get_nowait()
         except queue.Empty:
@@ -187,9 +187,9 @@ class Classic(MemcacheClient):
 
 
 class _Peer:
-    """Another client, of which a subclass names the calls.
+    """Another client; a subclass names its calls.
 
-    They are attributes, so that no call is added on the way.
+    They are attributes, so that no further call is added.
     """
 
     isBounded = False
@@ -221,7 +221,7 @@ class Pymemcache(_Peer):
 
     def __init__(self, servers, pool=POOL):
         options = {'timeout': TIMEOUT, 'connect_timeout': TIMEOUT,
-                   # Who finds its pool empty gets an error, and no wait.
+                   # An empty pool is an error, and not waited for.
                    'no_delay': True, 'max_pool_size': max(pool, 128),
                    'default_noreply': False}
         if len(servers) == 1:
@@ -264,7 +264,7 @@ class Pylibmc:
         self._pool = pylibmc.ThreadMappedPool(pylibmc.Client(
             servers, behaviors={
                 'tcp_nodelay': True, 'ketama': len(servers) > 1,
-                # Milliseconds, and for data microseconds.
+                # In milliseconds; those for data in microseconds.
                 'connect_timeout': TIMEOUT * 1000,
                 'send_timeout': TIMEOUT * 1000_000,
                 'receive_timeout': TIMEOUT * 1000_000}))
@@ -315,7 +315,7 @@ class Libmc(_Peer):
         self._get_many = self._set_many = None
 
 
-#: By the name in the results; the limit first, the peers last.
+#: By name in the results; the limit first, the peers last.
 CONTENDERS = {
     'limit': Limit,
     'ultra': Ultra,

@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """A proxy in front of a server that is some milliseconds away.
 
-It is a process of its own, so that it takes nothing from who is measured.
-Each request waits there for the round trip; a reply passes at once. Requests
-are short here: what arrives in several pieces would wait for each of them.
+It is a process of its own, so that it takes no time from what is measured.
+Each request is held for the round trip; a reply passes at once. Requests must
+be short: one that arrives in several pieces would be held for each of them.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What a client takes besides time: connections and memory."""
+"""What a client needs besides time: connections and memory."""
 
 import concurrent.futures
 import gc
@@ -22,7 +22,7 @@ STATM = pathlib.Path('/proc/self/statm')
 
 
 def statistics(address):
-    """Return what the server tells, as a dict of str."""
+    """Return the server's statistics, as a dict of str."""
     with connect(address) as sock, sock.makefile('r') as replies:
         sock.sendall(b'stats\r\n')
         lines = iter(replies.readline, 'END\n')
@@ -30,7 +30,7 @@ def statistics(address):
 
 
 def connections(name, address, seconds):
-    """Return how many a new client opens, by the count of the server."""
+    """Return how many connections a client opens, as the server counts."""
     def opened():
         return int(statistics(address)['total_connections'])
 
@@ -40,18 +40,18 @@ def connections(name, address, seconds):
         turn(WORKS['load'], client, seconds)
     finally:
         client.close()
-    # One of them asked for this.
+    # One of them is that of `statistics`.
     return opened() - before - 1
 
 
 def memory(name, address):
-    """Return the kB of an idle client that was used, or None.
+    """Return the kB of a client that was used and is idle, or None.
 
     It is measured in a process of its own.
     """
     if not STATM.exists():
         return None
-    # What is spawned has nothing in its memory that is free already.
+    # A spawned process has no freed memory that could be used again.
     context = multiprocessing.get_context('spawn')
     with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
         return executor.submit(_grow, name, address).result()
@@ -68,7 +68,7 @@ def _grow(name, address):
         pages = int(STATM.read_text().split()[1])
         return pages * resource.getpagesize() / 1000
 
-    # The first one imports what the others use, too.
+    # The first client also pays for the imports.
     clients = [use()]
     before = resident()
     clients += [use() for _ in range(CLIENTS)]

@@ -47,7 +47,7 @@ def powers(base, last):
 SIZES = [10 * size for size in powers(10, 100_000)]
 COUNTS = powers(10, 10_000)
 
-# A few, as a million bytes of each are much.
+# Only a few, as each has a million bytes.
 FEW = KEYS[:4]
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The machine on which it was measured."""
+"""Describes the machine that the results are from."""
 
 import os
 import pathlib
@@ -18,7 +18,7 @@ def describe():
 
 
 def _cpu():
-    # Linux tells more here than by the call of the system.
+    # On Linux this file tells more than the platform module.
     path = pathlib.Path('/proc/cpuinfo')
     if path.exists():
         for line in path.read_text().splitlines():

@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """What a site sees when one of three memcached is killed, and then frozen.
 
-Eight threads write and read without a pause. Each value carries its key and
-a version, so a wrong one and a stale one show themselves. It starts its own
-memcached; run it with  bin/py benchmarks/outage.py
+Eight threads write and read without a pause. Each value contains its key and a
+version, so a wrong or a stale one is detected. It starts its own memcached;
+run it with  bin/py benchmarks/outage.py
 """
 
 import argparse
@@ -17,7 +17,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 THREADS = 8
-KEYS = 101  # of each thread; no multiple of five, as every fifth is set
+KEYS = 101  # of each thread; not a multiple of five, as every fifth is set
 
 
 class Counts:
@@ -29,7 +29,7 @@ class Counts:
 
 
 class Site:
-    """Threads that set and query; ``counts`` is of the current phase."""
+    """Threads that set and query; ``counts`` is that of the current phase."""
 
     def __init__(self, client):
         self._client = client
@@ -42,7 +42,7 @@ class Site:
             thread.start()
 
     def phase(self, seconds):
-        """Return what is counted in so many seconds."""
+        """Return the counts of that many seconds."""
         self._counts = counts = [Counts() for _ in range(THREADS)]
         time.sleep(seconds)
         self._counts = [Counts() for _ in range(THREADS)]
@@ -113,7 +113,7 @@ def main():
 
         def phase(name, change=None):
             if change is not None:
-                # The moment of the change is a part of the phase.
+                # The moment of the change belongs to the phase.
                 threading.Timer(0.1, change).start()
             report(name, options.seconds, site.phase(options.seconds))
 

@@ -11,7 +11,7 @@ from PIL import Image
 from report import number
 
 
-# Told apart by who is colour-blind, too. Ours are the blue ones.
+# Colours that the colour-blind can tell apart. Ours are the blue ones.
 COLOURS = {
     'limit': '#8c8c8c',
     'ultra': '#0072b2',
@@ -22,10 +22,10 @@ COLOURS = {
     'libmc': '#cc79a7',
 }
 
-# Enough for these and for smooth edges; a picture with all colours is large.
+# Enough for these and for smooth edges; with all colours a picture is large.
 PALETTE = 128
 
-# A bar that is so many times as long as the median of its panel is cut.
+# A bar is cut off at this multiple of its panel's median.
 CUT = 2.5
 
 WIDTH = 10  # of a picture; an inch has 100 pixels
@@ -42,8 +42,8 @@ STYLE = {
 
 
 def draw(results, folder):
-    """Draw what there is; return the paths."""
-    # No screen is needed.
+    """Draw pictures of the available results; return their paths."""
+    # A backend that needs no screen.
     pyplot.switch_backend('Agg')
     paths = []
     for name, make in {
@@ -99,7 +99,7 @@ def _performance(results):
 
 
 def _bars(results):
-    """Yield a title, how a number is written, and the numbers by name."""
+    """Yield a title, the format of a number, and the numbers by name."""
     works = results['works']
 
     def medians(work, column):
@@ -130,7 +130,7 @@ def _draw_bars(axis, title, write, numbers):
         length = min(value, end)
         axis.barh(place, length, color=COLOURS[name], height=0.8)
         if value > end:
-            # A gap, as it goes on for long.
+            # A gap shows that the bar goes on.
             axis.barh(place, 0.03 * end, left=0.88 * end, color='white')
         axis.text(length + 0.02 * end, place, write(value), va='center',
                   fontweight='bold' if name == 'ultra' else 'normal')
@@ -174,7 +174,7 @@ def _draw_curve(axis, curve, handles):
     axis.set_xticks([], minor=True)
     axis.yaxis.set_major_formatter(lambda value, place: _short(value))
     low, high = axis.get_ylim()
-    # Few of the numbers between the powers of ten, where there are many.
+    # If there are many powers of ten, label few numbers between them.
     digits = '23468' if high / low < 10 else '25' if high / low < 100 else ''
     axis.yaxis.set_minor_formatter(
         lambda value, place: _short(value) if str(value)[0] in digits else '')

@@ -5,7 +5,7 @@
 from statistics import median
 
 
-#: What the contenders are called where there is little space.
+#: The contenders' names where there is little space.
 SHORT = {
     'limit': 'raw', 'ultra': 'Ultra', 'classic': 'Class',
     'pymemcache': 'pymem', 'python-memcached': 'pyth.', 'pylibmc': 'pylib',
@@ -23,7 +23,7 @@ def best_peer(results, contenders):
 
 
 def ratios(taken, other):
-    """Return how much longer it took than the other, in each round."""
+    """Return the ratio of the times to the other's, in each round."""
     return [mine / its for mine, its in zip(taken, other, strict=True)]
 
 
@@ -32,14 +32,14 @@ def ratio(taken, other):
 
 
 def number(value):
-    """Return it with three digits, about."""
+    """Return the number as text, with about three digits."""
     if isinstance(value, int) or value >= 100:
         return f'{value:,.0f}'
     return f'{value:.1f}'
 
 
 def table(results):
-    """Return it as a text."""
+    """Return the results as a text."""
     titles = {name: known['title']
               for name, known in results['contenders'].items()}
     lines = list(_about(results))

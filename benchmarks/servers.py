@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The servers of the works, each started when a work needs it first."""
+"""The servers of the works, each started when it is first needed."""
 
 import contextlib
 
@@ -17,9 +17,9 @@ class Servers(contextlib.ExitStack):
         self._away = {}
 
     def addresses(self, count=1, delay=0):
-        """Return those of so many servers, so many milliseconds away."""
+        """Return the addresses of servers, `delay` milliseconds away."""
         while len(self._servers) < count:
-            # Megabytes, so that nothing that is read has been evicted.
+            # Megabytes: enough that nothing is evicted.
             self._servers.append(self.enter_context(Memcached('-m', '1024')))
         addresses = [server.address for server in self._servers[:count]]
         return [self._delayed(address, delay) for address in addresses

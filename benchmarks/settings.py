@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What a setting of the pooled client gains, or costs.
+"""What each setting of the pooled client gains or costs.
 
-Clients that differ in one of them only take turns on a memcached that is
+Clients that differ in only one setting take turns on a memcached that is
 started for this. Run it with bin/py benchmarks/settings.py
 """
 
@@ -70,7 +70,7 @@ def main():
     os.environ[VARIABLE] = os.urandom(32).hex()
     with contextlib.ExitStack() as stack:
         path = stack.enter_context(tempfile.TemporaryDirectory())
-        os.chmod(path, 0o777)  # memcached may be another user
+        os.chmod(path, 0o777)  # memcached may run as another user
         server = stack.enter_context(Memcached())
         local = stack.enter_context(Memcached(path=f'{path}/socket'))
         clients = {}

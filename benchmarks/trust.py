@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """What signatures, an allow-list, JSON and compression cost.
 
-Clients that differ in these only set and get the same values on the same
-memcached, and take turns: a page, one str, and records, of several types. Then
-the same without memcached. Run it with a memcached of its own:
+Clients that differ only in these take turns to set and get the same values on
+the same memcached: a page, which is one str, and records of several types.
+Then the same without memcached. Run it with a memcached of its own:
 bin/py benchmarks/trust.py 127.0.0.1:11212
 """
 
@@ -45,7 +45,7 @@ def page(size):
 
 
 def records(size):
-    """So many bytes, about, as a pickle."""
+    """Return records that make about that many bytes as a pickle."""
     return [
         {'number': number, 'title': f'Item {number}', 'price': number / 7,
          'changed': datetime(2026, 1, 1, number % 24)}
@@ -74,16 +74,17 @@ def repeat(operation, count):
 
 
 def measure(operation, count):
-    """Return the microseconds of each time, if it is done so many times."""
+    """Return the microseconds per call, when it is called that often."""
     start = time.perf_counter()
     repeat(operation, count)
     return (time.perf_counter() - start) / count * 1e6
 
 
 def take_turns(operations, rounds, seconds):
-    """Return the microseconds of each in each round, by their names.
+    """Return the microseconds of each in each round, by name.
 
-    The first one tells how often all are done in a turn of so many seconds.
+    The speed of the first one decides how many calls a turn of that many
+        seconds has.
     """
     first, *_ = operations.values()
     count = max(1, round(seconds * 1e6 / measure(first, 20)))

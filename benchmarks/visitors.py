@@ -1,12 +1,12 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What the visitors of a small site wait while its memcached hangs.
+"""How long the visitors of a small site wait while its memcached hangs.
 
-Requests arrive at a steady rate, whether or not the former ones are answered,
+Requests arrive at a steady rate, whether or not earlier ones are answered,
 and wait for one of the threads. Each reads some values, stores those that it
 misses, and has 10 ms of work of its own. Then memcached is frozen for ten
 seconds; or it is killed, and started again half a second later. One line for
-each phase tells how long the requests took that arrived in it, how many were
+each phase shows how long the requests that arrived in it took, how many were
 answered, and how many of the values were found. It starts its own memcached;
 run it with  bin/py benchmarks/visitors.py
 """
@@ -27,13 +27,13 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 BEFORE, DURING, AFTER = 2, 10, 5  # seconds
-PAUSE = 0.5  # until a memcached that was killed is started again
+PAUSE = 0.5  # until a killed memcached is restarted
 READS = 5  # of a request
 KEYS = 100
 VALUE = 'value' * 100
 WORK = 0.01
 
-# What cluster.txt recommends; the rest as by default.
+# As cluster.txt recommends; all else is the default.
 SITE = {'timeout': 0.5, 'delay': 1, 'blacktime': 10}
 
 Case = collections.namedtuple('Case', 'incident threads settings')
@@ -51,7 +51,7 @@ CASES = (
         {}, {'delay': 1}, {'delay': 0.1}, SITE)),
 )
 
-# Threads that compute without a pause, beside a memcached that is well.
+# Threads that compute without a pause, with a healthy memcached.
 BUSY = tuple(
     Case('busy', 16, {'timeout': timeout}) for timeout in (0.5, 0.1, 0.03))
 
@@ -59,7 +59,7 @@ Visit = collections.namedtuple('Visit', 'arrived answered found')
 
 
 class Site:
-    """Threads that answer requests, of which ``visits`` has those so far."""
+    """Threads that answer requests; ``visits`` has those answered so far."""
 
     def __init__(self, client, threads, work):
         self.visits = []
@@ -74,14 +74,14 @@ class Site:
             thread.start()
 
     def open(self, seconds, rate):
-        """Let requests arrive for so long."""
+        """Let requests arrive for that many seconds."""
         start = time.monotonic()
         for number in range(round(seconds * rate)):
             time.sleep(max(start + number / rate - time.monotonic(), 0))
             self._arrived.put(time.monotonic())
 
     def close(self):
-        """Return when all requests are answered."""
+        """Wait until all requests are answered."""
         for _ in self._threads:
             self._arrived.put(None)
         for thread in self._threads:
@@ -108,7 +108,7 @@ def compute(seconds):
 
 
 def befall(incident, memcached):
-    """Return threads, not started, of what happens to memcached."""
+    """Return threads, not yet started, with memcached's faults."""
     if incident == 'frozen':
         return (threading.Timer(BEFORE, memcached.freeze),
                 threading.Timer(BEFORE + DURING, memcached.thaw))
@@ -129,7 +129,7 @@ def measure(case, rate):
         for incident in incidents:
             incident.start()
         start = time.monotonic()
-        # With so many requests a busy site never rests.
+        # With that many requests a busy site never rests.
         site.open(BEFORE if is_busy else BEFORE + DURING + AFTER,
                   3 / WORK if is_busy else rate)
         for incident in incidents:

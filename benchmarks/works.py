@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The works: what a contender does again and again while it is measured."""
+"""The works: what a contender repeats while it is measured."""
 
 import threading
 import time
@@ -13,14 +13,14 @@ from contenders import POOL
 
 KEYS = [f'key_{number}' for number in range(100)]
 
-# Like a page, not like zeros.
+# Realistic text, not zeros.
 PAGE = ''.join(f'<li>{number} of many</li>' for number in range(50_000))
 
 
 class Work(NamedTuple):
     """``make(client, number)`` returns what thread `number` repeats.
 
-    That gets the count so far and returns something true if all was right.
+    It gets the count so far, and returns a true value if all was right.
     `stored` is what it finds stored; the `servers` are `delay` milliseconds
     away, and there are at most `pool` connections to each of them. A turn
     takes `seconds`, as a multiple of the usual time.
@@ -67,7 +67,7 @@ def get_many(keys):
 
 
 def writes(client, number):
-    """What the load test does."""
+    """Do what the load test does."""
     return lambda count: client.set(
         f'key_{number}_{count % 2000}', f'value {number} {count}')
 
@@ -90,11 +90,11 @@ def pages(size, keys=KEYS):
 
 SMALL = small(KEYS)
 
-# What is no str or number takes another way through our clients.
+# Keys that are not str or int are handled differently by our clients.
 RECORD = {'number': 42, 'title': 'A page', 'prices': list(range(20)),
           'author': ('Jane', 'Doe')}
 
-#: By their names in the results.
+#: By name in the results.
 WORKS = {
     'get': Work('get, small', gets(), stored=SMALL),
     'set': Work('set, small', sets('value 1')),
@@ -126,12 +126,12 @@ WORKS = {
 
 
 class Measure(NamedTuple):
-    """Of one turn: microseconds of an operation, and of its CPU time.
+    """The result of one turn: microseconds per operation, and of CPU time.
 
-    That is the time that has passed, by the operations of all threads.
+    The first is the time that has passed, divided by all threads' operations.
 
-    ``computed`` is how much the computing thread did of what it does alone.
-    There is no CPU time then: most of it is that thread's.
+    ``computed`` is how much the computing thread did, as a part of what it
+    does alone. Then there is no CPU time: most of it is that thread's.
     """
 
     wall: float
@@ -141,7 +141,7 @@ class Measure(NamedTuple):
 
 
 def _repeat(operate, warm, ready, stopping, tallies):
-    # The connections of a thread are made before.
+    # A thread's connections are made beforehand.
     failed = _fails(operate, 0)
     warm.wait()
     ready.wait()
@@ -170,7 +170,7 @@ def _compute(ready, stopping, computed):
 
 
 def compute_alone(seconds):
-    """Return how much the computing thread does in a second, if alone."""
+    """Return how much the computing thread does in a second, alone."""
     ready, stopping, computed = threading.Event(), [], []
     thread = threading.Thread(
         daemon=True, target=_compute, args=(ready, stopping, computed))
@@ -185,9 +185,9 @@ def compute_alone(seconds):
 
 
 def turn(work, client, seconds, alone=None):
-    """Have the client do the work for so many seconds; return a `Measure`.
+    """Let the client work for that many seconds; return a `Measure`.
 
-    `alone` is what the computing thread does in a second, alone.
+    `alone` is what the computing thread does alone in a second.
     """
     stopping, tallies, computed = [], [], []
     warm, ready = threading.Barrier(work.threads + 1), threading.Event()
@@ -207,7 +207,7 @@ def turn(work, client, seconds, alone=None):
     try:
         time.sleep(seconds * work.seconds)
     finally:
-        # They also end if this is interrupted.
+        # The threads also end if this is interrupted.
         stopping.append(True)
     end = time.perf_counter()
     for thread in threads:
@@ -215,11 +215,11 @@ def turn(work, client, seconds, alone=None):
     after = getrusage(RUSAGE_SELF)
     count = ended = sum(count for count, _, _ in tallies)
     if work.threads == 1:
-        # The last operation may be a long one, so it is waited for.
+        # The last operation may be long, so wait for it.
         [(_, _, end)] = tallies
     else:
-        # Here that would count how long threads wait to end. Their last
-        # operations were under way at the end: half done, on average.
+        # Waiting here would also measure how long threads take to end. Their
+        # last operations were half done, on average.
         ended -= sum(count > 0 for count, _, _ in tallies) / 2
     cpu = None
     if not work.computing:

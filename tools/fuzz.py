@@ -1,14 +1,14 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Broken replies for the parser, and a second parser that knows better.
+"""Attacks the parser with broken replies, and compares it with a second one.
 
-The second one, the models, is written in another way, for data that is all
-there. For each input both must agree: about the value, or the error, and
-about where the reply ends. See `examine`.
+The second parser, the models, is written in a different way, for data that has
+arrived completely. Both must agree on each input: on the value or the error,
+and on where the reply ends. See `examine`.
 
-The command ``bin/fuzz`` makes the inputs: with ``--mutations`` it changes
-valid replies at random, with ``--seconds`` atheris changes them, which is
-guided by the code that they reach.
+The command ``bin/fuzz`` makes the inputs. With ``--mutations`` it changes
+valid replies at random. With ``--seconds`` atheris changes them, guided by the
+code that they reach.
 """
 
 import argparse
@@ -49,23 +49,23 @@ from p01.memcache.wire.limits import MAX_STATISTICS
 from p01.memcache.wire.limits import MAX_VALUE
 
 
-# What is asked for; one of them is the beginning of another.
+# The requested keys; one of them is a prefix of another.
 KEY = b'key'
 KEYS = KEY, b'k', b'a:longer/key'
 
 # Seconds for one input, which takes microseconds.
 LIMIT = 10
 
-# Bytes of an input, a line that is too long among them.
+# The most bytes of an input: enough for a line that is too long.
 LONGEST = 4096
 
-# What a server can make us read that is no part of a reply.
+# The most that a server can make us read beyond a reply.
 AHEAD = MAX_LINE + reader.SIZE
 
-# Seconds for the command to start and end what it runs.
+# Seconds for the command to start and end its process.
 PATIENCE = 60
 
-# What the parser is made of: atheris watches which lines of it are reached.
+# The parser's modules: atheris watches which of their lines are reached.
 PARSER = (
     host, store, batch, command, meta, reader, replies, stamp, cas)
 
@@ -74,7 +74,7 @@ PARSER = (
 
 
 class Text:
-    """A reply whose bytes are all there."""
+    """A reply that has arrived completely."""
 
     def __init__(self, data):
         self.data = data
@@ -125,7 +125,7 @@ def to_unique(word):
 
 
 def is_wrong_value(line, count):
-    """Return whether the line does not begin a value, in so many words."""
+    """Return whether the line does not begin a value, with `count` words."""
     words = line.split(b' ')
     return (len(words) != count or words[0] != b'VALUE'
             or not is_number(words[2], 10) or not is_number(words[3], 10))
@@ -253,9 +253,9 @@ def model_each(outcomes, text, found):
 
 
 class ClassicHost:
-    """A host of the classic client that has been sent the request already.
+    """A host of the classic client, after the request was sent.
 
-    The rest is the one that python-memcached reads from.
+    All else is what python-memcached reads from.
     """
 
     readline = host.Host.readline
@@ -278,15 +278,15 @@ class ClassicClient(store._Client):
 
 
 def read_classic(reader):
-    """Have python-memcached read the value of `KEY`."""
+    """Let python-memcached read the value of `KEY`."""
     return ClassicClient([ClassicHost(reader)]).get_multi([KEY])
 
 
 class Target(NamedTuple):
-    """Something that reads a reply, and some replies that it must read.
+    """A reader of replies, its model, and valid replies.
 
-    ``read(reader, found)`` is asked, and ``model(text, found)`` knows. The
-    ``replies`` are bytes and what they stand for.
+    ``read(reader, found)`` is tested against ``model(text, found)``. The
+    ``replies`` are bytes, and the values that they stand for.
     """
 
     read: object
@@ -377,7 +377,7 @@ TARGETS = {
             b'STAT pid 1\r\nSTAT version 1.6.18 a b\r\nSTAT \xff\r\nSTAT  \r\n'
             b'END\r\n': {'pid': '1', 'version': '1.6.18 a b', '\ufffd': '',
                          '': ''},
-            # as long as a line may be
+            # a line of the greatest length
             b'STAT a %b\r\nEND\r\n' % WIDE: {'a': WIDE.decode()},
         }),
     'GetOrRenew': Target(
@@ -429,7 +429,7 @@ def wrong(what, *args):
 
 
 class Feed:
-    """Gives a `Reader` the bytes, so many at a time."""
+    """Gives a `Reader` the bytes, in pieces of a size."""
 
     def __init__(self, data, step):
         self._data = data
@@ -453,25 +453,25 @@ def outcome(read, source):
     try:
         value = read(source, found)
     except MemcacheError as error:
-        # It is written into the log.
+        # Its text is written to the log.
         if not str(error).isprintable():
             wrong('an error that does not fit on a line: %r', str(error))
         kind = type(error)
-    # What is left of an error is its class.
+    # Only the class of an error is compared.
     return kind, value, {
         key: type(data) if isinstance(data, Exception) else data
         for key, data in found.items()}
 
 
 def examine_reply(target, data, step):
-    """Have the target read what may be a reply, and something behind it.
+    """Let the target read what may be a reply, with other data after it.
 
-    Returns whether it is one. An `AssertionError` tells what is wrong.
+    Returns whether it is a reply. An `AssertionError` tells what is wrong.
     """
     text = Text(data)
     expected = outcome(target.model, text)
     rest = data[text.place:]
-    # Also behind a refusal the connection is used again.
+    # After a refusal, too, the connection is used again.
     is_whole = expected[0] in (None, ServerError)
 
     file = io.BytesIO(data)
@@ -485,7 +485,7 @@ def examine_reply(target, data, step):
     stream = reader.Reader(feed)
 
     def read(stream, found):
-        stream.fill()
+        stream.data = feed(reader.SIZE)  # like a connection
         return target.read(stream, found)
 
     seen = outcome(read, stream)
@@ -515,7 +515,7 @@ HEX = frozenset(b'0123456789abcdef')
 
 
 def examine_stamp(data):
-    """Have a stamp taken from in front of the data."""
+    """Let a stamp be taken off the data."""
     try:
         versions, rest = stamp.take(data)
     except UnreadableValue:
@@ -537,7 +537,7 @@ def examine_stamp(data):
 
 
 def examine_token(data):
-    """Have a token parsed."""
+    """Let a token be parsed."""
     text = data.decode('utf-8', 'replace')
     number, at, server = text.partition('@')
     right = (at != '' and is_number(number.encode())
@@ -558,7 +558,7 @@ EXAMINATIONS = [
 ]
 NAMES = [*TARGETS, 'stamp.take', 'cas.parse']
 
-# What is valid, for each of them.
+# Valid inputs, for each of them.
 SEEDS = [
     *(tuple(target.replies) for target in TARGETS.values()),
     (b'tag:%b 0123456789abcdef\ndata' % (b'0a' * 16),
@@ -569,7 +569,7 @@ SEEDS = [
 
 
 def examine(data):
-    """Examine an input: which target, the size of a piece, and a reply.
+    """Examine an input: a target's number, the size of a piece, and a reply.
 
     Returns whether the reply is valid. An `AssertionError`, or any other
     exception, tells what is wrong.
@@ -581,7 +581,7 @@ def examine(data):
 
 
 def describe(data):
-    """Return two lines: what the input is for, and how to repeat it."""
+    """Return two lines: the input's target, and how to repeat it."""
     if len(data) < 2:
         return f'{data!r}, which is no input\n'
     name, step = NAMES[data[0] % len(NAMES)], data[1] or reader.SIZE
@@ -604,7 +604,7 @@ def replace_number(data, start, end, word):
     return b''.join(parts)
 
 
-# Each makes another reply of one, from a piece of it and a word.
+# Each changes a reply, given a piece of it and a word.
 EDITS = (
     flip_bit,
     replace_number,
@@ -635,11 +635,11 @@ WORDS = (
 
 
 def mutate(chance):
-    """Return an input, made of a valid one by some edits."""
+    """Return an input, made from a valid one by some edits."""
     target = chance.randrange(len(SEEDS))
     data = chance.choice(SEEDS[target])
     for _ in range(chance.randrange(5)):
-        # Most pieces are short, as what matters in a reply is.
+        # Most pieces are short, like the parts of a reply that matter.
         start = chance.randrange(len(data) + 1)
         end = min(start + chance.choice((1, 1, 2, 5, 50)), len(data))
         word = chance.choice(chance.choice((NUMBERS, WORDS)))
@@ -649,14 +649,14 @@ def mutate(chance):
 
 
 class TooSlow(BaseException):
-    """An input was not examined in time."""
+    """The examination of an input took too long."""
 
 
 @contextlib.contextmanager
 def limited():
-    """Yield a function that examines an input, and does not go on for ever.
+    """Yield a function that examines an input within a limit of time.
 
-    It counts the time of this process: the machine may be busy.
+    The limit is in CPU time of this process, as the machine may be busy.
     """
     def interrupt(*args):
         raise TooSlow(f'not examined within {LIMIT} s')
@@ -674,7 +674,7 @@ def limited():
 
 
 def try_mutations(count, seed):
-    """Return what was found, or None, and how many inputs were valid."""
+    """Return the bad input, or None, and how many inputs were valid."""
     chance, valid = random.Random(seed), 0
     with limited() as limited_examine:
         for _ in range(count):
@@ -688,7 +688,7 @@ def try_mutations(count, seed):
 
 # atheris
 
-# It must see the parser before anybody else has imported it.
+# It must see the parser before any other module imports it.
 CHILD = '''\
 import sys
 import atheris
@@ -704,9 +704,9 @@ def has_atheris():
 
 
 def try_guided(seconds, seed):
-    """Return what was found, or None, and how many inputs were tried.
+    """Return the bad input, or None, and how many inputs were tried.
 
-    A RuntimeError tells why it was not done.
+    A RuntimeError tells why it could not be run.
     """
     with contextlib.ExitStack() as stack:
         folder = pathlib.Path(
@@ -722,7 +722,7 @@ def try_guided(seconds, seed):
             '"{}"\n'.format(''.join(f'\\x{byte:02x}' for byte in word))
             for word in WORDS))
         output = stack.enter_context(open(folder / 'output', 'w+b'))
-        # It ends its process itself, so it gets one of its own.
+        # atheris ends its process itself, so it gets one of its own.
         child = stack.enter_context(subprocess.Popen(
             (sys.executable, '-P', '-c', CHILD,
              ','.join(module.__name__ for module in PARSER),
@@ -767,23 +767,23 @@ def parse_arguments(arguments):
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         '--seconds', metavar='N', type=number, default=60,
-        help='so long, guided by the code that the replies reach (default:'
+        help='seconds to run, guided by the code that replies reach (default:'
         ' 60; needs atheris, the extra "fuzz" of the package)')
     what.add_argument(
         '--mutations', metavar='N', type=number,
-        help='so many valid replies, changed at random (a million takes about'
+        help='how many valid replies to change at random (a million take about'
         ' a minute)')
     what.add_argument(
         '--input', metavar='HEX', type=bytes.fromhex,
-        help='this one, that was found before')
+        help='an input that was found before')
     parser.add_argument(
         '--seed', metavar='N', type=number,
-        help='a number by which the same is tried as with it before')
+        help='a number that makes a run repeat the one with the same seed')
     return parser.parse_args(arguments)
 
 
 def report(data):
-    """Print what is wrong about an input. Returns the exit status."""
+    """Print what is wrong with an input. Returns the exit status."""
     with limited() as limited_examine:
         try:
             limited_examine(data)
@@ -808,11 +808,11 @@ def main(arguments=None):
         found, tried = try_guided(given.seconds, seed)
         tried = f'{tried} inputs tried'
     else:
-        print('--seconds needs atheris: install p01.memcache[fuzz] where there'
-              ' is one (Linux on x86_64), or try --mutations', file=sys.stderr)
+        print('--seconds needs atheris: install p01.memcache[fuzz] where it'
+              ' exists (Linux on x86_64), or try --mutations', file=sys.stderr)
         return 2
     if found is not None:
-        # It may have been a matter of time, or of memory.
+        # Alone it may pass, if the problem was time or memory.
         report(found)
     print(f'{tried}, {"nothing" if found is None else "something"} found')
     return 0 if found is None else 1

@@ -1,14 +1,14 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A long run: threads use the pooled client while its servers have trouble.
+"""A long run: threads use the pooled client while its servers fail.
 
-The command ``bin/soak`` starts some memcached of its own, with a fault proxy
-before each. Faults befall them first, and exceptions the threads; in the last
-part of the time all is well. Then it tells which promises were broken.
+The command ``bin/soak`` starts some memcached of its own, each behind a fault
+proxy. At first there are faults, and exceptions strike the threads; in the
+last part of the time all is well. Then it reports which promises were broken.
 
-Each value carries its key and a version, so a wrong one and a stale one show
-themselves. A key is changed by one thread, its owner, and read by all of them.
-When a change has returned, whatever became of it, nothing older may be read.
+Each value contains its key and a version, so a wrong or a stale one is
+detected. A key is changed by one thread, its owner, and read by all of them.
+Once a change has returned, whatever its outcome, nothing older may be read.
 """
 
 import argparse
@@ -39,28 +39,28 @@ from trouble import SERVERS
 from trouble import Servers
 
 
-KEYS = 60  # of each thread
+KEYS = 60  # keys of each thread
 
-# The time-out, and what an operation may take beyond it, in seconds.
+# The time-out, and by how much an operation may exceed it, in seconds.
 TIMEOUT, SLACK = 0.5, 0.05
 
-# What one may take that has an excuse, see `Watch`.
+# The most seconds of an operation that has an excuse, see `Watch`.
 EXCUSE = 1.5
 
 # Megabytes by which the process may grow while all is well.
 GROWTH = 2.0
 
-# Each phase's share of the time. What the process needs at all it has after
-# the first one, so that memory can be compared.
+# Each phase's share of the time. After the first one the process has all that
+# it needs, so from then on its memory can be compared.
 SHARES = {'warming up': 0.2, 'faults': 0.4, 'healthy': 0.4}
 
-# When that is looked at: after each of them.
+# Memory is measured after each of these phases.
 MOMENTS = 'warmed up', 'after faults', 'at the end'
 
 # Seconds between two exceptions that strike a thread.
 TICK = 0.2
 
-# So many of the things that broke a promise are printed.
+# How many examples of a broken promise are printed.
 EXAMPLES = 10
 
 logger = logging.getLogger('p01.memcache')
@@ -72,8 +72,8 @@ logger = logging.getLogger('p01.memcache')
 class Watch(threading.Thread):
     """Keeps the longest operation, and judges those that took too long.
 
-    It looks at the clock all the time. While it could not, nor could they: the
-    machine or the interpreter did something else. That is an excuse.
+    It looks at the clock all the time. If it was held up, so were they: the
+    machine or the interpreter was busy. That is an excuse.
     """
 
     look = 0.005  # seconds
@@ -81,8 +81,8 @@ class Watch(threading.Thread):
     def __init__(self):
         super().__init__(daemon=True)
         self.excused = 0
-        self.excuse = 0.0  # the longest operation that has one
-        self.longest = {1: 0.0, 2: 0.0}  # by how many time-outs it may take
+        self.excuse = 0.0  # the longest operation with an excuse
+        self.longest = {1: 0.0, 2: 0.0}  # by the number of time-outs allowed
         self._slow = collections.deque()
         self._pauses = collections.deque(maxlen=1000)
         self._ended = threading.Event()
@@ -127,18 +127,18 @@ def make_value(key, version):
 
 
 class Entry:
-    """What is known of a key."""
+    """What is known about a key."""
 
     def __init__(self, key, shared):
         self.key = key
-        self.shared = shared  # others create a value, too, with getOrCreate
+        self.shared = shared  # others create it, too
         self.versions = itertools.count(1)
         self.least = 0  # the oldest version that may be read
-        self.kept = None  # since when it must be there, if nothing befell it
+        self.kept = None  # since when it must be there, without an incident
 
 
 class Worker:
-    """The operations of one thread. It may be struck anywhere in them."""
+    """The operations of one thread, which may be struck anywhere in them."""
 
     def __init__(self, site, number):
         self.site = site
@@ -147,7 +147,7 @@ class Worker:
         self.counts = collections.Counter()
         self.entries = [Entry(f'{number} {place}', shared=place % 2 > 0)
                         for place in range(KEYS)]
-        # A counter, too, tells whose it is.
+        # A counter's value shows its key, too.
         self.counter = f'{number} counter'
         self.counted = self.tried = (number + 1) * 10 ** 9
         self.odds = {
@@ -217,7 +217,7 @@ class Worker:
     # changing
 
     def change(self, entries, function):
-        """Have the function change ``{key: value}``.
+        """Let the function change ``{key: value}``.
 
         It returns the keys that aren't stored, or None if nothing changed.
         """
@@ -271,7 +271,7 @@ class Worker:
         entry.least = version
 
     def increment(self):
-        # One that failed is gone, and begins anew with the next number.
+        # After a failure it is gone, and starts over at the next number.
         self.tried += 1
         number = self.timed(
             self.client.increment, self.counter, 1, self.tried)
@@ -290,7 +290,7 @@ class Worker:
 
 
 class Reading(NamedTuple):
-    """What the process has, when no operation is under way."""
+    """The resources of the process, while no operation is under way."""
 
     descriptors: int
     threads: int
@@ -299,7 +299,7 @@ class Reading(NamedTuple):
     @classmethod
     def take(cls):
         gc.collect()
-        # What glibc keeps for later is not in use.
+        # Memory that glibc keeps for later is not in use.
         getattr(ctypes.CDLL(None), 'malloc_trim', int)(0)
         with open('/proc/self/statm') as file:
             pages = int(file.read().split()[1])
@@ -309,7 +309,7 @@ class Reading(NamedTuple):
 
 
 class Site:
-    """Threads that use the client, and what is found out about it."""
+    """Threads that use the client, and what they find out about it."""
 
     def __init__(self, client, servers, threads, seed):
         self.client = client
@@ -319,7 +319,7 @@ class Site:
         self.healthy = None  # since when
         self.strikes = self.evicted = self.slots = 0
         self.readings = []
-        self.dead = []  # why a thread is
+        self.dead = []  # why a thread is dead
         self.complaints = queue.SimpleQueue()  # of the client, when healthy
         self.examples = collections.deque(maxlen=EXAMPLES)
         self.watch = Watch()
@@ -329,10 +329,10 @@ class Site:
         self.shared = [entry for entry in self.entries if entry.shared]
 
     def must_have(self, entry, kept):
-        """Return whether what was stored and acknowledged then is lost.
+        """Return whether a value that was stored then must still be there.
 
-        A server that was started again is empty. What another thread has
-        created, perhaps not with success, is removed.
+        A restarted server is empty. A value that another thread has created,
+        perhaps without success, is removed.
         """
         return None not in (kept, self.healthy) and kept > (
             self.healthy if entry.shared else self.servers.restarted)
@@ -343,7 +343,7 @@ class Site:
         handler = logging.handlers.QueueHandler(self.complaints)
         with self.watch, tqdm(total=sum(ticks.values())) as bar:
             try:
-                # Who is struck within a handler may leave its lock taken.
+                # A thread struck within a handler may leave its lock taken.
                 logger.disabled = True
                 for name in 'warming up', 'faults':
                     bar.set_description(name)
@@ -354,11 +354,11 @@ class Site:
                 bar.set_description('healthy')
                 self.healthy = monotonic()
                 logger.disabled = False
-                self.client.debug = 1  # tell of each error
+                self.client.debug = 1  # log each error
                 logger.addHandler(handler)
                 self.work(ticks['healthy'], bar)
                 for _, statistics in self.client.getStatistics():
-                    # A server that does not answer is an error, and logged.
+                    # A server that does not answer is a logged error, too.
                     self.evicted += int(statistics.get('evictions', 0))
                 self.rest()
             finally:
@@ -395,7 +395,7 @@ class Site:
     # The report
 
     def rows(self):
-        """Yield names, numbers, and the most that they may be or None."""
+        """Yield a name, a number and its maximum, or None, of each row."""
         def total(name):
             return sum(worker.counts[name] for worker in self.workers)
 
@@ -416,7 +416,7 @@ class Site:
                    milliseconds(self.watch.longest[timeouts]),
                    milliseconds(timeouts * TIMEOUT + SLACK))
         yield 'longer, but excused', self.watch.excused, None
-        # It may be the client that has stopped all threads.
+        # The client may have stopped all threads.
         yield ('longest excused (ms)', milliseconds(self.watch.excuse),
                milliseconds(EXCUSE))
         yield 'threads alive', len(self.workers) - len(self.dead), None
@@ -430,13 +430,13 @@ class Site:
                 if place == 1 and name == 'megabytes':
                     limit = numbers[0] + 5 * GROWTH
                 if place == 2:
-                    # Memory must be flat as long as all is well.
+                    # While all is well, memory must not grow.
                     limit = (numbers[1] + GROWTH if name == 'megabytes'
                              else numbers[0])
                 yield f'{name}, {MOMENTS[place]}', number, limit
 
     def report(self):
-        """Print it; return whether the promises were kept."""
+        """Print the report; return whether all promises were kept."""
         rows = list(self.rows())
         for row in (('', 'there are', 'at most'), *rows):
             print('{:28}{:>12}{:>12}'.format(*map(show, row)))
@@ -479,14 +479,14 @@ def parse_arguments(arguments):
         ' broken.')
     parser.add_argument(
         '--minutes', metavar='N', type=minutes, default=10,
-        help='for so long; 0.3 is the least of use (default: %(default)s)')
+        help='how long; less than 0.3 is of no use (default: %(default)s)')
     parser.add_argument(
         '--threads', metavar='N', type=number, default=16,
         help='default: %(default)s')
     parser.add_argument(
         '--seed', metavar='N', type=number,
-        help='a number by which the same is tried as with it before, as far'
-        ' as time allows')
+        help='a number that makes a run repeat the one with the same seed, as'
+        ' far as timing allows')
     options = parser.parse_args(arguments)
     if sys.platform != 'linux':
         parser.error('what a process has is looked at on Linux only')
@@ -496,7 +496,7 @@ def parse_arguments(arguments):
 
 
 def soak(client, servers, threads, seed, seconds):
-    """Return the exit status."""
+    """Do the run; return the exit status."""
     site, status = Site(client, servers, threads, seed), 0
     try:
         site.run(seconds)

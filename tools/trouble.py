@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Trouble that befalls some memcached: faults of theirs, and of the network.
+"""Faults for some memcached: of the servers, and of the network.
 
-They run in a process of their own, each behind a fault proxy.
+The servers run in a process of their own, each behind a fault proxy.
 """
 
 import contextlib
@@ -28,21 +28,21 @@ def garble(reply):
 
 
 def rename(reply):
-    """Make it another key's."""
+    """Turn a reply into that of another key."""
     return reply.replace(b'VALUE ', b'VALUE 0', 1)
 
 
 def repeat(reply):
-    """Do so with a whole one: what is left over must come with the rest."""
+    """Repeat a whole reply: the surplus must arrive together with it."""
     whole = reply.startswith(b'VALUE ') and reply.endswith(b'\r\nEND\r\n')
     return reply * 2 if whole else reply
 
 
 def make_fault(chance):
-    """Return one for an exchange.
+    """Return a fault for an exchange.
 
-    None makes a request late: it would be carried out after others that the
-    client has sent since, which nobody can rule out.
+    None delays a request: it would be carried out after later requests of the
+    client, which no client can prevent.
     """
     after = chance.randrange(chance.choice((10, 300)))
     return chance.choice((
@@ -61,7 +61,7 @@ def make_fault(chance):
 
 
 class Trouble(threading.Thread):
-    """What befalls one server. A context manager, after which all is well."""
+    """The faults of one server. A context manager; after it, all is well."""
 
     def __init__(self, server, proxy, chance):
         super().__init__()
@@ -69,7 +69,7 @@ class Trouble(threading.Thread):
         self.proxy = proxy
         self.chance = chance
         self.faults = 0
-        self.restarted = 0.0  # when it was, last
+        self.restarted = 0.0  # when it was last restarted
         self._ended = threading.Event()
 
     def __enter__(self):
@@ -88,7 +88,7 @@ class Trouble(threading.Thread):
         while not self._ended.wait(self.chance.uniform(0, 0.2)):
             [befall] = self.chance.choices(kinds, (92, 4, 1, 1, 1, 1))
             self.faults += befall() is not False
-            # What was stalled comes now, early or late.
+            # What was stalled is passed on now, early or late.
             self.proxy.release()
 
     def last(self):
@@ -112,7 +112,7 @@ class Trouble(threading.Thread):
     def ignore(self):
         self.proxy.ignore()
         self.last()
-        # Those that were not accepted have sent requests, which were late.
+        # Connections not accepted so far have sent requests, now late.
         self.proxy.refuse()
         self.proxy.accept()
 
@@ -129,12 +129,12 @@ class Trouble(threading.Thread):
 
 
 def serve(pipe, seed):
-    """Run the servers, with faults when told so, until the pipe ends."""
-    # An interrupt from the terminal is for the command, which ends the pipe.
+    """Run the servers, with faults on command, until the pipe is closed."""
+    # An interrupt from the terminal is for the command, which closes the pipe.
     os.setsid()
     with contextlib.ExitStack() as stack:
-        # There is room for all values. With one thread it carries out what
-        # came while it was frozen in the order in which that came.
+        # There is room for all values. With one thread, a server carries out
+        # what arrived while it was frozen in the order of its arrival.
         servers = [stack.enter_context(Memcached('-m', '256', '-t', '1'))
                    for _ in range(SERVERS)]
         proxies = [stack.enter_context(FaultProxy(server.address))
@@ -155,16 +155,16 @@ def serve(pipe, seed):
 
 
 class Servers:
-    """The servers and what befalls them, in a process of their own.
+    """The servers and their faults, in a process of their own.
 
-    There they do not take the interpreter lock from the threads, and are no
-    part of the process whose descriptors and memory are looked at.
+    There they do not compete for the interpreter lock with the threads, and do
+    not add to the descriptors and the memory that are measured.
     """
 
     def __init__(self, seed):
         context = multiprocessing.get_context('spawn')
         self.faults = 0
-        self.restarted = 0.0  # when one of them was, last
+        self.restarted = 0.0  # when one of them was last restarted
         self._pipe, self._theirs = context.Pipe()
         self._process = context.Process(
             target=serve, args=(self._theirs, seed))

@@ -12,7 +12,8 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``features``   namespaces, dependencies, values that are computed once
 ``keys``       any Python object as a memcached key
 ``values``     Python objects as bytes and flags: pickles, JSON, signatures
-``cluster``    the pooled store: rings, servers, health, what is undelivered
+``cluster``    the pooled store: which server for which key, and all at once
+``health``     what is known of a server, and what it has not heard of
 ``classic``    the thread-local store, on python-memcached
 ``store``      the interface of both, and its rule of what is not certain
 ``transport``  one connection: address, dialling, streams, TLS, login

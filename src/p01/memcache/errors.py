@@ -64,7 +64,7 @@ class LocalError(MemcacheError):
 
 
 class ServerDown(MemcacheError):
-    """The server has failed too often and is left alone for a while."""
+    """The server has failed too often, and is not asked for a while."""
 
     reported_elsewhere = True
 
@@ -72,10 +72,9 @@ class ServerDown(MemcacheError):
 class InvalidationsPending(ServerDown):
     """The server is up, but has yet to receive an invalidation of the key.
 
-    Until then it may hold the old value, and must not be asked for it.
+    Until then it may hold the old value, and must not be asked for it. The
+    end of its outage has been reported.
     """
-
-    reported_elsewhere = False
 
 
 class ServerBusy(MemcacheError):
@@ -135,6 +134,15 @@ class ReceiveTimeout(ReceiveError):
 def is_closed(error: BaseException) -> bool:
     """Return whether a connection was closed, and not only too slow."""
     return type(error) in (ReceiveError, SendError)
+
+
+def forget_traceback(error: BaseException) -> None:
+    """Drop the traceback of an error that is stored.
+
+    It keeps its frames alive, with all values and the connection, which would
+    not be free for others if its next user is interrupted and drops it.
+    """
+    error.__traceback__ = error.__cause__ = error.__context__ = None
 
 
 class NotInvalidated(MemcacheError):

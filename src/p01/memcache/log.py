@@ -9,10 +9,15 @@ becomes one line, and only we break the lines of its traceback.
 """
 
 import logging
+import math
 import traceback
+from time import monotonic
 
 
 logger = logging.getLogger('p01.memcache')
+
+# So many lines of a `LimitedLog` in so many seconds.
+_MOST_LINES, _MINUTE = 20, 60
 
 # Exceptions of a chain that are logged, and characters of a message.
 _MOST_CAUSES, _LONGEST = 10, 2000
@@ -34,6 +39,28 @@ def describe(error: BaseException) -> str:
     except Exception:
         words = '<exception str() failed>'
     return printable(f'{type(error).__name__}: {" ".join(words.split())}')
+
+
+class LimitedLog:
+    """Warnings about an object that may have one at every request."""
+
+    def __init__(self) -> None:
+        self._begin = -math.inf
+        self._count = 0
+
+    def warn(self, message: str, *args: object) -> None:
+        now = monotonic()
+        if now >= self._begin + _MINUTE:
+            missing = self._count - _MOST_LINES
+            if missing > 0:
+                message += f' ({missing} more changes were not logged)'
+            self._begin, self._count = now, 0
+        self._count += 1
+        if self._count == _MOST_LINES:
+            message += (
+                f' (more changes are not logged for {_MINUTE} seconds)')
+        if self._count <= _MOST_LINES:
+            logger.warning(message, *args)
 
 
 def _make_printable(record: logging.LogRecord) -> bool:

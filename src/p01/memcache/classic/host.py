@@ -7,7 +7,12 @@ ours. So a reply is checked against the request, and a connection is used again
 only if its last reply was read to the end.
 """
 
+from collections.abc import Callable
 from time import monotonic
+from types import TracebackType
+from typing import Any
+from typing import Self
+from typing import TypeVar
 
 import memcache
 
@@ -24,18 +29,23 @@ from p01.memcache.errors import ServerError
 from p01.memcache.errors import is_closed
 from p01.memcache.threads import fork
 from p01.memcache.transport.connection import Connection
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.wire.command import Command
 from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.meta import IsLeased
+from p01.memcache.wire.reader import Reader
 from p01.memcache.wire.replies import read_block
 from p01.memcache.wire.replies import unexpected
 
+
+T = TypeVar('T')
 
 # Seconds for which a connection is used. The next one looks up the server's
 # name again.
 _MOST_AGE = 300
 
 
-def repeat(ask, again=True):
+def repeat(ask: Callable[[], T], again: bool = True) -> T:
     """Return ``ask()``; retry it once if a used connection was closed.
 
     `again` is false for a request that must not be sent twice.
@@ -57,11 +67,11 @@ class Host(memcache._Host):
     dialer, so that they talk to the same address of the server.
     """
 
-    _reader = None  # of the reply that is being read
+    _reader: Reader | None = None  # of the reply that is being read
     _asked = False  # whether a reply is expected
     _knows_meta = True  # until it turns out otherwise
 
-    def __init__(self, dialer, timeout, retry):
+    def __init__(self, dialer: Dialer, timeout: float, retry: float) -> None:
         address = dialer.address
         if address.is_unix:
             host = f'unix:{address.host}'
@@ -74,11 +84,11 @@ class Host(memcache._Host):
         self.name = address.text
         self.connection = Connection(dialer, None, _MOST_AGE)
 
-    def until(self, deadline):
+    def until(self, deadline: float) -> Self:
         self._deadline = deadline
         return self
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         fork.notice()
         connection, now = self.connection, monotonic()
         self._reader, self._asked, self._sent = None, False, now
@@ -92,7 +102,10 @@ class Host(memcache._Host):
         connection.heard = False
         return self
 
-    def __exit__(self, kind, error, traceback):
+    def __exit__(
+            self, kind: type[BaseException] | None,
+            error: BaseException | None,
+            traceback: TracebackType | None) -> None:
         connection = self.connection
         asked, self._asked = self._asked, False
         if error is None or isinstance(error, (ServerError, LeaseLost)):
@@ -119,13 +132,13 @@ class Host(memcache._Host):
             # Otherwise this process was suspended, not the server.
             self._leave_alone()
 
-    def close_socket(self):
+    def close_socket(self) -> None:
         self.connection.close()
 
-    def _leave_alone(self):
+    def _leave_alone(self) -> None:
         self.deaduntil = monotonic() + self.dead_retry
 
-    def _connect(self):
+    def _connect(self) -> None:
         if monotonic() < self.deaduntil:
             self.close_socket()
             raise ServerDown(f'{self.name} failed a moment ago')
@@ -139,13 +152,13 @@ class Host(memcache._Host):
                 self._leave_alone()
             raise
 
-    def _send(self, data):
+    def _send(self, data: bytes) -> None:
         self.connection.send(data, self._deadline)
         self._sent = monotonic()
         self._reader = None
         self._asked = True
 
-    def _receive(self):
+    def _receive(self) -> Reader:
         """Return the reader of the reply."""
         if not self._asked:
             # A signal handler or a finalizer has used the client meanwhile,
@@ -157,16 +170,16 @@ class Host(memcache._Host):
             self._reader = self.connection.wait(self._deadline)
         return self._reader
 
-    def ask(self, command):
+    def ask(self, command: Command) -> Any:
         """Return the reply to the command, within an operation."""
         if self.connection.since > command.since:
             raise LeaseLost('the connection has ended')
         self._send(command.encode())
         return command.read(self._receive())
 
-    def run(self, command, deadline):
+    def run(self, command: Command, deadline: float) -> Any:
         """Return the reply to the command."""
-        def ask():
+        def ask() -> Any:
             with self.until(deadline):
                 return self.ask(command)
 
@@ -174,11 +187,11 @@ class Host(memcache._Host):
 
     # The right to compute a value, see `IStore.server`
 
-    def lends(self, deadline):
+    def lends(self, deadline: float) -> bool:
         # This client computes values by commands that every server knows.
         return False
 
-    def is_leased(self, key, deadline):
+    def is_leased(self, key: bytes, deadline: float) -> bool | None:
         # Another client's claim may have been made by meta commands.
         if not self._knows_meta:
             return None
@@ -190,13 +203,13 @@ class Host(memcache._Host):
 
     # What python-memcached calls
 
-    def send_cmd(self, cmd):
+    def send_cmd(self, cmd: bytes) -> None:
         self._send(cmd + b'\r\n')
 
-    def read_block(self, size, most):
+    def read_block(self, size: int, most: int) -> bytes:
         return read_block(self._receive(), size, most)
 
-    def readline(self, raise_exception=False):
+    def readline(self, raise_exception: bool = False) -> bytes:
         reader = self._receive()
         if reader.closed:
             return b''
@@ -206,7 +219,8 @@ class Host(memcache._Host):
             raise unexpected(line)
         return line[:-2]
 
-    def expect(self, *texts, raise_exception=False):
+    def expect(
+            self, *texts: bytes, raise_exception: bool = False) -> bytes:
         line = self.readline()
         if line not in texts:
             raise unexpected(line + b'\r\n')

@@ -7,7 +7,14 @@ the threads apart (its client is a ``threading.local``). The other commands are
 ours: python-memcached returns the same for a refusal and for a failure.
 """
 
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import partial
 from time import monotonic
+from typing import Any
 
 import memcache
 from zope.interface import implementer
@@ -18,11 +25,14 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
 from p01.memcache.threads import fork
+from p01.memcache.transport.address import Address
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.wire import cas
 from p01.memcache.wire.batch import change_all
 from p01.memcache.wire.batch import get_all
+from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import GetMany
 from p01.memcache.wire.command import Gets
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.item import Item
@@ -42,38 +52,42 @@ class _Client(memcache.Client):
 
     most = MAX_VALUE
 
-    def set_servers(self, servers):
+    def set_servers(self, servers: Iterable[Dialer]) -> None:
         self.servers = [
             Host(dialer, self.socket_timeout, self.dead_retry)
             for dialer in servers]
         self._init_buckets()
 
-    def host(self, key):
+    def host(self, key: bytes) -> Host:
         """Return the host that has the key, up or not."""
         return self.buckets[memcache.cmemcache_hash(key) % len(self.buckets)]
 
-    def _get_server(self, key):
+    def _get_server(self, key: bytes) -> tuple[Host, bytes]:
         # python-memcached would move the keys of a dead server to another,
         # and read old values from the first one when it returns.
         self._wanted = key
         return self.host(key), key
 
-    def _val_to_store_info(self, val, min_compress_len):
+    def _val_to_store_info(
+            self, val: tuple[bytes, int],
+            min_compress_len: int) -> tuple[int, int, bytes]:
         # The server decides what is too large, not python-memcached.
         data, flags = val
         return flags, len(data), data
 
-    def _expectvalue(self, server, line=None, raise_exception=False):
+    def _expectvalue(
+            self, server: Host, line: bytes,
+            raise_exception: bool = False) -> tuple[bytes, int, int]:
         match = parse_value(line + b'\r\n')
         if match is None:
             raise unexpected(line + b'\r\n')
         key, flags, size = match.groups()
         if key != self._wanted:
             raise unasked(key)
-        self._wanted = None  # a second value is one too many
+        self._wanted = b''  # a second value is one too many
         return key, int(flags), int(size)
 
-    def _recv_value(self, server, flags, rlen):
+    def _recv_value(self, server: Host, flags: int, rlen: int) -> Item:
         return Item(server.read_block(rlen, self.most), flags)
 
 
@@ -84,7 +98,8 @@ class ClassicStore(Store):
     Each thread has a connection to each of them.
     """
 
-    def __init__(self, addresses, timeout, retry):
+    def __init__(self, addresses: Sequence[Address], timeout: float,
+                 retry: float) -> None:
         self.addresses = [address.text for address in addresses]
         self.identities = tuple(address.identity for address in addresses)
         self._dialers = list(map(Dialer, addresses))
@@ -93,12 +108,12 @@ class ClassicStore(Store):
         self._connect()
         fork.register(self)
 
-    def _connect(self):
+    def _connect(self) -> None:
         self._current = _Client(
             self._dialers, socket_timeout=self._timeout,
             dead_retry=self._retry)
 
-    def close(self):
+    def close(self) -> None:
         self._current.disconnect_all()
         # The other threads' connections end with the former client, or with
         # the operation that still uses them.
@@ -107,41 +122,47 @@ class ClassicStore(Store):
     after_fork = close
 
     @property
-    def _client(self):
+    def _client(self) -> _Client:
         """The client of this process; an operation reads it once."""
         fork.notice()
         return self._current
 
     @property
-    def servers(self):
+    def servers(self) -> list[Host]:
         """This thread's hosts."""
         return self._client.servers
 
-    def server(self, key, deadline):
+    def server(self, key: bytes, deadline: float) -> Host:
         return self._client.host(key)
 
-    def get(self, key, deadline, most=MAX_VALUE):
+    def get(self, key: bytes, deadline: float,
+            most: int = MAX_VALUE) -> Item | None:
         check_key(key)
         client = self._client
         client.most = most
 
-        def ask():
+        def ask() -> Item | None:
             with client.host(key).until(deadline):
                 return client.get_multi([key]).get(key)
 
         return repeat(ask)
 
-    def gets(self, key, deadline, most=MAX_VALUE):
+    def gets(self, key: bytes, deadline: float,
+             most: int = MAX_VALUE) -> Item | None:
         host = self._client.host(key)
         item = host.run(Gets(key, most), deadline)
         if item is None:
             return None
         return item._replace(token=cas.make(item.token, host.name))
 
-    def get_many(self, keys, deadline, most=MAX_VALUE):
-        found, errors = {}, []
+    def get_many(
+            self, keys: Collection[bytes], deadline: float,
+            most: int = MAX_VALUE,
+            ) -> tuple[dict[bytes, Item], list[MemcacheError]]:
+        found: dict[bytes, Item] = {}
+        errors: list[MemcacheError] = []
         for host, wanted in self._by_host(keys).items():
-            def get(wanted=wanted):
+            def get(wanted: list[bytes] = wanted) -> Iterator[GetMany]:
                 return get_all(
                     [key for key in wanted if key not in found], found, most)
 
@@ -151,14 +172,14 @@ class ClassicStore(Store):
                 errors.append(error)
         return found, errors
 
-    def run(self, command, deadline):
+    def run(self, command: Command, deadline: float) -> Any:
         host = self._client.host(command.key)
         if command.only_at not in (None, host.name):
             return None
         ask = self._change if command.changes else self._ask
         return ask(host, command, deadline)
 
-    def _ask(self, host, command, deadline):
+    def _ask(self, host: Host, command: Command, deadline: float) -> Any:
         if type(command) is not Set:
             return host.run(command, deadline)
         # Not that of `host`, which `close` may have replaced meanwhile.
@@ -167,18 +188,22 @@ class ClassicStore(Store):
             return bool(client.set(
                 command.key, (command.data, command.flags), command.expires))
 
-    def run_many(self, commands, deadline):
+    def run_many(self, commands: Collection[Command],
+                 deadline: float) -> dict[bytes, Any]:
         # One host after the other: what it refused is removed there, before
         # the next one takes the time.
-        by_key, replies = {command.key: command for command in commands}, {}
+        by_key = {command.key: command for command in commands}
+        replies: dict[bytes, Any] = {}
         for keys in self._by_host(by_key).values():
             replies.update(super().run_many(
                 [by_key[key] for key in keys], deadline))
         return replies
 
-    def _ask_many(self, commands, replies, deadline):
+    def _ask_many(self, commands: Sequence[Command],
+                  replies: dict[bytes, Any],
+                  deadline: float) -> dict[bytes, MemcacheError]:
         # All of them are for one host, and so are the keys of `_remove`.
-        def change():
+        def change() -> Iterator[Command]:
             return change_all(
                 [command for command in commands
                  if command.key not in replies], replies)
@@ -192,19 +217,21 @@ class ClassicStore(Store):
                 replies.setdefault(command.key, error)
         return {}
 
-    def _remove(self, keys, deadline):
+    def _remove(self, keys: Sequence[bytes], deadline: float) -> None:
         self._converse(
             self._client.host(keys[0]),
-            lambda: change_all(list(map(Delete, keys)), {}), deadline,
+            partial(change_all, [*map(Delete, keys)], {}), deadline,
             again=False)
 
-    def _converse(self, host, make, deadline, again=True):
+    def _converse(
+            self, host: Host, make: Callable[[], Iterable[Command]],
+            deadline: float, again: bool = True) -> None:
         """Run the commands that ``make()`` returns on one host.
 
         If a used connection turns out to be closed, and `again` is true,
         ``make()`` is called once more, for what is left to be done.
         """
-        def ask():
+        def ask() -> None:
             for command in make():
                 # On leaving, the connection is checked for surplus replies.
                 with host.until(deadline):
@@ -212,7 +239,9 @@ class ClassicStore(Store):
 
         repeat(ask, again)
 
-    def ask_all(self, command, deadline):
+    def ask_all(
+            self, command: Command, deadline: float,
+            ) -> list[tuple[str, Any]]:
         # Each server has the time of a whole operation.
         answers = []
         for host in self.servers:
@@ -223,14 +252,14 @@ class ClassicStore(Store):
             answers.append((host.name, answer))
         return answers
 
-    def owe(self, key):
+    def owe(self, key: bytes) -> None:
         """No-op: no record is kept of missed invalidations."""
 
-    def owe_absent(self, key, deadline):
+    def owe_absent(self, key: bytes, deadline: float) -> None:
         """No-op: no server stands in for another one."""
 
-    def _by_host(self, keys):
-        hosts = {}
+    def _by_host(self, keys: Iterable[bytes]) -> dict[Host, list[bytes]]:
+        hosts: dict[Host, list[bytes]] = {}
         for key in keys:
             hosts.setdefault(self._client.host(key), []).append(key)
         return hosts

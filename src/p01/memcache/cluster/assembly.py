@@ -4,70 +4,73 @@
 
 import ssl
 from functools import partial
+from typing import Any
 
 from zope.event import notify
 
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.cluster import Memory
-from p01.memcache.cluster.health import Health
 from p01.memcache.cluster.ring import DISTRIBUTIONS
 from p01.memcache.cluster.server import Server
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
+from p01.memcache.health.health import Health
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads.pool import Pool
-from p01.memcache.transport import address
 from p01.memcache.transport import credentials
 from p01.memcache.transport import tls
+from p01.memcache.transport.address import parse_all
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.wire.batch import MOST_BYTES
 
 
-def _notify(server, state, reason):
+def _notify(server: str, state: str, reason: str) -> None:
     event = ServerDownEvent if state == 'down' else ServerUpEvent
     notify(event(server, reason))
 
 
-def assemble(former, settings, context, account):
-    """Return the cluster, which takes over from the `former` one, or None.
+def assemble(former: Cluster | None, settings: Any,
+             context: ssl.SSLContext | None,
+             account: credentials.Credentials | None) -> Cluster:
+    """Return the cluster, which takes over from the `former` one, if any.
 
-    `context` and `account` are what `make_context` and `read_credentials`
-    return.
+    `context` and `account` are those of `make_context` and
+    `read_credentials`.
     """
-    addresses = address.parse_all(settings.servers)
+    addresses = parse_all(settings.servers)
     ring = DISTRIBUTIONS[settings.distribution](addresses)
     servers, memory = [], Memory({}, {})
     known = Memory({}, {}) if former is None else former.memory
-    for place in addresses:
-        # What a server has not heard of, it must hear of also if it is asked
-        # in another way now.
-        owner = 'proxies' if ring.alike else place.identity
+    for address in addresses:
+        # What a server has missed it must receive, even if other settings are
+        # used to reach it now.
+        owner = 'proxies' if ring.alike else address.identity
         undelivered = memory.undelivered[owner] = (
             memory.undelivered.get(owner) or known.undelivered.get(owner)
-            or Undelivered(place.text, flush=not ring.alike))
-        health = memory.healths[place.identity] = Health(
-            place.text, settings.retries, settings.delay, settings.blacktime,
-            _notify)
-        if place.identity in known.healths:
-            health.inherit(known.healths[place.identity])
+            or Undelivered(address.text, flush=not ring.alike))
+        health = memory.healths[address.identity] = Health(
+            address.text, settings.retries, settings.delay,
+            settings.blacktime, _notify)
+        if address.identity in known.healths:
+            health.inherit(known.healths[address.identity])
         keeping = LockKeeping()
         connect = partial(
-            Connection, Dialer(place), keeping, settings.maxAge,
-            context if place.tls else None, place.server_name, account)
+            Connection, Dialer(address), keeping, settings.maxAge,
+            context if address.tls else None, address.server_name, account)
         servers.append(Server(
-            place.text,
+            address.text,
             Pool(connect, settings.maxPoolSize, settings.pooltime), keeping,
-            health, undelivered, tls.RECORD if place.tls else MOST_BYTES))
+            health, undelivered, tls.RECORD if address.tls else MOST_BYTES))
     cluster = Cluster(servers, ring, settings.failover, memory)
     if former is not None:
         cluster.inherit(former)
     return cluster
 
 
-def make_context(settings):
-    """Return the context of the servers' TLS, or None."""
+def make_context(settings: Any) -> ssl.SSLContext | None:
+    """Return the context for the servers' TLS, or None."""
     context = settings.ssl_context
     files = settings.caFile, settings.certFile, settings.keyFile
     if context is None:
@@ -83,11 +86,11 @@ def make_context(settings):
     return tls.check_context(context)
 
 
-def is_encrypted(settings):
-    return any(place.tls for place in address.parse_all(settings.servers))
+def is_encrypted(settings: Any) -> bool:
+    return any(address.tls for address in parse_all(settings.servers))
 
 
-def read_credentials(settings):
+def read_credentials(settings: Any) -> credentials.Credentials | None:
     """Return the `Credentials` for the servers, or None."""
     if settings.credentialsFile is None:
         if settings.username is None:

@@ -2,50 +2,68 @@
 # ZPL 2.1, see LICENSE.txt
 """An exchange with several servers at the same time, in one thread.
 
-All are sent what is for them, and then the replies are read, of whichever
-server is the first to send one. Steps that wait for a single server leave
-time for the others.
+Each server is sent its request, and then the replies are read in the order in
+which they arrive. Steps that wait for a single server leave time for the
+others.
 """
 
 import selectors
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from functools import partial
 from time import monotonic
+from typing import Any
+from typing import NamedTuple
+from typing import TypeVar
 
+from p01.memcache.cluster.conversation import Conversation
+from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import forget_traceback
+from p01.memcache.transport.connection import Connection
+from p01.memcache.wire.command import Command
 
 
-def share(deadline, count):
+K = TypeVar('K')
+V = TypeVar('V')
+
+
+def share(deadline: float, count: int) -> float:
     """Return by when the first of `count` that need time must be done."""
     now = monotonic()
     return now + (deadline - now) / count
 
 
-def count_down(work):
+def count_down(work: Mapping[K, V]) -> Iterator[tuple[int, tuple[K, V]]]:
     """Yield how many are left, and the next of them."""
     return zip(range(len(work), 0, -1), list(work.items()), strict=True)
 
 
-def detach(reply):
-    """Have an error that is kept not keep the frames that it came through.
+class _Pending(NamedTuple):
+    """A conversation that waits for a reply until a limit."""
 
-    They have all the values, and the connection, which would not be free for
-    others when its next user is interrupted and drops it.
-    """
-    if isinstance(reply, MemcacheError):
-        reply.__traceback__ = reply.__cause__ = reply.__context__ = None
+    conversation: Conversation
+    connection: Connection
+    limit: float
 
 
-def exchange(work, deadline):
+def exchange(work: Mapping[Server, Iterable[Command]],
+             deadline: float) -> dict[Server, Any]:
     """Run each server's commands, all servers at the same time.
 
-    `work` maps servers to their commands, see `Server.converse`. Returns a
-    dict of each server and its replies or error.
+    Returns a dict of each server and its list of replies, or its error.
     """
-    results, pending, verdicts = {}, {}, []
+    results: dict[Server, Any] = {}
+    pending: dict[Server, _Pending] = {}
+    verdicts: list[Callable[[], None]] = []
 
-    def go_on(server, conversation, step):
+    def go_on(server: Server, conversation: Conversation,
+              step: float | None) -> None:
         try:
-            pending[server] = conversation, *conversation.send(step)
+            pending[server] = _Pending(conversation, *conversation.send(step))
+            return
         except StopIteration as end:
             results[server], failure, _ = end.value
             if failure is None:
@@ -53,16 +71,16 @@ def exchange(work, deadline):
             else:
                 results[server] = failure.error
                 verdicts.append(partial(server.judge, failure))
+                forget_traceback(failure.error)
         except MemcacheError as error:
-            # It was not asked, and no connection to it was had.
+            # It got no connection, and sent nothing.
             results[server] = error
-        if server in results:
-            detach(results[server])
-            pending.pop(server, None)
+            forget_traceback(error)
+        pending.pop(server, None)
 
     try:
-        # Always in the same order, so that two threads do not wait for the
-        # connections that the other one has.
+        # Always in the same order, so that no two threads wait for each
+        # other's connections.
         for left, (server, commands) in count_down(work):
             go_on(server, server.converse(
                 commands, share(deadline, left + len(pending)), deadline),
@@ -70,21 +88,23 @@ def exchange(work, deadline):
         while pending:
             for server in _ready(pending):
                 # One that stops within a reply leaves time for the others.
-                go_on(server, pending[server][0],
+                go_on(server, pending[server].conversation,
                       share(deadline, len(pending)))
     finally:
-        for conversation, *_ in pending.values():
-            conversation.close()
+        for left_over in pending.values():
+            left_over.conversation.close()
     for note in verdicts:
         note()
     return {server: results[server] for server in work}
 
 
-def exchange_with(servers, ask, deadline, again=True):
+def exchange_with(servers: Iterable[Server],
+                  ask: Callable[[Server], Iterable[Command]],
+                  deadline: float, again: bool = True) -> dict[Server, Any]:
     """Run the commands ``ask(server)`` of each, all at the same time.
 
     `Again`, where a used connection turned out to be closed, those that it
-    returns then. Returns a dict of the servers and their replies or error.
+    returns then. Returns a dict of each server and its replies or error.
     """
     results = exchange({server: ask(server) for server in servers}, deadline)
     lost = [server for server, reply in results.items()
@@ -94,18 +114,18 @@ def exchange_with(servers, ask, deadline, again=True):
     return results
 
 
-def _ready(pending):
-    """Wait; return those that have sent something, or whose time is over."""
+def _ready(pending: Mapping[Server, _Pending]) -> list[Server]:
+    """Wait; return servers that have sent something or whose time is up."""
     if len(pending) == 1:
         return list(pending)
-    # At the time of the call: gevent has its own.
+    # Looked up at the time of the call: gevent has its own.
     selector = getattr(selectors, 'PollSelector', selectors.SelectSelector)
     with selector() as waiting:
-        for server, (_, connection, _) in pending.items():
-            waiting.register(connection, selectors.EVENT_READ, server)
-        first = min(limit for *_, limit in pending.values())
+        for server, one in pending.items():
+            waiting.register(one.connection, selectors.EVENT_READ, server)
+        first = min(one.limit for one in pending.values())
         ready = [key.data for key, _ in
                  waiting.select(max(first - monotonic(), 0))]
     now = monotonic()
-    return ready + [server for server, (*_, limit) in pending.items()
-                    if limit <= now and server not in ready]
+    return ready + [server for server, one in pending.items()
+                    if one.limit <= now and server not in ready]

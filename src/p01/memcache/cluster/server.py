@@ -3,9 +3,14 @@
 """One server: conversations with it, its pool of connections and its health.
 """
 
+import math
+from collections.abc import Iterable
+from os import getpid
 from time import monotonic
-from typing import NamedTuple
+from typing import Any
 
+from p01.memcache.cluster.conversation import Conversation
+from p01.memcache.cluster.conversation import Failure
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import LeaseLost
@@ -19,9 +24,13 @@ from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import is_closed
+from p01.memcache.health.health import Health
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads import fork
+from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.lockkeeping import RELEASE
+from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.wire.batch import MOST_BYTES
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
@@ -29,68 +38,49 @@ from p01.memcache.wire.meta import IsLeased
 from p01.memcache.wire.meta import NoOperation
 
 
-# Seconds behind the deadline after which a wait without a last look shows
-# that this process stood still.
+# Seconds. A wait without a last look that ends so much later than the deadline
+# shows that this process stood still.
 _STILL = 0.05
 
-# A key that nobody has, to see whether a server answers.
+# A key without a value, to see whether a server answers.
 _NO_KEY = b'p01.memcache'
-
-
-class Failure(NamedTuple):
-    """How a conversation has failed, and when it got how far."""
-
-    error: MemcacheError
-    connection: Connection
-    command: Command | None  # the last one
-    start: float             # began to wait for a connection
-    made: float | None       # began to connect; None for a used connection
-    asked: float | None      # the last request was sent
-    deadline: float
 
 
 class Server:
     """One server of a cluster."""
 
-    def __init__(self, address, pool, keeping, health, undelivered,
-                 batch=MOST_BYTES):
+    def __init__(self, address: str, pool: Pool[Connection],
+                 keeping: LockKeeping, health: Health,
+                 undelivered: Undelivered, batch: int = MOST_BYTES) -> None:
         self.address = address
         self.batch = batch  # bytes to send at once
         self.pool = pool
         self.health = health
         self.undelivered = undelivered
+        #: Its name in tokens, which is the same for all proxies.
+        self.name = undelivered.name
         self.opened = 0  # connections so far
         self._keeping = keeping
-        self._knows_meta = None  # not asked yet
+        self._knows_meta: bool | None = None  # not asked yet
         fork.register(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'<Server {self.address} {self.health.state}, {self.pool!r}>'
 
-    @property
-    def name(self):
-        """What tokens call it: with proxies all servers have one name."""
-        return self.undelivered.name
-
-    def run(self, command, deadline):
-        """Return what the server replies to the command."""
+    def run(self, command: Command, deadline: float) -> Any:
+        """Return the server's reply to the command."""
         again = False
         while True:
-            conversation = self.converse(
-                (command,), deadline, deadline, again)
             try:
-                conversation.send(None)
-                conversation.send(deadline)
+                # With no other conversation to run it never yields.
+                self.converse(
+                    (command,), math.inf, deadline, again).send(None)
             except StopIteration as end:
                 replies, failure, asked = end.value
-            finally:
-                # Interrupted in between, it has the connection: an exception
-                # that is kept must not keep that.
-                conversation.close()
             if failure is None:
                 if self.health.doubts:
                     self.health.answered()
-                if self._keeping.way != RELEASE and self.opened > 1:
+                if self._keeping.way is not RELEASE and self.opened > 1:
                     self._keeping.give_way(asked)
                 return replies[0]
             self.judge(failure)
@@ -99,22 +89,24 @@ class Server:
                     raise failure.error
                 deadline, again = failure.deadline, True
             finally:
-                # It leads back here by its traceback.
+                # Its traceback leads back here.
                 del failure
 
-    def converse(self, commands, step, deadline, again=False):
-        """Run some commands on one connection, while others are run too.
+    def converse(self, commands: Iterable[Command], step: float,
+                 deadline: float, again: bool = False) -> Conversation:
+        """Run some commands on one connection, step by step.
 
-        A generator. Where a reply has to be waited for, it yields the
-        connection and by when the reply must be there. `step`, and what it is
-        sent then, is when the next step must be done. Returns a list of the
-        replies, None or a `Failure`, and when the last request was sent. The
-        failure is for `judge`, as soon as other servers' connections are given
-        back, too: a handler of its event may need them. What is asked `again`
-        was admitted before, and keeps the deadline that it had then.
+        A generator that yields where it would wait for a reply, so that other
+        servers have their turn, unless `step` is infinite. `step`, and then
+        what it is sent, is by when the next step must be done. A failure is
+        for `judge`, as soon as the connections to other servers are back in
+        their pools: a subscriber to the event may need them. A command that
+        is sent `again` was admitted before, and keeps its deadline.
         """
-        replies, command = [], None
-        fork.notice()
+        replies: list[Any] = []
+        command = None
+        if getpid() != fork.process:
+            fork.notice()
         if self.health.doubts and not again:
             deadline = self.health.admit(deadline)
         start = monotonic()
@@ -135,7 +127,8 @@ class Server:
                         raise LeaseLost('the connections have ended')
                     connection.send(command.encode(), min(step, deadline))
                     asked = monotonic()
-                    step = yield connection, deadline
+                    if step != math.inf:
+                        step = yield connection, deadline
                     replies.append(connection.receive(
                         command.read, min(step, deadline)))
             finally:
@@ -158,14 +151,14 @@ class Server:
             raise
         return replies, None, asked
 
-    def judge(self, failure):
-        """Note what the failure of a conversation says of the server."""
+    def judge(self, failure: Failure) -> None:
+        """Note what the failure of a conversation says about the server."""
         error, health = failure.error, self.health
         made, asked = failure.made, failure.asked
         began = made or asked or failure.start
         error.server = self.address
         if not made and is_closed(error):
-            # What has befallen it may have befallen all that are as old.
+            # Others that are as old may have been closed, too.
             self.pool.close()
             error.again = not failure.connection.heard
         if isinstance(error, ServerError):
@@ -180,35 +173,35 @@ class Server:
             self.pool.close()
             health.doubted(error, began)
 
-    def _is_no_news(self, failure, began):
-        """Return whether the failure says nothing of the server's health."""
+    def _is_no_news(self, failure: Failure, began: float) -> bool:
+        """Return whether the failure says nothing about the server."""
         error, command, deadline = (
             failure.error, failure.command, failure.deadline)
         return (
             isinstance(error, (ClientError, LeaseLost, ServerBusy, ServerDown))
-            # That is how a proxy refuses what it does not know.
+            # This is how a proxy refuses a command that it does not know.
             or (type(error) is ReceiveError
                 and command is not None and not command.everywhere)
-            # This process stood still, or waited longer for a connection
-            # than was left for the server.
+            # This process stood still, or waited longer for a connection than
+            # the server had time left.
             or (failure.asked or began) >= deadline
             or began - failure.start > deadline - began
             or (isinstance(error, (ConnectTimeout, SendTimeout))
                 and monotonic() > deadline + _STILL))
 
-    def answered(self):
-        """The server has replied: it is well."""
+    def answered(self) -> None:
+        """Note a reply: the server is well."""
         if self.health.doubts:
             self.health.answered()
 
-    def run_uncommon(self, command, deadline):
+    def run_uncommon(self, command: Command, deadline: float) -> Any:
         """Run a command that proxies do not know.
 
-        They close the connection, and then answer what they know. Closed a
-        second time, this is taken for a refusal, a `ClientError`.
+        They close the connection, but answer other commands. If they close it
+        a second time, this is taken for a refusal, a `ClientError`.
         """
         if self.health.is_down:
-            self._look(deadline)  # of this a proxy tells that it is back
+            self._look(deadline)  # a proxy would not answer the command
         for _ in range(2):
             try:
                 return self.run(command, deadline)
@@ -219,11 +212,11 @@ class Server:
             self._look(deadline)
         raise ClientError(refusal)
 
-    def _look(self, deadline):
+    def _look(self, deadline: float) -> None:
         """Raise a `MemcacheError` unless the server answers."""
         self.run(Get(_NO_KEY), deadline)
 
-    def lends(self, deadline):
+    def lends(self, deadline: float) -> bool:
         """Return whether it knows the meta commands; it is asked once."""
         if self._knows_meta is None:
             try:
@@ -232,27 +225,28 @@ class Server:
                 self._knows_meta = False
         return self._knows_meta
 
-    def is_leased(self, key, deadline):
+    def is_leased(self, key: bytes, deadline: float) -> bool | None:
         """Return whether an empty value is a claim; None if not known."""
         if not self.lends(deadline):
             return None
-        return self.run(IsLeased(key), deadline)
+        leased: bool = self.run(IsLeased(key), deadline)
+        return leased
 
-    def forget_meta(self):
-        """It turned out to know other commands than it did before."""
+    def forget_meta(self) -> None:
+        """Ask again: it turned out to know other commands now."""
         self._knows_meta = None
 
-    def statistics(self):
+    def statistics(self) -> dict[str, int]:
         return {**self.pool.statistics(), 'opened': self.opened}
 
-    def close(self):
+    def close(self) -> None:
         self.pool.close()
 
-    def after_fork(self):
+    def after_fork(self) -> None:
         self.pool.after_fork()
 
-    def _connect(self, connection, deadline):
-        # Whatever it is that came meanwhile, it is not used again.
+    def _connect(self, connection: Connection, deadline: float) -> None:
+        # Whatever has arrived meanwhile, it is not used again.
         connection.close()
         self.health.admit_connect(deadline)
         connection.connect(deadline)

@@ -169,7 +169,8 @@ class Base(Configured):
         Its running computations are detached.
         """
         wire = builtKey.encode()
-        self._end_flights((wire,))
+        if self._flights:
+            self._end_flights((wire,))
         if state.namespace is not None:
             wire += state.namespace.suffix_of_targets(deadline)
             self._end_flights((wire,))

@@ -10,6 +10,7 @@ from p01.memcache.facade.arguments import check_number
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
 from p01.memcache.features import dependencies as versions
+from p01.memcache.features.lifetime import expiry
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire import cas
 from p01.memcache.wire import command
@@ -20,7 +21,7 @@ class Writing(Base):
 
     def set(self, key, data, lifetime=None, raw=False, dependencies=()):
         state, builtKey = self._state, self.buildKey(key)
-        expires = self._expiry(lifetime)
+        expires = expiry(self.lifetime if lifetime is None else lifetime)
         tags = self._tags_of_value(dependencies) if dependencies != () else ()
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:

@@ -31,7 +31,9 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.item import Announced
-from p01.memcache.wire.meta import Right
+from p01.memcache.wire.meta import NOBODYS
+from p01.memcache.wire.meta import OURS
+from p01.memcache.wire.meta import THEIRS
 
 
 # Seconds between two looks whether another process has finished.
@@ -65,10 +67,12 @@ class Computation:
         self._builtKey = builtKey
         self._factory = factory
         expiry(lifetime)
-        expiry(grace, 'grace')
+        self._renewed = expiry(grace, 'grace')  # before the value expires
         self._lifetime = lifetime
         # A value that never expires never gets stale.
-        self._grace = grace if lifetime else 0
+        if not lifetime:
+            grace = self._renewed = 0
+        self._grace = grace
         self._expiry()
         self._tags = tags
         self._deadline = monotonic() + self._timeout
@@ -89,7 +93,7 @@ class Computation:
                 lease, value = self._look()
                 if value is not _MISSING:
                     return value
-                if lease is not None and lease.right is Right.OURS:
+                if lease is not None and lease.right is OURS:
                     return self._compute(lease)
                 if lease is not None and self._early == {}:
                     self._early = self._read_versions(lease)
@@ -169,26 +173,24 @@ class Computation:
             sleep(max(0, min(pause, self._deadline - monotonic())))
 
     def _look_once(self):
-        lease = self._lending.lend(
-            self._wire, expiry(self._grace), self._deadline)
+        lease = self._lending.lend(self._wire, self._renewed, self._deadline)
         if lease.item is None:
             return lease, _MISSING
-        if lease.right is not Right.NOBODYS:
+        if lease.right is not NOBODYS:
             if self._ages(lease.item):
                 # The server's own right is not enough: not all clients ask
                 # for it, and it is lent only once, even if its owner dies.
                 lease = self._lending.claim_renewal(
                     self._wire, lease, self._deadline)
-                if lease.right is Right.OURS:
+                if lease.right is OURS:
                     return lease, _MISSING
             else:
                 # The server lent the right as the value expires soon; but a
                 # value without a grace is not renewed early.
-                lease = lease._replace(
-                    right=Right.NOBODYS, give_back=None)
+                lease = lease._replace(right=NOBODYS, give_back=None)
         value, used = self._use(lease)
-        if (value is not _MISSING or used.right is Right.OURS
-                or used.item is None or used.token is None):
+        if (value is not _MISSING or used.right is OURS or used.item is None
+                or used.token is None):
             return used, value
         if type(used.item.data) is Announced:
             # The connection has ended with it, and with that the lease.
@@ -215,7 +217,8 @@ class Computation:
                 with contextlib.suppress(UnreadableValue):
                     versions, (data, flags) = self._codec.unstamp(data, flags)
                     changed = self._changed(versions, lease)
-            if not all(key.startswith(stamp.FRESH) for key in changed):
+            if changed and not all(
+                    key.startswith(stamp.FRESH) for key in changed):
                 return _MISSING, lease
             value = self._load(data, flags)
         except UnreadableValue as error:
@@ -243,15 +246,15 @@ class Computation:
 
     def _use_stale(self, value, lease):
         """Like `_use`, for a value whose lifetime is over."""
-        if lease.right is Right.NOBODYS:
+        if lease.right is NOBODYS:
             lease = self._lending.claim_renewal(
                 self._wire, lease, self._deadline)
-            if lease.right is Right.OURS:
+            if lease.right is OURS:
                 return _MISSING, lease
         if self._grace:
             return value, lease
         # It must not be served stale: wait for the caller that renews it.
-        return _MISSING, lease._replace(item=None, right=Right.THEIRS)
+        return _MISSING, lease._replace(item=None, right=THEIRS)
 
     # Computing it
 
@@ -262,8 +265,7 @@ class Computation:
             flight.threads.add(me)
             try:
                 versions = self._early
-                if (lease is None or lease.token is None
-                        or lease.right is Right.OURS):
+                if not lease or not lease.token or lease.right is OURS:
                     versions = self._read_versions(lease)
                 value = self._factory()
                 computed = self._dump(value)

@@ -24,6 +24,9 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.item import Item
+from p01.memcache.wire.meta import NOBODYS
+from p01.memcache.wire.meta import OURS
+from p01.memcache.wire.meta import THEIRS
 from p01.memcache.wire.meta import AddNumbered
 from p01.memcache.wire.meta import GetOrRenew
 from p01.memcache.wire.meta import MakeStale
@@ -64,7 +67,7 @@ class Lease(NamedTuple):
 
     item: Item | None
     token: str | None
-    right: Right = Right.NOBODYS
+    right: Right = NOBODYS
     give_back: Callable | None = None
     knows_age: bool = False
     since: float = 0.0
@@ -81,7 +84,7 @@ def make_mark():
 
 
 def _right(claim, mine):
-    return Right.OURS if claim == mine else Right.THEIRS
+    return OURS if claim == mine else THEIRS
 
 
 class Lending:
@@ -128,7 +131,7 @@ class Lending:
                     AddNumbered(key, mine, CLAIM, SECONDS), deadline)
                 if unique:
                     return Lease(
-                        None, cas.make(unique, server.name), Right.OURS,
+                        None, cas.make(unique, server.name), OURS,
                         since=since, mark=mine)
                 since = monotonic()
                 found = server.run(look, deadline)
@@ -137,7 +140,8 @@ class Lending:
             raise
         if found is None:
             raise Moved
-        (data, flags, unique), right = found
+        item, right = found
+        data, flags, unique = item
         if not unique:
             if data == mine:
                 self._store.run(Delete(key), deadline)
@@ -147,7 +151,7 @@ class Lending:
         if flags == CLAIM:
             return Lease(
                 None, token, _right(data, mine), since=since, mark=data)
-        if not data and right is not Right.NOBODYS:
+        if not data and right is not NOBODYS:
             # The claim of a client that is not ours.
             return Lease(None, token, right, since=since)
 
@@ -155,8 +159,8 @@ class Lending:
             server.run(MakeStale(key, unique, since), deadline)
 
         return Lease(
-            Item(data, flags, token), token, right,
-            give_back if right is Right.OURS else None,
+            item, token, right,
+            give_back if right is OURS else None,
             knows_age=grace > 0, since=since, mark=data)
 
     def _claim(self, server, key, deadline):
@@ -208,14 +212,14 @@ class Lending:
         """
         claim = _CLAIM + key
         if not self._store.run(Add(claim, b'', CLAIM, _RENEWAL), deadline):
-            return lease._replace(right=Right.THEIRS, give_back=None)
+            return lease._replace(right=THEIRS, give_back=None)
 
         def give_back(deadline):
             self._store.run(Delete(claim), deadline)
             if lease.give_back is not None:
                 lease.give_back(deadline)
 
-        won = lease._replace(right=Right.OURS, give_back=give_back)
+        won = lease._replace(right=OURS, give_back=give_back)
         if lease.token is None:
             return won
         try:
@@ -264,7 +268,7 @@ class Lending:
 
     def give_back(self, key, lease, deadline):
         """Let another caller compute the value, if the right is ours."""
-        if lease is not None and lease.right is Right.OURS:
+        if lease is not None and lease.right is OURS:
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)
             else:
@@ -272,7 +276,7 @@ class Lending:
 
     def refuse(self, key, lease, deadline):
         """Remove the value or claim, and then give back the right, if ours."""
-        if lease is not None and lease.right is Right.OURS:
+        if lease is not None and lease.right is OURS:
             try_to(self.discard, key, lease, deadline)
             if lease.give_back is not None:
                 try_to(lease.give_back, deadline)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The command that measures, where there is a checkout: bin/benchmark."""
+"""The command bin/benchmark, if there is a checkout."""
 
 import contextlib
 import importlib.util
@@ -111,7 +111,7 @@ class BenchmarkTest(unittest.TestCase):
         return importlib.import_module(name)
 
     def run_here(self, *arguments):
-        """Return the status, and what is printed."""
+        """Return the exit status and the output."""
         output = io.StringIO()
         with (contextlib.redirect_stdout(output),
               contextlib.redirect_stderr(output)):
@@ -124,7 +124,7 @@ class BenchmarkTest(unittest.TestCase):
 
 class ArgumentTest(BenchmarkTest):
 
-    def test_wrong_ones(self):
+    def test_wrong_arguments(self):
         self.file.write_text('{}')
         missing = str(self.folder / 'missing' / 'file')
         for arguments, problem in [
@@ -161,7 +161,7 @@ class TableTest(BenchmarkTest):
         self.assertEqual(self.load('report').table(results()) + '\n', TABLE)
 
     def test_the_document(self):
-        # It has the figures that are beside the command.
+        # It has the figures that are stored next to the command.
         text = (FOLDER.parent / 'src/p01/memcache/performance.txt').read_text(
             encoding='utf-8')
         summary = self.load('report').summary(
@@ -219,11 +219,11 @@ class MeasureTest(BenchmarkTest):
         self.assertEqual(measure.failed, 0)
         self.assertIsNone(measure.computed)
         self.assertGreater(measure.wall, 0)
-        # Each of them did one before.
+        # Each thread did one before the measurement.
         self.assertGreater(client.sets, 8)
 
     def test_a_long_operation(self):
-        """It is under way when the time is over, and waited for."""
+        """It is still running when the time is over, and is waited for."""
         now, begun, over = [0.0], threading.Event(), threading.Event()
 
         def perf_counter():
@@ -232,7 +232,7 @@ class MeasureTest(BenchmarkTest):
             return now[0]
 
         def operate(count):
-            if count:  # not the one before
+            if count:  # without the one before
                 begun.set()
                 over.wait(PATIENCE)
                 now[0] += 0.25
@@ -246,7 +246,7 @@ class MeasureTest(BenchmarkTest):
                 'set', None, make=lambda client, number: operate)
         self.assertEqual(measure.wall, 250_000)
 
-    def test_beside_one_that_computes(self):
+    def test_beside_a_computing_thread(self):
         client = mock.Mock()
         client.set = lambda key, value: time.sleep(0.001) or True
         measure = self.turn('busy-8', client)
@@ -254,7 +254,7 @@ class MeasureTest(BenchmarkTest):
         self.assertGreater(measure.computed, 0)
         self.assertIsNone(measure.cpu)
 
-    def test_what_fails(self):
+    def test_an_operation_that_fails(self):
         client = mock.Mock()
         client.set.return_value = None
         self.assertGreater(self.turn('set', client).failed, 0)
@@ -263,7 +263,7 @@ class MeasureTest(BenchmarkTest):
         client.queryMany.return_value = {}
         self.assertGreater(self.turn('queryMany', client).failed, 0)
 
-    def test_who_gives_wrong_values(self):
+    def test_a_client_that_returns_wrong_values(self):
         check = self.load('contenders').check
         client = FakeMemcacheClient()
         client.setMany = mock.Mock(return_value=True)
@@ -316,7 +316,7 @@ class CommandTest(BenchmarkTest):
         self.assertNotIn('classic', curve['points'][0]['contenders'])
         self.assertEqual(self.load('report').table(written) + '\n', output)
 
-    def test_nothing_is_written_of_a_part(self):
+    def test_a_partial_run_writes_nothing(self):
         kept = {path: path.stat().st_mtime_ns for path in FOLDER.glob('*.*')}
         self.assertIn('UltraMemcacheClient', self.run_there('--only', 'miss'))
         self.assertEqual(kept, {path: path.stat().st_mtime_ns

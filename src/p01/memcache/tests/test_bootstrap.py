@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What bootstrap.py fetches, in a checkout: only files with a known hash."""
+"""bootstrap.py, if there is a checkout: it fetches only known hashes."""
 
 import contextlib
 import hashlib
@@ -57,7 +57,7 @@ class HashesTest(BootstrapCase):
         self.assertLessEqual(set(self.bootstrap.TOOLS), names)
 
     def test_what_ci_installs(self):
-        # Each with hashes, or from what bootstrap.py has fetched.
+        # Each with hashes, or from files that bootstrap.py has fetched.
         text = (ROOT / '.ci' / 'run').read_text()
         calls = re.findall(r'make_venv "(?:[^\n]*\\\n)*[^\n]*', text)
         self.assertEqual(len(calls), 2)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The command that attacks the parser, and that it does find what is wrong."""
+"""The command bin/fuzz: it attacks the parser, and finds faults."""
 
 import contextlib
 import importlib.util
@@ -48,7 +48,7 @@ class TargetTest(unittest.TestCase):
     def test_all_that_reads_a_reply(self):
         names = {
             name for name in vars(replies) if name.startswith('read_')}
-        # Those of these commands do no more than call a function of those.
+        # The readers of these commands only call a function of those.
         commands = {
             class_.__name__ for class_ in find_commands()
             if 'read' in vars(class_)
@@ -88,7 +88,7 @@ class TargetTest(unittest.TestCase):
 
 
 class FaultyReader(reader.Reader):
-    """It forgets what is behind a block of 5 bytes."""
+    """A reader that does not check the end of a block of 5 bytes."""
 
     def read(self, size):
         data = super().read(size)
@@ -99,7 +99,7 @@ class FaultyReader(reader.Reader):
 
 @in_checkout
 class FaultTest(unittest.TestCase):
-    """Faults that are put into the parser are found, at once."""
+    """Faults put into the parser are found at once."""
 
     def assertFound(self, name=None, examined=30000):
         found, _ = fuzz.try_mutations(examined, 1)
@@ -160,7 +160,7 @@ class FaultTest(unittest.TestCase):
         self.patch(cas, 'MAX_NUMBER', 2 ** 70)
         self.assertFound('cas.parse')
 
-    def test_no_end(self):
+    def test_an_endless_reply(self):
         armed = []
         self.patch(
             signal, 'setitimer', lambda timer, limit: armed.append(limit))
@@ -173,7 +173,7 @@ class FaultTest(unittest.TestCase):
         self.assertIn(f'not examined within {fuzz.LIMIT} s', output)
         self.assertEqual(set(armed), {0, fuzz.LIMIT})
 
-    def test_the_time_is_over(self):
+    def test_the_time_limit(self):
         def examine(data):
             while True:
                 pass
@@ -196,14 +196,14 @@ class CommandTest(unittest.TestCase):
             r'\d+ of them valid, nothing found\n\Z')
         self.assertEqual(run('--mutations', '100', '--seed', '5')[1], output)
 
-    def test_found(self):
+    def test_a_fault_is_reported(self):
         with mock.patch.object(replies, 'MAX_NUMBER', 10 ** 20):
             status, output = run('--mutations', '30000', '--seed', '1')
         self.assertEqual(status, 1)
         self.assertIn('Found: ', output)
         self.assertIn('something found\n', output)
 
-    def test_nothing_wrong(self):
+    def test_no_fault_is_found(self):
         status, output = run('--input', '0b01')
         self.assertEqual(status, 0)
         self.assertIn('Nothing is wrong', output)
@@ -228,7 +228,7 @@ class CommandTest(unittest.TestCase):
 
 @in_checkout
 class LongTest(unittest.TestCase):
-    """Some seconds of it; the command has no limit."""
+    """A run of some seconds; the command itself has no limit."""
 
     level = 2
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The command that soaks the client, and that it does find what is broken."""
+"""The command bin/soak: it stresses the client, and finds faults."""
 
 import contextlib
 import io
@@ -43,14 +43,14 @@ class Client(FakeUltraMemcacheClient):
 
 
 class Wrong(Client):
-    """It returns another key's value."""
+    """Returns another key's value."""
 
     def query(self, key):
         return soak.make_value('other', 1)
 
 
 class Broken(Client):
-    """It returns a value that is not whole."""
+    """Returns a value that is cut off."""
 
     def query(self, key):
         value = super().query(key)
@@ -58,7 +58,7 @@ class Broken(Client):
 
 
 class Twice(Client):
-    """It increments more often than it was told to."""
+    """Increments twice."""
 
     def increment(self, *args):
         super().increment(*args)
@@ -66,7 +66,7 @@ class Twice(Client):
 
 
 class Stale(Client):
-    """What it has read once it returns for ever."""
+    """Returns for ever what it has once read."""
 
     def __init__(self):
         super().__init__()
@@ -84,14 +84,14 @@ class NotInvalidated(Client):
 
 
 class Restarted(Client):
-    """Its counters begin anew."""
+    """Its counters start over."""
 
     def increment(self, key, delta, initial):
         return super().increment(key, delta, initial // 10 ** 9 * 10 ** 9)
 
 
 class Lost(Client):
-    """It does not store all that it says it has."""
+    """Does not store all that it claims to have stored."""
 
     def set(self, key, value):
         return super().invalidate(key)
@@ -134,7 +134,7 @@ class Evicting(Client):
 
 
 class Leaking(Client):
-    """Something is left over whenever its connections are closed."""
+    """Leaks something whenever its connections are closed."""
 
     def __init__(self):
         super().__init__()
@@ -163,7 +163,7 @@ class LeakingThreads(Leaking):
 class LeakingMemory(Leaking):
 
     def leak(self, left):
-        # Pages of its own: a block may come out of what the process has freed.
+        # Whole pages: a small block may come from memory freed before.
         pages = mmap.mmap(-1, 8 << 20)
         for start in range(0, len(pages), mmap.PAGESIZE):
             pages[start] = 1
@@ -171,7 +171,7 @@ class LeakingMemory(Leaking):
 
 
 class FakeServers:
-    """Nothing befalls them."""
+    """Servers without incidents."""
 
     faults = 0
     restarted = 0.0
@@ -183,12 +183,12 @@ class FakeServers:
 @in_checkout
 @unittest.skipUnless(sys.platform == 'linux', 'it is for Linux')
 class PromisesTest(unittest.TestCase):
-    """A promise that is broken is named, and the exit status tells it."""
+    """A broken promise is named, and shown by the exit status."""
 
     level = 2
 
     def setUp(self):
-        # It would start a thread that stays.
+        # It would start a thread that is left over.
         self.enterContext(
             mock.patch.object(soak.tqdm, 'monitor_interval', 0))
 
@@ -205,30 +205,30 @@ class PromisesTest(unittest.TestCase):
         self.assertEqual(status, 1, output)
         self.assertIn(f'BROKEN: {what}: ', output)
 
-    def test_none(self):
+    def test_nothing_is_broken(self):
         status, output = self.soak(Client())
         self.assertEqual(status, 0, output)
         self.assertNotIn('BROKEN', output)
 
-    def test_wrong(self):
+    def test_wrong_values(self):
         for client in Wrong(), Broken(), Twice():
             self.assertBroken(client, 'wrong values')
 
-    def test_stale(self):
+    def test_stale_values(self):
         for client in Stale(), NotInvalidated(), Restarted():
             self.assertBroken(client, 'stale values')
 
-    def test_lost(self):
+    def test_lost_values(self):
         self.assertBroken(Lost(), 'lost values')
 
-    def test_evicted(self):
+    def test_evicted_values(self):
         self.assertBroken(Evicting(), 'evicted values')
 
     def test_too_long(self):
         self.assertBroken(Slow(), 'longest operation (ms)')
         self.assertBroken(SlowCreation(), 'longest getOrCreate (ms)')
 
-    def test_dead(self):
+    def test_a_client_that_is_dead(self):
         self.assertBroken(Dead(), 'threads dead')
 
     def test_errors(self):
@@ -316,7 +316,7 @@ class CommandTest(unittest.TestCase):
         return process
 
     def children(self, pid):
-        """Return descriptors of the processes that it and they started."""
+        """Return pidfds of all descendants of the process."""
         with open(f'/proc/{pid}/task/{pid}/children') as file:
             children = file.read().split()
         found = [os.pidfd_open(int(child)) for child in children]

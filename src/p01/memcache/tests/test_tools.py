@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The tools the other tests trust: do they do what they say?"""
+"""The tools that other tests rely on."""
 import os
 import socket
 import ssl
@@ -118,7 +118,7 @@ class FaultProxyTest(unittest.TestCase):
         self.assertEqual(self.ask(b'one'), b'<one>\r\n')
         self.assertEqual(self.proxy.exchanges, 1)
 
-    def test_once_befalls_the_next_exchange_and_fault_all_the_others(self):
+    def test_once_is_for_the_next_exchange_and_fault_for_all_others(self):
         self.proxy.once(Fault(swap=lambda reply: b'odd'))
         self.proxy.fault = Fault(swap=lambda reply: b'all')
         self.assertEqual(self.ask(b'one', 3), b'odd')
@@ -267,7 +267,7 @@ class CertificatesTest(unittest.TestCase):
 
     def handshake(self, host='127.0.0.1', name='server', ca=None,
                   client=False):
-        """Let a client and a server without a network trust each other."""
+        """Do a handshake of a client and a server, without a network."""
         files = self.files
         contexts = [
             ssl.create_default_context(cafile=ca or files.ca),
@@ -289,7 +289,7 @@ class CertificatesTest(unittest.TestCase):
                     continue
                 ends.remove(end)
 
-    def test_they_are_good(self):
+    def test_they_are_valid(self):
         for host in '127.0.0.1', 'localhost':
             self.handshake(host, client=True)
         self.handshake('cache.example.com', 'other_host', client=True)
@@ -335,12 +335,12 @@ class NutcrackerTest(unittest.TestCase):
                 yield replies.readline()
 
     def keys(self, address):
-        """Which keys are in this server?"""
+        """Return the keys on this server."""
         requests = [b'mg key%d\r\n' % number for number in range(100)]
         return {number for number, reply in enumerate(
             self.ask(address, *requests)) if reply == b'HD\r\n'}
 
-    def test_two_before_the_same_cluster(self):
+    def test_two_proxies_of_the_same_cluster(self):
         with (Nutcracker(self.addresses) as one,
               Nutcracker(self.addresses) as two):
             self.assertNotEqual(one.address, two.address)
@@ -362,7 +362,7 @@ class NutcrackerTest(unittest.TestCase):
             [reply] = self.ask(proxy.address, b'get key\r\n')
         self.assertIn(b'SERVER_ERROR No such file', reply)
 
-    def test_what_is_down_or_hangs_is_not_ejected(self):
+    def test_a_server_that_is_down_or_hangs_is_not_ejected(self):
         proxy = self.enterContext(Nutcracker(self.addresses[:1]))
         [server, *_] = self.servers
         server.stop()

@@ -5,13 +5,13 @@
 A child that used its parent's sockets would read replies meant for the
 parent, and a lock that another thread held at the fork stays taken for ever.
 
-Python hears of its own forks alone. uWSGI, and other programs with Python in
-them, fork without a word: so the process is compared, too, whenever a
-connection, or a lock that is waited for, is about to be used.
+Python notices only its own forks. uWSGI, and other programs that embed Python,
+fork without it: so before a connection, or a lock that is waited for, is used,
+the process is compared, too.
 """
 
-# Looking an address up imports this the first time. A child that is forked in
-# the middle of it would wait for ever for the end of the import.
+# The first look-up of an address imports this. A child that is forked in the
+# middle of it would wait for ever for the end of the import.
 import encodings.idna  # noqa: F401
 import os
 import threading
@@ -23,7 +23,7 @@ from p01.memcache.threads.lock import run_locked
 
 
 class Starter(Protocol):
-    """Starts afresh in a forked child."""
+    """An object that starts afresh in a forked child."""
 
     def after_fork(self) -> None: ...
 
@@ -37,28 +37,30 @@ def register(obj: Starter) -> None:
 
 
 def notice() -> None:
-    """Start afresh if this is a child of which Python has not heard."""
-    process = getpid()
-    if process != _process:
+    """Start afresh if this is a child whose fork Python did not notice."""
+    here = getpid()
+    if here != process:
         # One for each process: its parent's may be taken for ever.
-        run_locked(_starting.setdefault(process, threading.RLock()),
-                   _start_afresh_once, process)
+        run_locked(_starting.setdefault(here, threading.RLock()),
+                   _start_afresh_once, here)
 
 
-def _start_afresh_once(process: int) -> None:
-    if process != _process:
+def _start_afresh_once(here: int) -> None:
+    if here != process:
         _start_afresh()
 
 
 def _start_afresh() -> None:
-    global _process
+    global process
     for obj in list(_known):
         obj.after_fork()
     # Other threads of the child wait until all is done.
-    _process = getpid()
+    process = getpid()
 
 
-_process = getpid()
+#: The process for which all has started afresh.
+process = getpid()
+
 _starting: dict[int, threading.RLock] = {}
 
 if hasattr(os, 'register_at_fork'):

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A lock that no exception leaves taken.
+"""Running a function under a lock that no exception leaves taken.
 
 An asynchronous exception, or one that a signal's handler raises, may strike
-between any two steps. On CPython 3.14 it strikes between the two steps of
-``with lock:`` as well, behind the acquire and before the block, and the lock
-is taken for ever.
+between any two steps. On CPython 3.14 it may also strike within ``with
+lock:``, after the acquire and before the block, and the lock is taken for
+ever.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ class Lock(Protocol):
 def run_locked(
         lock: Lock, function: Callable[P, T],
         *args: P.args, **kw: P.kwargs) -> T:
-    """Return what the function returns; it runs with the lock taken."""
+    """Return what the function returns, which runs with the lock taken."""
     taken: list[bool] = []
     try:
-        # One step: a call written in C takes the lock and keeps a note of it.
+        # One step: a call in C takes the lock and records that.
         taken.extend(map(lock.acquire, (True,)))
         return function(*args, **kw)
     finally:

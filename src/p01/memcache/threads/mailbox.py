@@ -4,7 +4,7 @@
 
 It is a lock and a deque. `queue.SimpleQueue` would be simpler, but up to
 CPython 3.12 its ``get`` waits for ever when a signal's handler takes longer
-than what is left of the time-out. A lock keeps the time.
+than the rest of the time-out. A lock keeps its time-out.
 """
 
 import collections
@@ -18,7 +18,7 @@ T = TypeVar('T')
 
 
 class Mailbox(Generic[T]):
-    """Is empty at first. Each step is one call of a container written in C.
+    """Empty at first. Each step is one call of a container written in C.
 
     So it can be interrupted anywhere, and nothing gets lost.
     """
@@ -29,7 +29,7 @@ class Mailbox(Generic[T]):
         self._locked.acquire()
 
     def __bool__(self) -> bool:
-        """Return whether there is something in it."""
+        """Return whether anything is in it."""
         return bool(self._items)
 
     def put(self, item: T) -> None:

@@ -1,22 +1,22 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A bounded, blocking pool of anything that a factory makes.
+"""A bounded, blocking pool of items that a factory makes.
 
-What was used last is used next, and those who wait are served in the order in
-which they came.
+The item that was used last is lent next, and threads that wait are served in
+the order in which they came.
 
 An asynchronous exception (a signal's, a greenlet's time-out) may end a caller
-between any two steps, and a count of what is lent would be wrong for ever
-then. So nothing is counted: the pool refers weakly to all that it made, and
-what is lent belongs to its user alone. Whatever way the user comes to drop
-it, it is gone, and that is what makes room.
+between any two steps, and would leave a count of lent items wrong for ever. So
+nothing is counted: the pool refers weakly to all items that it made, and a
+lent one belongs to its user alone. However the user drops it, it is gone, and
+that makes room.
 
-There is no lock either. A thread that is about to get one may have to wait
-for the interpreter lock as well, and many threads then queue up for both and
-hardly go on; and a thread that is interrupted within it holds up all others.
-Each step is one call of a container written in C, which cannot be interrupted;
-a thread that adds an item looks for somebody to wait for it afterwards, and
-one that begins to wait looks for an item afterwards.
+Nor is there a lock. A thread that gets one may still have to wait for the
+interpreter lock, and many threads then queue for both and hardly proceed; and
+a thread that is interrupted while holding it blocks all others. Each step is
+one call of a container written in C, which cannot be interrupted; a thread
+that adds an item looks for a waiting thread afterwards, and one that begins to
+wait looks for an item afterwards.
 """
 
 import collections
@@ -31,8 +31,8 @@ from p01.memcache.errors import PoolTimeout
 from p01.memcache.threads.mailbox import Mailbox
 
 
-# How often a waiting thread looks whether something was dropped without a
-# word.
+# Seconds after which a waiting thread checks whether an item was dropped
+# without notice.
 _LOOK = 0.05
 
 
@@ -47,8 +47,8 @@ T = TypeVar('T', bound=Closable)
 class Pool(Generic[T]):
     """Lends at most `size` items that have a ``close`` method.
 
-    What was idle for more than `idle_time` seconds is closed by the next
-    call of `take`.
+    An item that was idle for more than `idle_time` seconds is closed by the
+    next call of `take`.
     """
 
     def __init__(self, factory: Callable[[], T], size: int,
@@ -61,9 +61,9 @@ class Pool(Generic[T]):
     def _reset(self) -> None:
         # A weak reference to each item.
         self._members: set[weakref.ref[T]] = set()
-        # Each with the time since when.
+        # Each with the time since which it is idle.
         self._idle: collections.deque[tuple[T, float]] = collections.deque()
-        # Each is for one item.
+        # A mailbox for one item of each waiting thread.
         self._waiting: collections.deque[Mailbox[T]] = collections.deque()
 
     def __repr__(self) -> str:
@@ -106,7 +106,7 @@ class Pool(Generic[T]):
             self._serve()
 
     def close(self) -> None:
-        """Close all that is idle."""
+        """Close all idle items."""
         try:
             for _ in range(len(self._idle)):
                 self._discard(self._idle.popleft()[0])
@@ -123,7 +123,7 @@ class Pool(Generic[T]):
                 item.close()
 
     def _discard(self, item: T) -> None:
-        # There is room for another one when this one is closed.
+        # It makes room for another one when it is closed.
         try:
             item.close()
         finally:
@@ -138,7 +138,7 @@ class Pool(Generic[T]):
             self._discard(item)
 
     def _serve(self) -> None:
-        """Give those who wait what there is."""
+        """Give items to the threads that wait, as long as there are any."""
         item: T | None
         while self._waiting:
             try:
@@ -155,12 +155,12 @@ class Pool(Generic[T]):
         if len(members) >= self._size:
             return None
         item = self._factory()
-        # An item that is dropped without a word makes room by itself.
+        # An item that is dropped without notice makes room by itself.
         member = weakref.ref(item, members.discard)
-        hash(member)  # it has none when its item is gone
+        hash(member)  # it keeps the hash when the item is gone
         members.add(member)
         if len(members) > self._size:
-            # Another thread was faster; or both were, and look again.
+            # Another thread was faster; or neither was, and both look again.
             members.discard(member)
             return None
         return item
@@ -180,7 +180,7 @@ class Pool(Generic[T]):
                             f'all {self._size} of the pool are in use'
                         ) from None
                 if mailbox not in self._waiting and not mailbox:
-                    # The thread that was about to serve it was interrupted.
+                    # The thread that was to serve it was interrupted.
                     self._waiting.appendleft(mailbox)
                 self._serve()
         except BaseException:

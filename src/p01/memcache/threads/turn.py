@@ -1,11 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A turn: one thread at a time has it, and the others wait until a deadline.
+"""A turn: one thread at a time has it, and others wait until a deadline.
 
-It is what a lock is for, without two faults that a lock has. A thread that an
-asynchronous exception ends between two steps leaves a lock taken for ever; a
-turn is a pool of one, and is free again whatever way its owner ends. And an
-ordinary lock is waited for without a bound.
+It serves as a lock, without two faults of locks. A thread that an asynchronous
+exception ends between two steps leaves a lock taken for ever; a turn is a pool
+of one, and free again however its owner ends. And the wait for an ordinary
+lock is unbounded.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ MOMENT = 0.05
 class _Token:
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is nothing to close."""
 
 
 class Turn(Pool[_Token]):
@@ -35,9 +35,9 @@ class Turn(Pool[_Token]):
 
     @contextlib.contextmanager
     def by(self, deadline: float) -> Iterator[None]:
-        """Have it, or raise a `PoolTimeout` at the deadline.
+        """Take the turn, or raise a `PoolTimeout` at the deadline.
 
-        A deadline that is over asks without waiting.
+        With a deadline that has passed it does not wait.
         """
         token = self.take(deadline)
         try:
@@ -47,7 +47,7 @@ class Turn(Pool[_Token]):
 
     @contextlib.contextmanager
     def soon(self) -> Iterator[None]:
-        """Have it, or go on without it after a moment."""
+        """Take the turn, or go on without it after a moment."""
         token = None
         with contextlib.suppress(PoolTimeout):
             token = self.take(monotonic() + MOMENT)

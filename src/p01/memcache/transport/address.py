@@ -6,18 +6,19 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
 PORT = 11211
 
-# What the kernel has room for.
+# Bytes that the kernel has room for.
 _LONGEST_PATH = 107
 
-# What DNS has room for, without a dot at the end.
+# Characters that DNS has room for, without a dot at the end.
 _LONGEST_NAME = 253
 
-# python-memcached's selection keeps a list as long as the sum of all.
+# python-memcached's selection keeps a list as long as the sum of all weights.
 _HEAVIEST = 65535
 
 _match = re.compile(
@@ -31,18 +32,19 @@ _match = re.compile(
 _secrets = re.compile(r'.*@', re.DOTALL)
 
 
-def hide_secrets(text):
-    """Return the text to be shown: somebody may take it for a URL's.
+def hide_secrets(text: str) -> str:
+    """Return the text as it may be shown.
 
-    Who writes a password into an address should not find it in a log.
+    A password that is written into an address, as into a URL, must not end up
+    in a log.
     """
     return _secrets.sub('***@', text)
 
 
-def _one_spelling(host):
+def _one_spelling(host: str) -> str:
     """Return the same text for every spelling of the same host.
 
-    Raise a UnicodeError if it is no name that can be looked up.
+    Raise a UnicodeError for a name that cannot be looked up.
     """
     if ':' in host:
         address = ipaddress.IPv6Address(host)
@@ -58,7 +60,7 @@ def _one_spelling(host):
 class Address(NamedTuple):
     """Where a server is, and its share of the keys.
 
-    The host is the configured text, since rings are made of it. A unix socket
+    The host is the configured text, as rings are made from it. A unix socket
     has its path as the host, and port 0.
     """
 
@@ -68,29 +70,29 @@ class Address(NamedTuple):
     weight: int = 1
     tls: bool = False
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
     @property
-    def is_unix(self):
+    def is_unix(self) -> bool:
         return self.port == 0
 
     @property
-    def identity(self):
+    def identity(self) -> tuple[str, int]:
         """What two addresses of the same server have in common."""
         if self.is_unix:
-            # realpath would keep two of the first ones.
+            # realpath would keep two leading slashes.
             return '/' + os.path.realpath(self.host).lstrip('/'), 0
         return _one_spelling(self.host), self.port
 
     @property
-    def server_name(self):
+    def server_name(self) -> str:
         """The host as certificates name it: no zone, no dot at the end."""
         return _one_spelling(self.host).partition('%')[0]
 
 
-def parse(text):
-    """Return the `Address` that is written in `text`."""
+def parse(text: str) -> Address:
+    """Return the `Address` that `text` says."""
     if not isinstance(text, str):
         raise TypeError(f'server {hide_secrets(repr(text))}: must be a str')
     shown = hide_secrets(text)
@@ -118,7 +120,7 @@ def parse(text):
     try:
         name = _one_spelling(host)
     except UnicodeError:
-        name = None
+        name = ''
     except ValueError as error:
         raise ValueError(f'server {shown!r}: {error}') from None
     if not name or len(name) > _LONGEST_NAME:
@@ -128,8 +130,8 @@ def parse(text):
     return Address(text, host, port, weight, match['tls'] is not None)
 
 
-def parse_all(texts):
-    """Return a list of addresses; one that comes twice is a ValueError."""
+def parse_all(texts: Iterable[str]) -> list[Address]:
+    """Return a list of addresses; a duplicate is a ValueError."""
     addresses = [parse(text) for text in texts]
     seen = set()
     for address in addresses:

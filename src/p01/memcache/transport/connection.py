@@ -1,15 +1,18 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""One connection to a server: sends a request and reads its reply.
+"""One connection to a server: it sends a request and reads the reply.
 
-It decides, alone, whether it can be used again. It is dirty from before the
-first byte of a request until its reply was read to the end, whatever ends an
-operation in between. So nobody ever reads the reply to another's request.
+It alone decides whether it can be used again. It is dirty from before the
+first byte of a request until its reply has been read to the end, whatever
+ends an operation in between. So no request ever reads another one's reply.
 """
 
 import math
+import socket
 import ssl
+from collections.abc import Callable
 from time import monotonic
+from typing import TypeVar
 
 from p01.memcache.errors import AuthenticationError
 from p01.memcache.errors import MemcacheError
@@ -18,15 +21,22 @@ from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.secret import discreet
-from p01.memcache.transport.lockkeeping import LockKeepingStream
-from p01.memcache.transport.lockkeeping import can_keep_lock
+from p01.memcache.transport.credentials import Credentials
+from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.dial import Endpoint
+from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import can_keep_lock
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
 from p01.memcache.wire.command import Authenticate
 from p01.memcache.wire.limits import MAX_LINE
+from p01.memcache.wire.reader import SIZE
 from p01.memcache.wire.reader import Reader
 from p01.memcache.wire.replies import unexpected
 
+
+T = TypeVar('T')
 
 # Other replies to a password are not shown: they may repeat it.
 _REFUSALS = frozenset((
@@ -37,43 +47,45 @@ _REFUSALS = frozenset((
 
 
 class Connection:
-    """A connection by a `Dialer`, not made before `connect`.
+    """A connection by a `Dialer`, which `connect` makes.
 
     Without `keeping` the interpreter lock is never kept. `tls` is an
-    ``ssl.SSLContext``, for an address that needs it, whose
-    certificate must be that of `host`; `credentials` may be None.
+    ``ssl.SSLContext`` for an address that needs it, whose certificate must be
+    that of `host`; `credentials` may be None.
 
-    ``dirty`` tells that it cannot be used: it is not connected, or its last
-    reply was not read to the end. ``since`` is when it was made, and
-    ``heard`` whether something of the last reply has come.
+    It cannot be used while ``dirty``: it is not connected, or its last reply
+    was not read to the end. ``since`` is when it was made, and ``heard``
+    whether any of the last reply has arrived.
     """
 
     heard = False
     since = math.inf
-    _place = None
+    _endpoint: Endpoint | None = None
+    _stream: Stream
+    _reader: Reader
 
-    def __init__(self, dialer, keeping, max_age, tls=None, host='',
-                 credentials=None):
+    def __init__(self, dialer: Dialer, keeping: LockKeeping | None,
+                 max_age: float, tls: ssl.SSLContext | None = None,
+                 host: str = '', credentials: Credentials | None = None,
+                 ) -> None:
         self._dialer = dialer
         self._keeping = keeping
         self._max_age = max_age
         self._tls = tls
         self._host = host
         self._credentials = credentials
-        self._stream = None
-        self._reader = None
         self.dirty = True
 
-    def connect(self, deadline):
+    def connect(self, deadline: float) -> None:
         self.close()
-        self._stream, self._place = self._dialer.dial(deadline, self._greet)
+        self._stream, self._endpoint = self._dialer.dial(deadline, self._greet)
         self._reader = Reader(self._stream.receive)
         if self._credentials is not None:
-            self._authenticate(deadline)
+            self._authenticate(self._credentials, deadline)
         self.dirty = False
         self.since = monotonic()
 
-    def _greet(self, connection, deadline):
+    def _greet(self, connection: socket.socket, deadline: float) -> Stream:
         """Return the stream that suits a connected socket."""
         if self._tls is not None:
             return TLSStream(connection, self._tls, self._host, deadline)
@@ -82,10 +94,10 @@ class Connection:
         return Stream(connection)
 
     @discreet
-    def _authenticate(self, deadline):
+    def _authenticate(
+            self, credentials: Credentials, deadline: float) -> None:
         try:
-            command = Authenticate(
-                self._credentials.username, self._credentials.password)
+            command = Authenticate(credentials.username, credentials.password)
             self.send(command.encode(), deadline)
             self.receive(command.read, deadline)
         except (ProtocolError, ServerError) as error:
@@ -95,42 +107,44 @@ class Connection:
             return
         if said not in _REFUSALS:
             said = 'an unexpected reply'
-        # Without the user name: it may be the password, in a wrong place.
+        # Without the user name: a misplaced password may be there.
         raise AuthenticationError(f'not authenticated: {said}')
 
-    def close(self):
+    def close(self) -> None:
         self.dirty = True
-        if self._stream is not None:
+        if hasattr(self, '_stream'):
             self._stream.close()
 
-    def abort(self):
-        """Close, in the middle of a request."""
-        if self._stream is not None:
+    def abort(self) -> None:
+        """Close in the middle of a request."""
+        if hasattr(self, '_stream'):
             self._stream.abort()
 
-    def fileno(self):
+    def fileno(self) -> int:
         """Return the number of the socket, to wait for a reply."""
         return self._stream.fileno()
 
-    def is_usable(self, now):
+    def is_usable(self, now: float) -> bool:
         """Return whether a connection that is not dirty can be used.
 
-        One that is too old, or leads to where the server was before, or has
-        received something since the last reply, is made anew.
+        It is made anew if it is too old, or leads to where the server was
+        before, or has received anything since the last reply.
         """
-        return (self._place is self._dialer.place
+        reader = self._reader
+        return (self._endpoint is self._dialer.endpoint
                 and now - self.since < self._max_age
-                and self._reader.is_empty()
-                and self._stream.is_quiet())
+                # The same as `is_quiet`.
+                and reader.start == len(reader.data)
+                and not self._stream.has_input())
 
-    def is_quiet(self):
-        """Return whether nothing came since the last reply.
+    def is_quiet(self) -> bool:
+        """Return whether nothing has arrived since the last reply.
 
         That may be the end of the stream, or a reply too many.
         """
-        return self._reader.is_empty() and self._stream.is_quiet()
+        return self._reader.is_empty() and not self._stream.has_input()
 
-    def send(self, data, deadline):
+    def send(self, data: bytes, deadline: float) -> None:
         self.dirty = True
         self.heard = False
         self._stream.deadline = deadline
@@ -140,9 +154,13 @@ class Connection:
             self._explain(error)
             raise
 
-    def receive(self, read, deadline):
+    def receive(self, read: Callable[[Reader], T], deadline: float) -> T:
         """Return what ``read(reader)`` makes of the reply."""
-        reader = self.wait(deadline)
+        # As in `wait`, which would be one more call for each request.
+        reader, stream = self._reader, self._stream
+        stream.deadline = deadline
+        reader.data, reader.start = stream.receive(SIZE), 0
+        self.heard = True
         try:
             reply = read(reader)
         except ServerError:
@@ -151,20 +169,20 @@ class Connection:
         self.dirty = reader.closed
         return reply
 
-    def wait(self, deadline):
+    def wait(self, deadline: float) -> Reader:
         """Wait for a reply to begin; return its `Reader`."""
-        self._stream.deadline = deadline
-        self._reader.fill()
+        reader, stream = self._reader, self._stream
+        stream.deadline = deadline
+        reader.data, reader.start = stream.receive(SIZE), 0
         self.heard = True
-        return self._reader
+        return reader
 
-    def _explain(self, error):
-        """Raise what the server said before it closed, if it told why."""
+    def _explain(self, error: SendError) -> None:
+        """Raise the server's reason for closing, if it sent one."""
         try:
-            self._reader.fill()
             said = unexpected(self._reader.readline(MAX_LINE))
-        except MemcacheError as said:
-            if isinstance(said.__cause__, ssl.SSLError):
+        except MemcacheError as trouble:
+            if isinstance(trouble.__cause__, ssl.SSLError):
                 raise  # an alert: it wants a certificate, for example
             return
         if isinstance(said, ServerBusy):

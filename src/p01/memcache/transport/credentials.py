@@ -9,21 +9,21 @@ from p01.memcache.secret import read_file
 
 
 # memcached separates the two with a blank, and in its own file with a colon. A
-# line of that holds 255 bytes.
+# line of that file holds 255 bytes.
 _is_text = re.compile(r'[^\x00-\x20\x7f\ud800-\udfff]+').fullmatch
 _MOST = 127
 
 
-def _is_valid(text):
-    return _is_text(text) and len(text.encode()) <= _MOST
+def _is_valid(text: str) -> bool:
+    return bool(_is_text(text)) and len(text.encode()) <= _MOST
 
 
 class Credentials:
     """A user name and the `Secret` that is its password."""
 
-    def __init__(self, username, password):
+    def __init__(self, username: str, password: Secret) -> None:
         if not _is_valid(username) or ':' in username:
-            # It is not named: it may be both in one.
+            # Not shown: it may hold the password, too.
             raise ValueError(
                 f'username: must be 1 to {_MOST} bytes, without colons, blanks'
                 ' and control characters')
@@ -34,21 +34,21 @@ class Credentials:
         self.username = username
         self.password = password
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f'<Credentials of {self.username}>'
 
 
-def read(path):
+def read(path: str) -> Credentials:
     """Return the credentials in a file: its first line, ``user:password``.
 
-    That is the format of the file that memcached has with ``-Y``.
+    This is the format of memcached's own file, see its option ``-Y``.
     """
     line = read_file('credentialsFile', path).partition('\n')[0]
     username, _, password = line.rstrip('\r').partition(':')
     try:
         return Credentials(username, Secret(password))
     except ValueError:
-        # Whatever the line is, it may hold the password.
+        # Not shown: any line may hold the password.
         raise ValueError(
             f'credentialsFile {path!r}: its first line must be user:password,'
             f' each 1 to {_MOST} bytes, without blanks and control characters'

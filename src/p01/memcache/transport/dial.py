@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Dialling: the way from an `Address` to a socket that is connected.
+"""Dialling: from an `Address` to a connected socket.
 
-A name is taken for one server. Should it have several addresses, all of a
-dialer's connections go to one of them, as long as that works and the name has
-it: a value that is invalidated at one address must not be read at another.
+A name stands for one server. If it has several addresses, all connections of
+a dialer go to one of them, as long as that works and the name still has it: a
+value that is invalidated at one address must not be read at another.
 """
 
 import _thread
@@ -13,17 +13,25 @@ import contextlib
 import errno
 import socket
 import weakref
+from collections.abc import Callable
 from time import monotonic
+from typing import Any
+from typing import NamedTuple
+from typing import TypeVar
 
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import LocalError
+from p01.memcache.errors import MemcacheError
 from p01.memcache.threads import fork
 from p01.memcache.threads.mailbox import Mailbox
+from p01.memcache.transport.address import Address
+from p01.memcache.transport.stream import Stream
 
 
-# What no server is to blame for: this machine has no descriptor, no memory,
-# or no port left.
+S = TypeVar('S', bound=Stream)
+
+# Not the server's fault: this machine has no descriptor, memory or port left.
 _OWN = frozenset((
     errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS,
     errno.EADDRNOTAVAIL))
@@ -33,15 +41,15 @@ _NO_NAME = frozenset(
     getattr(socket, name) for name in ('EAI_NONAME', 'EAI_NODATA')
     if hasattr(socket, name))
 
-# Seconds after which the kernel looks whether an idle connection is alive, and
-# between looks that stay without an answer. Three of them are enough. It also
+# Seconds after which the kernel probes whether an idle connection is alive,
+# and between probes without an answer, of which three are enough. This also
 # keeps firewalls from forgetting the connection.
 _KEEP_ALIVE = (
     ('TCP_KEEPIDLE', 30), ('TCP_KEEPALIVE', 30), ('TCP_KEEPINTVL', 10),
     ('TCP_KEEPCNT', 3))
 
 
-def _set_up(connection):
+def _set_up(connection: socket.socket) -> None:
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in _KEEP_ALIVE:
@@ -50,34 +58,44 @@ def _set_up(connection):
                 socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
+class Endpoint(NamedTuple):
+    """Where to connect to, as ``socket.getaddrinfo`` returns it."""
+
+    family: int
+    type: int
+    protocol: int
+    address: Any
+
+
 class _Asking:
-    """Is there as long as a thread asks."""
+    """Exists as long as the thread of a look-up runs."""
 
 
 class _Lookup:
-    """Asks for the addresses of a name, in a thread: it knows no time-out.
+    """Looks up the addresses of a name in a thread: that has no time-out.
 
-    It is a bare thread. The `start` of one of `threading` waits without bound
-    until it runs, and for ever if an exception strikes it before.
+    It is a bare thread. ``Thread.start`` waits without bound until the thread
+    runs, and for ever if an exception strikes it before.
     """
 
     is_late = False  # a thread has waited for it in vain
-    answer = None
+    answer: Any = None  # a list, or the exception
 
-    def __init__(self, host, port):
+    def __init__(self, host: str, port: int) -> None:
         self._host = host
         self._port = port
-        self._waiting = collections.deque()  # a mailbox of each thread
+        # A mailbox of each thread.
+        self._waiting: collections.deque[Mailbox[None]] = collections.deque()
         asking = _Asking()
         self._asking = weakref.ref(asking)
         _thread.start_new_thread(self._ask, (asking,))
 
     @property
-    def is_lost(self):
+    def is_lost(self) -> bool:
         """Whether the thread has ended without an answer."""
         return self._asking() is None and self.answer is None
 
-    def _ask(self, asking):
+    def _ask(self, asking: _Asking) -> None:
         try:
             self.answer = socket.getaddrinfo(
                 self._host, self._port, type=socket.SOCK_STREAM)
@@ -88,11 +106,11 @@ class _Lookup:
                 while True:
                     self._waiting.pop().put(None)
 
-    def wait(self, seconds):
-        """Return the answer; None if there is none in time."""
+    def wait(self, seconds: float) -> Any:
+        """Return the answer, or None if there is none in time."""
         # One for each thread: a lock that all wait for stays taken if an
         # exception strikes a thread that has just got it.
-        mailbox = Mailbox()
+        mailbox: Mailbox[None] = Mailbox()
         self._waiting.append(mailbox)
         if self.answer is None:
             try:
@@ -105,70 +123,74 @@ class _Lookup:
 class Dialer:
     """Connects to the server at an `Address`.
 
-    ``place`` is where the connections go: a connection to another one is not
-    to be used any more.
+    ``endpoint`` is where the connections go: one that leads elsewhere must not
+    be used any more.
     """
 
-    def __init__(self, address):
+    def __init__(self, address: Address) -> None:
         self.address = address
-        self._known = None  # the places of what is no name
-        self.place = None
+        # Those of an address that is not a name.
+        self._known: list[Endpoint] | None = None
+        self.endpoint: Endpoint | None = None
         self.after_fork()
         fork.register(self)
 
-    def after_fork(self):
-        self._lookup = None  # its thread is one of the parent's
+    def after_fork(self) -> None:
+        # The thread of another one belongs to the parent.
+        self._lookup: _Lookup | None = None
 
-    def dial(self, deadline, greet):
-        """Return what ``greet(socket, deadline)`` makes, and its place.
+    def dial(self, deadline: float,
+             greet: Callable[[socket.socket, float], S]) -> tuple[S, Endpoint]:
+        """Return what ``greet(socket, deadline)`` makes, and its endpoint.
 
-        An OSError or ValueError of `greet` is one of the place.
+        An OSError or ValueError of `greet` counts as the endpoint's.
         """
-        kept, trouble = self.place, None
+        kept, trouble = self.endpoint, None
         if self._known is None:
             self._known = _find_known(self.address)
-        places = self._known or self._find(deadline)
-        if kept in places:
-            places = [kept, *(place for place in places if place != kept)]
+        endpoints = self._known or self._find(deadline)
+        if kept in endpoints:
+            endpoints = [kept, *(other for other in endpoints
+                                 if other != kept)]
         try:
-            for tried, place in enumerate(places):
+            for tried, endpoint in enumerate(endpoints):
                 # A silent one leaves time for the others.
                 now = monotonic()
-                remaining = (deadline - now) / (len(places) - tried)
+                remaining = (deadline - now) / (len(endpoints) - tried)
                 if remaining <= 0:
                     break
                 try:
-                    found = _connect(place, now + remaining, greet)
+                    stream = _connect(endpoint, now + remaining, greet)
                 except (OSError, ValueError) as error:
                     trouble = error
                     continue
-                if self.place is kept:
-                    self.place = place
-                if self.place == place:
-                    return found, self.place
-                # Another thread was faster, with another address.
-                found.close()
+                if self.endpoint is kept:
+                    self.endpoint = endpoint
+                if self.endpoint == endpoint:
+                    return stream, self.endpoint
+                # Another thread was faster, with another endpoint.
+                stream.close()
                 return self.dial(deadline, greet)
             what = (
                 'no TLS connection' if self.address.tls else 'cannot connect')
             raise _translate(trouble, what)
         finally:
             # Its traceback leads back here, and to the connection that is
-            # being made: that must not wait for the collector of cycles.
+            # being made, which must not wait for the collector of cycles.
             trouble = None
 
-    def _find(self, deadline):
-        """Return the places of the name, or the one that it had."""
-        lookup, kept = self._lookup, self.place
+    def _find(self, deadline: float) -> list[Endpoint]:
+        """Return the endpoints of the name, or the one that it had."""
+        lookup, kept = self._lookup, self.endpoint
         if lookup is None or lookup.is_lost:
             try:
                 lookup = self._lookup = _Lookup(
                     self.address.host, self.address.port)
-            except RuntimeError as error:  # there is no thread to be had
+            except RuntimeError as error:  # no thread can be started
                 return self._do_without(error)
         remaining = deadline - monotonic()
         if lookup.is_late:
-            # It has had its time. It is asked for an answer, not waited for.
+            # It has had its time. Take its answer, but do not wait for it.
             remaining = 0
         elif kept is not None:
             remaining /= 2
@@ -178,46 +200,48 @@ class Dialer:
         if self._lookup is lookup:
             self._lookup = None
         if isinstance(answer, list):
-            return _places(answer)
+            return _endpoints(answer)
         if getattr(answer, 'errno', None) in _NO_NAME or isinstance(
                 answer, UnicodeError):
             raise ConnectError(
                 f'no address of {self.address.host}: {answer}') from answer
         return self._do_without(answer)
 
-    def _do_without(self, trouble):
-        """The name service, not the server, is to blame."""
-        if self.place is not None:
-            return [self.place]
+    def _do_without(self, trouble: object) -> list[Endpoint]:
+        """The name service is to blame, not the server."""
+        if self.endpoint is not None:
+            return [self.endpoint]
         raise LocalError(f'no address of {self.address.host}: {trouble}')
 
 
-def _find_known(address):
-    """Return the places of what is no name, and none of a name."""
+def _find_known(address: Address) -> list[Endpoint]:
+    """Return the endpoints of an address that is not a name."""
     if address.is_unix:
-        return [(socket.AF_UNIX, socket.SOCK_STREAM, 0, address.host)]
+        return [Endpoint(
+            socket.AF_UNIX, socket.SOCK_STREAM, 0, address.host)]
     try:
-        return _places(socket.getaddrinfo(
+        return _endpoints(socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM,
             flags=socket.AI_NUMERICHOST))
     except (OSError, UnicodeError):
         return []
 
 
-def _places(found):
-    return [(*kind, place) for *kind, _, place in found]
+def _endpoints(answer: list[tuple[Any, ...]]) -> list[Endpoint]:
+    return [Endpoint(family, kind, protocol, address)
+            for family, kind, protocol, _, address in answer]
 
 
-def _connect(place, deadline, greet):
-    *kind, place = place
-    connection = socket.socket(*kind)
+def _connect(endpoint: Endpoint, deadline: float,
+             greet: Callable[[socket.socket, float], S]) -> S:
+    connection = socket.socket(*endpoint[:3])
     try:
         connection.settimeout(max(deadline - monotonic(), 0.001))
-        connection.connect(place)
-        if kind[0] != socket.AF_UNIX:
+        connection.connect(endpoint.address)
+        if endpoint.family != socket.AF_UNIX:
             if connection.getsockname() == connection.getpeername():
-                # The kernel chose the very port that nobody listens on, and
-                # would keep the server from starting there.
+                # With no server listening, the kernel chose that very port
+                # for this end. That would keep the server from starting.
                 raise ConnectionRefusedError('connected to itself')
             _set_up(connection)
         return greet(connection, deadline)
@@ -226,8 +250,9 @@ def _connect(place, deadline, greet):
         raise
 
 
-def _translate(trouble, what):
-    """Return the error that tells whose trouble it is."""
+def _translate(trouble: Exception | None, what: str) -> MemcacheError:
+    """Return the error that says whose trouble it is."""
+    error: MemcacheError
     if trouble is None:
         error = LocalError('no time left to connect')
     elif isinstance(trouble, TimeoutError):

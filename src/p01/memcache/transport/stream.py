@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A connected socket as a stream of bytes on which no wait is unbounded."""
+"""A connected socket as a stream of bytes; no wait on it is unbounded."""
 
 import contextlib
 import socket
@@ -16,38 +16,35 @@ from p01.memcache.errors import SendTimeout
 CLOSED = 'the server closed the connection'
 LATE = 'no reply in time'
 
-
 # An l_linger of no seconds.
 _AT_ONCE = struct.pack('ii', 1, 0)
 
-# Seconds, behind a deadline, in which what is there already is received.
+# Seconds after a deadline in which bytes that have arrived are received.
 _LAST_LOOK = 0.02
 
 
 class Stream:
     """Sends and receives in the ordinary way, on any kind of socket.
 
-    `deadline` (of the ``monotonic`` clock) ends every wait. What is there
-    then is received nevertheless: the process may have stood still while it
-    came.
+    `deadline` (of the ``monotonic`` clock) ends every wait. What has arrived
+    by then is still received: the process may have stood still meanwhile.
     """
 
     deadline = 0.0
-    _last_look = 0.0, 0.0  # of the deadline, and until when it lasts
-    _socket = None
+    _last_look = 0.0, 0.0  # its deadline, and when it ends
 
-    def __init__(self, connection):
+    def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
 
-    def close(self):
-        # There is nothing to be done about an error.
+    def close(self) -> None:
+        # Nothing can be done about an error.
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def abort(self):
-        """Close, and have the kernel forget what it has not sent yet.
+    def abort(self) -> None:
+        """Close, and have the kernel discard what it has not sent yet.
 
-        It would go on trying for minutes, and a value might arrive after a
+        It would keep trying for minutes, and a value might arrive after a
         newer one.
         """
         with contextlib.suppress(OSError):
@@ -55,26 +52,26 @@ class Stream:
                 socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.close()
 
-    def __del__(self):
-        # Who had it in use was interrupted, and dropped it.
-        if self._socket is not None:
+    def __del__(self) -> None:
+        # Its user was interrupted and dropped it, perhaps half made.
+        if hasattr(self, '_socket'):
             self._socket.close()
 
-    def fileno(self):
+    def fileno(self) -> int:
         return self._socket.fileno()
 
-    def is_quiet(self):
-        """Return whether there is nothing to receive, not even the end."""
+    def has_input(self) -> object:
+        """Return a true value if anything has arrived, even just the end."""
         try:
             self._socket.settimeout(0)
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            return True
+            return False
         except OSError:
             pass
-        return False
+        return True
 
-    def send(self, data):
+    def send(self, data: bytes | memoryview) -> None:
         """Send all of `data`."""
         try:
             self._limit(SendTimeout)
@@ -84,8 +81,8 @@ class Stream:
         except OSError as error:
             raise SendError(f'cannot send: {error}') from error
 
-    def receive(self, size):
-        """Wait for bytes and return them, in general at most `size`."""
+    def receive(self, size: int) -> bytes:
+        """Wait for bytes and return them, usually no more than `size`."""
         remaining = self.deadline - monotonic()
         try:
             if remaining > 0:
@@ -100,13 +97,13 @@ class Stream:
         except OSError as error:
             raise ReceiveError(f'cannot receive: {error}') from error
 
-    def _received(self, data):
+    def _received(self, data: bytes) -> bytes:
         if not data:
             raise ReceiveError(CLOSED)
         return data
 
-    def _limit_looks(self):
-        """Raise a `ReceiveTimeout` if bytes have come for long enough.
+    def _limit_looks(self) -> None:
+        """Raise a `ReceiveTimeout` if bytes have kept arriving too long.
 
         They may pour in without an end.
         """
@@ -116,7 +113,7 @@ class Stream:
         elif now >= end:
             raise ReceiveTimeout(LATE)
 
-    def _limit(self, timeout):
+    def _limit(self, timeout: type[Exception]) -> None:
         remaining = self.deadline - monotonic()
         if remaining <= 0:
             raise timeout('the time of the operation is over')

@@ -1,7 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""TLS: whom to trust, and a stream on a socket that speaks it."""
+"""TLS: which servers to trust, and a stream that encrypts."""
 
+import socket
 import ssl
 
 from p01.memcache.errors import ReceiveError
@@ -15,29 +16,31 @@ from p01.memcache.transport.stream import Stream
 from p01.memcache.wire.replies import unexpected
 
 
-# The most that one record holds.
+# Bytes that one record holds at most.
 RECORD = 1 << 14
 
-# How much is encrypted before it is sent.
+# Bytes that are encrypted before they are sent.
 _PIECE = 1 << 18
 
-# So many records may come unasked, each with a ticket for a later session.
+# Records that may arrive unasked, each with a ticket for a later session.
 _MOST_TICKETS = 8
 
-# What a server's first byte is, if it speaks TLS: a handshake or an alert.
+# The first byte of a server that speaks TLS: a handshake or an alert.
 _FIRST = b'\x16\x15'
 
 
-def make_context(caFile, certFile, keyFile):
+def make_context(caFile: str | None, certFile: str | None,
+                 keyFile: str | None) -> ssl.SSLContext:
     """Return a context that verifies certificates and host names."""
     try:
         context = ssl.create_default_context(cafile=caFile)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f'caFile {show_path(caFile)}: {reason(error)}') from None
+            f'caFile {caFile and show_path(caFile)}: {reason(error)}'
+        ) from None
     if certFile is not None:
         try:
-            # Who cannot type a passphrase should not be asked for one.
+            # Fail instead of prompting for a passphrase.
             context.load_cert_chain(certFile, keyFile, password='')
         except (OSError, ValueError) as error:
             raise ValueError(
@@ -47,11 +50,11 @@ def make_context(caFile, certFile, keyFile):
     return check_context(context)
 
 
-def check_context(context):
+def check_context(context: ssl.SSLContext) -> ssl.SSLContext:
     """Return the context; one that does not verify is a ValueError.
 
-    A certificate must have the host's name where names belong: the common
-    name of its subject is text that few authorities check.
+    A certificate must have the host among its alternative names: few
+    authorities check the common name of its subject.
     """
     if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
         raise ValueError(
@@ -65,12 +68,13 @@ def check_context(context):
 class TLSStream(Stream):
     """Encrypts what a `Stream` sends, and decrypts what it receives.
 
-    The socket stays a plain one: a memcached that has no room for one more
+    The socket stays a plain one: a memcached that has no room for another
     connection says so in plain text.
     """
 
-    def __init__(self, connection, context, host, deadline):
-        """Shake hands. What fails is an OSError or a `ServerBusy`."""
+    def __init__(self, connection: socket.socket, context: ssl.SSLContext,
+                 host: str, deadline: float) -> None:
+        """Shake hands. A failure is an OSError or a `ServerBusy`."""
         super().__init__(connection)
         self.deadline = deadline
         self._incoming = ssl.MemoryBIO()
@@ -90,10 +94,10 @@ class TLSStream(Stream):
             is_first = False
             self._incoming.write(data)
         if self._tls.getpeercert(True) is None:
-            # With anonymous ciphers there is nothing to be verified.
+            # With an anonymous cipher there is nothing to verify.
             raise ConnectionError('the server shows no certificate')
 
-    def _receive_record(self):
+    def _receive_record(self) -> bytes:
         try:
             return super().receive(RECORD)
         except ReceiveTimeout as error:
@@ -101,23 +105,23 @@ class TLSStream(Stream):
         except ReceiveError as error:
             raise ConnectionError(str(error)) from error
 
-    def _shake_hands(self):
-        """Return whether that is done; otherwise more has to be received."""
+    def _shake_hands(self) -> bool:
+        """Return whether this is done, or else more has to be received."""
         try:
             self._tls.do_handshake()
             return True
         except ssl.SSLWantReadError:
             return False
         finally:
-            # An alert, too: it tells the server what was wrong.
+            # An alert, too: it says to the server what was wrong.
             self._limit(TimeoutError)
             self._socket.sendall(self._outgoing.read())
 
-    def is_quiet(self):
-        # What came may be a ticket for a later session, and is no reply.
+    def has_input(self) -> object:
+        # A ticket for a later session is not a reply.
         try:
             for _ in range(_MOST_TICKETS):
-                if super().is_quiet():
+                if not super().has_input():
                     self._tls.read(1)
                     break
                 data = self._socket.recv(RECORD)
@@ -125,12 +129,12 @@ class TLSStream(Stream):
                     break
                 self._incoming.write(data)
         except ssl.SSLWantReadError:
-            return True
+            return False
         except OSError:
             pass
-        return False
+        return True
 
-    def send(self, data):
+    def send(self, data: bytes | memoryview) -> None:
         rest = memoryview(data)
         try:
             while rest:
@@ -139,7 +143,7 @@ class TLSStream(Stream):
         except ssl.SSLError as error:
             raise SendError(f'cannot send: {error}') from error
 
-    def receive(self, size):
+    def receive(self, size: int) -> bytes:
         while True:
             try:
                 data = self._tls.read(min(size, RECORD))

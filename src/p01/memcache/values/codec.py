@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """What a client stores of an object, or of raw bytes, and how it is read."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import zope.component
@@ -90,6 +91,10 @@ class Codec:
         self._serializer = serializer
         self._largest = largest
         self._threshold = threshold
+        # Loads a value that is neither signed nor compressed, if that is all.
+        self._plain = (
+            serializer.loads_plain if signer is None and isinstance(
+                serializer, PickleSerializer) else None)
         # Flags of the serialized bytes that are read as raw.
         self._raw_flags = (
             FREE if isinstance(serializer, ForeignSerializer) else JSON)
@@ -158,6 +163,34 @@ class Codec:
             raise
         except Exception as error:
             raise UnreadableValue(describe(error)) from error
+
+    def loads_many(
+            self, wanted: Mapping[Any, bytes],
+            items: Mapping[bytes, tuple[bytes, int, Any]], raw: bool,
+            ) -> tuple[dict[Any, Any], dict[Any, Exception]]:
+        """Return what `loads` returns for many keys, and what it raises.
+
+        `wanted` maps them to the keys of the items; some have none.
+        """
+        values: dict[Any, Any] = {}
+        errors: dict[Any, Exception] = {}
+        largest, plain = self._largest, None if raw else self._plain
+        for key, wire in wanted.items():
+            if wire not in items:
+                continue
+            data, flags, _ = items[wire]
+            try:
+                # Most of them: without the calls of `loads`.
+                if plain is not None and not flags and len(data) <= largest:
+                    values[key] = plain(data)
+                else:
+                    values[key] = self.loads(wire, data, flags, raw)
+            except UnreadableValue as error:
+                errors[key] = error
+            except Exception as error:
+                errors[key] = UnreadableValue(describe(error))
+                errors[key].__cause__ = error
+        return values, errors
 
     def _too_large(self, data: bytes) -> ValueTooLarge:
         return ValueTooLarge(

@@ -64,16 +64,17 @@ class PickleSerializer:
                  allow: Iterable[str] | None = None,
                  trusted: bool = False) -> None:
         self._protocol = protocol
-        self._loads: Callable[[bytes], Any] = pickle.loads
+        self.loads_plain: Callable[[bytes], Any] = pickle.loads
         if allow is not None:
-            self._loads = partial(
+            self.loads_plain = partial(
                 unpickler.loads, allowlist=Allowlist(allow), trusted=trusted)
 
     def dumps(self, key: bytes, obj: object) -> tuple[bytes, int]:
-        pickler = None if type(obj) in SIMPLE else _Pickler
-        return dumps(obj, self._protocol, pickler), PLAIN
+        if type(obj) in SIMPLE:
+            return pickle.dumps(obj, self._protocol), PLAIN
+        return dumps(obj, self._protocol, _Pickler), PLAIN
 
     def loads(self, key: bytes, data: bytes, flags: int) -> Any:
         if flags != PLAIN:
             raise UnreadableValue(f'unknown flags {flags}')
-        return self._loads(data)
+        return self.loads_plain(data)

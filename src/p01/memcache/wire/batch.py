@@ -91,7 +91,13 @@ class Batch(Command):
     def encode(self) -> bytes:
         return b''.join([data for _, data in self._requests])
 
+    @property
+    def repeats(self) -> bool:  # type: ignore[override]
+        return all(command.repeats for command, _ in self._requests)
+
     def read(self, reader: Readable) -> None:
+        if self._read_usual(reader):
+            return
         for command, _ in self._requests:
             try:
                 self._replies[command.key] = command.read(reader)
@@ -99,3 +105,16 @@ class Batch(Command):
                 # A traceback would lead back to the replies, and to all
                 # frames.
                 self._replies[command.key] = error.with_traceback(None)
+
+    def _read_usual(self, reader: Readable) -> bool:
+        """Return whether all replies are the usual one, which was received.
+
+        Then they are read all at once.
+        """
+        skip = getattr(reader, 'skip', None)
+        if skip is None or not skip(b''.join(
+                [command.usual for command, _ in self._requests])):
+            return False
+        for command, _ in self._requests:
+            self._replies[command.key] = True
+        return True

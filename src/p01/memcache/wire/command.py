@@ -52,6 +52,9 @@ class Command:
     #: the clock of ``time.monotonic``.
     since: float = math.inf
 
+    #: The reply to most commands of the kind, which says True; if any.
+    usual: bytes = b''
+
     #: ``read(reader)`` returns what the reply says.
     read: Callable[[Readable], Any]
 
@@ -231,6 +234,7 @@ class Decrement(Increment):
 class Delete(Command):
 
     changes = removes = repeats = True
+    usual = b'DELETED\r\n'
     read = staticmethod(replies.read_deleted)
 
     def __init__(self, key: bytes) -> None:

@@ -57,6 +57,10 @@ class Right(Enum):
     NOBODYS = 'no caller: the value need not be computed'
 
 
+# Looked up faster than as attributes of the class.
+OURS, THEIRS, NOBODYS = Right
+
+
 class Leased(NamedTuple):
     """An `Item`, and the right to renew it."""
 
@@ -96,8 +100,8 @@ class GetOrRenew(Get):
         token = parse_unique(unique)
         data = read_block(reader, int(size), self.most)
         right = (
-            Right.OURS if b'W' in marks
-            else Right.THEIRS if b'Z' in marks else Right.NOBODYS)
+            OURS if b'W' in marks
+            else THEIRS if b'Z' in marks else NOBODYS)
         return Leased(Item(data, int(flags), token), right)
 
 

@@ -40,58 +40,57 @@ class Readable(Protocol):
 
 
 class Reader:
-    """Reads as a file does, from ``receive(size)`` that returns some bytes."""
+    """Reads as a file does, from ``receive(size)`` that returns some bytes.
+
+    ``data`` is what was received last, and begins to be read at ``start``. A
+    `Connection` puts the first bytes of a reply there.
+    """
 
     closed = False
 
     def __init__(self, receive: Callable[[int], bytes]) -> None:
         self._receive = receive
-        self._data = b''
-        self._start = 0
+        self.data = b''
+        self.start = 0
 
     def is_empty(self) -> bool:
         """Return whether all that was received has been read."""
-        return self._start == len(self._data)
+        return self.start == len(self.data)
 
     def close(self) -> None:
         """Read nothing more, however much may still come."""
         self.closed = True
 
-    def fill(self) -> None:
-        """Wait for the first bytes, when all others have been read."""
-        self._data = self._receive(SIZE)
-        self._start = 0
-
     def readline(self, limit: int) -> bytes:
         """Return a line with its end, or without one after `limit` bytes."""
-        data, start = self._data, self._start
+        data, start = self.data, self.start
         end = data.find(b'\n', start, start + limit) + 1
         if not end:
             end = self._find_end(limit)
-            data, start = self._data, self._start
-        self._start = end
+            data, start = self.data, self.start
+        self.start = end
         return data[start:end]
 
     def _find_end(self, limit: int) -> int:
         """Receive until a line ends, and return where that is."""
         while True:
-            rest = self._data[self._start:]
+            rest = self.data[self.start:]
             if len(rest) >= limit:
-                return self._start + limit
-            self._data = rest + self._receive(SIZE)
-            self._start = 0
-            end = self._data.find(b'\n', len(rest), limit) + 1
+                return self.start + limit
+            self.data = rest + self._receive(SIZE)
+            self.start = 0
+            end = self.data.find(b'\n', len(rest), limit) + 1
             if end:
                 return end
 
     def read(self, size: int) -> bytes:
         """Return exactly `size` bytes."""
-        start = self._start
+        start = self.start
         end = start + size
-        if end > len(self._data):
+        if end > len(self.data):
             return self._gather(size)
-        self._start = end
-        return self._data[start:end]
+        self.start = end
+        return self.data[start:end]
 
     def scan(
             self, keys: Container[bytes], found: dict[bytes, Item]) -> None:
@@ -99,7 +98,7 @@ class Reader:
 
         It stops in front of anything else. See `replies.read_values`.
         """
-        data, start = self._data, self._start
+        data, start = self.data, self.start
         match, new = _match_value, tuple.__new__
         last = number = None
         while (header := match(data, start)) is not None:
@@ -114,14 +113,14 @@ class Reader:
             # As ``Item(...)`` does, without a call of Python code.
             found[key] = new(Item, (data[begin:end], number, None))
             start = end + 2
-        self._start = start
+        self.start = start
 
     def take(self, key: bytes) -> Item | None:
         """Return the `Item` of a reply that was received whole.
 
         For any other reply it returns None, and reads nothing.
         """
-        data, start = self._data, self._start
+        data, start = self.data, self.start
         header = _match_value(data, start)
         if header is None:
             return None
@@ -130,18 +129,26 @@ class Reader:
         end = begin + int(size)
         if named != key or data[end:end + BEHIND] != _BEHIND:
             return None
-        self._start = end + BEHIND
+        self.start = end + BEHIND
         return tuple.__new__(Item, (data[begin:end], int(flags), None))
 
+    def skip(self, expected: bytes) -> bool:
+        """Read exactly these bytes, if they were received; or nothing."""
+        end = self.start + len(expected)
+        if not expected or self.data[self.start:end] != expected:
+            return False
+        self.start = end
+        return True
+
     def _gather(self, size: int) -> bytes:
-        pieces = [self._data[self._start:]]
+        pieces = [self.data[self.start:]]
         missing = size - len(pieces[0])
         while missing:
-            self._data = self._receive(
+            self.data = self._receive(
                 max(SIZE, min(missing + BEHIND, PIECE)))
-            pieces.append(self._data[:missing])
-            self._start = len(pieces[-1])
-            missing -= self._start
+            pieces.append(self.data[:missing])
+            self.start = len(pieces[-1])
+            missing -= self.start
         # What is left over alone, else an idle connection keeps the value.
-        self._data, self._start = self._data[self._start:], 0
+        self.data, self.start = self.data[self.start:], 0
         return b''.join(pieces)

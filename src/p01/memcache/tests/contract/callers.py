@@ -11,13 +11,13 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 
 
-SHORT = 0.03  # seconds, for those who wait in vain
+SHORT = 0.1  # seconds of a wait that is in vain
 
 
 class Factory:
-    """Returns a value, or raises an error, and counts how often.
+    """Returns a value, or raises an error, and counts its calls.
 
-    One that is `slow` has ``begun``, and waits until it may ``go_on``.
+    A `slow` one sets ``begun``, and then waits for ``go_on``.
     """
 
     def __init__(self, value='computed', slow=False):
@@ -34,7 +34,7 @@ class Factory:
             self.calls += 1
         self.begun.set()
         if not self.go_on.wait(PATIENCE):
-            raise AssertionError('nobody lets the factory go on')
+            raise AssertionError('the factory was never told to go on')
         if isinstance(self.value, BaseException):
             raise self.value
         return self.value
@@ -64,13 +64,13 @@ class Callers:
         return self._executor.submit(call)
 
     def computing(self, client, factory, **kw):
-        """Return the same, when the factory has begun."""
+        """Like `begin`, but return only once the factory has begun."""
         future = self.begin(client, factory, **kw)
         self.assertTrue(factory.begun.wait(PATIENCE))
         return future
 
     def lookers(self, client):
-        """Return a list to which the client's callers add, at each look."""
+        """Return a list that records each look of the client's calls."""
         looks, lend = [], client._state.lending.lend
 
         def looked(*args):
@@ -83,7 +83,7 @@ class Callers:
         return looks
 
     def waiting(self, client, number, factory, **kw):
-        """Return futures of so many calls, all of which have looked."""
+        """Return futures of that many calls, once all of them have looked."""
         looks = self.lookers(client)
         futures = [self.begin(client, factory, **kw) for _ in range(number)]
         until(lambda: len(set(looks)) >= number)

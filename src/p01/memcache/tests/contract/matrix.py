@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""One scenario, asked of each client on each kind of server.
+"""One scenario, run for each client on each kind of server.
 
-A scenario is a class with tests that is no ``TestCase`` itself. `matrix`
-makes one of it for each cell: a client and what is behind it.
+A scenario is a class with tests that is not a ``TestCase`` itself. `matrix`
+makes one of it for each cell: a client, and a kind of server.
 """
 
 import unittest
@@ -26,7 +26,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 class Fake(ClientCase):
-    """No server but a dict, which all clients of a test have in common.
+    """No server, but a dict that all clients of a test share.
 
     The keys here are those on the wire.
     """
@@ -38,20 +38,20 @@ class Fake(ClientCase):
         return client
 
     def plant(self, key, data, flags=0):
-        """Put data and flags there that no client would."""
+        """Store data and flags that no client would store."""
         testing.storage[self.client].cache[key] = data, flags
 
     def stored(self, key):
-        """What is there: (data, flags) or None."""
+        """Return what is stored: (data, flags), or None."""
         return testing.storage[self.client].cache.get(key)
 
     def lose(self, key):
-        """As if the server had evicted it."""
+        """Remove the item, as if the server had evicted it."""
         del testing.storage[self.client].cache[key]
 
 
 class Served(ClientCase):
-    """The same, on the server of a layer."""
+    """Like `Fake`, on the server of a layer."""
 
     layer = None
 
@@ -82,7 +82,7 @@ class OnMemcached(Served):
 
 
 class Cell(NamedTuple):
-    """A client and what is behind it."""
+    """A client, and the kind of server behind it."""
 
     name: str
     factory: type
@@ -105,10 +105,10 @@ CELLS = *FAKES, *EMBEDDED, *MEMCACHED
 
 
 def matrix(*quick, slow=(), mixins=(), **attributes):
-    """Decorate a scenario: it is asked of these cells.
+    """Decorate a scenario: it is run for these cells.
 
-    Of the `quick` ones at level 1, of the `slow` ones at level 2. `mixins`
-    change the scenario, and are a part of the new classes' names.
+    The `quick` ones run at level 1, the `slow` ones at level 2. `mixins`
+    change the scenario, and are part of the names of the new classes.
     """
     def decorate(scenario):
         title = scenario.__name__.removesuffix('Scenario') + ''.join(
@@ -126,5 +126,5 @@ def matrix(*quick, slow=(), mixins=(), **attributes):
 
 
 def all_but(*cells):
-    """All cells but these."""
+    """Return all cells but these."""
     return [cell for cell in CELLS if cell not in cells]

@@ -23,7 +23,7 @@ from p01.memcache.testing import getFakeBackend
 
 
 def named(function):
-    """As a function of a module, which is found by its name."""
+    """Make it look like a function of a module, which is found by its name."""
     function.__qualname__ = function.__name__
     return function
 
@@ -68,7 +68,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         self.assertEqual(len(self.calls), number)
 
     def test_equal_arguments_are_the_same_key(self):
-        # Whether they are the same object does not matter.
+        # Whether they are identical does not matter.
         @cached()
         @named
         def function(a, b):
@@ -105,7 +105,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
                 call()
 
     def test_functions_that_share_a_name(self):
-        # As the idiom of functools.singledispatch has them.
+        # As in the idiom of functools.singledispatch.
         def _(user):
             return user
 
@@ -114,13 +114,13 @@ class TestCached(PlacelessSetup, unittest.TestCase):
             cached()(_)
         self.assertIsNotNone(cached(key=lambda user: user)(_))
 
-    def test_a_key_with_a_proxy(self):
+    def test_a_security_proxied_call_key(self):
         client = FakeUltraMemcacheClient()
         key = strict.CallKey('0' * 64)
         self.assertEqual(
             client.buildKey(ProxyFactory(key)), client.buildKey(key))
 
-    def test_a_key(self):
+    def test_an_explicit_key(self):
         @cached(key=lambda a, b: a)
         def function(a, b):
             self.calls.append(b)
@@ -134,7 +134,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         self.client.invalidate('a')
         self.assertEqual(function('a', 2), 2)
 
-    def test_its_key(self):
+    def test_invalidating_a_call_by_its_key(self):
         @cached()
         @named
         def function(a, b=2):
@@ -147,8 +147,8 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         function('a')
         self.assertEqual(self.calls, ['a', 'a'])
 
-    def test_nothing_else_makes_its_key(self):
-        # A visitor may choose whole keys elsewhere in the application.
+    def test_no_other_key_is_built_like_a_calls(self):
+        # Elsewhere in the application, a visitor may choose a whole key.
         @cached()
         @named
         def function(a):
@@ -178,10 +178,10 @@ class TestCached(PlacelessSetup, unittest.TestCase):
             self.assertEqual(function('a'), 'secret')
             for key in [*texts, parts]:
                 self.assertEqual(self.client.query(key), 'poison')
-        # Its key is the same with both schemes.
+        # The key of a call is the same in both schemes.
         self.assertEqual(self.calls, ['a'] * 2)
 
-    def test_its_key_in_other_ways(self):
+    def test_a_calls_key_is_a_value(self):
         @cached()
         @named
         def function(a):
@@ -203,7 +203,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
             self.assertIsNone(self.client.query(call))
             function('a')
         self.assertEqual(self.calls, ['a'] * 4)
-        # Both kinds of client, with each scheme, have one key for a call.
+        # Both clients, with either scheme, have the same key for a call.
         self.assertEqual(
             self.client.buildKey(call),
             FakeUltraMemcacheClient(keyScheme='strict').buildKey(call))
@@ -283,7 +283,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         self.assertIsNone(self.client.query('key'))
 
     def test_without_a_utility(self):
-        # Looked up with each call, so it may come later.
+        # It is looked up at each call, so it may be registered later.
         for name in '', 'other':
             function = cached(name=name)(returns_value)
             zope.component.getGlobalSiteManager().unregisterUtility(
@@ -294,7 +294,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
             self.assertEqual(function(), 'value')
 
     def test_wrong_arguments(self):
-        # At once, and not when the function is called.
+        # At decoration, and not when the function is called.
         for wrong in (
                 {'lifetime': '60'}, {'lifetime': -1}, {'lifetime': True},
                 {'lifetime': 'front'}, {'grace': -1}, {'key': 'front'},
@@ -319,7 +319,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
         with self.assertRaisesRegex(TypeError, 'lambda'):
             cached()(lambda: 1)
 
-    def test_what_returns_no_value(self):
+    def test_uncacheable_functions(self):
         async def coroutine():
             pass
 
@@ -335,7 +335,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
                     self.assertRaisesRegex(TypeError, 'must be a function')):
                 cached(key=lambda: 'key')(wrong)
 
-    def test_arguments_that_make_no_key(self):
+    def test_arguments_that_cannot_form_a_key(self):
         function = cached()(returns_first)
         for wrong in object(), len, [float('nan')]:
             with (self.subTest(wrong=wrong),
@@ -350,7 +350,7 @@ class TestCached(PlacelessSetup, unittest.TestCase):
             def function():
                 pass
 
-    def test_what_it_looks_like(self):
+    def test_it_looks_like_the_function(self):
         @cached()
         @named
         def function(a):

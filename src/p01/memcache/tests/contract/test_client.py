@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What the classic client makes of python-memcached, where things go wrong.
+"""The classic client, on python-memcached, when things go wrong.
 
-A value carries its key, so that a wrong one shows itself.
+Each value contains its key, so that a wrong one is detected.
 """
 
 import contextlib
@@ -37,6 +37,8 @@ from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import HOLD
@@ -58,11 +60,14 @@ from p01.memcache.wire.command import Set
 from p01.memcache.wire.command import Stats
 
 
-SLACK = 0.05  # what an operation may take more than its time-out
+load_tests = run_in(Contract)
+
+
+SLACK = 0.05  # by how much an operation may exceed its time-out
 
 
 class QuickClient(MemcacheClient):
-    """It neither waits nor sulks as long as the real one."""
+    """Has shorter time-outs, and retries a failed server sooner."""
 
     _timeout = 0.1
     _retry = 0
@@ -75,7 +80,7 @@ class PatientClient(MemcacheClient):
 
 
 class Interrupted(BaseException):
-    """What no ``except Exception`` catches."""
+    """An exception that no ``except Exception`` catches."""
 
 
 def hit(key, data=None, size=None, flags=0, end=b'END\r\n'):
@@ -102,7 +107,7 @@ class ClientCase(unittest.TestCase):
         return client
 
     def assertError(self, expected, call, *args):
-        """The call degrades because of one of the errors."""
+        """The call degrades, and logs one of the errors."""
         with self.assertLogs('p01.memcache') as logs:
             client = call.__self__
             client.debug = 1
@@ -111,7 +116,7 @@ class ClientCase(unittest.TestCase):
             finally:
                 client.debug = 0
         [record] = logs.records
-        # The last of the traceback.
+        # The last line of the traceback.
         name = record.exc_text.splitlines()[-1].partition(':')[0]
         self.assertTrue(
             issubclass(getattr(errors, name), expected), name)
@@ -139,7 +144,7 @@ class ProxyCase(ClientCase):
 
 
 class ConnectionsTest(ProxyCase):
-    """One for each thread and server, as long as the thread lives."""
+    """One connection for each thread and server, while the thread lives."""
 
     factory = PatientClient
 
@@ -170,14 +175,14 @@ class ConnectionsTest(ProxyCase):
         for thread in threads:
             thread.join()
         self.assertEqual(trouble, [])
-        # Their threads are gone, and so are they.
+        # The connections are gone with their threads.
         self.waitFor(lambda: self.proxy.current == 1)
         self.assertRight('main')
         self.assertEqual(self.proxy.opened, 5)
 
     @contextlib.contextmanager
     def no_warning(self):
-        """No socket is left to be closed by the collector."""
+        """No socket is left for the garbage collector to close."""
         with warnings.catch_warnings(record=True) as found:
             warnings.simplefilter('always')
             yield
@@ -203,11 +208,11 @@ class ConnectionsTest(ProxyCase):
             act()
         self.waitFor(lambda: self.proxy.current == 0)
 
-    def test_close_ends_those_of_all_threads(self):
+    def test_close_closes_those_of_all_threads(self):
         self.check_all_end(self.cache.close)
         self.assertRight('key')
 
-    def test_other_servers_end_those_to_the_former(self):
+    def test_assigning_servers_closes_the_old_ones(self):
         other = self.enterContext(EmbeddedServer())
 
         def change():
@@ -216,7 +221,7 @@ class ConnectionsTest(ProxyCase):
         self.check_all_end(change)
         self.assertIsNone(self.cache.query('key'))
 
-    def test_the_end_of_the_client_ends_them(self):
+    def test_they_close_with_the_client(self):
         client = PatientClient([self.proxy.address])
         client.set('key', 'value')
         self.assertEqual(self.proxy.current, 1)
@@ -239,7 +244,7 @@ class ConnectionsTest(ProxyCase):
         self.waitFor(lambda: self.proxy.current == 0)
 
     def test_close_before_a_value_is_sent(self):
-        # By another thread, or a signal's handler.
+        # By another thread, or by a signal handler.
         until = Host.until
 
         def close(self_, deadline):
@@ -300,7 +305,7 @@ class ForkTest(ProxyCase):
     def test_a_connection_of_its_own(self):
         self.check_child(lambda: self.assertRight('other'))
 
-    def test_the_parents_is_not_held_open(self):
+    def test_the_childs_copy_is_closed(self):
         [host] = self.cache._state.store.servers
 
         def work():
@@ -314,7 +319,7 @@ class ForkTest(ProxyCase):
 
 
 class InterruptedTest(ProxyCase):
-    """A reply that comes late is never another operation's."""
+    """No operation ever gets the late reply to another one."""
 
     level = 2
 
@@ -325,7 +330,7 @@ class InterruptedTest(ProxyCase):
         self.fill('key', 'other')
 
     def signalled(self, handler, call, *args):
-        """Call, and have a signal handled when the reply is being held."""
+        """Make a call; a signal is handled while its reply is held back."""
         def work():
             if self.proxy.wait(lambda: self.proxy.stalled):
                 signal.pthread_kill(
@@ -349,13 +354,13 @@ class InterruptedTest(ProxyCase):
     def test_interrupted(self):
         size = len(hit('key'))
         for error in KeyboardInterrupt(), Interrupted(), ValueError():
-            # In the first line, in the value, before the end.
+            # Within the first line, within the value, before the end.
             for after in 0, 7, size - 20, size - 3:
                 with self.subTest(error=error, after=after):
                     self.proxy.once(Fault(after=after, then='stall'))
                     start = time.monotonic()
                     self.interrupt(error, self.cache.query, 'key')
-                    # It is over at once, nothing is awaited any more.
+                    # It ends at once, and waits for nothing more.
                     self.assertLess(time.monotonic() - start, 1)
                     self.proxy.release()
                     self.assertRight('other', 'key')
@@ -395,7 +400,7 @@ class InterruptedTest(ProxyCase):
     def test_a_handler_that_uses_the_client(self):
         found = []
         self.proxy.once(HOLD)
-        # The connection is taken away from the operation that waits.
+        # The operation that waits loses its connection.
         self.assertEqual(self.signalled(
             lambda: found.append(self.cache.query('other')),
             self.cache.query, 'key', False, MISSING), MISSING)
@@ -415,7 +420,7 @@ class InterruptedTest(ProxyCase):
                 self.assertRight('other', 'key')
 
     def test_a_late_reply_to_a_get(self):
-        # The key is set anew meanwhile, so even its own reply is wrong.
+        # The key is set again meanwhile, so even its own reply is out of date.
         for i in range(20):
             self.cache.set('key', i)
             self.proxy.once(HOLD)
@@ -430,7 +435,7 @@ class SlowTest(ProxyCase):
     level = 2
 
     def check_quick(self, errors, fault, call, *args):
-        # A busy machine makes it last longer, but hardly every time.
+        # It takes longer on a busy machine, but hardly every time.
         limit = self.factory._timeout + SLACK
         for _ in range(3):
             if fault:
@@ -462,7 +467,7 @@ class SlowTest(ProxyCase):
         self.check_quick((SendTimeout, ReceiveTimeout), DEAF,
                          self.cache.set, 'key', bytes(900000), None, True)
         self.assertRight('key')
-        # More than all buffers on the way hold.
+        # More than all buffers on the way can hold.
         self.proxy.once(DEAF)
         self.assertError(SendTimeout, self.cache.set, 'key', bytes(20000000))
         self.proxy.release(drop=True)
@@ -478,7 +483,7 @@ class SlowTest(ProxyCase):
             _retry = 0.2
         self.cache = self.client(self.proxy.address, factory=Client)
         self.fill('key')
-        # A used connection may be to blame, a fresh one is not.
+        # A used connection may itself be at fault, a fresh one is not.
         self.proxy.once(HOLD, HOLD)
         for _ in range(2):
             self.assertError(ReceiveTimeout, self.cache.query, 'key')
@@ -496,14 +501,14 @@ class SlowTest(ProxyCase):
         self.assertGreaterEqual(
             time.monotonic() - start, Client._retry - SLACK)
 
-    def test_so_is_one_that_refuses(self):
+    def test_one_that_refuses_is_left_alone_for_a_while(self):
         self.proxy.refuse()
         cache = self.client(self.proxy.address, factory=MemcacheClient)
         self.assertError(ConnectError, cache.query, 'key')
         self.proxy.accept()
         self.assertError(ServerDown, cache.query, 'key')
 
-    def test_by_default_no_wait_is_without_end(self):
+    def test_every_wait_is_bounded_by_default(self):
         cache = self.client(self.proxy.address, factory=MemcacheClient)
         self.assertIsNone(cache.query('key'))
         [host] = cache._state.store.servers
@@ -518,8 +523,8 @@ class CutTest(ProxyCase):
         for how in 'fin', 'rst':
             for after in range(0, len(hit('key')), 3):
                 with self.subTest(how=how, after=after):
-                    # Before the first byte, it is asked a second time; with
-                    # a reset the kernel may forget what has come.
+                    # Before the first byte, the request is repeated. On a
+                    # reset the kernel may discard what it has received.
                     fault = Fault(after=after, then=how)
                     self.proxy.once(
                         *[fault] * (1 if after and how == 'fin' else 2))
@@ -578,7 +583,7 @@ class CutTest(ProxyCase):
 
 
 class RepliesTest(ClientCase):
-    """Replies that are not those which were asked for."""
+    """Replies that do not fit the request."""
 
     def answers(self, *answers, **kw):
         server = self.enterContext(ScriptedServer(*answers, **kw))
@@ -646,12 +651,12 @@ class RepliesTest(ClientCase):
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         self.assertIsNone(cache.query('key'))
-        # What is asked of the socket at a time, and less than that besides.
+        # The bytes of one receive, and a little for all else.
         self.assertLess(
             tracemalloc.get_traced_memory()[1] - before, 2 * 2 ** 20)
 
     def test_a_line_without_an_end(self):
-        # It stops to read by itself, not because the server has no more.
+        # It stops reading by itself, not because the server has no more.
         piece = (b'x' * 4096, 0.01)
         server, cache = self.answers([piece] * 1000)
         cache = self.client(server.address, factory=PatientClient)
@@ -735,7 +740,7 @@ class RepliesTest(ClientCase):
         self.assertEqual(server.opened, 1)
 
     def test_a_refused_value_before_the_connection_is_lost(self):
-        # Its former value must not stand, whatever becomes of the others.
+        # Its old value must not remain, whatever happens to the others.
         self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 2))
         server, cache = self.answers(
             b'STORED\r\n', b'SERVER_ERROR out of memory storing object\r\n',
@@ -772,7 +777,7 @@ class RepliesTest(ClientCase):
             server.requests[3:],
             [b'delete %b\r\n' % wire(key) for key in 'ac'])
 
-    def test_a_reply_too_many_between_two_batches(self):
+    def test_a_surplus_reply_between_two_batches(self):
         self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 2))
         server, cache = self.answers(
             b'STORED\r\n', b'STORED\r\nSTORED\r\n',
@@ -781,7 +786,7 @@ class RepliesTest(ClientCase):
         self.assertEqual(cache.setMany(dict.fromkeys('abcd', 1)), ['c'])
         self.assertEqual(server.opened, 2)
 
-    def test_a_refused_value_whose_former_cannot_be_removed(self):
+    def test_a_refused_value_whose_old_one_cannot_be_removed(self):
         server, cache = self.answers(
             b'SERVER_ERROR out of memory storing object\r\n', None,
             hit('next'))
@@ -799,7 +804,7 @@ class RepliesTest(ClientCase):
         cache.getStatistics()
         key, data = wire('key'), pickle.dumps('value', -1)
         self.assertEqual(server.requests, [
-            # The blank at its end is python-memcached's, and harmless.
+            # python-memcached adds the blank at its end, which is harmless.
             b'set %b 0 60 %d \r\n%b\r\n' % (key, len(data), data),
             b'get %b\r\n' % key, b'delete %b\r\n' % key, b'flush_all\r\n',
             b'stats\r\n'])
@@ -829,7 +834,7 @@ class RepliesTest(ClientCase):
             cache.query('key')
         self.assertEqual((stdout.getvalue(), stderr.getvalue()), ('', ''))
 
-    def test_each_kind_of_trouble_is_logged_once(self):
+    def test_each_kind_of_failure_is_logged_once(self):
         server, cache = self.answers()
         with self.assertLogs('p01.memcache') as logs:
             for _ in range(10):
@@ -916,7 +921,7 @@ class ServersTest(ClientCase):
             connection.sendall(reply)
 
     def test_names_that_cannot_be_resolved(self):
-        # The zone is one that cannot even be asked for.
+        # The zone index is invalid, so the name is not even looked up.
         cache = self.client('[fe80::1%a..b]')
         self.assertError(ConnectError, cache.query, 'key')
         [(_, error)] = cache._state.store.ask_all(

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What `IMemcacheClient` promises of the commands for many keys, for values
-that are changed only under a condition, and for counters.
+"""The contract of `IMemcacheClient` for many keys, for conditional changes
+and for counters.
 
-One scenario is asked of every client there is, as in `test_contract`: of the
-fakes, on the embedded server (level 1) and on memcached (level 2). After it
-come the words on the wire, and what happens where a server is away.
+One scenario is run for every client, as in `test_contract`: the fakes, and the
+real clients on the embedded server (level 1) and on memcached (level 2). It is
+followed by what is sent on the wire, and by servers that are down.
 """
 
 import collections
@@ -42,6 +42,8 @@ from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.commands import CHANGING
 from p01.memcache.tests.support.commands import COMMANDS
 from p01.memcache.tests.support.commands import READING
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -62,11 +64,14 @@ from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
+load_tests = run_in(Contract)
+
+
 MOST = 2 ** 64 - 1  # of a counter
-MEGABYTE = 1024 * 1024  # what a server takes, less its own bookkeeping
+MEGABYTE = 1024 * 1024  # the largest item, less the server's own bookkeeping
 
 
-# Each is no number of seconds, or of too many.
+# None of these is a valid number of seconds.
 WRONG_LIFETIMES = (
     -1, -0.5, math.nan, math.inf, -math.inf, True, False, b'60', [60],
     2 ** 31, 2 ** 70, *INJECTIONS)
@@ -83,14 +88,14 @@ WRONG_TOKENS = (
 
 NO_BYTES = 'text', '', 1, None, [1], bytearray(b'x'), memoryview(b'x')
 
-# What is no number to memcached.
+# Values that memcached does not take for a number.
 NO_COUNTERS = (
     b'', b'text', b'-1', b'1.5', b'5x', b'0x5', b'1e3', b'%d' % (MOST + 1),
     b'9' * 30, b'x' * 10 ** 6)
 
 
 class Liar(int):
-    """A number that says something else when it is asked."""
+    """A number that lies about its value when it is asked."""
 
     def __str__(self):
         return '1\r\nflush_all\r\n'
@@ -104,7 +109,7 @@ class Liar(int):
 
 
 class Short(bytes):
-    """Bytes that say something else when they are asked."""
+    """Bytes that lie about their content when they are asked."""
 
     def __len__(self):
         return 0
@@ -113,7 +118,7 @@ class Short(bytes):
         return b'1\r\nflush_all\r\n'
 
 
-# How a lifetime is given to each command that takes one.
+# Each command that takes a lifetime, called with one.
 LIVING = {
     'setMany': lambda client, lifetime: client.setMany(
         {'key': 1}, lifetime),
@@ -129,10 +134,10 @@ LIVING = {
     'decrement': lambda client, lifetime: client.decrement(
         'key', 1, 5, lifetime),
 }
-# Those find nothing in the key's place: there is nothing to do for others.
+# These need a key that does not exist; the others have nothing to do on one.
 FOUNDING = {'add', 'increment', 'decrement'}
 
-# Each of the commands that store data.
+# Each command that stores data.
 STORING = {
     'add': lambda client, data, raw=False: client.add('new', data, raw=raw),
     'replace': lambda client, data, raw=False: client.replace(
@@ -145,9 +150,9 @@ STORING = {
 
 
 def add_up(times):
-    """A function that adds one to a counter so many times, with `cas`.
+    """Return a function that increments a counter that many times, with `cas`.
 
-    It returns what was acknowledged.
+    It returns how many increments were acknowledged.
     """
     def work(client):
         acknowledged = 0
@@ -155,7 +160,7 @@ def add_up(times):
             value, token = client.gets('counter')
             stored = client.cas('counter', value + 1, token)
             if stored is None:
-                raise AssertionError('nobody knows')
+                raise AssertionError('the outcome is unknown')
             acknowledged += stored
         return acknowledged
 
@@ -169,11 +174,11 @@ class CommandsScenario(ClientCase):
     values = (
         'text', '', b'bytes', 0, 1.5, None, False, [], {'a': [1, (2, None)]},
         'x' * 5000)
-    # Keys of all kinds, and those of them that memcached has in one place.
+    # Keys of all kinds, and those of them that memcached takes for the same.
     keys = ('text', b'bytes', 1, -5, 1.5, None, ('a', ('b', 2)),
             Persistent(b'\0' * 8), frozenset([1]), '', '\xfc\r\n', '1', b'1')
     same = (1, '1', b'1')
-    # Equal in Python only.
+    # Pairs that are equal in Python, but not the same key in memcached.
     different = ((1, 1.0), (0, 0.0), ((1,), (1.0,)))
     no_keys = '\udc80', lambda: None, Unpicklable(OSError('no'))
 
@@ -184,11 +189,11 @@ class CommandsScenario(ClientCase):
         self.assertIs(self.client.query(key, default=MISSING), MISSING)
 
     def ask(self, request, key, end):
-        """Ask the server behind the client, which is not asked."""
+        """Ask the server directly, bypassing the client."""
         raise NotImplementedError
 
     def unheard(self):
-        """A context: a client whose server must not hear of anything."""
+        """A context: a client whose server must not receive anything."""
         raise NotImplementedError
 
     def wire(self, key):
@@ -196,14 +201,14 @@ class CommandsScenario(ClientCase):
             self.client.buildKey(key).encode(), soon())
 
     def plant(self, key, data, flags=0):
-        """Put something there that no client of ours would."""
+        """Store something that none of our clients would store."""
         wire = self.wire(key)
         reply = self.ask(b'set %b %d 0 %d\r\n%b\r\n' % (
             wire, flags, len(data), data), wire, b'\r\n')
         self.assertEqual(reply, b'STORED\r\n')
 
     def secondsLeft(self, key):
-        """Until it expires: None for never."""
+        """Return the seconds until it expires; None for never."""
         wire = self.wire(key)
         reply = self.ask(b'mg %b t\r\n' % wire, wire, b'\r\n')
         self.assertRegex(reply, rb'HD t(-1|\d+)\r\n')
@@ -211,8 +216,8 @@ class CommandsScenario(ClientCase):
         return None if seconds == -1 else seconds
 
     def meanwhile(self, attribute, number, function):
-        """A context: `function` is called after that many calls of the
-        method of the client's store.
+        """A context: `function` is called after that many calls of a method of
+        the client's store.
         """
         store = self.client._state.store
         method, count = getattr(store, attribute), itertools.count(1)
@@ -262,7 +267,7 @@ class CommandsScenario(ClientCase):
         self.assertIsNone(value)
         self.assertIs(self.client.cas('key', 2, token), True)
 
-    def test_what_cannot_be_read_is_there(self):
+    def test_an_unreadable_value_exists(self):
         self.plant('key', b'garbage', 32)
         self.assertIs(self.client.add('key', 'value'), False)
         self.assertMiss('key')
@@ -323,7 +328,7 @@ class CommandsScenario(ClientCase):
         self.assertIs(self.client.replace('key', pickled, raw=True), True)
         self.assertEqual(self.client.query('key'), [1])
 
-    def test_bytes_that_lie(self):
+    def test_bytes_that_lie_about_themselves(self):
         lie = Short(b'the truth')
         self.client.set('key', b'|', raw=True)
         self.assertIs(self.client.append('key', lie), True)
@@ -349,7 +354,7 @@ class CommandsScenario(ClientCase):
                           self.assertRaisesRegex(ValueError, 'bytes')):
                         use(data)
 
-    def test_what_cannot_be_pickled(self):
+    def test_unpicklable_values(self):
         with self.unheard() as client:
             for data in lambda: None, Unpicklable(OSError('no')):
                 for use in (
@@ -406,14 +411,14 @@ class CommandsScenario(ClientCase):
         missing = object()
         self.assertIs(self.client.query('key', True, missing), missing)
 
-    def test_append_to_what_is_empty(self):
+    def test_append_to_an_empty_value(self):
         self.client.set('key', b'', raw=True)
         self.assertIs(self.client.append('key', b'b'), True)
         self.assertIs(self.client.prepend('key', b'a'), True)
         self.assertEqual(self.client.query('key', raw=True), b'ab')
 
     def test_append_above_the_item_size(self):
-        # It is not done, and what was there is not broken.
+        # It fails, and the old value stays intact.
         value = b'x' * (MEGABYTE - 1000)
         self.client.set('key', value, raw=True)
         for change in self.client.append, self.client.prepend:
@@ -492,7 +497,7 @@ class CommandsScenario(ClientCase):
                     command(self.client, None)
                     self.assertLifetime(lifetime)
 
-    def test_what_does_nothing_leaves_the_lifetime(self):
+    def test_a_command_without_effect_keeps_the_lifetime(self):
         self.client.set('key', 1, 500)
         self.assertIs(self.client.add('key', 2, 60), False)
         token = self.client.gets('key')[1]
@@ -521,7 +526,7 @@ class CommandsScenario(ClientCase):
                         command(client, lifetime)
 
     def expire(self, keys):
-        """Return when those that live for a second are gone."""
+        """Wait until items that live for a second have expired."""
         now = time.monotonic
         patched = mock.patch.object(embedded.clock, 'now', lambda: now() + 2)
         patched.start()
@@ -549,7 +554,7 @@ class CommandsScenario(ClientCase):
         self.assertEqual(
             self.client.queryMany([*keys, 'stays', 'stays, too']),
             {'stays': 'value', 'stays, too': 'value'})
-        # There is nothing, and each command knows.
+        # The key does not exist, and each command says so.
         self.assertEqual(
             self.client.gets('many', default='missing'), ('missing', None))
         self.assertIsNone(self.client.cas('many', 'value', token))
@@ -583,7 +588,7 @@ class CommandsScenario(ClientCase):
                 self.assertEqual(
                     self.client.query('key', default=MISSING), value)
 
-    def test_tokens_of_what_was_changed(self):
+    def test_a_change_invalidates_the_token(self):
         for change in (
                 lambda: self.client.set('key', b'5', raw=True),
                 lambda: self.client.setMany({'key': b'5'}, raw=True),
@@ -600,7 +605,7 @@ class CommandsScenario(ClientCase):
             self.client.set('key', b'5', raw=True)
             _, token = self.client.gets('key', raw=True)
             change()
-            # Also where it is the same as before.
+            # Even if the value is the same as before.
             former = self.client.query('key', raw=True)
             self.assertIs(self.client.cas('key', 'value', token), False)
             self.assertEqual(self.client.query('key', raw=True), former)
@@ -612,7 +617,7 @@ class CommandsScenario(ClientCase):
         self.assertIs(self.client.cas('key', 3, token), False)
         self.assertEqual(self.client.query('key'), 2)
 
-    def test_what_changes_nothing_leaves_the_token(self):
+    def test_a_command_without_effect_keeps_the_token(self):
         self.client.set('key', 'value')
         _, token = self.client.gets('key')
         self.client.touch('key', 60)
@@ -623,7 +628,7 @@ class CommandsScenario(ClientCase):
         self.assertEqual(self.client.gets('key'), ('value', token))
         self.assertIs(self.client.cas('key', 'new', token), True)
 
-    def test_a_token_of_what_is_gone(self):
+    def test_a_token_of_a_removed_value(self):
         self.client.set('key', 'value')
         _, token = self.client.gets('key')
         self.client.invalidate('key')
@@ -639,13 +644,13 @@ class CommandsScenario(ClientCase):
         self.assertIs(self.client.cas('key', 'new', token), False)
         self.assertEqual(self.client.query('key'), 'value')
 
-    def test_a_token_that_nobody_was_given(self):
+    def test_a_made_up_token(self):
         self.client.set('key', 'value')
         _, server = self.client.gets('key')[1].split('@')
         for number in 10 ** 15, MOST:
             self.assertIs(
                 self.client.cas('key', 'new', f'{number}@{server}'), False)
-        # That is the token of a server which cannot compare and swap.
+        # This would be the token of a server that cannot compare and swap.
         with self.assertLogs('p01.memcache') as log:
             self.assertIsNone(self.client.cas('key', 'new', f'0@{server}'))
         self.assertIn('has no compare-and-swap', log.output[0])
@@ -666,7 +671,7 @@ class CommandsScenario(ClientCase):
                       self.assertRaisesRegex(ValueError, 'token')):
                     client.cas('key', 'new', token)
 
-    def test_a_token_for_what_cannot_be_read(self):
+    def test_a_token_of_an_unreadable_value(self):
         self.plant('key', b'garbage', 32)
         self.assertEqual(
             self.client.gets('key', default='missing'), ('missing', None))
@@ -720,8 +725,8 @@ class CommandsScenario(ClientCase):
         self.assertEqual(self.client.decrement('key', MOST), 0)
         self.assertEqual(self.client.increment('key'), 1)
 
-    def test_blanks_are_left_behind(self):
-        # Or not: memcached makes a new item where somebody uses the old one.
+    def test_a_shorter_number_is_padded_with_blanks(self):
+        # Or it is not: memcached makes a new item if the old one is in use.
         self.client.set('key', b'100', raw=True)
         for count, delta, number, blanks in [
                 (self.client.decrement, 1, 99, [b'99 ', b'99']),
@@ -759,7 +764,7 @@ class CommandsScenario(ClientCase):
             self.client.set('key', b'50', raw=True)
             self.assertIn(count('key', 3, 7), (47, 53))
 
-    def test_another_one_was_faster(self):
+    def test_another_client_added_the_counter_first(self):
         for count, number in [
                 (self.client.increment, 53), (self.client.decrement, 47)]:
             self.client.invalidate('key')
@@ -768,7 +773,7 @@ class CommandsScenario(ClientCase):
                 self.assertEqual(count('key', 3, 7), number)
             self.assertEqual(int(self.client.query('key', True)), number)
 
-    def test_another_one_was_faster_with_text(self):
+    def test_another_client_added_text_first(self):
         with self.meanwhile(
                 'run', 1, lambda: self.plant('key', b'text')):
             self.assertIsNone(self.client.increment('key', 3, 7))
@@ -781,14 +786,14 @@ class CommandsScenario(ClientCase):
             self.assertEqual(
                 sorted(itertools.chain(*counted)), list(range(1, 21)))
 
-    def test_what_is_no_counter(self):
+    def test_values_that_are_not_counters(self):
         for count in self.client.increment, self.client.decrement:
             for data in NO_COUNTERS:
                 with self.subTest(data=data[:40]):
                     self.client.set('key', data, raw=True)
                     self.assertIsNone(count('key'))
                     self.assertIsNone(count('key', 1, 5))
-                    # It is no counter, so it is left as it is.
+                    # The value is not a counter, and stays as it is.
                     self.assertEqual(
                         self.client.query('key', raw=True), data)
             for value in 'text', 5, None:
@@ -797,7 +802,7 @@ class CommandsScenario(ClientCase):
                 self.assertEqual(
                     self.client.query('key', default=MISSING), value)
 
-    def test_what_is_no_counter_is_logged(self):
+    def test_counting_on_text_is_logged(self):
         self.client.set('key', 'text')
         with self.assertLogs('p01.memcache') as logs:
             self.client.increment('key')
@@ -820,7 +825,7 @@ class CommandsScenario(ClientCase):
                 with self.assertRaisesRegex(ValueError, 'delta'):
                     count('key', None)
 
-    def test_numbers_that_lie(self):
+    def test_numbers_that_lie_about_themselves(self):
         self.client.set('other', 'value')
         self.assertEqual(self.client.increment('key', Liar(1), Liar(5)), 5)
         self.assertEqual(self.client.increment('key', Liar(2)), 7)
@@ -831,7 +836,7 @@ class CommandsScenario(ClientCase):
         self.assertEqual(self.client.query('other'), 'value')
 
     def connections(self):
-        """How many the server has seen so far, as far as there is one."""
+        """Return how many connections the server has accepted so far."""
 
     def test_case_28(self):
         # What is read afterwards is right, on the same connection.
@@ -879,7 +884,7 @@ class CommandsScenario(ClientCase):
             self.assertEqual(
                 self.client.query(key, default=MISSING), value)
 
-    def test_keys_are_the_callers(self):
+    def test_results_have_the_callers_keys(self):
         values = {key: f'value {n}' for n, key in enumerate(self.keys)
                   if key not in self.same[1:]}
         self.assertEqual(self.client.setMany(values), [])
@@ -895,7 +900,7 @@ class CommandsScenario(ClientCase):
         self.assertEqual(self.client.queryMany(self.keys), {})
 
     def test_keys_that_are_the_same(self):
-        # One of the values would be lost.
+        # One of the two values would be lost.
         if self.same:
             with self.assertRaisesRegex(ValueError, 'the same to memcached'):
                 self.client.setMany(dict.fromkeys(self.same, 'value'))
@@ -947,12 +952,12 @@ class CommandsScenario(ClientCase):
             for key in ['a'], {'a': 1}, {'a'}, ('a', ['b']):
                 with self.subTest(key=key), self.assertRaises(TypeError):
                     client.queryMany(['key', key])
-        # These need not be in a dict.
+        # Methods that return no dict accept them.
         self.client.set(['a'], 'value')
         self.assertEqual(self.client.invalidateMany([['a'], ('a', [])]), [])
         self.assertMiss(['a'])
 
-    def test_no_several_keys(self):
+    def test_a_single_key_where_many_are_expected(self):
         with self.unheard() as client:
             for keys in 'key', '', b'key', 1, None, True, object():
                 with self.subTest(keys=keys):
@@ -961,7 +966,7 @@ class CommandsScenario(ClientCase):
                     with self.assertRaisesRegex(TypeError, 'keys'):
                         client.invalidateMany(keys)
 
-    def test_no_mapping(self):
+    def test_values_that_are_not_a_mapping(self):
         with self.unheard() as client:
             for mapping in (
                     [('key', 'value')], 'key', b'', None, 1, {'key'}, [],
@@ -984,7 +989,7 @@ class CommandsScenario(ClientCase):
                 with self.assertRaises((ValueError, TypeError)):
                     client.setMany({'good': 1, key: 1})
 
-    def test_keys_are_no_commands(self):
+    def test_keys_cannot_inject_commands(self):
         self.client.set('other', 'value')
         for key in INJECTIONS:
             for use, _ in COMMANDS.values():
@@ -1048,8 +1053,8 @@ class CommandsScenario(ClientCase):
         self.assertEqual(self.client.queryMany(values, True), values)
         self.assertLifetime(60, 'b')
 
-    def test_what_was_set_counts(self):
-        # Many keys and single ones are in the same place.
+    def test_single_and_many_see_each_others_values(self):
+        # Commands for one key and for many use the same keys.
         self.client.set('key', 1)
         self.client.setMany({'key': 2})
         self.assertEqual(self.client.query('key'), 2)
@@ -1088,7 +1093,7 @@ class CommandsScenario(ClientCase):
 
 
 class Strict:
-    """The same with keys that are all different."""
+    """The same with keys that memcached keeps apart."""
 
     settings = types.MappingProxyType({'keyScheme': 'strict'})
     same = ()
@@ -1100,7 +1105,7 @@ class Strict:
 
 
 class Generations:
-    """The same where the namespace has a generation."""
+    """The same with a namespace that has a generation."""
 
     settings = types.MappingProxyType({'generations': True})
 
@@ -1146,7 +1151,7 @@ class CommandsOfFakesScenario(CommandsScenario):
 @matrix(POOLED_EMBEDDED, slow=[CLASSIC_EMBEDDED])
 @matrix(slow=[POOLED_EMBEDDED], mixins=[Generations])
 class ServedCommandsScenario(CommandsScenario):
-    """For the clients that do have a server."""
+    """For the clients that have a real server."""
 
     def ask(self, request, key, end):
         return ask(self.layer.address, request, end)
@@ -1156,7 +1161,7 @@ class ServedCommandsScenario(CommandsScenario):
         with ScriptedServer(default=b'END\r\n') as server:
             client = self.makeClient(servers=[server.address])
             yield client
-            # What was sent before came before this.
+            # All that was sent earlier has arrived before this.
             client.getStatistics()
             self.assertEqual(server.requests, [b'stats\r\n'])
 
@@ -1164,17 +1169,17 @@ class ServedCommandsScenario(CommandsScenario):
         [(_, values)] = self.client.getStatistics()
         return values['total_connections']
 
-    def test_queryAndTouch_where_a_proxy_does_not_know_it(self):
+    def test_queryAndTouch_by_a_proxy_that_does_not_know_it(self):
         with ScriptedServer(default=None) as server:
             client = self.makeClient(servers=[server.address])
             self.assertEqual(client.queryAndTouch('key', default=1), 1)
-            # With generations that is the request for the generation.
+            # With generations, it is the request for the generation.
             self.assertLessEqual(
                 {request.split()[0] for request in server.requests},
                 {b'gat', b'get'})
             self.assertEqual(len(server.requests), 1)
 
-    def test_a_token_of_the_server_before(self):
+    def test_a_token_of_a_former_server(self):
         self.client.set('key', 'value')
         _, token = self.client.gets('key')
         with EmbeddedServer() as other:
@@ -1213,7 +1218,7 @@ class ServedCommandsScenario(CommandsScenario):
             client = self.makeClient(servers=[up, down])
             lost = client.setMany(dict.fromkeys(keys, 'value'))
             if client.generations:
-                # Their generation may be on the one that is down.
+                # The generation may be on the server that is down.
                 self.assertLessEqual(set(lost), set(keys))
             else:
                 self.assertTrue(0 < len(lost) < 40, lost)
@@ -1237,7 +1242,7 @@ class ServedCommandsScenario(CommandsScenario):
 @matrix(slow=MEMCACHED, mixins=[Generations])
 @matrix(slow=[POOLED_MEMCACHED], mixins=[Strict])
 class RealCommandsScenario(ServedCommandsScenario):
-    """The same on memcached, whose clock cannot be put forward."""
+    """The same on memcached, whose clock cannot be advanced."""
 
     def expire(self, keys):
         until(lambda: not self.client.queryMany(keys))
@@ -1276,7 +1281,7 @@ class ManyComparingTest(FaultCase):
 
 
 class WireCase:
-    """What is sent, and what is made of the replies."""
+    """What is sent, and how the replies are understood."""
 
     factory = None
 
@@ -1286,9 +1291,9 @@ class WireCase:
             ScriptedServer(default=honest))
 
     def exchange(self, use, answer):
-        """Return what comes out of it, and what was sent.
+        """Return the result of the operation, and what was sent.
 
-        A value that is read after it is right.
+        A value that is read afterwards is right.
         """
         self.server.requests.clear()
         self.server.answers.append(answer)
@@ -1304,8 +1309,8 @@ class WireCase:
         return outcome, request
 
     def cases(self):
-        """Yield commands, their requests and replies, and what these mean,
-        and what it is if the server is of no help.
+        """Yield commands, their requests, the results of their replies, and
+        the result if the server fails.
         """
         key = self.factory().buildKey('key').encode()
         token = f'7@{self.server.address}'
@@ -1368,7 +1373,7 @@ class MemcacheClientWireTest(WireCase, unittest.TestCase):
                             self.exchange(use, answer), (outcome, request))
 
     def test_what_is_refused_is_removed(self):
-        # At once, for the other processes' sake.
+        # At once, for the sake of other processes.
         key = self.factory().buildKey('key').encode()
         for use, request, _, outcome in self.cases():
             if request.split()[0] in (b'get', b'gets', b'gat', b'touch'):
@@ -1391,7 +1396,7 @@ class MemcacheClientGarbageTest(WireCase, unittest.TestCase):
     level = 2
     factory = MemcacheClient
 
-    def test_replies_that_are_none(self):
+    def test_garbage_replies(self):
         known = set()
         for *_, replies, _ in self.cases():
             known.update(replies)
@@ -1415,7 +1420,7 @@ class UltraMemcacheClientGarbageTest(MemcacheClientGarbageTest):
 
 
 class OwedTest(FaultCase):
-    """What could not be changed is not read by the pooled client again."""
+    """After a failed change, the pooled client never reads the old value."""
 
     timeout = PATIENCE
     settings = types.MappingProxyType({})
@@ -1434,14 +1439,14 @@ class OwedTest(FaultCase):
     })
 
     def pairs(self):
-        """Return changes and readers; each of them is among them."""
+        """Return pairs of a change and a reader; all of them occur."""
         count = max(len(CHANGING), len(self.readers))
         return itertools.islice(zip(
             itertools.cycle(CHANGING.items()),
             itertools.cycle(self.readers.items())), count)
 
     def each(self):
-        """Yield a client and what changes a value, which is read then."""
+        """Yield a client and a function that changes a value; then read it."""
         for (name, (use, outcome)), (reader, read) in self.pairs():
             with self.subTest(name, reader=reader):
                 client = self.client(**self.settings)
@@ -1458,14 +1463,14 @@ class OwedTest(FaultCase):
 
                 yield client, change
                 self.assertEqual(read(client, 'key'), 'missing')
-                # Nor by anybody else.
+                # Nor does another client.
                 self.assertEqual(
                     direct.query('key', True, 'missing'), 'missing')
                 client.close()
                 direct.close()
 
     def lose(self, fault, function):
-        # On a used connection, and on the fresh one that is tried next.
+        # On a used connection, and again on the fresh one that is tried next.
         self.proxy.once(fault, fault)
         function()
         self.proxy.clear()
@@ -1501,7 +1506,7 @@ class OwedTest(FaultCase):
             change()
             client.blacktime = 0
 
-    def test_what_changes_nothing_owes_nothing(self):
+    def test_reads_owe_nothing(self):
         client = self.client(**self.settings)
         for name, (use, outcome) in READING.items():
             for fault in (Fault(then='rst', side='request'),
@@ -1537,7 +1542,7 @@ class OwedTest(FaultCase):
                 client.queryMany(former, raw=True),
                 {key: b'new' for key in values if key not in lost})
             if not self.settings:
-                # What was acknowledged is: 8 bytes for each.
+                # Those that were acknowledged, 8 bytes each.
                 self.assertEqual(len(lost), 30 - after // 8)
 
 
@@ -1553,7 +1558,7 @@ class OwedRealGenerationsTest(OwedRealTest):
 
 
 class FailoverTest(OutageCase):
-    """Where another server stands in, it has values of its own."""
+    """A server that stands in for another has values of its own."""
 
     def test_tokens(self):
         client = self.client(failover=True)
@@ -1561,7 +1566,7 @@ class FailoverTest(OutageCase):
         client.set(key, 'former')
         _, token = client.gets(key)
         self.lose_marked(client)
-        # Each server counts for itself, so the number may be the same.
+        # Each server has its own numbers, so they may be the same.
         self.assertIsNone(client.cas(key, 'new', token))
         self.assertIs(client.add(key, 'moved'), True)
         self.assertIsNone(client.cas(key, 'new', token))
@@ -1593,13 +1598,13 @@ class FailoverTest(OutageCase):
         self.assertEqual(client.queryMany(keys, True), {
             keys[0]: b'6', keys[3]: b'7', keys[8]: b'8'})
         self.return_known(client)
-        # None of those that were changed.
+        # None of those that were changed is found.
         self.assertEqual(client.queryMany(keys, True), {
             keys[10]: b'5', keys[11]: b'5'})
 
 
 class HangingTest(FaultCase):
-    """Nobody waits for a server for longer than the time-out."""
+    """No operation waits for a server for longer than the time-out."""
 
     level = 2
     timeout = 0.05
@@ -1636,7 +1641,7 @@ class HangingTest(FaultCase):
 class HangingMemcacheClientTest(HangingTest):
 
     def makeClient(self, **settings):
-        # The one that is used by everybody has no such attributes.
+        # The real client has no such attributes.
         factory = type('Impatient', (MemcacheClient,), {
             '_timeout': self.timeout, '_retry': 0})
         return factory([self.proxy.address], **settings)

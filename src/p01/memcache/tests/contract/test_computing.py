@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Values that one caller computes: `getOrCreate`.
+"""`getOrCreate`: one caller computes a value for all.
 
 A second client stands for a second process: the two share nothing but the
 server. `test_processes` has real ones.
@@ -36,6 +36,8 @@ from p01.memcache.tests.contract.callers import SHORT
 from p01.memcache.tests.contract.callers import Callers
 from p01.memcache.tests.contract.callers import Factory
 from p01.memcache.tests.contract.callers import strike
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import HOLD
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
@@ -61,8 +63,11 @@ from p01.memcache.wire.command import Set
 from p01.memcache.wire.command import Touch
 
 
+load_tests = run_in(Contract)
+
+
 class Scenario(Callers):
-    """What every client does, whatever lends it the right to compute."""
+    """What every client does, however it gets the right to compute."""
 
     def setUp(self):
         super().setUp()
@@ -74,7 +79,7 @@ class Scenario(Callers):
         raise NotImplementedError
 
     def makeOther(self, **settings):
-        """Return a client as another process would have it."""
+        """Return a client like one in another process."""
         return self.makeClient(**settings)
 
     def wire(self, key='key'):
@@ -85,9 +90,7 @@ class Scenario(Callers):
         self.client._state.store.run(Touch(wire, seconds), soon())
 
     def age(self, key='key'):
-        """Let the lifetime of a value be over that was stored with a grace.
-
-        It has 30 seconds left of that.
+        """Let the lifetime of a value end, with 30 seconds left of its grace.
         """
         wire, deadline = self.wire(key), soon()
         store = self.client._state.store
@@ -106,7 +109,7 @@ class Scenario(Callers):
         self.assertIs(client.query(key, default=MISSING), MISSING)
 
     def assertFree(self, client=None):
-        """Nobody has the right to compute; it is to be had at once."""
+        """No caller has the right to compute; the next one gets it at once."""
         factory, start = Factory('the next one'), monotonic()
         self.assertEqual(
             (client or self.other).getOrCreate('key', factory),
@@ -160,7 +163,7 @@ class Scenario(Callers):
             self.client.getOrCreate('key', Factory())
         asked.assert_called_with(7)
 
-    def test_what_never_expires_is_never_stale(self):
+    def test_a_value_that_never_expires_never_gets_stale(self):
         self.client.getOrCreate('key', Factory('a'), lifetime=0, grace=60)
         self.assertEqual(
             self.client._state.store.get(self.wire(), soon()),
@@ -198,7 +201,7 @@ class Scenario(Callers):
 
     # garbage
 
-    def test_what_cannot_be_read(self):
+    def test_unreadable_values(self):
         for number, (data, flags) in enumerate([
                 (b'garbage', 0), (b'', 0), (b'', 1), (b'1', 2), (b'', 64),
                 (b'no stamp', 64), (b'a b c\n', 64), (b'\0 x\nx', 64),
@@ -216,7 +219,7 @@ class Scenario(Callers):
                 self.assertEqual(factory.calls, 1)
                 self.assertLess(monotonic() - start, PATIENCE / 2)
 
-    # Whether an empty value is told from the claim of memcached.
+    # Whether the client can tell an empty value from memcached's own claim.
     knows_empty = False
 
     def test_a_raw_value(self):
@@ -226,7 +229,7 @@ class Scenario(Callers):
         self.assertEqual(self.client.query('key'), 'computed')
 
     def test_a_value_that_only_its_maker_can_use(self):
-        # It can be pickled, and not be unpickled: each one computes his own.
+        # It can be pickled, but not unpickled: each caller computes its own.
         factory = Factory(Thrower(OSError('no')), slow=True)
         first = self.computing(self.client, factory)
         others = self.waiting(self.client, 2, factory)
@@ -237,7 +240,7 @@ class Scenario(Callers):
     # the herd
 
     def herd(self, callers, factory, **kw):
-        """Return what so many callers get, who come at the same time."""
+        """Return the results of that many simultaneous callers."""
         barrier = threading.Barrier(len(callers), timeout=PATIENCE)
 
         def work(client):
@@ -274,7 +277,7 @@ class Scenario(Callers):
         self.assertEqual(values, [['a']] * 11)
         self.assertEqual(len(set(map(id, values))), 11)
 
-    def test_who_waits_does_not_ask_all_the_time(self):
+    def test_waiting_callers_poll_sparingly(self):
         factory = Factory(slow=True)
         winner = self.computing(self.client, factory)
         looks = self.lookers(self.other)
@@ -285,13 +288,13 @@ class Scenario(Callers):
         factory.go_on.set()
         self.results([winner, *others])
 
-    def test_too_late(self):
-        # Who has waited for too long computes; the first of them stores.
+    def test_a_caller_that_waited_too_long_computes(self):
+        # Of those that compute, the first one to finish stores its value.
         slow = Factory('slow', slow=True)
         winner = self.computing(self.client, slow)
         late = self.makeOther(timeout=SHORT)
         self.assertEqual(late.getOrCreate('key', Factory('first')), 'first')
-        # And is as well as before.
+        # It works as before.
         self.assertEqual(late.query('key'), 'first')
         self.assertEqual(
             late.getOrCreate('key', Factory('never')), 'first')
@@ -299,7 +302,7 @@ class Scenario(Callers):
         self.assertEqual(winner.result(PATIENCE), 'slow')
         self.assertEqual(self.other.query('key'), 'first')
 
-    def test_too_late_in_the_same_process(self):
+    def test_waited_too_long_in_the_same_process(self):
         client = self.makeClient(timeout=SHORT)
         slow = Factory('slow', slow=True)
         winner = self.computing(client, slow)
@@ -309,8 +312,8 @@ class Scenario(Callers):
         self.assertEqual(winner.result(PATIENCE), 'slow')
         self.assertEqual(client.query('key'), 'first')
 
-    def test_too_late_with_a_grace(self):
-        # He who lost must not make the winner's value look old.
+    def test_waited_too_long_with_a_grace(self):
+        # The loser must not make the winner's value look stale.
         slow = Factory('slow', slow=True)
         winner = self.computing(self.client, slow, lifetime=60, grace=60)
         client = self.makeOther(timeout=SHORT)
@@ -322,8 +325,8 @@ class Scenario(Callers):
         self.assertEqual(
             self.client.getOrCreate('key', Factory('never'), 60, 60), 'first')
 
-    def test_the_dead(self):
-        # Its claim holds up others once, not everybody until it expires.
+    def test_a_process_that_died_while_computing(self):
+        # Its claim holds up others only once, not until it expires.
         self.client._state.lending.lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         self.assertEqual(client.getOrCreate('key', Factory()), 'computed')
@@ -331,7 +334,7 @@ class Scenario(Callers):
             self.client.getOrCreate('key', Factory('never')), 'computed')
         self.assertEqual(client.query('key'), 'computed')
 
-    def test_the_time_of_the_wait(self):
+    def test_how_long_a_caller_waits(self):
         self.client._state.lending.lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         start = monotonic()
@@ -339,8 +342,8 @@ class Scenario(Callers):
         client.getOrCreate('key', lambda: begun.append(monotonic() - start))
         self.assertGreater(begun[0], SHORT / 2)
 
-    def test_the_wait_for_dependencies(self):
-        # A silent server of theirs gets no time of its own.
+    def test_dependencies_are_read_within_the_same_deadline(self):
+        # Their server, if it is silent, does not add a time-out of its own.
         self.client._state.lending.lend(self.wire(), 0, soon())
         client = self.makeOther(timeout=SHORT)
         lend, deadlines = client._state.lending.lend, []
@@ -360,7 +363,7 @@ class Scenario(Callers):
         self.assertEqual(set(deadlines), {deadlines[0]})
         self.assertMiss(self.client)
 
-    def test_too_late_and_dependencies(self):
+    def test_waited_too_long_with_dependencies(self):
         kw = {'dependencies': ['a']}
         client = self.makeOther(timeout=SHORT)
         for change, expected in (
@@ -395,7 +398,7 @@ class Scenario(Callers):
                 self.client.invalidate('key')
         self.assertEqual(self.client._flights, {})
 
-    def test_the_factory_is_struck(self):
+    def test_the_factory_is_interrupted(self):
         ident = []
 
         def factory():
@@ -409,8 +412,8 @@ class Scenario(Callers):
         self.assertIsInstance(future.exception(PATIENCE), Struck)
         self.assertFree()
 
-    def test_the_error_is_for_its_caller_only(self):
-        # The next one computes, the others wait for that one.
+    def test_only_its_caller_gets_the_error(self):
+        # The next caller computes, and the others wait for it.
         bad, good = Factory(ValueError('no'), slow=True), Factory(['good'])
         winner = self.computing(self.client, bad)
         others = (self.waiting(self.client, 5, good)
@@ -421,7 +424,7 @@ class Scenario(Callers):
         self.assertEqual(good.calls, 1)
 
     def gated(self, client):
-        """Have the client's next thread wait, before it looks again."""
+        """Hold the client's next thread before it looks a second time."""
         lend = client._state.lending.lend
         gate, held = threading.Event(), threading.Event()
         looked = []
@@ -438,8 +441,8 @@ class Scenario(Callers):
         return gate, held
 
     def test_no_storm_after_an_error(self):
-        # Who waits for another process, while another thread tries and fails,
-        # has to go on waiting for what comes next.
+        # While a caller waits for another process, a thread of its own process
+        # may try and fail: then the caller has to go on waiting.
         elsewhere = Factory(ValueError('no'), slow=True)
         winner = self.computing(self.other, elsewhere)
         gate, held = self.gated(self.client)
@@ -469,12 +472,12 @@ class Scenario(Callers):
         self.assertFree()
 
     def struck(self, error):
-        """Let what is computed next be interrupted while it is stored."""
+        """Interrupt the next computation while its value is stored."""
         effects = itertools.chain([error], itertools.repeat(mock.DEFAULT))
         return mock.patch.object(
             lease, 'Cas', wraps=lease.Cas, side_effect=effects)
 
-    def test_struck_while_it_is_stored(self):
+    def test_interrupted_while_it_is_stored(self):
         for error in Struck(), KeyboardInterrupt():
             with self.struck(error), self.assertRaises(type(error)):
                 self.client.getOrCreate('key', Factory('lost'))
@@ -483,7 +486,7 @@ class Scenario(Callers):
 
     # factories that use the cache
 
-    def test_its_own_key(self):
+    def test_a_factory_that_asks_for_its_own_key(self):
         calls = []
 
         def factory():
@@ -496,7 +499,7 @@ class Scenario(Callers):
         self.assertEqual(len(calls), 2)
         self.assertFree()
 
-    def test_its_own_key_while_another_thread_waits(self):
+    def test_its_own_key_while_another_thread_waits_for_it(self):
         elsewhere = Factory(ValueError('no'), slow=True)
         winner = self.computing(self.other, elsewhere)
         gate, held = self.gated(self.client)
@@ -515,7 +518,7 @@ class Scenario(Callers):
             gate.set()
             first.result(PATIENCE)
 
-    def test_other_keys(self):
+    def test_a_factory_that_asks_for_other_keys(self):
         def create(number):
             if not number:
                 return 0
@@ -525,8 +528,8 @@ class Scenario(Callers):
         self.assertEqual(self.client.getOrCreate(9, lambda: create(9)), 9)
         self.assertEqual(self.client.query(4), 4)
 
-    def test_its_own_key_in_other_ways(self):
-        # The value that it sets itself is left alone.
+    def test_a_factory_that_uses_its_own_key_otherwise(self):
+        # A value that the factory itself has set stays.
         def factory():
             self.assertMiss(self.client)
             self.client.set('key', 'set')
@@ -554,8 +557,8 @@ class Scenario(Callers):
         future.result(PATIENCE)
         self.assertEqual(self.other.query('key'), 'computed')
 
-    def test_a_claim_is_no_number(self):
-        # Whatever the dice say.
+    def test_a_claim_is_never_a_number(self):
+        # Whichever random digits it has.
         factory = Factory(slow=True)
         with mock.patch.object(stamp, 'make', return_value=b'1' * 16):
             future = self.computing(self.client, factory)
@@ -577,8 +580,8 @@ class Scenario(Callers):
                 client.queryMany(['empty'], raw=True), {'empty': b''})
 
     def changes(self):
-        """Yield changes that make obsolete what is being computed, and how
-        that is.
+        """Yield changes that make the value being computed obsolete, and the
+        arguments for computing it.
         """
         for client in self.client, self.other:
             yield partial(client.invalidate, 'key'), {}
@@ -597,7 +600,7 @@ class Scenario(Callers):
                 new = Factory('new')
                 winner = self.computing(self.client, old, **kw)
                 change()
-                # One comes before it is done, and one after that.
+                # One caller comes before it has finished, and one after that.
                 later = self.waiting(self.client, 1, new, **kw)
                 old.go_on.set()
                 self.assertEqual(winner.result(PATIENCE), 'old')
@@ -606,40 +609,35 @@ class Scenario(Callers):
                     self.other.getOrCreate('key', new, **kw), 'new')
                 self.assertEqual(new.calls, 1)
 
-    def test_invalidated_while_two_wait(self):
-        # The value of the former computation is not for those who wait for
-        # the one that began after it.
+    def check_new_computation(self, owner, early):
+        """Callers that come after a change get the value computed since.
+
+        `owner` computes the old value; `early` callers come before the change.
+        """
         self.client.generations = self.other.generations = True
         for change, kw in self.changes():
             with self.subTest(change=change):
                 self.client.invalidate('key')
                 old, new = Factory('old', slow=True), Factory('new', slow=True)
-                winner = self.computing(self.client, old, **kw)
+                winner = self.computing(owner, old, **kw)
+                before = self.waiting(self.client, early, new, **kw)
                 change()
                 later = self.waiting(self.client, 3, new, **kw)
                 old.go_on.set()
                 self.assertEqual(winner.result(PATIENCE), 'old')
                 new.go_on.set()
                 self.assertEqual(self.results(later), ['new'] * 3)
+                for value in self.results(before):
+                    self.assertIn(value, ('old', 'new'))
                 self.assertEqual(self.other.query('key'), 'new')
-                self.assertEqual(new.calls, 1)
+                if not early:
+                    self.assertEqual(new.calls, 1)
+
+    def test_invalidated_while_two_wait(self):
+        self.check_new_computation(self.client, 0)
 
     def test_invalidated_while_another_process_computes(self):
-        self.client.generations = self.other.generations = True
-        for change, kw in self.changes():
-            with self.subTest(change=change):
-                self.client.invalidate('key')
-                old, new = Factory('old', slow=True), Factory('new', slow=True)
-                winner = self.computing(self.other, old, **kw)
-                early = self.waiting(self.client, 1, new, **kw)
-                change()
-                later = self.waiting(self.client, 3, new, **kw)
-                old.go_on.set()
-                self.assertEqual(winner.result(PATIENCE), 'old')
-                new.go_on.set()
-                self.assertEqual(self.results(later), ['new'] * 3)
-                self.assertIn(early[0].result(PATIENCE), ('old', 'new'))
-                self.assertEqual(self.other.query('key'), 'new')
+        self.check_new_computation(self.other, 1)
 
     def test_set_meanwhile(self):
         for client in self.client, self.other:
@@ -654,8 +652,8 @@ class Scenario(Callers):
                 self.assertEqual(winner.result(PATIENCE), 'old')
                 self.assertEqual(self.client.query('key'), 'set')
 
-    def test_a_long_computation(self):
-        # What was invalidated is not stored when the claim is over either.
+    def test_a_computation_that_outlasts_its_claim(self):
+        # An invalidated value is not stored after its claim has expired.
         with mock.patch('p01.memcache.features.lease.SECONDS', 2):
             for client in self.client, self.other:
                 with self.subTest(client=client):
@@ -666,7 +664,7 @@ class Scenario(Callers):
                     self.assertEqual(winner.result(PATIENCE), 'old')
                     self.assertMiss(self.client)
 
-    def test_nothing_is_left(self):
+    def test_nothing_is_left_behind(self):
         self.herd([self.client, self.other] * 5, Factory(), grace=5)
         for client in self.client, self.other:
             self.assertEqual(client._flights, {})
@@ -681,7 +679,7 @@ class Scenario(Callers):
                 self.client.getOrCreate('key', Factory(value), **kw), value)
             self.assertEqual(
                 self.other.getOrCreate('key', Factory('never'), **kw), value)
-            # It does not matter how it is asked for.
+            # It does not matter how it is read.
             self.assertEqual(
                 self.other.getOrCreate('key', Factory('never')), value)
             self.assertEqual(self.other.query('key'), value)
@@ -691,7 +689,7 @@ class Scenario(Callers):
             self.assertMiss(self.client)
 
     def test_dependencies_and_a_grace(self):
-        # What was invalidated is not served stale.
+        # An invalidated value is not served stale.
         kw = {'dependencies': ['a'], 'lifetime': 100, 'grace': 60}
         self.client.getOrCreate('key', Factory('old'), **kw)
         self.age()
@@ -700,7 +698,7 @@ class Scenario(Callers):
             self.client.getOrCreate('key', Factory('new'), **kw), 'new')
 
     def test_dependencies_and_a_renewal(self):
-        # Not even where it was to be served a moment ago.
+        # Not even one that could be served stale a moment ago.
         kw = {'dependencies': ['a'], 'lifetime': 100, 'grace': 60}
         self.client.getOrCreate('key', Factory('old'), **kw)
         self.age()
@@ -741,7 +739,7 @@ class Scenario(Callers):
             self.assertEqual(client.query('key'), 'new')
         self.assertEqual((new.calls, never.calls), (1, 0))
 
-    def test_grace_again_and_again(self):
+    def test_one_grace_after_another(self):
         value = 0
         self.client.getOrCreate('key', Factory(0), **self.renew)
         for value in range(1, 4):
@@ -791,7 +789,7 @@ class Scenario(Callers):
             self.other.getOrCreate('key', new, **self.renew), 'new')
         self.assertEqual(new.calls, 1)
 
-    def test_a_renewal_that_is_struck_while_it_is_stored(self):
+    def test_a_renewal_that_is_interrupted_while_it_is_stored(self):
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         for error in Struck(), KeyboardInterrupt():
             for place in (
@@ -805,7 +803,7 @@ class Scenario(Callers):
                 self.assertRenewable()
 
     def cut_off(self, error):
-        """Let the client's next renewal fail as soon as it has the right."""
+        """Make the client's next renewal fail as soon as it has the right."""
         store = self.client._state.store
         run, gets = store.run, store.gets
         claimed = []
@@ -853,7 +851,7 @@ class Scenario(Callers):
                 client.invalidate('key')
 
     def test_a_renewal_and_callers_without_a_grace(self):
-        # They wait for it, and do not take the stale value from the others.
+        # They wait for it, and do not accept the stale value.
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
         new = Factory('new', slow=True)
@@ -869,7 +867,7 @@ class Scenario(Callers):
         self.assertEqual((new.calls, never.calls), (1, 0))
 
     def test_a_renewal_by_a_caller_without_a_grace(self):
-        # There is one right, whatever it is that they ask for.
+        # There is only one right, whether or not callers accept stale values.
         for one, other in itertools.permutations((self.client, self.other)):
             self.client.getOrCreate('key', Factory('old'), **self.renew)
             self.age()
@@ -886,7 +884,7 @@ class Scenario(Callers):
             self.client.invalidate('key')
 
     def test_a_caller_without_a_grace_that_fails_to_renew(self):
-        # Another one has asked meanwhile; the right is free again for all.
+        # Another caller has asked meanwhile; the right is free again for all.
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
         failing = Factory(KeyError(), slow=True)
@@ -900,7 +898,7 @@ class Scenario(Callers):
             'key', Factory('new'), **self.renew), 'new')
 
     def test_a_grace_for_what_was_stored_without_one(self):
-        # Its lifetime is over when it expires, and no grace before that.
+        # It has its whole lifetime, no part of which is a grace.
         never = Factory('never')
         self.client.set('set', 'value', 30)
         self.client.set('depends', 'value', 30, dependencies=['a'])
@@ -911,7 +909,7 @@ class Scenario(Callers):
                     key, never, **self.renew), 'value')
         self.assertEqual(never.calls, 0)
 
-    def test_stale_for_a_caller_without_a_grace(self):
+    def test_a_stale_value_and_callers_without_a_grace(self):
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
         factory = Factory('new')
@@ -937,7 +935,7 @@ class Scenario(Callers):
 
     @unittest.skipUnless(hasattr(os, 'fork'), 'without fork')
     def test_fork(self):
-        # A child does not wait for threads that it does not have.
+        # A child does not wait for threads that exist only in its parent.
         factory = Factory(slow=True)
         winner = self.computing(self.client, factory)
         looked, tell = os.pipe()
@@ -973,11 +971,11 @@ class Scenario(Callers):
 
 
 class Claims(Scenario):
-    """There are no commands for it: what is added is the right."""
+    """Without meta commands: the right is a claim that was added."""
 
     def test_renewed_a_moment_ago(self):
-        # Between the look at the value and the claim to renew it, another one
-        # may have renewed it.
+        # Another caller may have renewed the value after it was read, and
+        # before the right to renew it was claimed.
         self.client.getOrCreate('key', Factory('old'), **self.renew)
         self.age()
         store, renewed = self.client._state.store, []
@@ -994,7 +992,7 @@ class Claims(Scenario):
         self.assertEqual(self.client.getOrCreate(
             'key', never, **self.renew), 'new')
         self.assertEqual((renewed, never.calls), (['new'], 0))
-        # The claim is free again.
+        # The right is free again.
         self.age()
         self.assertEqual(self.client.getOrCreate(
             'key', Factory('newer'), **self.renew), 'newer')
@@ -1017,7 +1015,8 @@ class WithServer(Scenario):
         return client
 
     def test_a_claim_ends_meanwhile(self):
-        # Between the look at the value and the question whether it is one.
+        # After the item was read, and before the server was asked whether
+        # it is a value.
         server = self.client._state.store.servers[0]
         is_leased = server.is_leased
 
@@ -1076,7 +1075,7 @@ class TestMemcacheClient(Claims, unittest.TestCase):
 
 
 class TestBothClients(Scenario, unittest.TestCase):
-    """One process has claims, the other one the commands."""
+    """One process uses claims, the other one the meta commands."""
 
     level = 2
     layer = MemcachedLayer
@@ -1115,10 +1114,10 @@ class TestFakeUltraMemcacheClient(TestFakeMemcacheClient):
 
 
 class Trouble(Callers):
-    """The server is down, or dies while it is needed."""
+    """The server is down, or goes down while it is needed."""
 
     def proxied(self):
-        """Return a proxy to a server, and a client behind it."""
+        """Return a proxy, a client of it, and a client of its server."""
         server = self.enterContext(EmbeddedServer())
         proxy = self.enterContext(FaultProxy(server.address))
         return proxy, self.makeClient(proxy.address), self.makeClient(
@@ -1137,7 +1136,7 @@ class Trouble(Callers):
                 self.assertEqual(len(set(map(id, values))), 6)
             self.assertEqual(client._flights, {})
 
-    def test_one_after_the_other_fails(self):
+    def test_the_callers_fail_one_after_the_other(self):
         with refusing() as address:
             client = self.makeClient(address)
             error = ValueError('no')
@@ -1149,7 +1148,7 @@ class Trouble(Callers):
                 self.assertIs(future.exception(PATIENCE), error)
             self.assertEqual(factory.calls, 4)
 
-    def test_not_for_longer_than_the_time_out(self):
+    def test_a_caller_waits_no_longer_than_the_time_out(self):
         with refusing() as address:
             client = self.makeClient(address, timeout=SHORT)
             slow = Factory('slow', slow=True)
@@ -1158,7 +1157,7 @@ class Trouble(Callers):
             slow.go_on.set()
             self.assertEqual(first.result(PATIENCE), 'slow')
 
-    def test_its_own_key(self):
+    def test_a_factory_that_asks_for_its_own_key(self):
         with refusing() as address:
             client = self.makeClient(address)
 
@@ -1187,7 +1186,7 @@ class Trouble(Callers):
                     old.go_on.set()
                     self.assertEqual(first.result(PATIENCE), 'old')
 
-    def test_dies_before_the_value_is_stored(self):
+    def test_the_server_dies_before_the_value_is_stored(self):
         proxy, client, other = self.proxied()
         for grace in None, 60:
             with self.subTest(grace=grace):
@@ -1201,7 +1200,7 @@ class Trouble(Callers):
                     self.assertEqual(value, ['a'])
                 proxy.accept()
                 self.revive(client)
-                # Nobody knows whether it was stored, so it is not there.
+                # It is unknown whether it was stored, so it is removed.
                 self.assertIs(client.query('key', default=MISSING), MISSING)
                 start = monotonic()
                 self.assertEqual(
@@ -1210,10 +1209,10 @@ class Trouble(Callers):
                 self.assertEqual(other.query('key'), 'b')
                 client.invalidate('key')
 
-    def test_the_right_is_lost_on_the_way(self):
+    def test_the_reply_that_grants_the_right_is_lost(self):
         proxy, client, other = self.proxied()
         self.assertEqual(client.query('key'), None)
-        client.getOrCreate('another', Factory())  # it is known what it knows
+        client.getOrCreate('another', Factory())  # asks the server
         late = self.makeClient(proxy.address, timeout=SHORT)
         late.getOrCreate('another', Factory())
         proxy.fault = HOLD
@@ -1230,14 +1229,14 @@ class Trouble(Callers):
                 versions, 'current', side_effect=ReceiveError('no')):
             self.assertEqual(client.getOrCreate(
                 'key', Factory('a'), dependencies=['a']), 'a')
-        # Not stored, and the right is given back.
+        # It is not stored, and the right is given back.
         start = monotonic()
         self.assertEqual(other.getOrCreate('key', Factory('b')), 'b')
         self.assertLess(monotonic() - start, PATIENCE / 2)
 
 
-    def test_no_time_that_proxies_refuse(self):
-        # They close the connection where they find a negative one.
+    def test_no_negative_exptime_is_sent(self):
+        # Proxies close the connection on a negative one.
         proxy, client, _ = self.proxied()
         sent = bytearray()
 
@@ -1268,7 +1267,7 @@ class TestTrouble(Trouble, unittest.TestCase):
     def revive(self, client):
         client.query('another')
 
-    def test_which_commands_it_knows(self):
+    def test_whether_it_knows_the_meta_commands(self):
         proxy, client, other = self.proxied()
         proxy.once(Fault(swap=lambda reply: b'ERROR\r\n'))
         seen = []
@@ -1283,12 +1282,12 @@ class TestTrouble(Trouble, unittest.TestCase):
         before = proxy.exchanges
         self.assertEqual(client.getOrCreate('key', factory), 'a')
         self.assertEqual(proxy.exchanges, before + 1)  # not asked again
-        # It is the same, from now on, for one that knows them.
+        # From now on, the same with a server that knows them.
         other.invalidate('key')
         self.assertEqual(other.getOrCreate('key', factory), 'a')
         self.assertEqual(seen, [CLAIM, CLAIM])
 
-    def test_it_forgets_the_commands(self):
+    def test_it_no_longer_knows_the_meta_commands(self):
         # Another server, of an older release, has taken its place.
         proxy, client, other = self.proxied()
         client.getOrCreate('another', Factory())
@@ -1315,16 +1314,16 @@ class TestTroubleOfMemcacheClient(Trouble, unittest.TestCase):
         return client
 
     def revive(self, client):
-        # It remembers nothing.
+        # It keeps no record of failed changes.
         client.invalidate('key')
 
 
 class Liar(ScriptedServer):
-    """Answers each command as told, and whatever it is asked, the same again.
+    """Gives the same scripted reply to a command, each time.
 
     ``{command: reply}``; in a reply ``{key}`` is the key that was asked for,
-    ``{new}`` a number that never was before, and ``{stored}`` what was added
-    last. With `closing` each connection ends after its reply.
+    ``{new}`` a number that was never used before, and ``{stored}`` the data
+    last added. With `closing`, each connection ends after its reply.
     """
 
     def __init__(self, replies, closing=False):
@@ -1353,7 +1352,7 @@ class Liar(ScriptedServer):
 
 
 class TestLies(unittest.TestCase):
-    """However a server lies, it is not asked again and again."""
+    """A server that lies is not asked again and again."""
 
     timeout = 0.25
     claims = {b'gets': b'END', b'add': b'NOT_STORED'}  # noqa: RUF012
@@ -1370,7 +1369,7 @@ class TestLies(unittest.TestCase):
         return UltraMemcacheClient([address], timeout=self.timeout)
 
     def assertFew(self, *lies, closing=False, most=50, **arguments):
-        """Each client is lied to in each way, all at the same time."""
+        """Each client sends few requests, whichever of the lies it is told."""
         keep_quiet(self)
         cases = []
         for replies, make in itertools.product(
@@ -1393,10 +1392,10 @@ class TestLies(unittest.TestCase):
 
         at_once(check, cases)
 
-    def test_neither_there_nor_to_be_added(self):
+    def test_a_key_that_neither_exists_nor_can_be_added(self):
         self.assertFew(self.claims, self.lent)
 
-    def test_unreadable_and_changed_by_another(self):
+    def test_an_unreadable_value_that_cannot_be_removed(self):
         self.assertFew(*({
             b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
             b'cas': refusal, **lent}
@@ -1404,7 +1403,7 @@ class TestLies(unittest.TestCase):
             for lent in ({}, {
                 b'mn': b'MN', b'mg': b'VA 1 f0 c{new} k{key}\r\n?'})))
 
-    def test_renewed_just_now(self):
+    def test_a_stale_value_whose_renewal_is_refused(self):
         stamp = b'fresh:%b %b\n' % (b'0' * 16, b'0' * 16)
         value = b'%b\r\n%b?' % (b'%d' % (len(stamp) + 1), stamp)
         head, _, data = value.partition(b'\r\n')
@@ -1419,7 +1418,7 @@ class TestLies(unittest.TestCase):
         self.assertFew(*lies)
         self.assertFew(*lies, grace=9)
 
-    def test_connections_that_end(self):
+    def test_each_connection_ends_after_one_reply(self):
         self.assertFew({
             b'gets': b'VALUE {key} 128 {size} 7\r\n{stored}\r\nEND',
             b'add': b'STORED', b'cas': b'EXISTS'}, closing=True)

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What `IMemcacheClient` promises, asked of every client there is.
+"""The contract of `IMemcacheClient`, run for every client.
 
-The real clients are asked on the embedded server (level 1) and on memcached
-(level 2), the fakes have no server. What the clients do when the network or
-a server misbehaves is tested elsewhere.
+The real clients run on the embedded server (level 1) and on memcached (level
+2); the fakes have no server. Faults of the network or of a server are tested
+elsewhere.
 """
 
 import hashlib
@@ -39,6 +39,8 @@ from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import MEMCACHED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.values import Persistent
 from p01.memcache.tests.support.values import Thrower
@@ -48,7 +50,10 @@ from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-# In the order of the constructor, with a value that is not the default.
+load_tests = run_in(Contract)
+
+
+# In the order of the constructor, each with a value other than its default.
 ARGUMENTS = {
     'servers': ['localhost', '[::1]:11212/?2', '10.0.0.1:1', 'unix:/a'],
     'debug': 1,
@@ -74,13 +79,12 @@ KEYWORDS = {
 }
 VALUES = {**ARGUMENTS, **KEYWORDS}
 
-# What has to do with TLS, authentication and signatures needs files, and is
-# tested with them.
+# TLS, authentication and signatures need files, and have tests of their own.
 ELSEWHERE = {'caFile', 'certFile', 'keyFile', 'username', 'password',
              'credentialsFile', 'serializer', 'secretsFile',
              'secretsVariable'}
 
-# What is an error of use.
+# Values that are errors of use.
 WRONG_TYPE = {
     'servers': [None, 'localhost', {'localhost': 1}],
     'debug': [None, True, '1', 1.0],
@@ -155,7 +159,7 @@ class ClientScenario(ClientCase):
         verifyObject(self.interface, self.client)
         verifyObject(IMemcacheClient, self.client)
 
-    def test_ultra_only_where_it_is(self):
+    def test_only_the_pooled_client_has_the_pooled_interface(self):
         self.assertEqual(
             IUltraMemcacheClient.providedBy(self.client),
             self.interface is IUltraMemcacheClient)
@@ -185,7 +189,7 @@ class ClientScenario(ClientCase):
         self.assertEqual(client.lifetime, 14)
 
     def test_a_change_within_a_change(self):
-        # As a signal's handler may make one.
+        # As a signal handler may do.
         make, values = self.factory._make_state, [2000]
 
         def interrupted(client, *args):
@@ -293,7 +297,7 @@ class ClientScenario(ClientCase):
                 self.assertEqual(built, md5(base))
                 self.assertIs(type(built), str)
 
-    def test_buildKey_of_what_holds_a_persistent_object(self):
+    def test_buildKey_of_an_object_that_holds_a_persistent_one(self):
         def itself(obj):
             key = [obj]
             key.append(key)
@@ -310,23 +314,23 @@ class ClientScenario(ClientCase):
                     obj = Persistent(oid)
                     obj.state = state
                     keys.append(self.client.buildKey(make(obj)))
-            # The state counts only where there is nothing else.
+            # Their state counts only if they have no oid.
             self.assertEqual(keys[:2], keys[3:5])
             self.assertEqual(len(set(keys)), 4)
 
-    def test_buildKey_of_what_is_in_it_often(self):
+    def test_buildKey_of_a_part_that_occurs_often(self):
         key = (1.5,)
         for _ in range(50):
             key = key, key
         self.assertEqual(
             self.client.buildKey(key), md5(pickle.dumps(key, -1)))
 
-    def test_buildKey_as_it_always_was(self):
+    def test_buildKey_as_in_older_releases(self):
         self.assertEqual(self.client.buildKey('cache_key'),
                          '0a42907b589a309ad94f8874eacbc63f')
 
     def test_buildKey_of_an_object_without_an_oid(self):
-        # It is pickled, so it must not be one that has none yet.
+        # It is pickled: a key must not be an object that gets an oid later.
         built = self.client.buildKey(Persistent(None))
         self.assertEqual(built, md5(pickle.dumps(Persistent(None), -1)))
 
@@ -393,7 +397,7 @@ class ClientScenario(ClientCase):
         self.client.set('key', 'second')
         self.assertEqual(self.client.query('key'), 'second')
 
-    def test_keys_do_not_mix(self):
+    def test_values_of_different_keys(self):
         keys = [f'key {i}' for i in range(50)]
         for key in keys:
             self.client.set(key, 'value of ' + key)
@@ -467,7 +471,7 @@ class ClientScenario(ClientCase):
     # lifetimes
 
     def lifetimes(self, *lifetimes):
-        """What comes out of them for the server."""
+        """Return what the server gets for these lifetimes."""
         with mock.patch.object(self.client._state.store, 'run') as run:
             for lifetime in lifetimes:
                 self.client.set('key', 'value', lifetime)
@@ -538,7 +542,7 @@ class ClientScenario(ClientCase):
 
     # what cannot be read
 
-    def test_a_listener_that_fails(self):
+    def test_a_subscriber_that_fails(self):
         def fail(event):
             raise RuntimeError('listener')
 
@@ -598,7 +602,7 @@ class ClientScenario(ClientCase):
             self.assertEqual(self.client.query('other'), 'value')
         self.assertEqual(self.events, [])
 
-    def test_what_is_unreadable_is_logged_once(self):
+    def test_an_unreadable_value_is_logged_once(self):
         self.plant('key', b'garbage')
         with self.assertLogs('p01.memcache') as logs:
             self.client.query('key')
@@ -628,7 +632,7 @@ class ClientScenario(ClientCase):
 
 @matrix(*EMBEDDED, slow=MEMCACHED)
 class ServedScenario(ClientScenario):
-    """For the clients that do have a server."""
+    """For the clients that have a server."""
 
     def test_two_clients_with_namespaces(self):
         one = self.makeClient(namespace='one')
@@ -691,14 +695,14 @@ class ServedScenario(ClientScenario):
             with self.assertRaises(NotInvalidated) as caught:
                 client.invalidateAll()
             self.assertEqual(list(caught.exception.errors), [down])
-            # The one that could be told was told.
+            # The server that is up was flushed.
             self.assertIsNone(client.query(stored[0]))
             (one, values), (two, error) = client.getStatistics()
             self.assertEqual((one, two), (up, down))
             self.assertIn('version', values)
             self.assertEqual(list(error), ['error'])
 
-    def test_other_servers(self):
+    def test_assigning_other_servers(self):
         self.client.set('key', 'value')
         with EmbeddedServer() as other:
             self.client.servers = [other.address]
@@ -709,7 +713,7 @@ class ServedScenario(ClientScenario):
 
 
 class CrossContract:
-    """What one client writes the other reads."""
+    """One client reads what the other one has written."""
 
     def makeServer(self):
         raise NotImplementedError
@@ -781,7 +785,7 @@ class CrossContract:
 
 class EmbeddedCrossTest(CrossContract, unittest.TestCase):
 
-    level = 2  # lifetimes take their time
+    level = 2  # as lifetimes have to end
 
     def makeServer(self):
         return EmbeddedServer()

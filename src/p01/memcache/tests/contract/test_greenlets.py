@@ -47,7 +47,7 @@ for client in one, other:
 with gevent.Timeout(2):
     assert one.getOrCreate('slow', lambda: 1) == 1
 
-# What asks for itself is found out in each greenlet.
+# A factory that asks for its own key is detected in each greenlet.
 def own():
     return one.getOrCreate('own', own)
 

@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """Values that become misses together: generations and dependencies.
 
-One scenario, asked of every client there is: the real ones on the embedded
-server (level 1) and on memcached (level 2), and the fakes. Then what is
-sent, what is lost with a server, and races.
+One scenario is run for every client: the real ones on the embedded server
+(level 1) and on memcached (level 2), and the fakes. It is followed by what is
+sent on the wire, what is lost with a server, and races.
 """
 
 import contextlib
@@ -34,6 +34,8 @@ from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.support.clients import ClientCase
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import DEAF
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -49,12 +51,15 @@ from p01.memcache.values.stamp import take
 from p01.memcache.wire.reader import Reader
 
 
-# The flags of a value that has dependencies.
+load_tests = run_in(Contract)
+
+
+# The flags of a value with dependencies.
 STAMPED = 64
 
 
-# What may be in the place of a generation, or of a dependency's version,
-# and is none.
+# Items that may be stored in place of a generation, or of a dependency's
+# version, but are no version.
 NO_VERSIONS = [
     (b'', 0),
     (b' ', 0),
@@ -75,7 +80,7 @@ NO_VERSIONS = [
     (pickle.dumps('0123456789abcdef', -1), 0),
 ]
 
-# What may be in the place of a value with dependencies, and is none.
+# Data in place of a value with dependencies, whose stamp is malformed.
 NO_STAMPS = [
     b'',
     b'\n',
@@ -119,14 +124,14 @@ NO_STAMPS = [
 
 
 class Scenario(ClientCase):
-    """A client with generations, and others beside it on the same servers."""
+    """A client with generations, and other clients of the same servers."""
 
     def makeClient(self, **settings):
         return super().makeClient(
             **{'namespace': 'one', 'generations': True, **settings})
 
     def other(self, **settings):
-        """Return one that has used its namespace, and some dependencies."""
+        """Return a client that has used its namespace and dependencies."""
         client = self.makeClient(**settings)
         client.set('another key', 1, dependencies=('a', 'b'))
         self.assertEqual(client.query('another key'), 1)
@@ -183,7 +188,7 @@ class GenerationScenario(Scenario):
         self.assertIs(self.makeClient().invalidateNamespace(), True)
 
     def test_what_is_on_the_wire(self):
-        # All processes must agree, those of the next release too.
+        # All processes must agree, also those of the next release.
         self.client.set('key', 'value')
         generation, flags = self.stored(self.generation_key())
         self.assertRegex(generation, rb'\A[0-9a-f]{16}\Z')
@@ -219,7 +224,7 @@ class GenerationScenario(Scenario):
             with self.subTest(client=client.namespace):
                 self.assertFound(client, key=1)
 
-    def test_values_without_a_generation_are_others(self):
+    def test_values_without_a_generation_are_kept_apart(self):
         plain = self.makeClient(generations=False)
         plain.set('key', 'of another')
         self.assertMisses(self.client, 'key')
@@ -229,13 +234,13 @@ class GenerationScenario(Scenario):
     def test_every_command(self):
         client = self.client
         for start in b'5', b'6':
-            # There is nothing.
+            # The key does not exist.
             self.assertIs(client.append('key', b'1'), False)
             self.assertIs(client.replace('key', b'1', raw=True), False)
             self.assertIs(client.touch('key'), False)
             self.assertIsNone(client.increment('key'))
             self.assertIsNone(client.decrement('key'))
-            # There is something.
+            # The key exists.
             self.assertIs(client.add('key', start, raw=True), True)
             self.assertIs(client.add('key', b'1', raw=True), False)
             self.assertEqual(client.increment('key', 2), int(start) + 2)
@@ -300,9 +305,9 @@ class GenerationScenario(Scenario):
                 'key', lambda number=number: number, grace=60), number)
             self.client.invalidateNamespace()
 
-    # A generation that is lost
+    # A lost generation
 
-    def test_it_is_evicted(self):
+    def test_an_evicted_generation(self):
         clients = [self.client, self.other(), self.makeClient()]
         generations = set()
         for number in range(4):
@@ -312,7 +317,7 @@ class GenerationScenario(Scenario):
                 self.lose(self.generation_key())
                 for reader in clients:
                     self.assertMisses(reader, 'key')
-        # None of them came twice.
+        # No generation came twice.
         self.assertEqual(len(generations), 4 * len(clients))
 
     def test_all_is_flushed(self):
@@ -324,14 +329,14 @@ class GenerationScenario(Scenario):
         self.assertFound(other, key=2)
 
     def assertHeals(self, client, **settings):
-        """What is wrong with the servers does not last."""
-        # The first one finds out, and mends it.
+        """The client repairs what is wrong on the server."""
+        # The first one detects the fault, and repairs it.
         client.set('key', 'first', **settings)
         self.assertIsNotNone(client.set('key', 'healed', **settings))
         for reader in client, self.makeClient():
             self.assertFound(reader, key='healed')
 
-    def test_it_is_none(self):
+    def test_a_generation_that_is_no_version(self):
         plain = self.makeClient(generations=False)
         plain.set('key', 'of another')
         for data, flags in NO_VERSIONS:
@@ -353,7 +358,7 @@ class GenerationScenario(Scenario):
                 self.assertHeals(self.client)
         self.assertFound(plain, key='of another')
 
-    def test_no_change_raises_where_it_is_none(self):
+    def test_changes_do_not_raise_on_a_broken_generation(self):
         def commands(client):
             yield lambda: client.set('key', 1)
             yield lambda: client.set('key', 1, dependencies=('a',))
@@ -376,8 +381,8 @@ class GenerationScenario(Scenario):
                 self.assertNotEqual(client.query('key'), 'old')
             self.assertHeals(client)
 
-    def test_it_comes_back(self):
-        # memcached does not do that; what is worse, a person could.
+    def test_a_former_generation_returns(self):
+        # memcached never restores one, but a person could.
         self.client.set('key', 'old')
         former = self.stored(self.generation_key())
         self.client.invalidateNamespace()
@@ -388,10 +393,10 @@ class GenerationScenario(Scenario):
         self.plant(self.generation_key(), *latter)
         self.assertFound(self.client, key='new')
 
-    # Several at the same time
+    # Concurrent clients
 
-    def test_two_make_one(self):
-        # The other one is a little faster, after this one found none.
+    def test_two_make_a_version(self):
+        # After this client has found none, the other one is a little faster.
         other = self.makeClient()
         store = self.client._state.store
         change = store.run_many
@@ -405,7 +410,7 @@ class GenerationScenario(Scenario):
         for client in self.client, other, self.makeClient():
             self.assertFound(client, key=1, **{'of the other': 2})
 
-    def test_many_make_one(self):
+    def test_many_make_a_generation(self):
         clients = [self.makeClient() for _ in range(4)]
         barrier = threading.Barrier(len(clients), timeout=PATIENCE)
 
@@ -461,7 +466,7 @@ class GenerationScenario(Scenario):
         for job in jobs:
             job.result()
 
-    # Attributes that are set
+    # Assigning attributes
 
     def test_another_namespace(self):
         namespaces = 'one', 'two', None, 'three'
@@ -514,7 +519,7 @@ class DependencyScenario(Scenario):
 
     def setUp(self):
         super().setUp()
-        # They do not need generations.
+        # Dependencies do not need generations.
         self.client.generations = False
 
     def makeClient(self, **settings):
@@ -543,7 +548,7 @@ class DependencyScenario(Scenario):
         self.assertIs(self.client.invalidateDependencies('a', 'a'), True)
 
     def test_what_is_on_the_wire(self):
-        # All processes must agree, those of the next release too.
+        # All processes must agree, also those of the next release.
         built = self.client.set('key', 'value', dependencies=('a', 'b'))
         versions = [self.stored(self.tag_key(tag)) for tag in 'ab']
         for data, flags in versions:
@@ -554,7 +559,7 @@ class DependencyScenario(Scenario):
             self.tag_key('a').encode(), a, self.tag_key('b').encode(), b,
             pickle.dumps('value', -1)), STAMPED))
 
-    def test_none_at_all(self):
+    def test_no_dependencies(self):
         for dependencies in (), [], set(), {}:
             built = self.client.set('key', 1, dependencies=dependencies)
             self.assertEqual(
@@ -569,7 +574,7 @@ class DependencyScenario(Scenario):
             self.client.invalidateDependencies('b')
             self.assertMisses(self.client, 'key')
 
-    def test_the_same_one_twice(self):
+    def test_the_same_dependency_twice(self):
         for _ in range(2):
             for number in 1, 2:
                 self.assertIsNotNone(self.client.set(
@@ -610,7 +615,7 @@ class DependencyScenario(Scenario):
         yield lambda: self.client.getOrCreate(
             'other', self.fail, dependencies=dependencies)
 
-    def test_any_str(self):
+    def test_a_dependency_is_any_str(self):
         tags = [
             '', ' ', 'a b', '\r\nflush_all\r\n', '\0', '\xfc', '\u4e2d\u6587',
             '\U0001f600', 'path:/shop', 'user:7', 'x' * 100_000,
@@ -733,7 +738,7 @@ class DependencyScenario(Scenario):
         self.client.invalidateDependencies('a')
         self.assertMisses(self.client, 'key')
 
-    def test_a_later_value_has_others(self):
+    def test_a_later_value_has_other_dependencies(self):
         for store in (
                 lambda: self.client.set('key', 2, dependencies=('b',)),
                 lambda: self.client.set('key', 2),
@@ -755,9 +760,9 @@ class DependencyScenario(Scenario):
                 if number // 10 != 1 and number % 10 != 7},
              'plain': 'plain'})
 
-    # Versions that are lost
+    # Lost versions
 
-    def test_one_is_evicted(self):
+    def test_an_evicted_version(self):
         for tag in 'a', 'b':
             self.client.set('key', 1, dependencies=('a', 'b'))
             self.lose(self.tag_key(tag))
@@ -774,7 +779,7 @@ class DependencyScenario(Scenario):
         self.client.set('key', 2, dependencies=('a',))
         self.assertFound(self.client, key=2)
 
-    def test_one_is_none(self):
+    def test_a_broken_version(self):
         for data, flags in NO_VERSIONS:
             with self.subTest(data=data[:20], flags=flags):
                 self.client.set('key', 'old', dependencies=('a', 'b'))
@@ -786,14 +791,14 @@ class DependencyScenario(Scenario):
                 self.assertEqual(self.client.getOrCreate(
                     'key', lambda: 'new', dependencies=('a',)), 'new')
                 self.plant(self.tag_key('a'), data, flags)
-                # The first one finds out, and mends it.
+                # The first one detects the fault, and repairs it.
                 self.client.set('key', 'new', dependencies=('a',))
                 self.assertNotEqual(self.client.query('key'), 'old')
                 self.assertIsNotNone(
                     self.client.set('key', 'newer', dependencies=('a',)))
                 self.assertFound(self.client, key='newer', other='other')
 
-    def test_stamps_that_are_none(self):
+    def test_malformed_stamps(self):
         self.client.set('other', 'other', dependencies=('a',))
         self.client.set('plain', 'plain')
         for stamp in NO_STAMPS:
@@ -814,7 +819,7 @@ class DependencyScenario(Scenario):
                 self.assertFound(self.client, key='new')
         self.assertFound(self.client, other='other', plain='plain')
 
-    def test_nothing_else_is_read_for_a_stamp(self):
+    def test_a_stamp_makes_no_other_keys_be_read(self):
         secret = self.client.set('other', 'x' * 1000)
         stamps = [
             stamp for stamp in NO_STAMPS if b' ' in stamp] + [
@@ -836,8 +841,8 @@ class DependencyScenario(Scenario):
             key for key in asked if not key.startswith(b'fresh:')},
             {self.client.buildKey('key').encode()})
 
-    def test_stamps_of_others(self):
-        # Of keys that there are, but are no versions.
+    def test_stamps_with_keys_of_other_values(self):
+        # Their keys exist, but are not those of versions.
         self.client.set('other', b'value', raw=True)
         self.client.set('key', 1, dependencies=('a',))
         data, flags = self.stored(self.tag_key('a'))
@@ -852,12 +857,12 @@ class DependencyScenario(Scenario):
             self.plant(self.client.buildKey('key'),
                        stamp + b'\n' + pickled, STAMPED)
             self.assertMisses(self.client, 'key')
-        # A good one would have been read.
+        # A well-formed stamp would have been accepted.
         self.plant(self.client.buildKey('key'), b'%b %b\n%b' % (
             self.tag_key('a').encode(), data, pickled), STAMPED)
         self.assertFound(self.client, key=1)
 
-    def test_a_good_stamp_before_no_value(self):
+    def test_a_good_stamp_in_front_of_garbage(self):
         self.client.set('key', 1, dependencies=('a',))
         stored, flags = self.stored(self.client.buildKey('key'))
         stamp = stored.partition(b'\n')[0]
@@ -869,10 +874,10 @@ class DependencyScenario(Scenario):
             self.assertEqual(self.client.queryMany(['key']), {})
             self.assertEqual(self.client.query('key', raw=True), data)
 
-    # Several at the same time
+    # Concurrent clients
 
-    def test_two_make_one(self):
-        # The other one is a little faster, after this one found none.
+    def test_two_make_a_version(self):
+        # After this client has found none, the other one is a little faster.
         other = self.makeClient()
         store = self.client._state.store
         change = store.run_many
@@ -942,8 +947,8 @@ class DependencyScenario(Scenario):
                 self.client.invalidate('key')
 
     def late_caller(self, client, invalidate, told=True):
-        """Return what a caller gets who came after the invalidation, while
-        another one of the same process was computing.
+        """Return what a caller gets that comes after the invalidation, while
+        another one of the same process is still computing.
         """
         computing, over = threading.Event(), threading.Event()
 
@@ -994,14 +999,14 @@ class DependencyScenario(Scenario):
             who.invalidate('key')
 
     def race(self, clients, rounds):
-        """What is computed is no older than what was invalidated before."""
+        """No call returns a value older than an earlier invalidation."""
         source = invalidated = 0
         wrong = []
         stopping = threading.Event()
 
         def compute():
             value = source
-            time.sleep(0)  # another thread's turn
+            time.sleep(0)  # let another thread run
             return value
 
         def work(client, key, grace):
@@ -1034,7 +1039,7 @@ class DependencyScenario(Scenario):
         for job in jobs:
             job.result()
         self.assertEqual(wrong, [])
-        # As nobody computes any more, there is one answer.
+        # Once no caller is computing, all get the same value.
         for client in clients:
             for key in 'xyz':
                 self.assertIn(client.query(key), (None, rounds))
@@ -1047,12 +1052,12 @@ class DependencyScenario(Scenario):
     def test_race(self):
         self.race([self.client], self.rounds)
 
-    def test_race_of_two(self):
+    def test_race_of_two_clients(self):
         self.race([self.client, self.other()], self.rounds)
 
 
 class VersionsTest(unittest.TestCase):
-    """What is in the place of versions, and is as large as values are."""
+    """Large values that are stored in place of versions."""
 
     block = bytes(1 << 20)
 
@@ -1072,7 +1077,7 @@ class VersionsTest(unittest.TestCase):
         return b'VALUE %b 64 %d%b\r\n%b\r\nEND\r\n' % (
             keys[0], len(data), b' 7' if command == b'gets' else b'', data)
 
-    def test_they_are_not_received(self):
+    def test_large_versions_are_not_received(self):
         keep_quiet(self)
         received = []
 
@@ -1100,9 +1105,9 @@ class VersionsTest(unittest.TestCase):
 
 
 class RaceTest(unittest.TestCase):
-    """A version is made, and invalidated, while another one is being made."""
+    """A version is made and invalidated while another client makes one."""
 
-    def test_what_another_has_made_since_is_not_removed(self):
+    def test_a_version_made_meanwhile_is_not_removed(self):
         keep_quiet(self)
         server = self.enterContext(EmbeddedServer())
         one, other = (
@@ -1114,9 +1119,9 @@ class RaceTest(unittest.TestCase):
         change = store.run_many
 
         def late(*args):
-            one.set('key', 1)          # has made the generation before
-            replies = change(*args)    # which is not added then
-            one.invalidateNamespace()  # and is gone before it is read
+            one.set('key', 1)          # makes the generation first
+            replies = change(*args)    # so it is not added here
+            one.invalidateNamespace()  # and is removed before it is read
             return replies
 
         with (mock.patch.object(store, 'run_many', late),
@@ -1168,12 +1173,12 @@ class ServedDependencyScenario(DependencyScenario):
                 client, client.invalidateNamespace, None), 'new')
 
 
-# How much is sent
+# What is sent
 
 
 @matrix(*EMBEDDED, slow=MEMCACHED)
 class RoundTripScenario:
-    """What the server is asked, seen by a proxy before it."""
+    """How often the server is asked, as seen by a proxy in front of it."""
 
     def setUp(self):
         keep_quiet(self)
@@ -1189,7 +1194,7 @@ class RoundTripScenario:
         return client
 
     def assertTrips(self, expected, operation, *args, **kw):
-        """The operation is as many round trips. Return what it returns."""
+        """The operation takes that many round trips. Return its result."""
         before = self.proxy.exchanges
         result = operation(*args, **kw)
         self.assertEqual(self.proxy.exchanges - before, expected)
@@ -1206,13 +1211,13 @@ class RoundTripScenario:
                     1, self.client.queryMany, ['key', *range(900)]),
                 {'key': 'value'})
 
-    def test_reading_does_not_know_it_yet(self):
+    def test_reading_without_knowing_the_generation(self):
         self.other.set('key', 'value')
         self.assertEqual(
             self.assertTrips(2, self.client.query, 'key'), 'value')
         self.assertTrips(1, self.client.query, 'key')
 
-    def test_reading_knows_a_former_one(self):
+    def test_reading_with_a_former_generation(self):
         self.client.set('key', 'value')
         for read, expected in [
                 (lambda: self.client.query('key'), 'new'),
@@ -1222,9 +1227,9 @@ class RoundTripScenario:
             self.assertEqual(self.assertTrips(2, read), expected)
             self.assertEqual(self.assertTrips(1, read), expected)
 
-    def test_all_others(self):
+    def test_all_other_operations(self):
         client = self.client
-        # What the server knows is found out once.
+        # Whether the server knows the meta commands is asked once.
         client.getOrCreate('some key', str)
         for operation in (
                 lambda: client.set('key', b'5', raw=True),
@@ -1241,7 +1246,7 @@ class RoundTripScenario:
                 lambda: client.getOrCreate(7, self.fail),
                 lambda: client.invalidateMany(range(100)),
                 lambda: client.invalidate('key')):
-            # Nor do they need more where another one has changed it.
+            # Nor do they take more after another client has changed it.
             if client.query('key', raw=True) is None:
                 client.set('key', b'5', raw=True)
             self.assertTrips(2, operation)
@@ -1260,11 +1265,11 @@ class RoundTripScenario:
             self.assertEqual(self.assertTrips(2, client.query, 'key'), 1)
             self.assertEqual(len(self.assertTrips(
                 2, client.queryMany, ['key', *range(50)])), 51)
-            # Those that have none do not need more.
+            # Values without dependencies do not take more.
             client.setMany(dict.fromkeys(range(100, 200), 'plain'))
             self.assertEqual(len(self.assertTrips(
                 2, client.queryMany, ['key', *range(100, 200)])), 101)
-            # Without any, nothing is asked for.
+            # Without dependencies, there is no request.
             self.assertTrips(1, client.query, 0)
             self.assertTrips(1 + more, client.set, 'key', 1)
             self.assertTrips(1, client.query, 'key')
@@ -1274,7 +1279,7 @@ class RoundTripScenario:
 
     def test_many_dependencies(self):
         tags = [f'tag {number}' for number in range(100)]
-        # The generation, the versions, new ones, the value.
+        # For the generation, the versions, new ones, and the value.
         self.client.query('key')
         self.assertTrips(4, self.client.set, 'key', 1, dependencies=tags)
         self.assertTrips(1, self.client.invalidateDependencies, *tags)
@@ -1284,10 +1289,10 @@ class RoundTripScenario:
 
 
 class ServersCase(unittest.TestCase):
-    """Three servers with a proxy before each.
+    """Three servers, each behind a proxy.
 
-    A server is lost when its proxy refuses and cuts the connections: it
-    keeps its data.
+    A server is lost when its proxy cuts and refuses connections; it keeps
+    its data.
     """
 
     level = 2
@@ -1313,8 +1318,8 @@ class ServersCase(unittest.TestCase):
         return client
 
     def place(self, wire):
-        """The place of the server that has the key on the wire."""
-        return self.client._state.store._ring.find(wire)
+        """Return the place of the server that has a key on the wire."""
+        return self.client._state.store.router.ring.find(wire)
 
     def generation_place(self):
         return self.place(b'generation:' + self.client.buildKey('').encode())
@@ -1342,7 +1347,7 @@ class ServersCase(unittest.TestCase):
         self.proxies[place].cut()
 
     def bring_back(self, place, *clients):
-        """It is back, and the clients may ask it at once."""
+        """Bring a server back; the clients may ask it at once."""
         self.proxies[place].clear()
         self.proxies[place].accept()
         for client in clients or [self.client]:
@@ -1381,7 +1386,7 @@ class OnMemcached:
 
 @variant('OnMemcached', OnMemcached)
 class SpreadTest(ServersCase):
-    """All is well, and nothing is where the rest is."""
+    """All is well, with each part on a different server."""
 
     def test_generations(self):
         other = self.makeClient()
@@ -1433,12 +1438,12 @@ class ClassicSpreadTest(SpreadTest):
     attributes = {}
 
     def place(self, wire):
-        client = self.client._client
-        return client.servers.index(client.host(wire))
+        store = self.client._state.store
+        return store.servers.index(store.server(wire, None))
 
 
 class GenerationOutageTest(ServersCase):
-    """The server of the generation is gone; the others are not."""
+    """The generation's server is down; the others are not."""
 
     timeout = 0.15
 
@@ -1482,7 +1487,7 @@ class GenerationOutageTest(ServersCase):
         for number, (operation, expected) in enumerate(operations):
             with self.subTest(number=number), self.in_time():
                 self.assertEqual(operation(), expected)
-            # What comes next is not to profit from what is known now.
+            # The next operation must not benefit from what is known now.
             self.let_probe(self.client, self.home)
 
     def assertNothingOld(self):
@@ -1500,7 +1505,7 @@ class GenerationOutageTest(ServersCase):
         self.bring_back(self.home)
         self.assertNothingOld()
 
-    def test_nobody_knows_it_yet(self):
+    def test_it_is_down_and_not_known_to_be(self):
         self.client = self.makeClient()
         self.set_timeout(self.timeout)
         self.check(self.lose)
@@ -1525,7 +1530,7 @@ class GenerationOutageTest(ServersCase):
                 self.assertIsNone(self.client.query(key))
 
     def test_interrupted_changes_are_owed(self):
-        # As a greenlet's time-out does, or ^C.
+        # As by a greenlet's time-out, or by ^C.
         for change in (
                 lambda: self.client.set(self.others[0], 'lost'),
                 lambda: self.client.invalidate(self.others[0]),
@@ -1538,8 +1543,8 @@ class GenerationOutageTest(ServersCase):
                 change()
             self.assertIsNone(self.client.query(self.others[0]))
 
-    def test_values_of_others_are_lost_with_theirs(self):
-        # It is the server of some values that is gone.
+    def test_a_values_server_is_lost(self):
+        # The server of some values is down, not that of the generation.
         place = self.value_place(self.others[0])
         self.client.setMany(dict.fromkeys(range(30), 'value'))
         there = [key for key in range(30) if self.value_place(key) == place]
@@ -1568,7 +1573,7 @@ class ClassicGenerationOutageTest(GenerationOutageTest):
     def let_probe(self, client, place):
         client._state.store.servers[place].deaduntil = 0
 
-    # It remembers nothing.
+    # It keeps no record of failed changes.
 
     def assertNothingOld(self):
         key = self.others[0]
@@ -1581,7 +1586,7 @@ class ClassicGenerationOutageTest(GenerationOutageTest):
 
 
 class DependencyOutageTest(ServersCase):
-    """The server of a dependency's version is gone; the value's is not."""
+    """A version's server is down; that of the value is not."""
 
     timeout = 0.15
 
@@ -1619,8 +1624,8 @@ class DependencyOutageTest(ServersCase):
         self.bring_back(self.home)
         self.assertIsNone(self.client.query(self.key))
 
-    def test_it_comes_back(self):
-        # Nothing has changed meanwhile.
+    def test_a_former_generation_returns(self):
+        # Nothing was changed meanwhile.
         self.lose(self.home)
         self.assertIsNone(self.client.query(self.key))
         self.bring_back(self.home)
@@ -1630,20 +1635,20 @@ class DependencyOutageTest(ServersCase):
         self.lose(self.home)
         self.assertIsNone(
             self.client.invalidateDependencies(self.live, self.lost))
-        # What could be told was told.
+        # The version whose server is up was removed.
         self.assertIsNone(self.client.query(self.other))
         self.bring_back(self.home)
         self.assertEqual(self.client.queryMany([self.key, self.other]), {})
         self.assertIsNone(self.client.query(self.key))
 
     def test_a_set_is_owed(self):
-        # The former value does not need the dependency that is gone.
+        # The old value does not have the dependency that is lost.
         for stop in self.lose, lambda place: None:
             self.client.set(self.key, 'old', dependencies=(self.live,))
             stop(self.home)
             with contextlib.ExitStack() as stack:
                 if stop != self.lose:
-                    # As a greenlet's time-out does, or ^C.
+                    # As by a greenlet's time-out, or by ^C.
                     stack.enter_context(mock.patch.object(
                         self.client._state.store, 'get_many',
                         side_effect=KeyboardInterrupt))
@@ -1669,7 +1674,7 @@ class DependencyOutageTest(ServersCase):
 
 @variant('OnMemcached', OnMemcached)
 class FailoverTest(ServersCase):
-    """Another server has the generation while its own is gone."""
+    """Another server has the generation while its own is down."""
 
     attributes = {'delay': 0, 'retries': 1, 'blacktime': 60, 'failover': True}
 
@@ -1685,7 +1690,7 @@ class FailoverTest(ServersCase):
 
     def find_out(self, *clients):
         for client in clients:
-            # The first one to see no generation makes one.
+            # The first client that finds no generation makes one.
             client.query('some key')
             client.query('some key')
             self.assertEqual(
@@ -1698,23 +1703,23 @@ class FailoverTest(ServersCase):
             self.client.setMany(dict.fromkeys(self.some, 'new')), [])
         self.assertEqual(self.other.query(1), 'new')
         self.bring_back(self.home)
-        # It never sees again what it has replaced.
+        # The client never again finds a value that it has replaced.
         for key in self.some:
             self.assertIn(self.client.query(key), (None, 'new'))
         self.assertNotIn('old', self.client.queryMany(self.some).values())
         self.assertIsNotNone(self.client.set(1, 'newer'))
         self.assertEqual(self.client.query(1), 'newer')
 
-    def test_home_returns_with_the_former_one(self):
+    def test_its_server_returns_with_the_old_generation(self):
         self.check_home_returns(self.client, self.other)
 
-    def test_another_one_made_that_of_meanwhile(self):
+    def test_another_client_made_the_generation_meanwhile(self):
         self.check_home_returns(self.other, self.client)
 
     def test_invalidated_meanwhile(self):
         self.find_out(self.client)
         self.client.setMany(dict.fromkeys(self.some, 'meanwhile'))
-        # Not where it belongs.
+        # Not on its own server.
         self.assertIsNone(self.client.invalidateNamespace())
         self.assertEqual(self.client.queryMany(self.some), {})
         self.bring_back(self.home)
@@ -1722,7 +1727,7 @@ class FailoverTest(ServersCase):
         for key in self.some:
             self.assertIsNone(self.client.query(key))
 
-    def test_a_dependency_returns_with_its_former_version(self):
+    def test_a_dependencys_server_returns_with_the_old_version(self):
         self.client.generations = self.other.generations = False
         tag = self.tag(self.home)
         keys = self.keys(self.home)
@@ -1731,7 +1736,7 @@ class FailoverTest(ServersCase):
             self.assertIsNotNone(
                 self.client.set(key, 'old', dependencies=(tag,)))
         self.lose(self.home)
-        # The other one makes the version that stands in.
+        # The other client makes the version on the stand-in.
         for client in self.other, self.client:
             client.query(keys[0])
             client.set('some key', 1, dependencies=(tag,))
@@ -1803,13 +1808,13 @@ class ProcessTest(unittest.TestCase):
             client = UltraMemcacheClient(
                 [server.address], namespace='one', generations=True)
             stack.callback(client.close)
-            # It ends when its input does.
+            # The process ends when its input is closed.
             for process in processes:
                 stack.callback(process.stdin.close)
                 self.assertEqual(process.stdout.readline(), 'ready\n')
             seen = set()
             for number in map(str, range(self.rounds)):
-                # All at the same time, so that they make one together.
+                # All at the same time, so that all of them try to make one.
                 for process in processes:
                     process.stdin.write(number + '\n')
                     process.stdin.flush()

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Any sequence of operations of two clients does what a dict would do.
+"""Random sequences of operations of two clients, compared with a dict.
 
-Every result is compared with that of the model. Nothing expires here, and no
+Every result is compared with that of a model. Nothing expires here, and no
 server is lost: both have tests of their own.
 """
 
@@ -29,19 +29,24 @@ from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.support.clients import ClientCase
 from p01.memcache.tests.support.examples import settings
+from p01.memcache.tests.support.layers import Contract
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.values import MISSING
+
+
+load_tests = run_in(Contract)
 
 
 KEYS = 'one', ('two', 2)
 TAGS = ('x', 'y', 'z')
 
-# A client that only reads, beside those that are asked.
+# A client that only reads, besides the two that are tested.
 OBSERVER = 2
 
 clients = st.integers(0, 1)
 keys = st.sampled_from(KEYS)
 values = st.none() | st.integers(-9, 9) | st.text('ab', max_size=3)
-# Without a dot, they are no pickles.
+# Without a dot, so that they are no pickles.
 data = st.text('059x', max_size=3).map(str.encode)
 tags = st.just([]) | st.lists(
     st.sampled_from(TAGS), max_size=2, unique=True)
@@ -50,11 +55,11 @@ deltas = st.integers(0, 120)
 
 
 class Entry(NamedTuple):
-    """What is in the place of a key."""
+    """What is stored under a key."""
 
     value: Any
     raw: bool
-    versions: dict  # of the tags that it depends on
+    versions: dict  # versions of the dependencies, by tag
     unique: int
 
 
@@ -78,7 +83,7 @@ class Model:
                    for tag, version in entry.versions.items())
 
     def find(self, key, raw):
-        """What a read finds: raw bytes are no pickle, but a pickle is raw."""
+        """Return what a read finds; a raw read also finds a pickle."""
         entry = self.entries.get(key)
         if entry is None or not self.is_valid(entry) or entry.raw > raw:
             return MISSING
@@ -86,7 +91,7 @@ class Model:
             entry.value, -1)
 
     def join(self, key, join):
-        """Change the bytes in its place, if there are some."""
+        """Change the stored bytes, if there are any."""
         if key not in self.entries:
             return False
         self.put(key, join(self.entries[key].value), True)
@@ -161,7 +166,7 @@ class Machine(RuleBasedStateMachine):
     def append_or_prepend(self, at, key, data, before):
         entry = self.model.entries.get(key)
         if entry is not None and (not entry.raw or entry.versions):
-            # A pickle would be broken, and the mark of the dependencies.
+            # It would break a pickle, and the stamp of the dependencies.
             return
         client = self.clients[at]
         self.expect(
@@ -286,7 +291,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def is_seen_by_another(self):
-        """What is there is what should be there, after each operation."""
+        """After each operation, a third client finds what the model has."""
         self.look(OBSERVER, KEYS, True)
 
     def teardown(self):
@@ -299,7 +304,7 @@ class Machine(RuleBasedStateMachine):
 
 
 class Long:
-    """As many as are worth waiting for at level 2."""
+    """More and longer sequences, for level 2."""
 
     examples = 100
     steps = 50
@@ -313,7 +318,7 @@ class MachineScenario(ClientCase):
     steps = 40
 
     def test_any_sequence(self):
-        # Clients that have been used before, as those of a site are.
+        # The clients have been used before, like those of a site.
         self.clients = {
             generations: [
                 self.makeClient(namespace='one', generations=generations)

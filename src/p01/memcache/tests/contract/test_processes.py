@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Values that processes compute, on a memcached."""
+"""`getOrCreate` in several processes, on a memcached."""
 
 import itertools
 import json
@@ -51,15 +51,15 @@ def make_client(kind, address, timeout=PATIENCE, **settings):
 
 
 class Command:
-    """What a process can be asked to do. Each returns what JSON can tell."""
+    """What a process can be asked to do. Each result can be put into JSON."""
 
     def __init__(self, address):
         self._address = address
 
     def herd(self, kind, key, count, seconds):
-        """Return how often it was computed, and the values."""
+        """Return how often the value was computed, and the values found."""
         client = make_client(kind, self._address)
-        client.query(key)  # it is connected
+        client.query(key)  # now it is connected
         barrier = threading.Barrier(count, timeout=PATIENCE)
         calls = []
 
@@ -91,7 +91,7 @@ class Command:
 
 
 def serve(address):
-    """Do what the lines of the standard input say, until it ends."""
+    """Run the commands on standard input, until it ends."""
     logging.getLogger('p01.memcache').addHandler(logging.NullHandler())
     command = Command(address)
     print(json.dumps('ready'), flush=True)
@@ -124,15 +124,15 @@ class Process:
     def kill(self):
         self._process.kill()
         with self._process:
-            pass  # its files are closed, and it is waited for
+            pass  # close its files, and wait for its end
 
 
 class Sources:
-    """What is cached, and what of it must not be seen any more.
+    """The sources of cached values, and the versions that must not be seen.
 
-    A file is shared by some processes. It has the version of each key's
-    source, and for each process the version that the key's value must have at
-    least, since the process has invalidated it.
+    The processes share a file. It holds the current version of each key's
+    source and, for each process, the lowest version that a value may still
+    have: the process has invalidated all lower ones.
     """
 
     keys = 12
@@ -160,7 +160,7 @@ class Sources:
         return cls.keys * (processes + 1) * 8
 
     def storm(self, seconds):
-        """Return what went wrong, and how often what was done."""
+        """Return the errors, and counts of what was done."""
         self._end = monotonic() + seconds
         threads = [threading.Thread(target=self._repeat, args=(work,))
                    for work in (self._change, *[self._read] * 4)]
@@ -220,7 +220,7 @@ class Sources:
         elif chance < 0.9 or not kw and not client.generations:
             done = client.set(key, (key, self._versions[key]), **kw)
         else:
-            # All of the family, also those of other processes.
+            # All keys of the family, also those of other processes.
             obsolete = range(
                 key % len(self._families), self.keys, len(self._families))
             done = (client.invalidateDependencies('all') if kw
@@ -289,7 +289,7 @@ class TestProcesses(unittest.TestCase):
                     self.client.getOrCreate(kind, Factory('never')), 'next')
                 client.close()
 
-    def test_nobody_waits_for_longer_than_the_time_out(self):
+    def test_no_caller_waits_longer_than_the_time_out(self):
         for kind in KINDS:
             with self.subTest(kind=kind):
                 waited = min(self.wait(kind, number) for number in range(3))
@@ -315,8 +315,8 @@ class TestProcesses(unittest.TestCase):
         self.assertGreater(begun[0], 0.29)
         return max(begun)
 
-    def test_time_goes_by(self):
-        # memcached's clock knows whole seconds.
+    def test_lifetime_and_grace_end(self):
+        # memcached's clock has a resolution of a second.
         kw = {'lifetime': 1, 'grace': 3}
         clients = [make_client(kind, self.layer.address) for kind in KINDS]
         for client in clients:
@@ -330,7 +330,7 @@ class TestProcesses(unittest.TestCase):
                 factories.append(factory := Factory('new', slow=True))
                 create = partial(client.getOrCreate, kind, factory, **kw)
                 while not factory.begun.wait(0.05):
-                    # With the commands it may be a moment later.
+                    # With meta commands this may take a moment longer.
                     renewers.append(executor.submit(create))
                 self.assertEqual(client.getOrCreate(
                     kind, Factory('never'), **kw), 'old')
@@ -339,7 +339,7 @@ class TestProcesses(unittest.TestCase):
                 wire = client.buildKey(kind).encode()
                 until(lambda c=client, w=wire: c._state.store.get(
                     w, soon()) is None)
-                # Too late: what is computed now may be another value.
+                # The grace has ended: each caller may compute a value.
                 late.append(executor.submit(
                     client.getOrCreate, kind, Factory('newer'), **kw))
             self.assertEqual(
@@ -355,7 +355,7 @@ class TestProcesses(unittest.TestCase):
 
     def test_storm(self):
         # No value is older than an invalidation that was acknowledged before
-        # it was asked for.
+        # the value was requested.
         kinds = ['commands', 'claims', 'memcache', 'commands']
         processes = self.processes(len(kinds))
         with tempfile.NamedTemporaryFile() as file:

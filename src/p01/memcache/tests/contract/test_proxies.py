@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Values that are computed once, behind two proxies."""
+"""`getOrCreate` behind two proxies."""
 
 import contextlib
 import unittest
@@ -26,7 +26,7 @@ class TestBehindProxies(unittest.TestCase):
         self.addCleanup(self.client.close)
         self.servers = self.client._state.store.servers
         for server in self.servers:
-            # This costs a connection, once.
+            # This costs one connection, once.
             self.assertIs(server.lends(soon()), False)
             server._look(soon())
         for key in 'key', 'other':
@@ -35,7 +35,7 @@ class TestBehindProxies(unittest.TestCase):
 
     @contextlib.contextmanager
     def well(self):
-        """It costs no connection, and nothing is said of the servers."""
+        """Nothing costs a connection or changes a server's state."""
         before = self.client.getPools()
         with self.assertNoLogs('p01.memcache'):
             yield
@@ -53,7 +53,7 @@ class TestBehindProxies(unittest.TestCase):
                 self.client.getOrCreate('key', Factory('good')), 'good')
             self.assertEqual(self.client.query('key'), 'good')
 
-    def test_values_that_are_obsolete(self):
+    def test_obsolete_values(self):
         factory = Factory()
         with self.well():
             for number in range(1, 4):

@@ -2,7 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """Acquisition-wrapped objects, as keys and as values.
 
-What a view of Zope has as its ``context`` is one.
+The ``context`` of a view in Zope is one.
 """
 
 import hashlib
@@ -36,20 +36,20 @@ OID = b'\0' * 7 + b'\7'
 
 
 class Folder(Implicit, Persistent):
-    """As those of Zope are."""
+    """Like a folder of Zope."""
 
     title = 'title'
 
 
 class Box(Explicit):
-    """It is not persistent."""
+    """An object that is not persistent."""
 
     def __init__(self, title='box'):
         self.title = title
 
 
 class Seen(Implicit):
-    """What is looked up in it is noted, and may do anything."""
+    """An object that notes each attribute that is looked up."""
 
     def __init__(self):
         self.names = []
@@ -70,7 +70,7 @@ class Serializer:
 
 
 def makeFolder():
-    """Return one that has an oid, within another one that has one."""
+    """Return a folder with an oid, within another folder with an oid."""
     root, folder = Folder(), Folder()
     root._p_oid, folder._p_oid = b'\0' * 8, OID
     folder._p_jar = Jar()
@@ -81,7 +81,7 @@ def makeFolder():
 class WrappedScenario(Scenario):
 
     def ways(self, obj):
-        """Yield it with wrappers, and proxies, in every order."""
+        """Yield an object in wrappers and proxies, in every order."""
         root = Folder()
         root._p_oid = b'\0' * 8
         for wrap in ImplicitAcquisitionWrapper, ExplicitAcquisitionWrapper:
@@ -92,7 +92,7 @@ class WrappedScenario(Scenario):
             yield protect(wrap(protect(wrap(obj, root)), root))
 
     def layers(self, obj):
-        """Return the types of what is around it."""
+        """Return the types of the layers around an object."""
         kinds = []
         while (inner := unwrapped(obj)) is not obj:
             kinds.append(type(obj))
@@ -111,7 +111,7 @@ class WrappedScenario(Scenario):
             key = 'view', context
             self.assertIsNotNone(client.set(key, 'page'))
             self.assertFound(client, key, 'page')
-            # Another view has other wrappers.
+            # Another view's context has other wrappers.
             other = 'view', aq_base(context).__of__(Folder())
             self.assertFound(client, other, 'page')
             self.assertIs(client.invalidate(other), True)
@@ -153,7 +153,7 @@ class WrappedScenario(Scenario):
                               ([way, way], [bare, bare]),
                               (Pickable('a', way), Pickable('a', bare))):
                 if Proxy in self.layers(way):
-                    # The state of what is behind it could be guessed.
+                    # With its key one could guess the state of the object.
                     with self.assertRaisesRegex(
                             SerializationError, 'Box is security-proxied'):
                         self.client.buildKey(key)
@@ -166,8 +166,8 @@ class WrappedScenario(Scenario):
                     TypeError, r'key\[1\]: .*\.Box has no stable identity'):
                 strict.buildKey(('view', way))
 
-    def test_new_ones(self):
-        # Without a _p_oid there is nothing that tells them apart for long.
+    def test_new_persistent_objects(self):
+        # Without a _p_oid they have no lasting identity.
         strict = self.makeClient(keyScheme='strict')
         with self.assertRaisesRegex(TypeError, 'added to a database first'):
             strict.buildKey(('view', Folder().__of__(makeFolder())))

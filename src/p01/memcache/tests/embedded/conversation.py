@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A conversation in raw bytes, with the embedded and with a real server.
+"""Conversations in raw bytes, with the embedded server and with a real one.
 
-The real one is the judge: what the tests of this folder expect is what
-memcached answered, and `releases` says where another release differs.
+The real one is the reference: the tests in this folder expect what memcached
+answers, and `releases` lists where other releases differ.
 """
 
 import re
@@ -48,7 +48,7 @@ class Client:
         self.socket.sendall(data)
 
     def read(self, size):
-        """Return so many bytes, or those that come before the time-out."""
+        """Return that many bytes, or those that come before the time-out."""
         data = bytearray()
         try:
             while len(data) < size:
@@ -78,7 +78,7 @@ class Client:
         return dict(re.findall('STAT (.+?) (.+?)\r\n', reply))
 
     def isClosed(self):
-        """Return whether the server hangs up without another byte."""
+        """Return whether the server closes without another byte."""
         try:
             return self.socket.recv(1) == b''
         except ConnectionResetError:
@@ -91,7 +91,7 @@ class Client:
 class ServerCase:
     """A server, and a client that speaks its language.
 
-    `startServer`, of another base class, returns the port of the server.
+    Another base class has `startServer`, which returns the server's port.
     """
 
     def setUp(self):
@@ -123,7 +123,7 @@ class ServerCase:
         return int(re.match(rb'VALUE \S+ \d+ \d+ (\d+)\r\n', reply)[1])
 
     def waitFor(self, request, reply):
-        """Ask until the reply is the expected one."""
+        """Repeat the request until the reply is the expected one."""
         end = time.monotonic() + TIMEOUT
         while (answer := self.client.ask(request)) != reply:
             self.assertLess(time.monotonic(), end, answer)
@@ -134,7 +134,7 @@ class Embedded(unittest.TestCase):
     """A case with embedded servers of its own."""
 
     def start(self, **options):
-        """Start a server; in the end, stop it and look for logged errors."""
+        """Start a server; in the end, stop it and check for logged errors."""
         self.enterContext(self.assertNoLogs('asyncio', 'ERROR'))
         server = EmbeddedServer(**options)
         server.start()

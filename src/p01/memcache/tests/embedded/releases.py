@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The releases of memcached that were tried, and how they differ.
+"""How the tested releases of memcached differ.
 
-Each answer stands beside the first of these releases that gives it. A release
-between two of them is taken for the older one. A conversation looks up the
+Each answer is listed with the first of these releases that gives it. A release
+between two of them counts as the older one. A conversation looks up the
 answers of its server; the embedded server follows the newest release.
 """
 
@@ -25,7 +25,7 @@ FLAGS_TOO_LONG = b'CLIENT_ERROR options flags too long\r\n'
 RELEASES = ('1.6.18', '1.6.38', '1.6.45')
 
 DIFFERENCES = {
-    # Lines, and their words. The parser was written anew in 1.6.40.
+    # Lines, and their words. The parser was rewritten in 1.6.40.
     'less than four bytes': {'1.6.18': ERROR, '1.6.45': BAD_FORMAT},
     'too few words': {'1.6.18': ERROR, '1.6.45': BAD_FORMAT},
     'too many words': {'1.6.18': ERROR, '1.6.45': None},
@@ -40,9 +40,9 @@ DIFFERENCES = {
     'a long key of get, with noreply': {
         '1.6.18': BAD_FORMAT, '1.6.45': b'\r\n'},
     'delete with a word': {'1.6.18': BAD_DELETE, '1.6.45': b'DELETED\r\n'},
-    # What some make of the value of a refused store: a command.
+    # Some take the value of a refused store for a command.
     'a refused value': {'1.6.18': ERROR, '1.6.45': b''},
-    # Whether the C library reads numbers: with "+", and beyond 32 bits.
+    # Whether the C library parses numbers: with "+", and beyond 32 bits.
     'loose numbers': {'1.6.18': True, '1.6.45': False},
 
     # The unique numbers: the first one, and how many are skipped.
@@ -70,14 +70,14 @@ DIFFERENCES = {
 
 
 class Release:
-    """What one release answers: `Release('1.6.38')['first number']`."""
+    """The answers of one release: `Release('1.6.38')['first number']`."""
 
     def __init__(self, version):
         self._numbers = _numbers(version)
 
     @property
     def name(self):
-        """The release of the table that this one is taken for."""
+        """The release of the table that this one counts as."""
         return self._newest(RELEASES)
 
     def __getitem__(self, difference):
@@ -85,7 +85,7 @@ class Release:
         return answers[self._newest(answers)]
 
     def _newest(self, releases):
-        # What is older than all of them is taken for the oldest.
+        # A release older than all of them counts as the oldest.
         return max((release for release in releases
                     if _numbers(release) <= self._numbers),
                    key=_numbers, default=RELEASES[0])
@@ -104,7 +104,7 @@ class UniqueNumbers:
         return self.last
 
     def refuse(self, times=1):
-        """Count what a value uses up that is not stored."""
+        """Count the numbers used up by a value that is not stored."""
         self.last += times * self._release['numbers of a refusal']
 
     def flush(self):

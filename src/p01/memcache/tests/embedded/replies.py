@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The replies of memcached that are more than a word."""
+"""The replies of memcached that are longer than a word."""
 
 
 BAD_FORMAT = b'CLIENT_ERROR bad command line format\r\n'

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The commands that change or remove what is stored, and time."""
+"""The commands that change or remove items, and expiry."""
 
 import time
 
@@ -15,7 +15,7 @@ from p01.memcache.tests.embedded.replies import BAD_NUMBER
 
 
 class Changing(ServerCase):
-    """What becomes of an item."""
+    """Commands on an existing item."""
 
     def test_delete(self):
         self.check(
@@ -68,8 +68,8 @@ class Changing(ServerCase):
         self.check((b'incr n 1\r\n', b'NOT_FOUND\r\n'),
                    (b'decr n 1\r\n', b'NOT_FOUND\r\n'),
                    (b'incr n x\r\n', BAD_DELTA))
-        # A shorter number is padded, as it stays in its place. (memcached
-        # moves it while an earlier get still needs it: there is none here.)
+        # A shorter number is padded, as it is changed in place. (memcached
+        # copies it while an earlier get still needs it: there is none here.)
         for old, command, reply, new in (
                 (b'10', b'incr n 5', b'15', b'15'),
                 (b'10', b'incr n 90', b'100', b'100'),
@@ -137,7 +137,7 @@ class Changing(ServerCase):
             value = valueReply(b'a', b'x') if lives else b''
             self.check((setCommand(b'a', b'x', 0, exptime), b'STORED\r\n'),
                        (b'get a\r\n', value + b'END\r\n'))
-        # No command finds what has expired.
+        # No command finds an expired item.
         self.check(
             (setCommand(b'a', b'1', 0, -1), b'STORED\r\n'),
             (setCommand(b'a', b'2', 0, 0, b'append'), b'NOT_STORED\r\n'),
@@ -161,7 +161,7 @@ class Changing(ServerCase):
                 (b'flush_all 0 bogus\r\n', b'OK\r\n'),
                 (b'flush_all noreply\r\n', b''),
                 (b'flush_all 0 noreply\r\n', b'')):
-            # Flush first: memcached takes 1 for the whole second.
+            # Flush first: to memcached, 1 means the whole second.
             self.check((b'flush_all\r\n', b'OK\r\n'),
                        (a, b'STORED\r\n'),
                        (b'get a\r\n', there),
@@ -184,7 +184,7 @@ class Changing(ServerCase):
 
 
 class Lifetimes(ServerCase):
-    """What takes a second or two, which memcached's clock counts."""
+    """What takes a second or two, as memcached's clock ticks in seconds."""
 
     def test_expiry(self):
         moment = int(time.time()) + 1
@@ -210,7 +210,7 @@ class Lifetimes(ServerCase):
         self.check((setCommand(b'a', b'x'), b'STORED\r\n'),
                    (b'flush_all 2\r\n', b'OK\r\n'))
         self.waitFor(b'get a\r\n', b'END\r\n')
-        # It happens once.
+        # It happens only once.
         self.waitFor(setCommand(b'a', b'x', more=b' noreply') + b'get a\r\n',
                      valueReply(b'a', b'x') + b'END\r\n')
 
@@ -225,7 +225,7 @@ class MemcachedChanging(Changing, OnMemcached):
 
 class EmbeddedLifetimes(Lifetimes, OnEmbedded):
 
-    level = 2  # it takes its time
+    level = 2  # it takes seconds
 
 
 class MemcachedLifetimes(Lifetimes, OnMemcached):

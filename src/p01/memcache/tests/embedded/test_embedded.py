@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What only the embedded server has: it starts, stops, and has a clock."""
+"""What only the embedded server has: start, stop, and a clock."""
 
 import contextlib
 import os
@@ -57,7 +57,7 @@ class EmbeddedServerTest(Embedded):
         EmbeddedServer().stop()
 
     def test_stop_at_once(self):
-        # The thread may not have begun to serve yet, or be accepting.
+        # The thread may not serve yet, or may be accepting.
         for count in list(range(4)) * 60:
             with EmbeddedServer() as server:
                 clients = [self.connect(server) for _ in range(count)]
@@ -121,7 +121,7 @@ class EmbeddedServerTest(Embedded):
                       client.ask(b'stats settings\r\n'))
 
     def test_items_are_counted(self):
-        # memcached counts the same way, and what has expired as well.
+        # Like memcached, it also counts expired items.
         client = self.connect(self.start())
         client.ask(setCommand(b'a', b'x')
                    + setCommand(b'b', b'xyz', 5)
@@ -183,7 +183,7 @@ class EmbeddedServerTest(Embedded):
         now = time.monotonic()
         with mock.patch.object(embedded.clock, 'now', lambda: now + 98):
             self.assertNotEqual(client.ask(b'get a\r\n'), b'END\r\n')
-        # As with memcached, a second early.
+        # A second early, like memcached.
         with mock.patch.object(embedded.clock, 'now', lambda: now + 99):
             self.assertEqual(client.ask(b'get a\r\n'), b'END\r\n')
 
@@ -266,9 +266,9 @@ class EmbeddedServerTest(Embedded):
              if thread.name.startswith('EmbeddedServer '
                                        f'{server.address}')], [])
 
-    def test_a_get_without_an_end(self):
+    def test_an_endless_get(self):
         server = self.start()
-        # memcached keeps whatever comes.
+        # memcached buffers whatever arrives.
         for start in b'get ', b'gets ', b' ' * 100 + b'get ':
             for end in b'', b'\r\n':
                 client = self.connect(server)

@@ -50,7 +50,7 @@ class Lines(ServerCase):
         self.assertTrue(self.client.isClosed())
 
     def test_words(self):
-        # How few and how many words a command takes.
+        # The fewest and the most words of a command.
         few_of_cas = self.release['words of cas']
         few_of_gat = self.release['words of gat']
         for command, few, many in (
@@ -86,13 +86,13 @@ class Lines(ServerCase):
                 client = self.connect()
                 client.send(line)
                 self.assertTrue(client.isClosed())
-        # What fits into one read buffer is a line like others.
+        # A line that fits into one read buffer is valid.
         self.check((b'delete ' + b'a' * 3000 + b'\r\n', BAD_FORMAT),
                    (b'bogus ' + b'a' * 3000 + b'\r\n', b'ERROR\r\n'))
 
     def test_a_line_of_2048_bytes_may_go_on(self):
         self.client.send(b'delete ' + b'a' * 2041)
-        # Another client's round trip: the server has seen the first part.
+        # After another client's round trip, the server has seen it.
         self.check((b'get a\r\n', b'END\r\n'), client=self.connect())
         self.check((b'\r\n', BAD_FORMAT))
 
@@ -127,7 +127,7 @@ class Lines(ServerCase):
         self.assertTrue(self.client.isClosed())
 
     def test_a_client_that_hangs_up(self):
-        # In the middle of a line, of a value, and of a refused value.
+        # In the middle of a line, of a value, or of a refused value.
         self.check((setCommand(b'a', b'old'), b'STORED\r\n'))
         for request in (b'get', b'set a 0 0 10\r\nabc',
                         b'add a 0 0 9999999\r\nabc'):

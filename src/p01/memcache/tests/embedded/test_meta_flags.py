@@ -32,7 +32,7 @@ class MetaFlags(ServerCase):
         for command, refusal in (
                 (b'mg', BAD_FORMAT), (b'md', BAD_FORMAT), (b'ms', BAD_FORMAT),
                 (b'ma', self.release['a long key of ma'])):
-            # The value of ms, which some releases take for a command.
+            # Some releases take the value of ms for a command.
             length, value, rest = (
                 (b' 2', b'xx\r\n', self.release['a refused value'])
                 if command == b'ms' else (b'', b'', b''))
@@ -40,7 +40,7 @@ class MetaFlags(ServerCase):
             for flag in b'k', b'q':
                 self.check((b'%b %b%b %b\r\n%b' % (
                     command, K251, length, flag, value), refusal + rest))
-        # Without a good length, the value is taken for a command.
+        # Without a valid length, the value is taken for a command.
         for length in (b'x', b'1x', b'-1', b'S1', b'c', b'2147483646',
                        b'9' * 30):
             self.check((b'ms a %b c\r\nxx\r\n' % length,
@@ -112,7 +112,7 @@ class MetaFlags(ServerCase):
     def refusalOfDelete(self, refusal):
         return refusal if self.release['md names its mistake'] else BAD_FLAG
 
-    def test_a_flag_of_no_letter(self):
+    def test_a_flag_that_is_no_letter(self):
         refusal = self.release['a flag of no letter']
         vague = refusal if refusal == BAD_FORMAT else BAD_FLAG
         # Some releases refuse it before they know that a value follows.

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The command mg: what it returns, and who renews an item."""
+"""The command mg: what it returns, and which client renews an item."""
 
 import time
 
@@ -32,11 +32,11 @@ class MetaGet(ServerCase):
              b'VA 3 s3 t-1 Oo ka c%d f5\r\nabc\r\n' % unique),
             (b'mg a f c O t2 sx\r\n', b'HD f5 c%d O t-1 s3\r\n' % unique),
             (b'mg a v C%d\r\n' % (unique + 1), b'VA 3\r\nabc\r\n'),
-            # A client that names its number has the value already.
+            # A client that gives the item's number already has the value.
             (b'mg a v C%d\r\n' % unique,
              b'HD\r\n' if self.release['mg compares with C']
              else b'VA 3\r\nabc\r\n'),
-            # Each flag sees what those before it did.
+            # Each flag sees the effects of those before it.
             (b'mg a t T60\r\n', b'HD t-1\r\n'),
             (b'mg a T70 t\r\n', b'HD t70\r\n'),
             (b'mg a T0 t v\r\n', b'VA 3 t-1\r\nabc\r\n'),
@@ -157,7 +157,7 @@ class MetaGet(ServerCase):
                 (metaSet(b'a', b'x', b'MA'), b'HD\r\n',
                  b'VA 2\r\n5x\r\n'),
                 (metaSet(b'a', b'x', b'I'), b'HD\r\n', b'VA 1\r\nx\r\n'),
-                # A number that fits into its place does not renew the item.
+                # A number that is changed in place does not renew the item.
                 (b'incr a 1\r\n', b'6\r\n', b'VA 1 X W\r\n6\r\n'),
                 (b'incr a 10\r\n', b'15\r\n', b'VA 2\r\n15\r\n'),
                 (b'ma a\r\n', b'HD\r\n', b'VA 1 X W\r\n6\r\n'),

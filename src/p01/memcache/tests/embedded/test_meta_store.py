@@ -75,7 +75,7 @@ class MetaStore(ServerCase):
                    (setCommand(b'a', b'x'), b'STORED\r\n'))
         self.assertEqual(self.cas(b'a'), self.numbers.store())
 
-    def test_meta_set_tells_the_size(self):
+    def test_meta_set_returns_the_size(self):
         if not self.release['ms tells the size']:
             self.check((metaSet(b'a', b'x', b's'), b'HD\r\n'))
             return
@@ -116,8 +116,8 @@ class MetaStore(ServerCase):
             (metaSet(b'YWI=', b'x', b'MP N0 T30 b'), b'HD\r\n'),
             (b'mg ab k t\r\n', b'HD kYWI= b t-1\r\n'))
 
-    def test_meta_set_that_comes_late(self):
-        # With I, an older C stores a stale value.
+    def test_meta_set_of_a_stale_value(self):
+        # With I, an older number C stores a stale value.
         first, second = self.numbers.store(), self.numbers.store()
         old = b'C%d' % first
         self.check(
@@ -142,7 +142,7 @@ class MetaStore(ServerCase):
             (metaSet(b'b', b'2', old + b' I'), b'NF\r\n'),
         )
 
-    def test_meta_set_of_too_much(self):
+    def test_meta_set_of_a_value_that_is_too_large(self):
         large = b'v' * 1048516
         for mode in b'SERAP':
             self.check(
@@ -209,7 +209,7 @@ class MetaStore(ServerCase):
             (b'ma a q v k\r\n', b''),
             (b'ma a q C1 O1\r\n', b'EX O1\r\n'),
             (b'ma a v\r\n', b'VA 1\r\n4\r\n'),
-            # Some releases are quiet only where there is a number.
+            # Some releases are quiet only if there is a number.
             (b'ma b N0 q\r\n', self.release['a new number, with q']),
             (b'ma c N5 T9 J%b t v\r\n' % most,
              b'VA 20 t9\r\n%b\r\n' % most),

@@ -11,7 +11,7 @@ from p01.memcache.tests.embedded.releases import Release
 
 class TestReleases(unittest.TestCase):
 
-    def test_every_line_is_about_releases_that_were_tried(self):
+    def test_every_line_names_tested_releases(self):
         for difference, answers in releases.DIFFERENCES.items():
             with self.subTest(difference):
                 self.assertGreater(len(answers), 1)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Segments: requests in pieces, in a row, and from a crowd of clients."""
+"""Segments: requests in pieces, pipelined, and from many clients."""
 
 import threading
 
@@ -16,7 +16,7 @@ from p01.memcache.tests.embedded.replies import INVALID_FLAG
 
 
 class Segments(ServerCase):
-    """The same replies, however the requests arrive."""
+    """The replies are the same, however the requests arrive."""
 
     CONVERSATION = (
         (setCommand(b'a', b'one\r\n', 1), b'STORED\r\n'),

@@ -59,7 +59,7 @@ class Storing(ServerCase):
              BAD_FORMAT + value),
             (b'get %b\r\n' % K251, of_get),
             (b'gets %b\r\n' % K251, of_get),
-            # noreply is the last word that counts, and the first key too long.
+            # noreply counts only as the last word; the first key is too long.
             (b'get %b noreply\r\n' % K251, silent),
             (b'gets %b%b noreply%b\r\n' % (K251, b' a' * 20, b' a' * 30),
              silent),
@@ -72,7 +72,7 @@ class Storing(ServerCase):
             (b'get %b%b\r\n' % (b'a ' * 40, K251), of_get),
             (b'gat 0 a %b\r\n' % K251, of_get),
             (b'get a\r\n', valueReply(b'a', b'x') + b'END\r\n'),
-            # The items before it are touched nevertheless.
+            # The items before it are touched all the same.
             (b'gat -1 a %b\r\n' % K251, of_get),
             (b'get a\r\n', b'END\r\n'),
             (b'delete %b\r\n' % K251, BAD_FORMAT),
@@ -151,7 +151,7 @@ class Storing(ServerCase):
                  b'OK\r\nSTORED\r\n', [count.flush, count.store])):
             self.check((request, reply))
             for step in steps:
-                # What is not stored has no number.
+                # A value that is not stored gets no number.
                 last = step() or last
             self.assertEqual(self.cas(b'a'), last, request)
 
@@ -235,7 +235,7 @@ class Storing(ServerCase):
             (b'get a\r\n', old),
             (setCommand(b'a', large, more=b' noreply'), b''),
             (b'get a\r\n', b'END\r\n'),
-            # Its length alone says where it ends.
+            # Only its length tells where it ends.
             (b'set a 0 0 1048600\r\n%b' % (b'\r\n' * 524301), TOO_LARGE),
         )
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A server in trouble, and clients of it."""
+"""Base classes: a faulty server, and clients of it."""
 
 import contextlib
 import itertools
@@ -26,9 +26,9 @@ from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-SLACK = 0.05  # what an operation may take more than its time-out
+SLACK = 0.05  # by how much an operation may exceed its time-out
 
-READS = 20  # that must be right after a fault
+READS = 20  # reads that must be right after a fault
 
 
 class FaultCase(unittest.TestCase):
@@ -41,14 +41,14 @@ class FaultCase(unittest.TestCase):
         self.spent = []
         self.server = self.start_server()
         self.proxy = self.enterContext(FaultProxy(self.server.address))
-        # It sees the server as it is, without the proxy.
+        # A client that reaches the server without the proxy.
         self.direct = self.client(self.server.address, timeout=PATIENCE)
 
     def start_server(self):
         return self.enterContext(EmbeddedServer())
 
     def client(self, address=None, **settings):
-        # By default, no failure changes what the next operation does.
+        # By default, a failure has no effect on the next operation.
         client = UltraMemcacheClient(
             [address or self.proxy.address],
             **{'timeout': self.timeout, 'retries': 10 ** 6, 'delay': 0,
@@ -73,10 +73,10 @@ class FaultCase(unittest.TestCase):
     def assertInTime(self, scenario, limit=None, of=max):
         """No timed operation takes longer than the limit.
 
-        Or not what `of` makes of their times.
-        Where the machine was busy with something else, one of three tries
-        has to hold, with what a bystander has lost added to the limit. What
-        the scenario asserts has to hold each time.
+        `of` reduces their times to the one that is compared. As the machine
+        may be busy, one of three tries is enough, and the time that a
+        bystander has lost is added to the limit. What the scenario itself
+        asserts has to hold each time.
         """
         limit = self.timeout + SLACK if limit is None else limit
         for _ in range(3):
@@ -92,13 +92,13 @@ class FaultCase(unittest.TestCase):
 
     @contextlib.contextmanager
     def patience(self, client):
-        """Time enough for what is not being measured."""
+        """Give the client enough time for what is not measured."""
         timeout, client.timeout = client.timeout, PATIENCE
         yield
         client.timeout = timeout
 
     def assertRight(self, client, reads=READS, threads=1):
-        """All reads are right, now that there is time for them."""
+        """All reads are right, given enough time."""
         def read(_):
             for key in range(reads):
                 self.assertEqual(client.query(key, raw=True), self.value(key))
@@ -121,7 +121,7 @@ class OnMemcached:
 
 
 class PlainStream:
-    """The same as with TLS or gevent, where the lock is never kept."""
+    """The same on a stream that never keeps the lock, as TLS or gevent do."""
 
     level = 2
 
@@ -135,22 +135,23 @@ class PlainStream:
 class KeptLock:
     """Every request keeps the lock, in both ways by turns.
 
-    Else it is soon released here, as the proxies need it to answer.
+    By itself it would soon be released, as the proxies need it to answer.
     """
 
     level = 2
 
     def setUp(self):
         ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
-        self.enterContext(mock.patch.object(
-            lockkeeping.LockKeeping, 'choose', lambda keeping: next(ways)))
+        self.enterContext(mock.patch.multiple(
+            lockkeeping.LockKeeping, resting=1,
+            choose=lambda keeping: next(ways)))
         super().setUp()
 
 
 def on_each_stream(case):
-    """Decorate a case: it holds on each kind of stream.
+    """Decorate a case: it also runs on each kind of stream.
 
-    For what a reply's bytes or a deadline decide.
+    This is for behaviour that depends on a reply's bytes or on a deadline.
     """
     for stream in PlainStream, KeptLock:
         variant(stream.__name__, stream)(case)
@@ -158,9 +159,9 @@ def on_each_stream(case):
 
 
 class OffsetCase(FaultCase):
-    """Every kind of operation, for a fault at each byte of its reply."""
+    """Every kind of operation, with a fault at each byte of its reply."""
 
-    #: The most offsets of one reply; a longer one is tried here and there.
+    #: The most offsets to try; of a longer reply only some are.
     most = 25
 
     def setUp(self):
@@ -178,7 +179,7 @@ class OffsetCase(FaultCase):
     def store(self, client, i):
         key = f'store {i}'
         self.assertIsNone(client.set(key, self.value(key), raw=True))
-        # Nobody knows whether it was stored, but it is never a part of it.
+        # It is unknown whether it was stored, but never a part of it was.
         self.assertIn(
             self.direct.query(key, raw=True), (None, self.value(key)))
 
@@ -204,7 +205,7 @@ class OffsetCase(FaultCase):
         self.fill()
 
     def sizes(self, operation):
-        """The length of the operation's request and of its reply."""
+        """Return the lengths of the operation's request and of its reply."""
         sizes = {}
         for side in sizes.fromkeys(('request', 'reply')):
             sizes[side] = 0
@@ -214,7 +215,7 @@ class OffsetCase(FaultCase):
                 return data
 
             self.proxy.once(Fault(side=side, swap=measure))
-            # It does not fail now, as it would for the tests.
+            # Without a fault the operation succeeds, so its assertions fail.
             with contextlib.suppress(AssertionError):
                 operation(self, self.client(timeout=PATIENCE), 0)
         self.fill()
@@ -225,27 +226,27 @@ class OffsetCase(FaultCase):
 
 
 class ScriptedCase(FaultCase):
-    """The server answers what the test says, and then is an honest one."""
+    """A server that gives the test's answers, and then honest ones."""
 
     def start_server(self):
         return self.enterContext(ScriptedServer(default=honest))
 
     def check_read(self, answer, *, opened, result=None):
-        """This answer to a read gives a miss, or the result."""
+        """A read that gets this answer is a miss, or has the result."""
         self.check(
             lambda client: client.query(0, raw=True), answer, opened, result)
 
     def check(self, operation, answer, opened, result=None):
-        """With this answer, and honest ones then, so many connect."""
+        """After this answer, and then honest ones, `opened` have connected."""
         before = self.server.opened
-        # Only what drops the connection may also have it wait in vain.
+        # Only an answer that drops the connection may make it wait in vain.
         stalls = opened == 2 and result is None
         client = self.client(
             self.server.address,
             timeout=self.timeout if stalls else PATIENCE)
         self.server.answers.append(answer)
         self.assertEqual(self.timed(operation, client), result)
-        # A busy machine may have been too slow to even ask.
+        # On a busy machine, the request may never have been sent.
         self.server.answers.clear()
         self.assertRight(client)
         self.assertEqual(self.server.opened - before, opened)
@@ -253,13 +254,13 @@ class ScriptedCase(FaultCase):
 
 @contextlib.contextmanager
 def jump(hours):
-    """The wall clock is that much ahead."""
+    """Set the wall clock ahead."""
     real = time.time
     module = mock.Mock(
         wraps=time, time=lambda: real() + hours * 3600)
     with contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch('time.time', module.time))
-        # Those that hold on to the function itself jump as well.
+        # Modules that have imported the function itself jump, too.
         for name, part in list(sys.modules.items()):
             if name.startswith('p01.memcache.'):
                 for attribute, value in list(vars(part).items()):

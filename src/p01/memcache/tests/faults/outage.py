@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Three servers, one of which is lost."""
+"""Base classes: three servers, one of which is lost."""
 
 import contextlib
 import itertools
@@ -30,10 +30,10 @@ THREADS = 8
 
 
 class Ledger:
-    """What one thread has written to its keys, and may find there again.
+    """What one thread has written to its keys, and so may read back.
 
-    A write counts whether or not it was acknowledged. With `late`, one that
-    was not may be carried out at any time after that.
+    A write counts whether or not it was acknowledged. With `late`, an
+    unacknowledged one may be carried out at any later time.
     """
 
     def __init__(self, client, keys, late=False):
@@ -75,7 +75,7 @@ class Ledger:
 
 
 class Load:
-    """Threads that write and read keys of their own, until the end.
+    """Threads that write and read keys of their own, within the context.
 
     ``errors`` has the tracebacks, ``slowest`` the longest operation.
     """
@@ -90,7 +90,7 @@ class Load:
         self._done = [0] * threads
         self._stopping = False
         self._threads = []
-        # What another one has left on the servers is nothing to it.
+        # What another load has left on the servers is removed.
         load = next(self._loads)
         for number in range(threads):
             names = [f'{load} {number} {key}' for key in range(keys)]
@@ -132,10 +132,10 @@ class Load:
 
 
 class OutageCase(FaultCase):
-    """Three servers with a proxy before each, and clients of all of them.
+    """Three servers, each behind a proxy, and clients of all of them.
 
-    A server is lost when its proxy refuses and cuts the connections: it
-    keeps its data.
+    A server is lost when its proxy cuts and refuses connections; it keeps
+    its data.
     """
 
     level = 2
@@ -148,7 +148,7 @@ class OutageCase(FaultCase):
         self.proxies = self.start_proxies()
         self.addresses = [
             server.address for server in self.proxies or self.servers]
-        # They see the servers as they are.
+        # Clients that reach the servers without the proxies.
         self.directs = [
             self.client([server.address]) for server in self.servers]
 
@@ -160,7 +160,7 @@ class OutageCase(FaultCase):
                 for server in self.servers]
 
     def client(self, addresses=None, **settings):
-        # One failure is a mark, which stays until `let_probe`.
+        # One failure marks a server down, until `let_probe`.
         client = UltraMemcacheClient(
             addresses or self.addresses,
             **{'timeout': self.timeout, 'retries': 1, 'delay': 0,
@@ -181,9 +181,9 @@ class OutageCase(FaultCase):
         return client._state.store.servers[place].health.state
 
     def lose_marked(self, client, place=LOST):
-        """Lose it, and let the client know."""
+        """Lose a server, and let the client find out."""
         self.lose(place)
-        # Where nothing is answered, a used connection may be to blame.
+        # If the server is silent, a used connection may be at fault.
         while self.state(client, place) == 'up':
             self.assertIsNone(client.query(*self.keys(place, 1)))
             self.assertLess(
@@ -191,12 +191,12 @@ class OutageCase(FaultCase):
         self.assertEqual(self.state(client, place), 'down')
 
     def let_probe(self, client, place=LOST):
-        """As if the blacktime was over now."""
+        """Let the client ask a server as if its blacktime were over."""
         client._state.store.servers[place].health._asking._until = (
             time.monotonic())
 
     def return_known(self, client, place=LOST):
-        """Bring it back, and let the client know."""
+        """Bring a server back, and let the client find out."""
         self.bring_back(place)
         self.let_probe(client, place)
         self.wait_up(client, place)
@@ -218,7 +218,7 @@ class OutageCase(FaultCase):
     # Keys and values
 
     def keys(self, place=None, count=30):
-        """Return keys of this server, or so many of each."""
+        """Return keys of this server, or that many of each server."""
         if place is None:
             return [key for place in range(3)
                     for key in self.keys(place, count)]
@@ -234,11 +234,11 @@ class OutageCase(FaultCase):
         return self.directs[0].buildKey(key).encode()
 
     def stand_in(self, key):
-        """The place of the server to which the key goes in an outage."""
+        """Return the place of the stand-in for the key, in an outage."""
         return next(self.ring().after(self.wire_key(key), LOST))
 
     def ledger(self, client, count=30):
-        """Return one whose keys are all stored, in their first version."""
+        """Return a ledger; all its keys are stored, in their first version."""
         keys = self.keys(count=count)
         ledger = Ledger(client, keys)
         for key in keys:
@@ -246,7 +246,7 @@ class OutageCase(FaultCase):
         return ledger
 
     def moved(self, key):
-        """Return the version that the one which stands in has."""
+        """Return the version that the stand-in has."""
         value = self.directs[self.stand_in(key)].query(key)
         return value and value[1]
 
@@ -259,7 +259,7 @@ class OutageCase(FaultCase):
                 for key in self.keys(place, count)]
 
     def found(self, key):
-        """Return the versions of the key that each of the servers has."""
+        """Return the key's version on each of the servers."""
         values = [direct.query(key) for direct in self.directs]
         for value in values:
             if value is not None:
@@ -292,14 +292,14 @@ class OnMemcached:
 
 
 class DirectMixin(OnMemcached):
-    """The same, without a proxy in between."""
+    """The same without proxies."""
 
     def start_proxies(self):
         return []
 
 
 class FrozenMixin(DirectMixin):
-    """The same, and the lost one is not cut off: it hangs."""
+    """The same, with a lost server that hangs instead of being cut off."""
 
     timeout = 0.5
 

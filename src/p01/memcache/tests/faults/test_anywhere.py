@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What strikes an operation, or uses the client, at each of its steps."""
+"""Operations that are interrupted, or re-entered, at each of their steps."""
 
 import contextlib
 import gc
@@ -17,11 +17,11 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.client import MemcacheClient
-from p01.memcache.cluster.health import Health
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import ServerDown
+from p01.memcache.health.health import Health
 from p01.memcache.tests.support.anywhere import act_at
 from p01.memcache.tests.support.anywhere import in_a_thread
 from p01.memcache.tests.support.layers import Interruptions
@@ -42,7 +42,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 load_tests = run_in(Interruptions)
 
 
-TIMEOUT = 0.05  # of what is struck
+TIMEOUT = 0.05  # of an operation that is struck
 SLACK = 0.1
 
 
@@ -51,18 +51,18 @@ def strike():
 
 
 class LinesTest(unittest.TestCase):
-    """Nothing is left behind that an operation has taken, or has marked."""
+    """An interrupted operation leaves nothing taken or marked behind."""
 
     level = 2
     opcodes = False
-    step, small_step = 5, 1  # 1 is each of them
+    step, small_step = 5, 1  # 1 means every step
 
     def setUp(self):
         keep_quiet(self)
-        # A socket that is struck while it is made cannot be closed by us.
+        # We cannot close a socket whose creation was interrupted.
         self.enterContext(warnings.catch_warnings())
         warnings.simplefilter('ignore', ResourceWarning)
-        # Nor is one heard that is struck while it is being dropped.
+        # An interrupt while a socket is being finalized cannot be raised.
         self.enterContext(mock.patch.object(
             sys, 'unraisablehook', lambda unraisable: None))
         self.server = self.enterContext(EmbeddedServer())
@@ -78,7 +78,7 @@ class LinesTest(unittest.TestCase):
 
     @in_a_thread
     def check(self, prepare, operate, step=None):
-        """``prepare()`` returns a client for each step of ``operate(client)``.
+        """Interrupt ``operate(prepare())`` at each of its steps, in turn.
         """
         wrong = []
         for number in itertools.count(1, step or self.step):
@@ -104,7 +104,7 @@ class LinesTest(unittest.TestCase):
         self.proxy.accept()
         client.timeout = PATIENCE
         start = monotonic()
-        # A server is left alone until the operation would have been over.
+        # A server is left alone until the operation's time would have ended.
         while not client.set('key', 'value'):
             self.assertLess(monotonic() - start, PATIENCE / 2)
             time.sleep(0.01)
@@ -120,7 +120,7 @@ class LinesTest(unittest.TestCase):
                 self.assertEqual(
                     (health.state, health.failures, health.doubts,
                      health.pause), ('up', 0, 0, 0))
-        # Nothing was waited for.
+        # Nothing had to be waited for.
         self.assertLess(monotonic() - start, PATIENCE / 2)
         self.assertEqual(client._flights, {})
 
@@ -129,28 +129,28 @@ class LinesTest(unittest.TestCase):
         client.set('key', 'value')
         return client
 
-    def test_to_connect(self):
+    def test_connecting(self):
         self.check(self.client, lambda client: client.query('key'))
 
-    def test_to_connect_to_a_name(self):
+    def test_connecting_to_a_name(self):
         name = self.proxy.address.replace('127.0.0.1', 'localhost')
         self.check(
             lambda: self.client(name), lambda client: client.query('key'))
 
-    def test_to_read(self):
+    def test_reading(self):
         self.check(self.used, lambda client: client.query('key'))
 
-    def test_to_store(self):
+    def test_storing(self):
         self.check(self.used, lambda client: client.set('key', 'new'))
 
-    def test_to_compute(self):
+    def test_computing(self):
         def operate(client):
             client.getOrCreate('computed', lambda: 'value')
             client.invalidate('computed')
 
         self.check(self.used, operate)
 
-    def test_to_ask_two_servers(self):
+    def test_asking_two_servers(self):
         other = self.enterContext(FaultProxy(self.server.address))
         keys = [f'key {number}' for number in range(9)]
 
@@ -191,7 +191,7 @@ class LinesTest(unittest.TestCase):
         self.check(
             prepare, lambda client: client.query('key'), self.small_step)
 
-    def test_to_tell_what_it_has_missed(self):
+    def test_delivering_missed_changes(self):
         def prepare():
             client = self.used()
             client._state.store.owe(client.buildKey('owed').encode())
@@ -200,7 +200,7 @@ class LinesTest(unittest.TestCase):
 
         self.check(prepare, lambda client: client.query('key'))
 
-    def test_trouble_of_our_own(self):
+    def test_failures_of_this_process(self):
         def prepare():
             client = self.client()
             client._state.store.servers[0].health.hindered(OSError())
@@ -208,7 +208,7 @@ class LinesTest(unittest.TestCase):
 
         self.check(prepare, lambda client: client.query('key'))
 
-    def test_a_setting(self):
+    def test_assigning_a_setting(self):
         def operate(client):
             client.pooltime = 30
             client.query('key')
@@ -217,7 +217,7 @@ class LinesTest(unittest.TestCase):
 
 
 class InstructionsTest(LinesTest):
-    """The same between two instructions, at some of them."""
+    """The same between any two instructions, at some of them."""
 
     level = 2
     opcodes = True
@@ -225,9 +225,9 @@ class InstructionsTest(LinesTest):
 
 
 class NestedCase:
-    """Finalizers, weak references and signals may use the client anywhere.
+    """Finalizers, weak references and signal handlers may use the client.
 
-    That takes up to the time-out, as does the operation within which it is.
+    They may take up to the time-out, as may the operation they interrupt.
     """
 
     timeout = 0.1
@@ -248,7 +248,7 @@ class NestedCase:
             key = f'nested {len(nested)}'
             found = client.query('key')
             nested.append(monotonic() - start)
-            # There may be no connection to be had.
+            # There may be no free connection.
             self.assertIn(found, ('value', None))
             if client.set(key, key):
                 self.assertIn(client.query(key), (key, None))
@@ -327,7 +327,7 @@ class NestedPooledTest(NestedCase, unittest.TestCase):
 
 
 class NestedAloneTest(NestedPooledTest):
-    """There is but one connection, which the operation may have."""
+    """There is only one connection, which the operation may be using."""
 
     level = 2
     timeout = 0.02
@@ -340,7 +340,7 @@ class NestedAloneTest(NestedPooledTest):
 
 
 class NestedClassicTest(NestedCase, unittest.TestCase):
-    """The connection is taken away from the operation."""
+    """The operation loses its connection."""
 
     level = 2
     step = 3
@@ -389,7 +389,8 @@ class StormTest(unittest.TestCase):
 
     def test_health(self):
         health = Health(
-            'name', retries=2, delay=0, blacktime=0, tell=lambda *args: None)
+            'name', retries=2, delay=0, blacktime=0,
+            notify=lambda *args: None)
         acts = (
             lambda: health.admit(monotonic() + TIMEOUT),
             lambda: health.admit_connect(monotonic() + TIMEOUT),
@@ -403,7 +404,7 @@ class StormTest(unittest.TestCase):
                 random.choice(acts)()
 
         self.check(operate)
-        # The guest of a gate may have been struck.
+        # The thread that a gate has let in may have been struck.
         end = soon()
         while health.pause and monotonic() < end:
             time.sleep(0.01)
@@ -424,8 +425,8 @@ class StormTest(unittest.TestCase):
 class LookupTest(unittest.TestCase):
 
     def test_a_thread_that_ends_without_an_answer(self):
-        # What strikes a thread that has just been started strikes it before
-        # it can tell so.
+        # A thread that is interrupted right after its start ends before it can
+        # report anything.
         look_up, lost = socket.getaddrinfo, threading.Event()
 
         def end(*args, flags=0, **kw):
@@ -448,7 +449,7 @@ class LookupTest(unittest.TestCase):
         self.assertTrue(lost.is_set())
         dial(PATIENCE)
 
-    def test_to_start_it_is_not_waited_for(self):
+    def test_the_threads_start_is_not_waited_for(self):
         with (EmbeddedServer() as server,
               mock.patch.object(threading.Event, 'wait', self.fail)):
             dialer = Dialer(parse(

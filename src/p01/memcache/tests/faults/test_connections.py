@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Connections that cannot be made, that are closed, or too few."""
+"""Connections that cannot be made, are closed, or are too few."""
 
 import contextlib
 import socket
@@ -130,7 +130,7 @@ class RestartTest(FaultCase):
 
 @on_each_stream
 class NoConnectionTest(FaultCase):
-    """Fault 10: connection refused; SYN dropped."""
+    """Fault 10: connections are refused; SYNs are dropped."""
 
     level = 2
 
@@ -169,7 +169,7 @@ class NoConnectionTest(FaultCase):
             address, self.timeout + SLACK, retries=3, blacktime=60)
 
     def test_connecting_pauses_for_the_delay(self):
-        # Long before there are failures enough for a mark.
+        # Long before there are enough failures to mark it down.
         address = self.enterContext(full_backlog())
         client = self.client(address, delay=60)
         self.assertInTime(lambda: self.timed(client.query, 0))
@@ -211,8 +211,8 @@ class NoConnectionTest(FaultCase):
         self.assertRight(client)
 
     def test_connected_to_itself(self):
-        # It happens once in so many tries, where nobody listens on a port
-        # that the kernel may choose for the other end.
+        # It happens once in many tries: nothing listens on the port, and the
+        # kernel chooses the same port for the other end.
         class Selfish(socket.socket):
 
             def connect(self, place):
@@ -241,7 +241,7 @@ class ConnectionLimitTest(FaultCase):
             self.proxy.once(
                 Fault(len(self.busy), 'fin', swap=lambda data: self.busy))
             self.assertIsNone(self.timed(client.query, 0))
-            # There is space again.
+            # There is room again.
             with self.patience(client):
                 self.assertEqual(
                     self.timed(client.query, 0, raw=True), self.value(0))
@@ -249,8 +249,8 @@ class ConnectionLimitTest(FaultCase):
         self.assertInTime(come_back, 0.1)
         self.assertRight(client)
 
-    def test_told_before_anything_was_asked(self):
-        # As memcached does it: the error and the end are there at once.
+    def test_the_error_comes_before_any_request(self):
+        # As from memcached: the error and the end arrive at once.
         self.fill()
         proxy = self.enterContext(GreetingProxy(self.server.address))
         client = self.client(
@@ -264,7 +264,7 @@ class ConnectionLimitTest(FaultCase):
 
 
 class GreetingProxy(FaultProxy):
-    """Sends a greeting, if there is one, and closes."""
+    """Sends a greeting, if there is one, and closes the connection."""
 
     greeting = None
 
@@ -276,7 +276,7 @@ class GreetingProxy(FaultProxy):
 
 class ConnectionLimitOnMemcachedTest(OnMemcached, FaultCase):
 
-    options = '-c', '20', '-t', '1'  # a thread needs descriptors too
+    options = '-c', '20', '-t', '1'  # a thread needs descriptors, too
 
     def test_connection_limit(self):
         client = self.client(
@@ -302,7 +302,7 @@ class ConnectionLimitOnMemcachedTest(OnMemcached, FaultCase):
         taken = []
         while True:
             sock = stack.enter_context(connect(self.server.address))
-            # An error comes at once, so that this answer is the first line.
+            # If refused, the error comes at once, and is the first line.
             with contextlib.suppress(OSError):
                 sock.sendall(b'version\r\n')
             if not sock.recv(100).startswith(b'VERSION'):
@@ -326,7 +326,7 @@ class ExhaustedPoolTest(FaultCase):
         holder = self.client(maxPoolSize=2, timeout=PATIENCE)
 
         def wait_for_a_slot():
-            # The slots stay taken for longer than who waits has time.
+            # The slots stay taken for longer than a caller can wait.
             client.timeout = PATIENCE
             self.proxy.once(HOLD, HOLD)
             with ThreadPoolExecutor(2) as executor:
@@ -361,14 +361,14 @@ class ExhaustedPoolTest(FaultCase):
                 range(16)), [None] * 16)
             self.proxy.fault = None
             self.proxy.release()
-            self.assertLessEqual(most, 3)  # one of them is just going
+            self.assertLessEqual(most, 3)  # one of them is just closing
             self.assertRight(client)
 
         self.assertInTime(stall)
 
-    def test_who_is_late_himself_does_not_blame_the_server(self):
-        # His time was over with waiting, for a slot or for the interpreter,
-        # before he could ask.
+    def test_a_late_caller_does_not_blame_the_server(self):
+        # Its time was spent waiting, for a slot or for the interpreter,
+        # before it could ask.
         self.fill()
         client = self.client(retries=1, delay=60, blacktime=60)
         with mock.patch.object(
@@ -378,8 +378,8 @@ class ExhaustedPoolTest(FaultCase):
                 client.queryMany([0])
         self.assertRight(client)
 
-    def test_who_is_late_himself_holds_up_nobody(self):
-        # All need a connection, and may try to make one.
+    def test_a_late_caller_holds_up_no_other_thread(self):
+        # All threads need a connection, and may try to make one.
         self.fill()
         client = self.client(retries=1, delay=60, blacktime=60)
         with mock.patch.object(

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Servers that stand in for one that is down, as the whole client uses them.
+"""Fail-over of the whole client: servers that stand in for one that is down.
 
-The clock of the client and its servers has hands.
+The tests move the clock of the client and of its servers.
 """
 
 import socket
@@ -14,15 +14,20 @@ from unittest import mock
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.features import dependencies
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
 
 
+load_tests = run_in(Incidents)
+
+
 PATIENCE = 5  # seconds
 BLACKTIME = 60
-LONG = 10 * BLACKTIME  # then all that a stand-in had has expired
+LONG = 10 * BLACKTIME  # after which all on a stand-in has expired
 MISSING = 'missing'
 
 
@@ -58,13 +63,13 @@ class FailoverCase(unittest.TestCase):
         return client
 
     def home(self, key):
-        return self.client._state.store._ring.find(self.wire(key))
+        return self.client._state.store.router.ring.find(self.wire(key))
 
     def wire(self, key):
         return self.client.buildKey(key).encode()
 
     def ask(self, place, request):
-        """Return what the server of that place says, without a client."""
+        """Return the reply of the server at that place, without a client."""
         host, port = self.servers[place].address.split(':')
         with socket.create_connection((host, int(port)), PATIENCE) as direct:
             direct.sendall(request + b'\r\n')
@@ -76,9 +81,9 @@ class FailoverCase(unittest.TestCase):
                 if self.ask(place, b'get ' + self.wire(key)) != b'END\r\n']
 
     def stop(self, place=0):
-        """Have a server go, and the client notice it.
+        """Stop a server, and let the client find out.
 
-        It has asked for no key, nor for a generation.
+        The client asks for no key of the tests, nor for a generation.
         """
         self.proxies[place].refuse()
         self.proxies[place].cut()
@@ -86,7 +91,7 @@ class FailoverCase(unittest.TestCase):
         self.assertEqual(self.down(), [place])
 
     def start(self, place=0):
-        """Have it return; the next operation asks it."""
+        """Start a server again; the next operation asks it."""
         self.proxies[place].accept()
         server = self.client._state.store.servers[place]
         self.ahead += server.health.absence
@@ -112,7 +117,7 @@ class FailoverTest(FailoverCase):
         self.assertEqual(self.query(), 'new')
         places = self.where(self.key)
         self.assertEqual((len(places), places[0]), (2, 0))
-        # The old value is gone before it is asked for.
+        # The old value is removed before it is read.
         self.start()
         self.assertEqual(self.query(), MISSING)
         self.assertEqual(self.down(), [])
@@ -125,8 +130,8 @@ class FailoverTest(FailoverCase):
         self.assertTrue(self.client.invalidate(self.other))
         self.assertEqual(self.query(self.other), MISSING)
 
-    def test_no_longer_than_the_outage(self):
-        # What a stand-in has must have expired when its time is over.
+    def test_values_on_a_stand_in_expire_with_the_outage(self):
+        # They must have expired when it no longer stands in.
         self.stop()
         for lifetime in 10 * BLACKTIME, None, 0:
             self.client.set(self.key, 'value', lifetime)
@@ -135,10 +140,10 @@ class FailoverTest(FailoverCase):
             seconds = int(reply.split()[1][1:])
             self.assertTrue(0 < seconds <= BLACKTIME, reply)
 
-    def test_an_earlier_outage_is_over(self):
+    def test_values_of_an_earlier_outage(self):
         self.stop()
-        # Another process, which hears of the outage when it is nearly over,
-        # stores for as long as it believes in it.
+        # Another process, which finds out when the outage is nearly over,
+        # stores for as long as it takes the server to be down.
         late = self.make_client()
         self.ahead += BLACKTIME - 1
         late.query(self.key)
@@ -151,7 +156,7 @@ class FailoverTest(FailoverCase):
         self.assertEqual(self.where(self.key), [0, place])
         self.assertEqual(self.query(), MISSING)
         self.assertIsNone(self.client.set(self.key, 'newer'))
-        # Nobody stands in before what was stored then has expired.
+        # No server stands in until what was stored then has expired.
         self.start()
         self.assertEqual(self.query(), MISSING)
         self.ahead += LONG
@@ -169,7 +174,7 @@ class FailoverTest(FailoverCase):
         self.assertEqual(self.where(self.key), [])
 
     def test_a_reply_that_is_lost(self):
-        # The server is not down by that, and has to forget the key.
+        # This does not mark the server down; it has to remove the key.
         self.client = self.make_client(retries=3)
         self.proxies[0].once(Fault(then='rst'))
         self.assertIsNone(self.client.set(self.key, 'value'))
@@ -222,7 +227,7 @@ class FailoverTest(FailoverCase):
             return len(calls)
 
         for client in self.client, self.client, self.make_client():
-            # The last one has to find out first that a server is away.
+            # The last client first has to find out that a server is down.
             client.query(self.key)
             self.assertEqual(client.getOrCreate(self.key, factory), 1)
         self.start()
@@ -246,21 +251,21 @@ class FailoverTest(FailoverCase):
 
 
 class GenerationTest(FailoverCase):
-    """The generation of the namespace is a key, too: on the first server."""
+    """The namespace's generation has a key, too: on the first server."""
 
     settings = {'generations': True}  # noqa: RUF012
 
     def setUp(self):
         super().setUp()
-        # The namespace is one whose generation has its home there.
+        # Choose a namespace whose generation belongs there.
         for number in range(1000):
             self.client.namespace = f'site {number}'
-            if self.client._state.store._ring.find(
+            if self.client._state.store.router.ring.find(
                     self.client._state.namespace.key) == 0:
                 break
 
     def strike(self, before=None, after=None):
-        """Set a key; call these before and after the generation is read."""
+        """Set a key, with calls before and after the generation is read."""
         read = dependencies.current
 
         def struck(*args):
@@ -276,20 +281,20 @@ class GenerationTest(FailoverCase):
             self.client.set('key', 'new')
 
     def late(self):
-        """Have another process make one, on the stand-in."""
+        """Have another process make a generation, on the stand-in."""
         late = self.make_client(namespace=self.client.namespace)
         for _ in range(2):
             late.set('key', 'of another process')
         self.assertEqual(late.query('key'), 'of another process')
 
     def assertOwed(self):
-        """The older one is not seen again, nor is what was there then."""
+        """Neither the old generation nor its values are seen again."""
         self.assertEqual(self.query('key'), MISSING)
         self.assertEqual(self.down(), [])
         self.assertTrue(self.client.set('key', 'newest'))
         self.assertEqual(self.query('key'), 'newest')
 
-    def test_one_that_is_made(self):
+    def test_a_generation_made_on_the_stand_in(self):
         self.client.set('key', 'old')
         self.stop()
         self.client.set('key', 'new')
@@ -297,7 +302,7 @@ class GenerationTest(FailoverCase):
         self.start()
         self.assertOwed()
 
-    def test_one_that_is_there(self):
+    def test_a_generation_found_on_the_stand_in(self):
         self.client.set('key', 'old')
         self.stop()
         self.late()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Bytes that pour in without an end, in each state of a connection."""
+"""Floods: bytes without end, in each state of a connection."""
 
 import contextlib
 import functools
@@ -27,17 +27,17 @@ load_tests = run_in(Interruptions)
 TIMEOUT = 0.15
 SLACK = 0.1
 CHUNK = 1 << 16
-# What the client may need; and the buffers of the server here.
+# What the client may need, with the buffers of this process's server.
 MEMORY = (1 << 20) + (1 << 17)
 
-# What never is the whole of a reply, but may look like a part of one.
+# Data that is never a whole reply, but may look like a part of one.
 JUNK = (
     b'\0', b'x', b'\n', b'\r\n', b'x\r\n', b'ERROR\r\n', b'END\r\n', b'VALUE ',
     b'VALUE x 0 5\r\nhello\r\n', b'VALUE x 0 5 1\r\nhello\r\n',
     b'STAT ' + b'x' * 1000 + b'\r\n', b'STORED\r\n', b'1\r\n', b'VA ',
     b'HD c1\r\n', b'EN\r\n', b'MN\r\n', b'SERVER_ERROR x\r\n')
 
-# What TLS may take for a part of a handshake, or passes over.
+# Data that TLS may take for a part of a handshake, or skips.
 RECORDS = (
     b'\x16\x03\x03\x3f\xff', b'\x16\x03\x03\0\x04\0\0\0\0',
     b'\x14\x03\x03\0\x01\x01', b'\x15\x03\x03\0\x02\x01\x5a',
@@ -51,9 +51,9 @@ def repeat(data):
 class Flood:
     """A server that pours `data`, a context manager.
 
-    ``when`` tells in which state of a connection: ``connected``, in a
-    ``handshake``, ``asked``, or ``idle`` after an honest answer. It pours what
-    is encrypted, once there is TLS, unless it is ``raw``.
+    ``when`` is the state of the connection: ``connected``, in a ``handshake``,
+    ``asked``, or ``idle`` after an honest answer. Once there is TLS the data
+    is encrypted, unless it is ``raw``.
     """
 
     def __init__(self, context=None, path=None):
@@ -124,7 +124,7 @@ def answer(request):
 
 
 class FloodCase:
-    """Each operation is over in time, and takes no memory worth speaking of.
+    """Each operation ends in time, and takes hardly any memory.
     """
 
     def setUp(self):
@@ -145,7 +145,7 @@ class FloodCase:
         yield 1, client.touch, 'key'
         yield 1, client.queryMany, many
         yield 1, client.setMany, dict.fromkeys(many, 'value')
-        # Once to look for it, and once to store it.
+        # Once to look for the value, and once to store it.
         yield 2, client.getOrCreate, 'key', lambda: 'value'
         yield 1, client.getStatistics
 
@@ -186,8 +186,8 @@ class FloodCase:
         for data in JUNK[:3]:
             self.check('idle', data)
 
-    def test_statistics_without_an_end(self):
-        # All of them different, as no server has so many.
+    def test_endless_statistics(self):
+        # With different names: no server has that many.
         client = self.client()
         for length in 0, 1000:
             self.flood.when = 'asked'
@@ -196,8 +196,8 @@ class FloodCase:
                 for number in range(20_000))
             self.check_operation(client, 1, client.getStatistics)
 
-    def test_a_value_without_an_end(self):
-        # Its memory is that of what has come.
+    def test_an_endless_value(self):
+        # It takes the memory of what has arrived.
         client = self.client()
         self.flood.when = 'asked'
         self.flood.data = bytes(1 << 20)
@@ -283,5 +283,5 @@ class TLS12Test(TLSTest):
 
     version = ssl.TLSVersion.TLSv1_2
 
-    test_statistics_without_an_end = test_a_value_without_an_end = None
+    test_endless_statistics = test_an_endless_value = None
     test_when_asked = test_when_idle = None

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Forks while another thread holds every lock there is.
+"""Forks while another thread holds every lock of the package.
 
-That thread is not there in the child, and would never let go. The locks are
-found by what the client's objects have, not named here.
+That thread does not exist in the child, and so would never release them. The
+locks are found among the attributes of all objects, not named here.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import threading
-import traceback
 import unittest
 from time import monotonic
 
@@ -23,32 +22,22 @@ from p01.memcache.tests.faults.test_forks import PATIENCE
 from p01.memcache.tests.faults.test_forks import another_thread
 from p01.memcache.tests.faults.test_forks import check
 from p01.memcache.tests.faults.test_forks import fork
+from p01.memcache.tests.faults.test_forks import fork_silently
 from p01.memcache.tests.faults.test_forks import make_client
 from p01.memcache.tests.faults.test_forks import wait
+from p01.memcache.tests.support.layers import Incidents
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.threads.pool import Pool
+
+
+load_tests = run_in(Incidents)
 
 
 LOCKS = type(threading.Lock()), type(threading.RLock())
 
 
-def fork_aloud(work, *args):
-    """As `fork`, but Python hears of it."""
-    pid = os.fork()
-    if pid:
-        return pid
-    status = 1
-    try:
-        work(*args)
-        status = 0
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
-
-
 def try_to_take(lock):
-    """Return what gives it back, or None if somebody has it."""
+    """Return a function that releases the lock, or None if it is taken."""
     if isinstance(lock, Pool):
         with contextlib.suppress(Exception):
             item = lock.take(monotonic())
@@ -58,9 +47,9 @@ def try_to_take(lock):
 
 
 def find_locks():
-    """Return where the free ones are, as (owner, name).
+    """Return the places of all free locks, as (owner, name).
 
-    One that is taken now is a thread's own, which waits for another one.
+    One that is taken now belongs to a thread that waits for another one.
     """
     places = [
         (owner, name) for owner in gc.get_objects()
@@ -100,7 +89,7 @@ def read(client, places):
 
 
 def fail_to_write(client, places):
-    # It is the first thing that the child does.
+    # This is the first thing that the child does.
     check(client.set('key', 1), None)
     [server] = client._state.store.servers
     check(list(server.undelivered.keys), [client.buildKey('key').encode()])
@@ -118,7 +107,8 @@ def main():
     assert pooled.query('key') == 'value'
     places = find_locks()
     with another_thread(all_of(places)):
-        wait(*[way(work, client, places) for way in (fork, fork_aloud)
+        wait(*[fork(work, client, places, by=by)
+               for by in (fork_silently, os.fork)
                for work, client in (
                    (read, pooled), (read, classic), (fail_to_write, dead))])
     for client in pooled, classic:
@@ -138,5 +128,5 @@ class ForkTest(unittest.TestCase):
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
                 capture_output=True, text=True, timeout=2 * PATIENCE)
         self.assertEqual(done.stderr, '')
-        # So many have been held, at least.
+        # At least that many have been held.
         self.assertGreaterEqual(int(done.stdout), 12)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Forks of which Python does not hear, as uWSGI's prefork makes them.
+"""Forks that Python does not notice, as by uWSGI's prefork.
 
-Each test runs in a process of its own, in which no thread wants to have the
-interpreter lock at the fork: with that taken a child could do nothing at all.
+Each test runs in a process of its own, in which no other thread wants the
+interpreter lock at the fork: if it were taken, a child could do nothing.
 """
 
 import contextlib
@@ -33,7 +33,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 load_tests = run_in(Incidents)
 
 
-TIMEOUT = 4  # seconds of an operation; nothing here should need them
+TIMEOUT = 4  # seconds for an operation; nothing here should need them
 
 
 class PatientClient(MemcacheClient):
@@ -48,9 +48,14 @@ def make_client(kind, servers, **settings):
     return PatientClient(servers)
 
 
-def fork(work, *args):
-    """Return the pid of a child that works; Python does not hear of it."""
-    pid = ctypes.PyDLL(None).fork()
+def fork_silently():
+    """Fork without Python noticing it."""
+    return ctypes.PyDLL(None).fork()
+
+
+def fork(work, *args, by=fork_silently):
+    """Return the pid of a child that does the work."""
+    pid = by()
     if pid:
         return pid
     status = 1
@@ -65,7 +70,7 @@ def fork(work, *args):
 
 
 def wait(*pids):
-    """Have all of them ended without an error."""
+    """Wait until all children have ended without an error."""
     end = monotonic() + 4 * PATIENCE
     for pid in pids:
         done = 0
@@ -81,7 +86,7 @@ def wait(*pids):
 
 @contextlib.contextmanager
 def another_thread(context=None, call=None):
-    """A thread that is within the context, or the call, and stands still."""
+    """Run a thread that stops within the context, or within the call."""
     ready, stopping = threading.Event(), threading.Event()
 
     def work():
@@ -95,7 +100,7 @@ def another_thread(context=None, call=None):
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     assert ready.wait(4 * PATIENCE)
-    time.sleep(0.05)  # until it waits, and wants no interpreter lock
+    time.sleep(0.05)  # until it waits, and does not want the interpreter lock
     yield stopping
     stopping.set()
     thread.join(4 * PATIENCE)
@@ -107,7 +112,7 @@ def check(got, expected):
 
 
 def check_works(client):
-    """Within moments, not just before the operations' time is over."""
+    """Operations take moments, not their whole time-out."""
     start = monotonic()
     for number in range(10):
         key = f'{os.getpid()} {number}'
@@ -122,7 +127,7 @@ def check_time(start):
 
 
 def use(client, operations):
-    """Values carry their key; and what is counted is counted here alone."""
+    """Use this process's keys: values have their key, counts are exact."""
     me = os.getpid()
     for number in range(operations):
         key = f'{me} {number % 50}'
@@ -142,7 +147,7 @@ def in_step(kind, address, operations):
     client = make_client(kind, [address], maxPoolSize=3)
     for number in range(50):
         client.set(f'shared {number}', f'shared {number}')
-    # Some connections more, of threads that have ended.
+    # Some more connections, of threads that have ended.
     threads = [threading.Thread(target=check_works, args=(client,))
                for _ in range(3)]
     for thread in threads:
@@ -152,7 +157,7 @@ def in_step(kind, address, operations):
     children = [fork(use, client, operations) for _ in range(4)]
     use(client, operations)
     wait(*children)
-    # Its connection is its own still.
+    # The parent's connection is still usable.
     if kind == 'pooled':
         check(client.getPools()[0][1]['active'], 0)
     check_works(client)
@@ -166,7 +171,7 @@ def grandchildren(kind, address, operations):
         children = [fork(check_works, client) for _ in range(2)]
         check_works(client)
         wait(*children)
-        # At once, as well as after a word to Python.
+        # At once, and also after Python has noticed the fork.
         pid = os.fork()
         if not pid:
             fork(check_works, client)
@@ -215,7 +220,7 @@ def within_a_lock(kind, address, operations):
         check_time(start)
 
     def fail():
-        # It is left alone from now on.
+        # The server is left alone from now on.
         port = free_ports(1)[0]
         client.servers = [f'127.0.0.1:{port}']
         for _ in range(9):
@@ -236,14 +241,15 @@ def within_a_lock(kind, address, operations):
 
 
 def within_a_backlog(kind, address, operations):
-    # What is owed to a server is owed by each process.
+    # Each process owes the changes to the server.
     dead = f'127.0.0.1:{free_ports(1)[0]}'
     client = make_client(
         kind, [address, dead], failover=True, retries=1, blacktime=60)
     lost = client._state.store.servers[1]
     keys = [f'key {number}' for number in range(50)]
-    keys = [key for key in keys if client._state.store.servers[
-        client._state.store._ring.find(client.buildKey(key).encode())] is lost]
+    store = client._state.store
+    keys = [key for key in keys if store.router.find(
+        client.buildKey(key).encode(), TIMEOUT)[0] is lost]
     check(client.query(keys[0]), None)
     assert lost.health.is_down
 
@@ -280,7 +286,7 @@ def within_a_backlog(kind, address, operations):
 
 
 def within_a_lookup(kind, address, operations):
-    # The name service answers nobody but the children.
+    # The name service answers only the children.
     name = address.replace('127.0.0.1', 'localhost')
     client = make_client(kind, [name])
     look_up = socket.getaddrinfo
@@ -309,7 +315,7 @@ def within_a_lookup(kind, address, operations):
 
 
 def within_a_factory(kind, address, operations):
-    # Who computes it has not come along.
+    # The thread that computes it does not exist in the child.
     client = make_client(kind, [address])
 
     def create(ready, stopping):
@@ -343,7 +349,7 @@ def main():
 
 
 class Scenarios:
-    """Nothing goes wrong, and nobody hangs, in the parent and its children."""
+    """Nothing fails, and no process hangs, in the parent or its children."""
 
     server = EmbeddedServer
     kind = 'pooled'
@@ -361,7 +367,7 @@ class Scenarios:
                 capture_output=True, text=True, timeout=2 * 4 * PATIENCE)
         self.assertEqual((done.stdout, done.stderr), ('right\n', ''))
 
-    def test_in_step(self):
+    def test_parent_and_children_at_the_same_time(self):
         self.check(in_step)
 
     def test_grandchildren(self):

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What real sites do to a client: faults 37 to 46.
+"""Incidents of real sites: faults 37 to 46.
 
-Restarts, pauses, connections that died without a word, names that move,
-servers without compare-and-swap, and trouble of this very process. On both
-clients, with one thread and with many.
+Restarts, pauses, connections that died silently, host names that move, servers
+without compare-and-swap, and failures of this process itself. On both clients,
+with one thread and with many.
 """
 
 import contextlib
@@ -40,6 +40,8 @@ from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.variants import variant
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
+from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -83,7 +85,7 @@ class Case(unittest.TestCase):
 
     @contextlib.contextmanager
     def busy(self, client, count):
-        """Have so many threads use the client meanwhile."""
+        """Have that many threads use the client within the context."""
         with Crowd(client, count) as crowd:
             until(lambda: min(crowd.hits) > 3)
             yield crowd
@@ -141,7 +143,7 @@ class Crowd:
         try:
             while not self._stopping:
                 found = self._client.query(key)
-                time.sleep(0.0005)  # a turn for the others
+                time.sleep(0.0005)  # let other threads run
                 if found == key:
                     self.hits[number] += 1
                 elif found is None:
@@ -157,7 +159,7 @@ class RestartTest(Case):
     """Fault 37: memcached is restarted while threads are in mid-operation."""
 
     level = 2
-    # A busy machine takes its time to start it: that must be two delays.
+    # On a busy machine a start takes time: the delay must be longer than that.
     settings = types.MappingProxyType({'delay': 1, 'blacktime': 60})
     start = Memcached
 
@@ -171,7 +173,7 @@ class RestartTest(Case):
                 self.check(client)
 
     def test_stall(self):
-        # It answers before the second failure would have been counted.
+        # The server answers before a second failure would have been counted.
         for count in CROWDS:
             with self.subTest(threads=count), self.start() as server:
                 client = self.client(server.address)
@@ -188,7 +190,7 @@ class RestartTest(Case):
 class ClassicRestartTest(Classic, RestartTest):
 
     def check(self, client):
-        """Each thread leaves a server alone for itself."""
+        """No-op: here each thread leaves the server alone by itself."""
 
 
 class UnixRestartTest(RestartTest):
@@ -204,14 +206,14 @@ class UnixRestartTest(RestartTest):
 
 @variant('Classic', Classic)
 class PauseTest(Case):
-    """Fault 38: this process stands still, which is no fault of the server."""
+    """Fault 38: this process is suspended, which is no fault of the server."""
 
     level = 2
     timeout = 0.2
     settings = types.MappingProxyType({'retries': 1, 'blacktime': 60})
 
     def test_interpreter(self):
-        # A call of C that keeps the interpreter lock.
+        # A C function that is called with the interpreter lock kept.
         usleep = ctypes.PyDLL(None).usleep
         with Memcached() as server:
             for count in CROWDS:
@@ -222,7 +224,7 @@ class PauseTest(Case):
                     for _ in range(3):
                         usleep(int(self.timeout * 2e6))
                         time.sleep(self.timeout / 4)
-                    # At most what was to be sent just then.
+                    # At most the requests that were in progress then.
                     self.assertLessEqual(
                         sum(crowd.misses) - before, 3 * count)
                 self.assertUp(client)
@@ -255,7 +257,7 @@ class PauseTest(Case):
                 child.kill()
 
 
-# It says when it is busy, is stopped then, and goes on for a while.
+# It reports that it is busy, is suspended then, and goes on for a while.
 CHILD = '''
 import time
 from {module} import *
@@ -273,7 +275,7 @@ print('well', flush=True)
 
 
 class PlainPauseTest(PauseTest):
-    """As with gevent: a stream that never keeps the interpreter lock."""
+    """The same on a stream that never keeps the lock, as with gevent."""
 
     def setUp(self):
         super().setUp()
@@ -283,7 +285,7 @@ class PlainPauseTest(PauseTest):
 
 
 class Firewall(FaultProxy):
-    """Forgets connections: what comes on them gets lost, or is rejected."""
+    """Forgets connections: packets on them are dropped, or rejected."""
 
     rejects = False
     _age = 0
@@ -303,7 +305,7 @@ class Firewall(FaultProxy):
 
 
 class ForgottenTest(Case):
-    """Fault 39: all connections have died without a word, a new one works."""
+    """Fault 39: all connections have died silently; a new one works."""
 
     timeout = 0.3
     idle = 12
@@ -316,12 +318,12 @@ class ForgottenTest(Case):
         self.client_ = self.client(self.wall.address)
 
     def fill(self, count):
-        """Have connections for so many threads, and a value for each."""
+        """Make that many connections, and store that many values."""
         taken = threading.Barrier(count)
         real = socket.socket.connect
 
         def connect(sock, place):
-            # None is given back before all have one.
+            # Wait, so that no connection is re-used by another thread.
             real(sock, place)
             if place[1] == int(self.wall.address.split(':')[1]):
                 taken.wait(PATIENCE)
@@ -332,7 +334,7 @@ class ForgottenTest(Case):
                 count))
         self.assertEqual(self.wall.current, count)
 
-    def test_lost(self):
+    def test_packets_are_dropped(self):
         for count in 1, MANY:
             with self.subTest(threads=count):
                 self.client_.close()
@@ -347,7 +349,7 @@ class ForgottenTest(Case):
 
                 first = self.at_once(ask, count)
                 self.assertEqual([found for found, _ in first], [None] * count)
-                # The dead ones are not tried one after the other.
+                # The dead connections are not tried one after the other.
                 for number in range(count):
                     self.assertEqual(
                         self.client_.query(f'key {number}'), number)
@@ -357,7 +359,7 @@ class ForgottenTest(Case):
                 self.assertUp(self.client_)
                 until(lambda: self.wall.current <= MANY)
 
-    def test_rejected(self):
+    def test_packets_are_rejected(self):
         self.wall.rejects = True
         for use, expected in (
                 (lambda: self.client_.query('key 0'), 0),
@@ -376,8 +378,8 @@ class ForgottenTest(Case):
             self.assertEqual(use(), expected)
         self.assertUp(self.client_)
 
-    def test_rejected_changes(self):
-        # They may have been carried out, so they are not made twice.
+    def test_packets_of_changes_are_rejected(self):
+        # They may have been carried out, so they are not repeated.
         self.wall.rejects = True
         for use in (lambda: self.client_.set('key', 1),
                     lambda: self.client_.add('key', 1),
@@ -389,21 +391,21 @@ class ForgottenTest(Case):
 
 
 class ClassicForgottenTest(Classic, ForgottenTest):
-    """Each thread has a connection of its own: here, the only one."""
+    """Each thread has its own connection: here, the only one."""
 
     idle = 1
 
     def fill(self, count):
         self.assertIsNotNone(self.client_.set('key 0', 0))
 
-    def test_lost(self):
+    def test_packets_are_dropped(self):
         self.fill(1)
         self.wall.forget()
         self.assertIsNone(self.client_.query('key 0'))
         self.assertEqual(self.client_.query('key 0'), 0)
         self.assertUp(self.client_)
 
-    def test_rejected_changes(self):
+    def test_packets_of_changes_are_rejected(self):
         self.wall.rejects = True
         self.assertIsNotNone(self.client_.set('key', 1))
         self.wall.forget()
@@ -413,7 +415,7 @@ class ClassicForgottenTest(Classic, ForgottenTest):
 
 
 class NameTest(Case):
-    """Fault 40: a name that has several addresses, and one that moves."""
+    """Fault 40: a host name with several addresses, and one that moves."""
 
     name = 'cache.example'
 
@@ -430,7 +432,7 @@ class NameTest(Case):
         def resolve(host, *args, flags=0, **kw):
             if host != self.name or flags & socket.AI_NUMERICHOST:
                 return real(host, *args, flags=flags, **kw)
-            # As a name server does, each one is the first by turns.
+            # Rotate the addresses, as a name server does.
             turn = next(turns) % len(self.hosts)
             return [
                 (socket.AF_INET, socket.SOCK_STREAM, 6, '',
@@ -439,14 +441,14 @@ class NameTest(Case):
 
         self.enterContext(mock.patch('socket.getaddrinfo', resolve))
 
-    def test_one_of_two(self):
+    def test_all_threads_use_one_of_two_addresses(self):
         client = self.client(self.name)
         for _ in range(5):
             self.at_once(lambda number: client.set(f'key {number}', 'old'), 12)
             self.at_once(lambda number: client.invalidate(f'key {number}'), 12)
             self.assertEqual(self.at_once(
                 lambda number: client.query(f'key {number}'), 12), [None] * 12)
-        # Until that one fails.
+        # Until that address fails.
         client.set('key 0', 'old')
         found = [direct.query('key 0') for direct in self.directs]
         self.assertCountEqual(found, ['old', None])
@@ -456,13 +458,13 @@ class NameTest(Case):
         self.assertIsNone(client.query('key 0'))
         self.assertIsNotNone(client.set('key 0', 'new'))
         self.assertEqual(self.directs[1 - place].query('key 0'), 'new')
-        # The former one is not asked again as long as this one is well.
+        # The first one is not asked again while the second one is well.
         self.proxies[place].accept()
         before = self.proxies[place].opened
         self.at_once(lambda number: client.set(f'key {number}', 'new'), 12)
         self.assertEqual(self.proxies[place].opened, before)
 
-    def test_it_moves(self):
+    def test_the_name_moves(self):
         client = self.aging(0.2)
         self.hosts[1:] = []
         for direct, value in zip(
@@ -473,7 +475,7 @@ class NameTest(Case):
         seen = []
         until(lambda: seen.append(client.query('key'))
                   or seen[-1] == 'latter')
-        # It was never idle, and there is no way back.
+        # The client was never idle, and does not go back.
         self.assertEqual(set(seen), {'former', 'latter'})
         self.assertEqual(
             set(self.at_once(lambda _: client.query('key'), MANY)), {'latter'})
@@ -483,7 +485,7 @@ class NameTest(Case):
         return self.client(self.name, maxAge=seconds)
 
     def test_no_name_service(self):
-        # A name that was known is used on.
+        # The last known address stays in use.
         client = self.aging(0.05)
         self.assertIsNotNone(client.set('key', 'value'))
         for trouble in (socket.gaierror(socket.EAI_AGAIN, 'no service'),
@@ -497,7 +499,7 @@ class NameTest(Case):
             self.assertEqual(client.query('key'), 'value')
 
     def test_a_name_service_that_hangs(self):
-        # The time-out is spent once for a question, not by each operation.
+        # The time-out is spent once per look-up, not by each operation.
         release = threading.Event()
         self.addCleanup(release.set)
         client, real = self.client(self.name), socket.getaddrinfo
@@ -526,7 +528,7 @@ class ClassicNameTest(Classic, NameTest):
 
 
 class ConnectionTest(Case):
-    """Keep-alive, and a most age."""
+    """Keep-alive, and a maximum age."""
 
     def setUp(self):
         super().setUp()
@@ -546,7 +548,7 @@ class ConnectionTest(Case):
             self.assertLessEqual(sock.getsockopt(
                 socket.IPPROTO_TCP, socket.TCP_KEEPIDLE), 60)
 
-    def test_most_age(self):
+    def test_maximum_age(self):
         client = self.aging(self.server.address, 0.1)
         client.query('key')
         [first] = self.sockets(client)
@@ -563,9 +565,9 @@ class ConnectionTest(Case):
     def aging(self, address, seconds):
         return self.client(address, maxAge=seconds)
 
-    def test_a_place_that_refused_keeps_no_connection(self):
-        # As of a localhost that is ::1 first. What is dropped is closed at
-        # once, not by the collector of cycles.
+    def test_an_address_that_refused_keeps_no_connection_alive(self):
+        # As of a localhost that resolves to ::1 first. A dropped connection is
+        # closed at once, not by the garbage collector.
         port = int(self.server.address.split(':')[1])
         places = [(socket.AF_INET, socket.SOCK_STREAM, 6, '', place)
                   for place in (('127.0.0.1', 1), ('127.0.0.1', port))]
@@ -601,7 +603,7 @@ class ConnectionTest(Case):
 class ClassicConnectionTest(Classic, ConnectionTest):
 
     test_servers_that_left_the_list_are_forgotten = None
-    test_a_place_that_refused_keeps_no_connection = None
+    test_an_address_that_refused_keeps_no_connection_alive = None
 
     def sockets(self, client):
         return [host.connection._stream._socket
@@ -614,7 +616,7 @@ class ClassicConnectionTest(Classic, ConnectionTest):
 
 @variant('Classic', Classic)
 class NoComparisonTest(Case):
-    """Fault 41: without compare-and-swap, no right to compute is lent."""
+    """Fault 41: without compare-and-swap, there are no leases."""
 
     timeout = 2
 
@@ -625,7 +627,7 @@ class NoComparisonTest(Case):
         self.client_ = self.client(self.server.address)
 
     def prepare(self):
-        # As memcached -C: all its numbers are 0.
+        # Like memcached -C: all its unique numbers are 0.
         self.enterContext(mock.patch.object(
             embedded.Storage, 'next_unique', lambda storage: 0))
 
@@ -654,14 +656,14 @@ class NoComparisonTest(Case):
         self.assertEqual(
             sum('grants no leases' in line for line in log.output), 1)
 
-    def test_nothing_is_left_in_the_place(self):
+    def test_a_failed_factory_leaves_no_claim(self):
         with self.assertRaises(ZeroDivisionError):
             self.client_.getOrCreate('key', lambda: 1 / 0)
         self.assertIs(self.client_.add('key', 'value'), True)
 
-    def test_one_of_many_threads(self):
+    def test_one_of_many_threads_computes(self):
         self.calls = 0
-        self.compute('another')  # it is known now
+        self.compute('another')  # now the client knows
 
         def slow():
             time.sleep(0.1)
@@ -681,16 +683,16 @@ class NoComparisonTest(Case):
         for _ in range(2):
             self.assertEqual(self.compute(dependencies=['a']), 'value 2')
 
-    def test_what_cannot_be_read_is_replaced(self):
+    def test_an_unreadable_value_is_replaced(self):
         self.calls = 0
         self.client_.set('key', b'no pickle', raw=True)
         self.assertEqual(self.compute(), 'value 1')
         self.assertEqual(self.compute(), 'value 1')
 
-    def test_it_says_that_it_cannot(self):
+    def test_cas_is_refused_and_logged(self):
         self.client_.set('key', 'value')
         value, token = self.client_.gets('key')
-        if token is not None:  # else it refuses to tell
+        if token is not None:  # otherwise the server does not know gets
             self.assertEqual(value, 'value')
             with self.assertLogs('p01.memcache') as log:
                 self.assertIsNone(self.client_.cas('key', 'new', token))
@@ -718,7 +720,7 @@ class RealNoComparisonTest(NoComparisonTest):
     level = 2
 
     def prepare(self):
-        """There is nothing to prepare."""
+        """No-op: the real server needs no preparation."""
 
     def start(self):
         return self.enterContext(Memcached('-C'))
@@ -726,7 +728,7 @@ class RealNoComparisonTest(NoComparisonTest):
 
 @variant('Classic', Classic)
 class NoGetsTest(NoComparisonTest):
-    """One that does not even know ``gets``, nor the meta commands."""
+    """A server that knows neither ``gets`` nor the meta commands."""
 
     def prepare(self):
         commands = self.enterContext(mock.patch.dict(embedded.COMMANDS))
@@ -736,7 +738,7 @@ class NoGetsTest(NoComparisonTest):
 
 @variant('Classic', Classic, retry=60)
 class OwnTroubleTest(Case):
-    """Fault 42: what this process lacks is no fault of the server."""
+    """Fault 42: a shortage in this process is no fault of the server."""
 
     settings = types.MappingProxyType(
         {'retries': 1, 'delay': 60, 'blacktime': 60})
@@ -758,11 +760,11 @@ class OwnTroubleTest(Case):
             if threads:
                 self.assertEqual(self.at_once(
                     lambda _: client.query('key'), threads), [None] * threads)
-        # Right at once.
+        # It works again at once.
         self.assertEqual(client.query('key'), 'value')
         self.assertUp(client)
 
-    def test_no_descriptor(self):
+    def test_out_of_descriptors(self):
         real = socket.socket
         for number in (
                 errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
@@ -774,15 +776,17 @@ class OwnTroubleTest(Case):
             with self.subTest(number):
                 self.check(mock.patch('socket.socket', refuse))
 
-    def test_no_port(self):
+    def test_out_of_ports(self):
         self.check(mock.patch.object(
             socket.socket, 'connect',
             side_effect=OSError(errno.EADDRNOTAVAIL, 'no port')))
 
-    def test_no_memory(self):
-        self.check(mock.patch(
-            'p01.memcache.wire.reader.Reader.fill',
-            side_effect=MemoryError))
+    def test_out_of_memory(self):
+        with contextlib.ExitStack() as trouble:
+            for stream in Stream, LockKeepingStream:
+                trouble.enter_context(mock.patch.object(
+                    stream, 'receive', side_effect=MemoryError))
+            self.check(trouble)
 
     def test_no_name_service(self):
         address = 'localhost:' + self.server.address.split(':')[1]
@@ -814,10 +818,10 @@ class LeaseTest(Case):
         self.server.stop()
         self.server.start()
 
-    def test_what_was_set_meanwhile_stays(self):
+    def test_a_value_set_meanwhile_is_not_replaced(self):
         def factory():
             self.restart()
-            # It has the number that the claim had.
+            # Its unique number is that of the former claim.
             until(lambda: self.client_.set('key', 'newer'))
             return 'computed'
 
@@ -825,7 +829,7 @@ class LeaseTest(Case):
             self.client_.getOrCreate('key', factory), 'computed')
         self.assertEqual(self.client_.query('key'), 'newer')
 
-    def test_nor_is_it_removed(self):
+    def test_a_value_set_meanwhile_is_not_removed(self):
         def factory():
             self.restart()
             until(lambda: self.client_.set('key', 'newer'))
@@ -856,7 +860,7 @@ class LeaseTest(Case):
         self.assertIs(self.client_.add('key', 'value'), True)
 
     def test_misses_are_counted(self):
-        # memcached's own hit rate tells how good the cache is.
+        # Each miss counts once in memcached's own hit rate.
         for _ in range(3):
             self.client_.getOrCreate('key', str)
         [(_, statistics)] = self.client_.getStatistics()

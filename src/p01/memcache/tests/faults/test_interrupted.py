@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Waits in which a signal's handler takes longer than what is left of them.
+"""Waits during which a signal handler runs for longer than the time left.
 
-Handlers run in the main thread, which is that of the tests.
+Handlers run in the main thread, which is also that of the tests.
 """
 
 import functools
@@ -45,7 +45,7 @@ LARGE = bytes(900_000)
 
 
 class Endless(BaseException):
-    """What ends a wait that would never end."""
+    """Ends a wait that would never end."""
 
 
 class ClassicClient(MemcacheClient):
@@ -65,8 +65,8 @@ class SignalCase(unittest.TestCase):
     def interrupt(self, call, *args, use=None):
         """Return what the call returns; a handler uses up its time.
 
-        The handler calls `use`, too. What remains of the time that all took
-        is noted.
+        The handler also calls `use`. The time that all took, less that of the
+        handler, is noted.
         """
         handled = []
 
@@ -93,7 +93,7 @@ class SignalCase(unittest.TestCase):
         return result
 
     def assertInTime(self, scenario, *args):
-        """One of three tries is over in time; all are right."""
+        """One of three tries ends in time; all have the right result."""
         for _ in range(3):
             self.spent.clear()
             scenario(*args)
@@ -104,8 +104,8 @@ class SignalCase(unittest.TestCase):
 
 
 class WaitCase(SignalCase):
-    """Each wait is interrupted by a handler that does something else, and by
-    one that uses the client.
+    """Each wait is interrupted by a handler that does not use the client, and
+    by one that does.
     """
 
     @property
@@ -129,7 +129,7 @@ class WaitCase(SignalCase):
             self.assertTrue(self.cache.set('large', LARGE, raw=True))
 
     def patience(self):
-        """Time enough for what is not being timed."""
+        """Give the client enough time for what is not measured."""
         return mock.patch.object(type(self.cache), '_timeout', PATIENCE)
 
     def use(self):
@@ -152,7 +152,7 @@ class WaitCase(SignalCase):
 
 
 class Others:
-    """Waits for what is no reply."""
+    """Waits for something other than a reply."""
 
     def test_for_a_connection(self):
         def wait(use):
@@ -240,7 +240,7 @@ class Replies:
         self.check(wait, HOLD, self.cache.invalidate, 'nothing')
         self.check(wait, Fault(500_000, 'stall'), self.cache.query, 'large')
 
-    def test_for_a_reply_that_drips(self):
+    def test_for_a_dripping_reply(self):
         def wait(use):
             self.proxy.once(Fault(size=1, pause=0.02))
             self.assertIsNone(self.interrupt(
@@ -262,8 +262,8 @@ class Replies:
         large = bytes(8_000_000)
 
         def wait(use):
-            # The handler may come while the request is being built: what it
-            # asks passes.
+            # The handler may run while the request is being built: its own
+            # request must pass.
             self.proxy.fault = DEAF
 
             def use_another():
@@ -302,8 +302,8 @@ class PooledOthersTest(Others, PooledCase):
         self.check(wait, use=lambda: self.assertIsNone(
             self.cache.query('other')))
 
-    def test_for_another_that_tells_the_server(self):
-        # What it has missed, and nobody else does so.
+    def test_for_another_threads_delivery(self):
+        # That thread delivers missed changes; no other one does.
         [server] = self.cache._state.store.servers
 
         def wait(use):
@@ -319,7 +319,7 @@ class PooledOthersTest(Others, PooledCase):
 
 
 class PooledTest(Replies, PooledCase):
-    """As it goes: the interpreter lock is kept, or not."""
+    """As by default: the interpreter lock is kept, or not."""
 
     level = 2
 
@@ -345,17 +345,18 @@ class PooledTest(Replies, PooledCase):
 
 
 class KeptTest(PooledTest):
-    """The lock is kept for each reply, at first."""
+    """The lock is kept for the beginning of each wait."""
 
     def setUp(self):
         ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
-        self.enterContext(mock.patch.object(
-            lockkeeping.LockKeeping, 'choose', lambda self: next(ways)))
+        self.enterContext(mock.patch.multiple(
+            lockkeeping.LockKeeping, resting=1,
+            choose=lambda keeping: next(ways)))
         super().setUp()
 
 
 class PlainTest(PooledTest):
-    """Each wait is one of Python's sockets."""
+    """Each wait is that of a Python socket."""
 
     def setUp(self):
         self.enterContext(mock.patch.object(
@@ -394,10 +395,10 @@ class TLSTest(Replies, PooledCase):
 
 
 class ClassicTest(Replies, Others, WaitCase):
-    """A handler takes the thread's connection away from what waits."""
+    """A handler takes the connection away from the operation that waits."""
 
     level = 2
     factory = ClassicClient
 
-    # To copy what is as large takes too long.
+    # Copying such large data takes too long.
     test_for_a_server_that_does_not_read = None

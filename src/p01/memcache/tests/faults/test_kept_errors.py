@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What an error keeps alive: no descriptor, no connection and no values.
+"""Errors that are kept keep no descriptors, connections or values alive.
 
-An error has a traceback, that has frames, and these have whatever was in use.
-The collector of cycles is off here: what is dropped is gone at once.
+An error has a traceback with frames, and those refer to all that was in use.
+The garbage collector is off here: a dropped object must be gone at once.
 """
 
 import gc
@@ -19,17 +19,23 @@ from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.facade.trouble import Trouble
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.transport import connection
-from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport.address import parse
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
+from p01.memcache.transport.dial import Endpoint
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+load_tests = run_in(Replies)
 
 
 PATIENCE = 5  # seconds
@@ -37,7 +43,7 @@ REFUSED = b'SERVER_ERROR no\r\n'
 
 
 class Marker:
-    """Is in a frame, and tells whether that is still there."""
+    """A local variable: shows whether its frame is still alive."""
 
 
 class Interrupted(BaseException):
@@ -53,7 +59,7 @@ class Case(unittest.TestCase):
 
 
 class Recorded(socket.socket):
-    """Is not closed by being dropped, as all of them are in a list."""
+    """A socket that is not closed by being dropped: a list refers to it."""
 
     all = []  # noqa: RUF012
 
@@ -78,12 +84,13 @@ class DialTest(Case):
         dialer = Dialer(parse(f'127.0.0.1:{self.port}'))
         if ports:
             dialer._known = [
-                (socket.AF_INET, socket.SOCK_STREAM, 6, ('127.0.0.1', port))
+                Endpoint(
+                    socket.AF_INET, socket.SOCK_STREAM, 6, ('127.0.0.1', port))
                 for port in ports]
         return dialer
 
     def dial(self, dialer, greet=lambda sock, deadline: sock):
-        """Return the error, and what tells whether its frames are there."""
+        """Return the error, and a reference that shows if its frames live."""
         marker = Marker()
 
         def greeting(sock, deadline, marker=marker):
@@ -120,12 +127,12 @@ class DialTest(Case):
         self.assertEqual(len(Recorded.all), 5)
 
     def test_another_thread_was_faster(self):
-        # With another address. What was made goes, and that one is dialled.
+        # It used another address. This connection is dropped for one to that.
         dialer = self.dialer(self.port)
         elsewhere = iter(['elsewhere', *dialer._known])
 
         def greet(sock, deadline):
-            dialer.place = next(elsewhere)
+            dialer.endpoint = next(elsewhere)
             return sock
 
         found, place = dialer.dial(monotonic() + PATIENCE, greet)
@@ -145,7 +152,7 @@ class DialTest(Case):
             del error
             self.assertIsNone(marker())
 
-    def test_a_place_that_refused_before(self):
+    def test_an_address_that_refused_before(self):
         marker = Marker()
         gone = weakref.ref(marker)
 
@@ -160,18 +167,18 @@ class DialTest(Case):
 
 
 class DropTest(Case):
-    """A stream, or a connection, that is dropped is closed at once."""
+    """A stream or connection that is dropped is closed at once."""
 
     def setUp(self):
         super().setUp()
-        # It would tell of a socket that nobody has closed.
+        # It would warn about a socket that was not closed.
         self.warned = self.enterContext(warnings.catch_warnings(record=True))
         warnings.simplefilter('always')
 
     def streams(self):
         """Yield one of each kind, alone in a list, and its peer."""
         kinds = [Stream]
-        if lockkeeping._libc is not None:
+        if lockkeepingstream._libc is not None:
             kinds.append(lambda sock: LockKeepingStream(sock, LockKeeping()))
         for kind in kinds:
             here, there = socket.socketpair()
@@ -194,7 +201,7 @@ class DropTest(Case):
             self.assertGone(there)
 
     def test_connection(self):
-        # In the middle of a request, as an interrupt leaves it.
+        # In the middle of a request, as after an interrupt.
         for alone, there in self.streams():
             dialer = mock.Mock()
             dialer.dial.return_value = alone.pop(), 'place'
@@ -208,7 +215,7 @@ class DropTest(Case):
 
 
 class ManyTest(Case):
-    """Errors that stand for a reply have no frames, whatever is kept."""
+    """Errors that stand for a reply keep no frames alive."""
 
     def setUp(self):
         super().setUp()
@@ -231,7 +238,7 @@ class ManyTest(Case):
         yield lambda client: client.queryMany(['a', 'b'])
         yield lambda client: client.setMany({'a': 1, 'b': 2})
         yield lambda client: client.invalidateMany(['a', 'b'])
-        # Once more, with what is owed now; and while it is down.
+        # Once more, with a backlog now; and while it is down.
         yield lambda client: client.queryMany(['a', 'b'])
         yield lambda client: client.setMany({'a': 1, 'b': 2})
         yield lambda client: client.invalidateMany(['a', 'b'])
@@ -270,7 +277,7 @@ class ManyTest(Case):
         self.check(self.client('127.0.0.1:1'), 6)
 
     def test_silent(self):
-        # Where the time-out of an ordinary socket is behind the error.
+        # The time-out of an ordinary socket is the error's context.
         self.enterContext(mock.patch.object(
             connection, 'can_keep_lock', lambda sock: False))
         with ScriptedServer(default=[(b'', PATIENCE)]) as server:
@@ -279,7 +286,7 @@ class ManyTest(Case):
     def test_all_servers(self):
         with ScriptedServer(default=REFUSED) as server:
             client = self.client(server.address, '127.0.0.1:1')
-            for _ in range(3):  # in the end one of them is down
+            for _ in range(3):  # in the end, one of them is down
                 with self.assertRaises(NotInvalidated) as caught:
                     client.invalidateAll()
                 self.assertEqual(

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""`getOrCreate`, and a place that is another one at each look.
+"""`getOrCreate`, on a key that has changed at each look.
 
-It is looked at some times more, with pauses, and then the value is computed.
+It looks a few times more, with pauses, and then the value is computed.
 """
 
 import time
@@ -11,6 +11,8 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.features import computing
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.waits import PATIENCE
@@ -18,8 +20,11 @@ from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.flags import CLAIM
 
 
+load_tests = run_in(Replies)
+
+
 def nothing_there(request):
-    """Nothing is there, and nothing can be added."""
+    """The key does not exist, and nothing can be added."""
     command, *words = request.split()
     if command == b'ms':
         return b'NS k%b\r\n' % words[0]
@@ -53,13 +58,13 @@ class LooksTest(unittest.TestCase):
         self.compute()
         self.assertEqual(self.pauses, sorted(self.pauses))
         self.assertGreater(len(self.pauses), 3)
-        # All of them together are next to nothing.
+        # In total they take hardly any time.
         self.assertTrue(0.1 < sum(self.pauses) < 0.3, self.pauses)
         looks = [request for request in self.server.requests
                  if request.startswith(b'mg')]
         self.assertLess(len(looks), 20)
 
-    def test_no_pause_is_longer_than_what_is_left(self):
+    def test_no_pause_is_longer_than_the_time_left(self):
         def sleep(seconds):
             if not self.pauses:
                 self.ahead += PATIENCE - 0.004
@@ -76,7 +81,7 @@ class LooksTest(unittest.TestCase):
 class ArgumentTest(unittest.TestCase):
 
     def test_lifetime_and_grace_together(self):
-        # Each of them may be as long. It is not found out afterwards.
+        # Each of them is valid on its own. The sum is checked beforehand.
         client = UltraMemcacheClient(['127.0.0.1:1'])
         self.addCleanup(client.close)
         most = int((2 ** 31 - time.time()) * 0.6)
@@ -87,9 +92,9 @@ class ArgumentTest(unittest.TestCase):
 
 
 class ClaimTest(unittest.TestCase):
-    """A claim is no value, on a server that lends no right to compute either.
+    """A claim is not a value, even on a server that grants no leases.
 
-    An earlier one, that did, may have left it there.
+An earlier server, which did, may have left it there.
     """
 
     def setUp(self):
@@ -103,14 +108,14 @@ class ClaimTest(unittest.TestCase):
         command, key, *_ = *request.split(), b''
         if command == b'get':
             return b'VALUE %b %d 1\r\n.\r\nEND\r\n' % (key, CLAIM)
-        # Another process has its own claim there, so that this one's is none.
+        # The claim is that of another process.
         return {b'add': b'NOT_STORED\r\n'}.get(command, b'ERROR\r\n')
 
-    def test_it_is_not_read(self):
+    def test_a_claim_is_not_read(self):
         self.assertEqual(
             self.client.getOrCreate('key', lambda: 'value'), 'value')
         self.assertEqual(self.client.getUnreadable(), {})
-        # What is computed is added, it does not replace anything.
+        # The computed value is added; it does not replace anything.
         commands = [request.split()[0] for request in self.server.requests]
         self.assertIn(b'add', commands)
         self.assertNotIn(b'set', commands)

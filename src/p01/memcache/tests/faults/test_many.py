@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Many keys at once: all servers at the same time, and one that has trouble.
+"""Many keys at once, on all servers at the same time, one of which is faulty.
 
-Every value carries its key and a version, so a wrong one or an old one shows
-itself. Level 1 runs on embedded and scripted servers, level 2 on memcached.
+Every value contains its key and a version, so a wrong or an old one is
+detected. Level 1 runs on embedded and scripted servers, level 2 on memcached.
 """
 
 import contextlib
@@ -70,11 +70,11 @@ class ManyCase(OutageCase):
     """Three servers, and some keys on each of them."""
 
     level = 1
-    count = 5  # keys of each server
+    count = 5  # the number of keys on each server
 
     def setUp(self):
         super().setUp()
-        # Made once, they take a while.
+        # Making them takes a while, so they are made once.
         self.ring = functools.cache(self.ring)
         self.wire_key = functools.cache(self.wire_key)
         self.all = self.keys(count=self.count)
@@ -82,7 +82,7 @@ class ManyCase(OutageCase):
         self.others = [key for key in self.all if key not in self.lost]
 
     def client(self, addresses=None, **settings):
-        # No failure changes what the next operation does.
+        # A failure has no effect on the next operation.
         return super().client(
             addresses,
             **{'retries': 10 ** 6, 'blacktime': 0, **settings})
@@ -95,7 +95,7 @@ class ManyCase(OutageCase):
                 for key in (self.all if keys is None else keys)}
 
     def fill(self, version='old', keys=None):
-        """Put the values on the servers, without a proxy."""
+        """Store the values on the servers, without a proxy."""
         for place in range(3):
             values = self.values(version, [
                 key for key in (self.all if keys is None else keys)
@@ -103,7 +103,7 @@ class ManyCase(OutageCase):
             self.assertEqual(self.directs[place].setMany(values), [])
 
     def stored(self):
-        """Return the versions that the servers have."""
+        """Return the versions that are on the servers."""
         found = {}
         for place in range(3):
             there = self.directs[place].queryMany(
@@ -114,7 +114,7 @@ class ManyCase(OutageCase):
         return found
 
     def assertIntact(self, client, connections=None):
-        """Nothing is in use, and all connections answer right."""
+        """No connection is in use, and all of them give right answers."""
         for _, numbers in client.getPools():
             self.assertEqual(numbers['active'], 0, numbers)
             if connections is not None:
@@ -123,7 +123,7 @@ class ManyCase(OutageCase):
         with self.patience(client):
             for version in 'intact', 'again':
                 values = self.values(version)
-                # What it owed, and what was wrong, is over after this.
+                # This delivers the backlog, and ends all suspicion.
                 client.setMany(values)
                 self.assertEqual(client.setMany(values), [])
                 self.assertEqual(client.queryMany(self.all), values)
@@ -133,7 +133,7 @@ class ManyCase(OutageCase):
 
 @variant('OnMemcached', OnMemcached)
 class UseTest(ManyCase):
-    """All is well."""
+    """Operations without faults."""
 
     def test_each_server_is_asked_once(self):
         client = self.client()
@@ -219,13 +219,13 @@ class UseTest(ManyCase):
             client.setMany(dict.fromkeys(self.all, b''), raw=True), [])
 
     def test_no_time_to_ask_about_empty_values(self):
-        # Each might be a claim. That the time is over for them is none of the
-        # full value's concern.
+        # Each might be a claim. If there is no time to ask about them, the
+        # full value is not affected.
         proxy = self.proxies[LOST]
         client = self.client([proxy.address])
         client.setMany(dict.fromkeys(self.all, b''), raw=True)
         client.set('full', b'full', raw=True)
-        client.query(self.all[0], raw=True)  # it knows what the server knows
+        client.query(self.all[0], raw=True)  # finds out the server's commands
         client.timeout = 0.1
         before = proxy.exchanges
         proxy.once(Fault())
@@ -233,7 +233,7 @@ class UseTest(ManyCase):
         self.assertEqual(
             client.queryMany([*self.all, 'full'], raw=True),
             {'full': b'full'})
-        # No one else was asked for whom there was no time.
+        # No request was made for which there was no time.
         self.assertEqual(proxy.exchanges, before + 2)
         proxy.clear()
         proxy.release()
@@ -270,7 +270,7 @@ class UseTest(ManyCase):
                 target=lambda results=results, operation=operation, args=args:
                 results.append(operation(*args)))
             thread.start()
-            # Each of them has answered, though none was heard.
+            # Each server has answered, though no answer got through.
             for proxy in self.proxies:
                 self.assertTrue(proxy.wait(lambda proxy=proxy: proxy.stalled))
             for proxy in reversed(self.proxies):
@@ -280,7 +280,7 @@ class UseTest(ManyCase):
         self.assertIntact(client, 1)
 
     def test_batches(self):
-        # So that neither side waits for the other to read.
+        # They prevent both sides from waiting for each other to read.
         self.enterContext(mock.patch.object(batch, 'MOST_KEYS', 2))
         self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 2))
         client = self.client()
@@ -377,14 +377,14 @@ class UseTest(ManyCase):
                 client.invalidateAll()
             self.assertEqual(
                 list(caught.exception.errors), [self.addresses[place]])
-            # And that one before it is asked for anything.
+            # That server is flushed before it is asked for anything.
             self.assertEqual(client.queryMany(self.all), {})
             self.assertEqual(self.stored(), {})
             self.assertIntact(client, 1)
 
 
 def another_word(reply):
-    """The reply with a first word that there is not."""
+    """Return the reply with an unknown first word."""
     return b'X' + reply[1:]
 
 
@@ -393,13 +393,13 @@ def garbage(reply):
 
 
 class OneCase(ManyCase):
-    """One of the servers has trouble."""
+    """One of the servers is faulty."""
 
     timeout = 0.3
     places = LOST,
     names = 'reset within',
 
-    #: What happens to a reply, or a request, of that server.
+    #: What is done to a request to that server, or to its reply.
     faults = {
         'stall': HOLD,
         'deaf': DEAF,
@@ -413,7 +413,7 @@ class OneCase(ManyCase):
     }
 
     def check(self, place, begin, end=None):
-        """The other servers' keys are right; so is everything after it."""
+        """The other servers' keys are right; afterwards all are."""
         bad = self.keys(place, self.count)
         good = [key for key in self.all if key not in bad]
         clients = []
@@ -440,7 +440,7 @@ class OneCase(ManyCase):
             self.assertTrue(failed)
             self.finish(place, end)
             found = client.queryMany(self.all)
-            # What was not acknowledged is gone; unless the server does it
+            # Unacknowledged changes are gone, unless the server makes them
             # late, as one does that was frozen.
             new = self.values('new') if args[0] else {}
             self.assertLessEqual(found.items(), new.items())
@@ -469,7 +469,7 @@ class OneCase(ManyCase):
             self.assertIntact(client, 1)
 
     def begin(self):
-        """Return a client that has connections to all servers already."""
+        """Return a client that is already connected to all servers."""
         client = self.client()
         with self.patience(client):
             client.queryMany(self.all)
@@ -489,8 +489,8 @@ class OneTest(OneCase):
             for name in self.names:
                 fault = self.faults[name]
                 with self.subTest(name, place=place):
-                    # What does no harm twice is asked again, where a used
-                    # connection was closed.
+                    # A harmless request is repeated if a used connection
+                    # was closed.
                     self.check(place, lambda place=place, fault=fault:
                                self.proxies[place].once(fault, fault))
 
@@ -532,7 +532,7 @@ class TwiceTest(ManyCase):
         self.assertIntact(client, 1)
 
     def test_twice_between_two_batches(self):
-        # The second batch is refused, which must not go unnoticed.
+        # The refusal of the second batch must not go unnoticed.
         self.enterContext(mock.patch.object(batch, 'MOST_CHANGES', 500))
         seen = 0
 
@@ -548,7 +548,7 @@ class TwiceTest(ManyCase):
         server = self.enterContext(ScriptedServer(default=answer, raw=True))
         client = self.client([server.address], timeout=0.5)
         client._state.store.servers[0].batch = 1 << 20
-        # Deletes are not what this is about.
+        # Answer deletes as usual.
         with mock.patch.object(
                 client._state.store.servers[0].undelivered, 'deliver'):
             failed = client.setMany(
@@ -578,7 +578,7 @@ class TwiceTest(ManyCase):
         self.proxies[LOST].once(Fault(
             swap=lambda reply: reply.removesuffix(b'END\r\n') + reply))
         self.assertEqual(client.queryMany(self.all), self.values('old'))
-        # It was one more than asked for.
+        # It was one more than requested.
         self.assertEqual(self.state(client), 'failing')
         self.assertIntact(client, 1)
 
@@ -608,7 +608,7 @@ class CutManyReplyTest(ManyCase):
                 self.client_.queryMany(self.all), self.values('old'))
 
     def expected(self, after):
-        """Those that arrived whole with so many bytes of the reply."""
+        """Return the values that are complete within that many bytes."""
         expected = self.values('old', self.others)
         for part in range(1, self.count + 1):
             end = -1
@@ -628,7 +628,7 @@ class CutManyReplyTest(ManyCase):
         for then in 'fin', 'rst':
             for after in range(0, len(self.passed), self.step):
                 with self.subTest(then=then, after=after):
-                    # Before the first byte, it is asked a second time.
+                    # Before the first byte, the request is repeated.
                     fault = Fault(after, then)
                     self.proxies[LOST].once(*[fault] * (1 if after else 2))
                     with self.patience(self.client_):
@@ -638,7 +638,7 @@ class CutManyReplyTest(ManyCase):
                     if then == 'fin':
                         self.assertEqual(found, expected)
                     else:
-                        # An RST overtakes what has not been read.
+                        # An RST discards what has not been read.
                         self.assertLessEqual(found.items(), expected.items())
                         self.assertLessEqual(
                             self.values('old', self.others).items(),
@@ -653,12 +653,12 @@ class CutManyReplyTest(ManyCase):
                 found = self.client_.queryMany(self.all)
                 self.assertEqual(found, self.expected(after))
                 self.proxies[LOST].release()
-                # As long as there are doubts, it is given less time.
+                # While it is under suspicion, it is given less time.
                 with self.patience(self.client_):
                     self.client_.queryMany(self.all)
         self.assertIntact(self.client_, 1)
 
-    def test_the_values_that_are_expected(self):
+    def test_what_the_test_expects(self):
         self.assertEqual(self.expected(0), self.values('old', self.others))
         self.assertEqual(
             self.expected(len(self.passed)), self.values('old'))
@@ -670,13 +670,13 @@ class CutManyReplyTest(ManyCase):
 
 
 class DeadTest(ManyCase):
-    """What one server takes of the time is not missing for the others."""
+    """The time lost on one server is not taken from the others."""
 
     timeout = 0.12
     count = 3
-    places = 2,  # it is the last one to be asked
+    places = 2,  # the last one to be asked
 
-    def test_all_connections_of_one_are_in_use(self):
+    def test_all_connections_to_one_are_in_use(self):
         self.fill()
         client = self.client(maxPoolSize=1)
         for place in self.places:
@@ -698,7 +698,7 @@ class DeadTest(ManyCase):
             pool.give(item)
         self.assertIntact(client, 1)
 
-    def test_one_that_owes_and_is_silent(self):
+    def test_a_silent_server_with_a_backlog(self):
         for place in self.places:
             bad = self.keys(place, self.count)
             good = [key for key in self.all if key not in bad]
@@ -721,7 +721,7 @@ class DeadTest(ManyCase):
                         self.proxies[place].clear()
                         self.proxies[place].release(drop=True)
                         self.proxies[place].cut()
-                    # At most one failure for each call.
+                    # At most one failure per call.
                     self.assertLessEqual(
                         client._state.store.servers[place].health.failures, 2)
                     with self.patience(client):
@@ -731,7 +731,7 @@ class DeadTest(ManyCase):
                     self.assertIntact(client, 1)
                 self.assertInTime(use)
 
-    def test_a_listener_uses_the_client(self):
+    def test_a_subscriber_uses_the_client(self):
         # While another server has not answered yet.
         self.fill()
         client = self.client(retries=1, maxPoolSize=1, timeout=1)
@@ -760,14 +760,14 @@ class DeadOnMemcachedTest(OnMemcached, DeadTest):
     places = range(3)
 
     def connections(self):
-        """A server of which no SYN is answered, at each place."""
+        """A server that answers no SYN, at each place in turn."""
         for place in self.places:
             bad = []
-            while not 0 < len(bad) < len(self.all):  # it depends on its port
+            while not 0 < len(bad) < len(self.all):  # depends on its port
                 addresses = self.addresses[:2]
                 addresses.insert(place, self.enterContext(full_backlog()))
                 client = self.client(addresses)
-                ring = client._state.store._ring
+                ring = client._state.store.router.ring
                 bad = [key for key in self.all
                        if ring.find(self.wire_key(key)) == place]
             yield place, client, bad
@@ -791,7 +791,7 @@ class DeadOnMemcachedTest(OnMemcached, DeadTest):
 
             with self.subTest(place=place):
                 self.assertInTime(use)
-                # They are not to be blamed.
+                # The others are not blamed.
                 self.assertEqual(
                     [self.state(client, other) for other in range(3)
                      if other != place], ['up'] * 2)
@@ -799,7 +799,7 @@ class DeadOnMemcachedTest(OnMemcached, DeadTest):
 
 @variant('OnMemcached', OnMemcached, rounds=300)
 class ThreadTest(ManyCase):
-    """Threads that need the same connections do not wait for each other."""
+    """Threads that need the same connections do not block each other."""
 
     rounds = 8
 
@@ -845,7 +845,7 @@ class ThreadTest(ManyCase):
 
 @variant('OnMemcached', OnMemcached, strikes=1000)
 class InterruptedTest(ManyCase):
-    """What ends an operation anywhere leaves nothing behind."""
+    """An interrupted operation leaves nothing behind."""
 
     strikes = 10
     timeout = 5
@@ -855,7 +855,7 @@ class InterruptedTest(ManyCase):
         return []
 
     def use(self, client):
-        """One operation; what is read belongs to its key."""
+        """Do one operation; a value that is read belongs to its key."""
         number = random.randrange(3)
         if number == 0:
             client.setMany(self.values(random.random()))
@@ -880,7 +880,7 @@ class InterruptedTest(ManyCase):
         self.strike(KeyboardInterrupt, 2)
 
     def test_while_it_waits(self):
-        # A step for each server, and then they are waited for.
+        # The requests are sent, one server after the other; then it waits.
         for name in 'queryMany', 'setMany', 'invalidateMany':
             client = self.client(maxPoolSize=1)
             self.fill()
@@ -899,9 +899,9 @@ class InterruptedTest(ManyCase):
             if name == 'queryMany':
                 self.assertEqual(owed, [0] * 3)
             else:
-                # Nobody knows what became of it.
+                # Their outcome is unknown.
                 self.assertEqual(owed, [self.count] * 3)
-                # A server may do what it was sent after what it is told now.
+                # A server may carry out the old request after this one.
                 self.assertLessEqual(
                     client.queryMany(self.all).items(),
                     self.values('new').items())
@@ -924,17 +924,17 @@ class InterruptedTest(ManyCase):
               self.assertRaises(KeyboardInterrupt)):
             client.setMany(self.values('new'))
         found = client.queryMany(self.all)
-        # Those that were acknowledged, and no older ones. What was sent with
-        # them the server may do late, after it was told to forget the key.
+        # Those that were acknowledged, and no older ones. The server may carry
+        # out the rest late, after it was asked to delete the keys.
         self.assertLessEqual(found.items(), self.values('new').items())
         self.assertGreaterEqual(len(found), self.count + 1)
         self.assertIntact(client, 1)
 
 
     def test_an_error_holds_no_frames(self):
-        # An error that is kept may end in a cycle with its traceback: then
-        # what the frames had, all the values for example, stays for a while.
-        # And who is interrupted drops a connection; that has to be enough.
+        # An error that is kept may form a cycle with its traceback: then all
+        # that the frames refer to, such as the values, lives for a while. And
+        # dropping a connection must be enough to close it.
         gc.disable()
         self.addCleanup(gc.enable)
 
@@ -955,7 +955,7 @@ class InterruptedTest(ManyCase):
                 [server] = client._state.store.servers
                 with self.subTest(name, answer=answer):
                     self.assertIsNone(use(client, name, *args)())
-                    # Once more, if there is something that it owes now.
+                    # Once more, as there may be a backlog now.
                     self.assertIsNone(use(client, name, *args)())
                     for pool in server.pool, server.undelivered._turn:
                         pool.take(soon())
@@ -965,7 +965,7 @@ class InterruptedTest(ManyCase):
 
 @variant('OnMemcached', OnMemcached, large=2000000)
 class RefusedTest(ManyCase):
-    """The server refuses some of the changes, and is not to be blamed."""
+    """The server refuses some of the changes, and is not blamed for it."""
 
     count = 4
     large = 20_000
@@ -985,7 +985,7 @@ class RefusedTest(ManyCase):
             self.assertEqual(
                 sorted(client.setMany(values)), sorted(large))
             found = client.queryMany(self.all)
-            # The old ones are gone, on the servers too.
+            # The old values are gone, also on the servers.
             small = [key for key in self.all if key not in large]
             self.assertEqual(found, self.values('new', small))
             self.assertEqual(
@@ -999,13 +999,13 @@ class RefusedTest(ManyCase):
                 [1] * 3)
 
     def scripted(self, answer):
-        """A server that answers so, and a client of it."""
+        """Return a server that gives this answer, and a client of it."""
         server = self.enterContext(ScriptedServer(default=answer))
         client = self.client([server.address], maxPoolSize=1)
         return server, client
 
     def commands(self, server):
-        """The commands since it was asked the last time, and their keys."""
+        """Return the commands since the last call, and their keys."""
         words = [request.split() for request in server.requests]
         server.requests.clear()
         return [(line[0].decode(), *line[1:2]) for line in words]
@@ -1023,7 +1023,7 @@ class RefusedTest(ManyCase):
         self.assertEqual(
             client.setMany(self.values('new')), self.all[1::2])
         sent = self.commands(server)
-        # All of them, and then the old values of those that failed.
+        # All sets, and then the deletes of those that failed.
         self.assertEqual(
             sent[:len(self.all)],
             [('set', key) for key in self.wires(self.all)])
@@ -1050,7 +1050,7 @@ class RefusedTest(ManyCase):
         self.assertEqual(
             set(client._state.store.servers[0].undelivered.keys), set(refused))
         self.assertEqual(client.invalidateMany(self.all), self.all[:2])
-        # They are not even asked for.
+        # They are not even requested.
         self.commands(server)
         self.assertEqual(client.queryMany(self.all), {})
         self.assertEqual(server.requests[-1].split()[1:], [
@@ -1058,7 +1058,7 @@ class RefusedTest(ManyCase):
             if wire not in refused])
         self.assertEqual(
             len(server.requests[-1].split()), len(self.all) - 2 + 1)
-        # The next call changes the others, too.
+        # The next call still changes the others.
         self.commands(server)
         self.assertEqual(client.setMany(self.values('new')), self.all[:2])
         sets = [key for command, *key in self.commands(server)
@@ -1086,14 +1086,14 @@ class RefusedTest(ManyCase):
 
 @variant('OnMemcached', OnMemcached)
 class OwedTest(ManyCase):
-    """What failed is never read again, whichever way it is asked for."""
+    """After a failed change, no operation reads the old value again."""
 
     level = 2
 
     count = 4
 
     def fail(self, operation, failover=False, **settings):
-        """Return a client whose operation failed for the lost server."""
+        """Return a client whose operation has failed on the lost server."""
         self.fill()
         client = self.client(
             retries=1, blacktime=60, failover=failover, **settings)
@@ -1148,7 +1148,7 @@ class OwedTest(ManyCase):
         for one_by_one in False, True:
             with self.subTest(one_by_one=one_by_one):
                 client = self.fail('setMany', failover=True)
-                # Now they go to those that stand in, and not for long.
+                # Now they go to the stand-ins, with a short lifetime.
                 sent = bytearray()
 
                 def record(request, sent=sent):
@@ -1173,10 +1173,10 @@ class OwedTest(ManyCase):
                 self.assertEqual(client.queryMany(self.all), newer)
                 for key in self.all:
                     self.assertEqual(client.query(key), newer[key])
-                # Its own server has the old ones still.
+                # Their own server still has the old ones.
                 self.check(
                     client, self.values('newer', self.others), one_by_one)
-                # Nor does anybody else see what stood in.
+                # Nor does another client see those of the stand-ins.
                 for direct, place in zip(self.directs, range(3), strict=True):
                     if place != LOST:
                         direct.invalidateMany(self.lost)
@@ -1184,7 +1184,7 @@ class OwedTest(ManyCase):
     def test_failover_of_invalidations(self):
         client = self.fail('invalidateMany', failover=True)
         self.assertEqual(client.setMany(self.values('new', self.lost)), [])
-        # They are gone where they are read, and not where they belong.
+        # They are removed from the stand-ins, not from their own server.
         failed = client.invalidateMany(self.all)
         self.assertEqual(sorted(failed), sorted(self.lost))
         self.assertEqual(client.queryMany(self.all), {})
@@ -1203,7 +1203,7 @@ class OwedTest(ManyCase):
                                 if key not in failed]))
         self.assertIntact(client, 1)
 
-    def test_it_fails_again_while_it_is_told(self):
+    def test_the_delivery_fails_again(self):
         client = self.fail('setMany', timeout=0.1)
         client.blacktime = 0
         client.retries = 10
@@ -1221,8 +1221,8 @@ class OwedTest(ManyCase):
                 client.queryMany(self.all), self.values('new', self.others))
         self.assertIntact(client, 1)
 
-    def test_nothing_is_an_answer(self):
-        # A server that refuses what it owes is not up for being connected.
+    def test_a_refused_delivery_is_no_success(self):
+        # A server that connects, but refuses the delivery, is not marked up.
         server = self.enterContext(ScriptedServer(default=garbage))
         client = self.client([server.address], retries=3, blacktime=60)
         self.assertEqual(client.invalidateMany(['key']), ['key'])
@@ -1246,7 +1246,7 @@ class OwedTest(ManyCase):
             self.proxies[0].clear()
             self.assertIntact(client, 1)
 
-    def test_it_is_told_before_it_is_asked(self):
+    def test_the_delivery_comes_before_the_request(self):
         def answer(request):
             return {b'get': b'END\r\n', b'set': b'STORED\r\n',
                     b'delete': b'NOT_FOUND\r\n'}[request.split()[0]]
@@ -1273,7 +1273,7 @@ class OwedTest(ManyCase):
             self.assertEqual(
                 client._state.store.servers[0].undelivered.keys, {})
 
-    def test_a_key_that_it_refuses_to_forget(self):
+    def test_a_key_that_it_refuses_to_delete(self):
         refused = self.wires(self.all[:1])
 
         def answer(request):
@@ -1319,12 +1319,12 @@ class OwedTimeTest(DirectMixin, ManyCase):
                         self.servers[0].thaw()
 
                 with self.subTest(name, servers=len(servers)):
-                    # The keys alone take a moment.
+                    # Handling that many keys takes a moment.
                     self.assertInTime(use, self.timeout + 0.15)
 
 
 class ProxiesTest(ManyCase):
-    """All servers have all keys: each call goes to the next one."""
+    """Each proxy has all keys: each call goes to the next proxy."""
 
     def start_servers(self):
         return [self.enterContext(EmbeddedServer())]
@@ -1337,7 +1337,7 @@ class ProxiesTest(ManyCase):
     def round(self, **settings):
         return self.client(distribution='roundrobin', **settings)
 
-    def test_one_for_each_call(self):
+    def test_each_call_goes_to_the_next_one(self):
         client = self.round()
         values = self.values('new')
         for _ in range(3):
@@ -1353,7 +1353,7 @@ class ProxiesTest(ManyCase):
         self.directs[0].setMany(self.values('old'))
         self.proxies[0].once(Fault(then='rst'))
         self.assertEqual(client.setMany(self.values('new')), self.all)
-        # The next one tells the servers before it is asked.
+        # The next one delivers the backlog before it is asked.
         for _ in range(3):
             self.assertEqual(client.queryMany(self.all), {})
         self.assertEqual(self.directs[0].queryMany(self.all), {})
@@ -1380,7 +1380,7 @@ class MetaTest(ManyCase):
         client = self.client([scripted.address], **settings)
         return scripted, client._state.store.servers[0]
 
-    def test_it_does(self):
+    def test_a_server_that_knows_them(self):
         server = self.client()._state.store.servers[0]
         for _ in range(3):
             self.assertIs(server.lends(soon()), True)
@@ -1389,7 +1389,7 @@ class MetaTest(ManyCase):
         self.assertIs(server.lends(soon()), True)
         self.assertEqual(self.proxies[0].exchanges, 2)
 
-    def test_it_refuses(self):
+    def test_a_server_that_refuses_them(self):
         for answer in (b'ERROR\r\n', b'CLIENT_ERROR no\r\n',
                        b'SERVER_ERROR no\r\n'):
             scripted, server = self.server(answer)
@@ -1399,10 +1399,10 @@ class MetaTest(ManyCase):
             self.assertEqual(server.health.state, 'up')
 
     def closing(self, request):
-        """What a proxy does with commands that it does not know."""
+        """Close the connection on an unknown command, as a proxy does."""
         return None if request.startswith((b'mn', b'flush')) else b'END\r\n'
 
-    def test_it_closes_the_connection(self):
+    def test_a_proxy_that_closes_the_connection(self):
         scripted, server = self.server(self.closing, retries=1)
         for _ in range(3):
             self.assertIs(server.lends(soon()), False)
@@ -1411,26 +1411,26 @@ class MetaTest(ManyCase):
             [b'mn\r', b'get', b'mn\r', b'get'])
         self.assertEqual(server.health.state, 'up')
 
-    def test_it_is_not_there(self):
+    def test_a_server_that_is_down(self):
         scripted, server = self.server(b'MN\r\n')
         scripted.refuse()
         for _ in range(2):
             with self.assertRaises(MemcacheError):
                 server.lends(soon())
-        # That was no answer, so it is asked again.
+        # That was no answer, so the server is asked again.
         scripted.accept()
         for _ in range(2):
             self.assertIs(server.lends(soon()), True)
         self.assertEqual(len(scripted.requests), 1)
 
-    def test_no_answer(self):
+    def test_a_server_that_does_not_answer(self):
         scripted, server = self.server(b'')
         with self.assertRaises(ReceiveTimeout):
             server.lends(time.monotonic() + 0.02)
         scripted.default = b'MN\r\n'
         self.assertIs(server.lends(soon()), True)
 
-    def test_it_answers_nonsense(self):
+    def test_a_server_that_answers_nonsense(self):
         scripted, server = self.server(b'nonsense\r\n')
         for _ in range(2):
             with self.assertRaises(MemcacheError):
@@ -1438,34 +1438,34 @@ class MetaTest(ManyCase):
         scripted.default = b'MN\r\n'
         self.assertIs(server.lends(soon()), True)
 
-    def test_uncommon(self):
+    def test_uncommon_commands(self):
         def ask(server, seconds=PATIENCE):
             return server.run_uncommon(
                 FlushAll(), time.monotonic() + seconds)
 
-        # Closed twice, with an answer in between, it is a refusal.
+        # Closing twice, with an answer in between, counts as a refusal.
         scripted, server = self.server(self.closing, retries=1)
         with self.assertRaises(ClientError):
             ask(server)
         self.assertEqual(server.health.state, 'up')
-        # Once is none.
+        # Closing once does not.
         scripted, server = self.server(b'OK\r\n')
         scripted.answers.extend([None, b'END\r\n'])
         self.assertIs(ask(server), True)
-        # Nor if it does not answer in between.
+        # Nor does closing twice without an answer in between.
         scripted, server = self.server(None)
         with self.assertRaises(MemcacheError) as caught:
             ask(server)
         self.assertNotIsInstance(caught.exception, ClientError)
         self.assertEqual(
             [request[:3] for request in scripted.requests], [b'flu', b'get'])
-        # Nor if it takes its time.
+        # Nor does a time-out.
         scripted, server = self.server(b'')
         with self.assertRaises(ReceiveTimeout):
             ask(server, 0.02)
         self.assertEqual(len(scripted.requests), 1)
 
-    def test_uncommon_of_one_that_is_down(self):
+    def test_an_uncommon_command_to_a_server_that_is_down(self):
         scripted, server = self.server(self.closing, retries=1, blacktime=0)
         scripted.refuse()
         with self.assertRaises(MemcacheError):
@@ -1478,7 +1478,7 @@ class MetaTest(ManyCase):
 
 
 class NutcrackerTest(OnMemcached, ManyCase):
-    """The same of a proxy."""
+    """The same behind a proxy."""
 
     def setUp(self):
         super().setUp()
@@ -1487,7 +1487,7 @@ class NutcrackerTest(OnMemcached, ManyCase):
             for _ in range(2)]
         self.both = [cracker.address for cracker in self.crackers]
 
-    def test_it_does_not_know_meta(self):
+    def test_it_does_not_know_the_meta_commands(self):
         client = self.client(self.both, retries=1, distribution='roundrobin')
         for server in client._state.store.servers:
             for _ in range(3):
@@ -1507,7 +1507,7 @@ class NutcrackerTest(OnMemcached, ManyCase):
 
 
 class NarrowProxy(FaultProxy):
-    """One with small buffers, which soon has each side wait."""
+    """A proxy with small buffers, which soon makes each side wait."""
 
     async def _accept(self):
         await super()._accept()
@@ -1516,7 +1516,7 @@ class NarrowProxy(FaultProxy):
 
 
 class SizesTest(OnMemcached, OutageCase):
-    """More than the buffers on the way hold."""
+    """More data than the buffers on the way can hold."""
 
     timeout = 30
 

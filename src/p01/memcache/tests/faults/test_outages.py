@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What happens where one of several servers is down, hangs, or comes back.
+"""Outages: one of several servers is down, hangs, or comes back.
 
-Every value carries its key and a version, so a wrong one or an old one shows
-itself.
+Every value contains its key and a version, so a wrong or an old one is
+detected.
 
 Level 1 runs on embedded servers, level 2 on memcached, whose processes are
 killed, frozen and started again.
@@ -18,8 +18,8 @@ import threading
 import time
 from unittest import mock
 
-from p01.memcache.cluster import undelivered
 from p01.memcache.errors import NotInvalidated
+from p01.memcache.health import undelivered
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.testing import ClusterLayer
@@ -54,12 +54,12 @@ load_tests = run_in(Incidents)
 
 @variant('OnMemcached', OnMemcached, timeout=0.3)
 class NoConnectionTest(OutageCase):
-    """Fault 10: connection refused; SYN dropped."""
+    """Fault 10: connections are refused; SYNs are dropped."""
 
     timeout = 0.05
 
     def operations(self, client):
-        # The rounds differ in that there is something in the backlog.
+        # In some rounds there is a backlog, in others there is none.
         keys = itertools.cycle(self.keys(LOST))
         return [
             lambda: self.assertIsNone(client.query(next(keys))),
@@ -127,7 +127,7 @@ class HangingServerTest(OutageCase):
             client = self.defaults()
             ledger = Ledger(client, self.keys())
             live = set(self.live())
-            # It has connections already.
+            # The client is already connected.
             for place in range(3):
                 client.query(*self.keys(place, 1))
             self.lose()
@@ -195,14 +195,14 @@ class OldDataReturnsTest(OutageCase):
     """Fault 13: a server returns with old data, none of which is read."""
 
     failover = False
-    count = 6  # keys of each server
+    count = 6  # the number of keys on each server
 
     def client(self, addresses=None, **settings):
         return super().client(
             addresses, **{'failover': self.failover, **settings})
 
     def begin(self, **settings):
-        """Return a client and its ledger; the server is lost by then."""
+        """Return a client and its ledger, after a server was lost."""
         client = self.client(**settings)
         ledger = self.ledger(client, self.count)
         self.lose_marked(client)
@@ -222,7 +222,7 @@ class OldDataReturnsTest(OutageCase):
         self.assertVersion(ledger, kept, None)
         self.assertVersion(ledger, self.live(self.count), 1)
         self.bring_back()
-        # The old ones are there, to be read by who does not know better.
+        # The old values are there, for other clients to read.
         for key in lost:
             self.assertEqual(self.found(key)[LOST], 1)
         self.return_known(client)
@@ -236,8 +236,8 @@ class OldDataReturnsTest(OutageCase):
             self.assertIsNotNone(ledger.query(key))
         self.assertVersion(ledger, self.live(self.count), 1)
 
-    def test_the_write_that_finds_out(self):
-        # Nobody knows whether it was done.
+    def test_the_write_that_discovers_the_outage(self):
+        # Its outcome is unknown.
         for operation in 'set', 'invalidate':
             client = self.client()
             ledger = self.ledger(client, self.count)
@@ -265,7 +265,7 @@ class OldDataReturnsTest(OutageCase):
             self.assertIsNotNone(ledger.set(key))
         self.assertVersion(ledger, self.keys(count=self.count), 2)
 
-    def test_more_than_the_bound(self):
+    def test_a_backlog_above_the_bound(self):
         client, ledger = self.begin()
         lost = self.keys(LOST, self.count)
         self.enterContext(mock.patch.object(
@@ -279,12 +279,12 @@ class OldDataReturnsTest(OutageCase):
         for key in lost:
             self.assertEqual(self.found(key)[LOST], 1)
         self.return_known(client)
-        # It is the only one to be flushed, and nothing is left of it.
+        # Only this server is flushed, and nothing is left on it.
         self.assertVersion(ledger, lost, None)
         for key in lost:
             self.assertIsNone(self.found(key)[LOST])
         self.assertVersion(ledger, self.live(self.count), 1)
-        # Not a second time: what was written meanwhile stays.
+        # It is not flushed again: what was written since stays.
         self.assertIsNotNone(ledger.set(lost[0]))
         self.assertIsNotNone(ledger.set(lost[1]))
         self.assertIsNotNone(ledger.query(lost[0]))
@@ -301,7 +301,7 @@ class OldDataReturnsTest(OutageCase):
             self.assertIsNotNone(ledger.invalidate(key))
         self.lose_marked(client)
         if self.failover:
-            # They live on in the servers that stood in.
+            # They live on, on the stand-ins.
             for key in lost:
                 self.assertEqual(self.moved(key), 2)
         self.assertVersion(ledger, lost, None)
@@ -336,8 +336,8 @@ class OldDataReturnsFrozenTest(FrozenMixin, OldDataReturnsOnMemcachedTest):
 
     count = 50
 
-    def test_the_write_that_finds_out(self):
-        # A frozen server does in the end what it was sent.
+    def test_the_write_that_discovers_the_outage(self):
+        # In the end, a frozen server carries out what it was sent.
         client = self.client()
         ledger = self.ledger(client, self.count)
         self.lose()
@@ -352,7 +352,7 @@ class OldDataReturnsFrozenTest(FrozenMixin, OldDataReturnsOnMemcachedTest):
 
 
 class OldDataReturnsFailoverTest(OldDataReturnsTest):
-    """Fault 13: the same, while others stand in for it."""
+    """Fault 13: the same, while other servers stand in."""
 
     failover = True
 
@@ -377,7 +377,7 @@ class OldDataReturnsFailoverTest(OldDataReturnsTest):
             self.assertIsNotNone(ledger.set(key, lifetime=lifetime))
             self.assertIsNotNone(ledger.query(key))
             exptime = int(requests[0].split()[3])
-            # A moment of the blacktime has passed already.
+            # A moment of the blacktime has already passed.
             self.assertIn(
                 exptime, [lifetime] if lifetime in (1, 5) and lifetime <= most
                 else [most, max(most - 1, 1)])
@@ -397,14 +397,14 @@ class OldDataReturnsFailoverTest(OldDataReturnsTest):
         for key in lost[::2]:
             self.assertIsNone(ledger.invalidate(key))
         self.return_known(client, 0)
-        # Those of the one that has stood in first have been replaced since.
+        # Values on the first stand-in have been replaced since.
         self.assertVersion(ledger, lost[::2], None)
         for key in lost[1::2]:
             self.assertIn(ledger.query(key), (3, None))
         self.return_known(client)
         self.assertVersion(ledger, lost, None)
 
-    def test_invalidation_reaches_who_stands_in(self):
+    def test_invalidation_reaches_the_stand_in(self):
         client, ledger = self.begin()
         [key] = self.keys(LOST, 1)
         self.assertIsNotNone(ledger.set(key))
@@ -413,7 +413,7 @@ class OldDataReturnsFailoverTest(OldDataReturnsTest):
         self.assertIsNone(self.moved(key))
 
     def test_a_write_is_the_probe(self):
-        # It fails there, and the one that stands in has an older value.
+        # It fails there, and the stand-in has an older value.
         for operation in 'set', 'invalidate':
             with self.subTest(operation):
                 client = self.client(blacktime=0.1)
@@ -463,8 +463,8 @@ class OldDataReturnsFailoverOnMemcachedTest(
         self.assertEqual(ledger.query(key), 2)
 
     def test_a_slow_probe(self):
-        # While it is on its way the others go elsewhere. What they store
-        # there must have expired when they may go there again.
+        # While the probe is under way, others use the stand-in. What they
+        # store there must have expired when it may stand in again.
         client = self.client(blacktime=0.2)
         probe, key = self.keys(LOST, 2)
         ledger = Ledger(client, [key])
@@ -486,7 +486,7 @@ class OldDataReturnsFailoverOnMemcachedTest(
         self.assertIsNone(ledger.query(key))
 
     def test_a_slow_write(self):
-        # It arrives elsewhere when the server is back long since.
+        # It arrives at the stand-in long after the server is back.
         client = self.client(blacktime=0.2)
         key = self.keys(LOST, 2)[1]
         other = self.proxies[self.stand_in(key)]
@@ -527,7 +527,7 @@ class ClockJumpTest(OutageCase):
         for key in lost[::2]:
             self.assertEqual(ledger.set(key) is not None, failover)
         with jump(hours):
-            # It is left alone, neither forgotten nor for longer.
+            # The server is left alone for as long as without the jump.
             opened = self.proxies[LOST].opened
             self.bring_back()
             for key in lost[::2]:
@@ -560,7 +560,7 @@ class MovedAddressTest(OutageCase):
 
     def setUp(self):
         super().setUp()
-        self.hosts = []  # what the name stands for
+        self.hosts = []  # the addresses of the name
         real = socket.getaddrinfo
 
         def resolve(host, *args, flags=0, **kw):
@@ -577,11 +577,11 @@ class MovedAddressTest(OutageCase):
         self.hosts[:] = addresses
         return self.client([self.name], **settings)
 
-    def test_changes(self):
+    def test_the_address_changes(self):
         client = self.named(self.addresses[0])
         self.assertIsNotNone(client.set('key', 'zero'))
         self.hosts[:] = [self.addresses[1]]
-        # A connection stays as long as it is a good one.
+        # A connection is kept as long as it works.
         self.assertEqual(client.query('key'), 'zero')
         self.proxies[0].cut()
         self.assertIsNone(client.query('key'))
@@ -590,7 +590,7 @@ class MovedAddressTest(OutageCase):
         self.assertEqual(self.directs[1].query('key'), 'one')
         self.assertEqual(self.directs[0].query('key'), 'zero')
 
-    def test_changes_while_down(self):
+    def test_the_address_changes_while_down(self):
         client = self.named(self.addresses[0], blacktime=0.02)
         self.proxies[0].refuse()
         self.assertIsNone(client.query('key'))
@@ -598,13 +598,13 @@ class MovedAddressTest(OutageCase):
         until(lambda: client.set('key', 'one'))
         self.assertEqual(self.directs[1].query('key'), 'one')
 
-    def test_the_first_refuses(self):
+    def test_the_first_address_refuses(self):
         client = self.named(*self.addresses[:2])
         self.proxies[0].refuse()
         self.assertIsNotNone(client.set('key', 'one'))
         self.assertEqual(self.directs[1].query('key'), 'one')
 
-    def test_the_first_is_silent(self):
+    def test_the_first_address_is_silent(self):
         silent = self.enterContext(full_backlog())
 
         def store():
@@ -614,7 +614,7 @@ class MovedAddressTest(OutageCase):
 
         self.assertInTime(store, self.timeout / 2 + SLACK)
 
-    def test_none_answers(self):
+    def test_no_address_answers(self):
         silent = self.enterContext(full_backlog())
         self.proxies[0].refuse()
 
@@ -633,7 +633,7 @@ class MovedAddressTest(OutageCase):
 
 
 class HealthTest(OutageCase):
-    """What is told of a server's health, and who asks it."""
+    """Reports about a server's health, and which thread probes it."""
 
     level = 1
 
@@ -684,7 +684,7 @@ class HealthTest(OutageCase):
             target=at_once, args=(client.query, keys))
         probe.start()
         self.assertTrue(lost.wait(lambda: lost.stalled))
-        # Nobody else asks for as long as it takes.
+        # No other thread asks while the probe is under way.
         at_once(client.query, keys)
         self.assertEqual((lost.stalled, lost.opened - opened), (1, 1))
         lost.clear()
@@ -693,7 +693,7 @@ class HealthTest(OutageCase):
         self.assertEqual(self.state(client), 'up')
 
     def test_probes_that_fail(self):
-        # It accepts, and closes without an answer.
+        # It accepts connections, and closes them without an answer.
         dead = self.enterContext(ScriptedServer(default=None))
         self.addresses[LOST] = dead.address
         blacktime = 0.05
@@ -734,7 +734,7 @@ class HealthTest(OutageCase):
         self.assertTold(IServerDownEvent, IServerUpEvent)
 
     def check_subscriber(self, occur, use, limit=0.5):
-        """`occur` makes two events, and for each there is time to `use`."""
+        """`occur` makes two events; the subscriber does `use` at each."""
         def scenario():
             client = self.client(maxPoolSize=1, timeout=2 * limit)
             used = []
@@ -743,7 +743,7 @@ class HealthTest(OutageCase):
                 self.timed(use, client)
                 used.append(event)
 
-            # It is not to hear of the next client.
+            # It must not get the events of the next client.
             with self.subscribed(handle):
                 occur(client)
             self.assertEqual(len(used), 2)
@@ -791,7 +791,7 @@ class HealthTest(OutageCase):
 
 
 class RestartTest(DirectMixin, OutageCase):
-    """Servers are killed and started again under load."""
+    """Servers are killed and restarted under load."""
 
     def lose(self, place=LOST):
         self.servers[place].stop()
@@ -866,7 +866,7 @@ class UnixTest(RestartTest):
 
 
 class TwemproxyTest(OnMemcached, OutageCase):
-    """Two proxies before three servers."""
+    """Two proxies in front of three servers."""
 
     count = 100
     timeout = 2
@@ -888,7 +888,7 @@ class TwemproxyTest(OnMemcached, OutageCase):
         return [numbers['opened'] for _, numbers in client.getPools()]
 
     def lost_keys(self):
-        """Those that twemproxy has put on the lost server."""
+        """Return the keys that twemproxy has put on the lost server."""
         return [key for key in self.keys(count=self.count)
                 if self.found(key)[LOST] is not None]
 
@@ -922,7 +922,7 @@ class TwemproxyTest(OnMemcached, OutageCase):
         keys = self.keys(count=self.count)
         lose(self.crackers[0])
         failed = [key for key in keys[:40] if not ledger.invalidate(key)]
-        # The other one has told of it before the key is read.
+        # The other proxy delivers it before the key is read.
         self.assertTrue(failed)
         for key in keys[:40]:
             self.assertIsNone(ledger.query(key))
@@ -948,8 +948,8 @@ class TwemproxyTest(OnMemcached, OutageCase):
 
     def test_one_is_frozen_under_load(self):
         self.timeout = 0.5
-        # What it was sent it does when it goes on, whatever the other proxy
-        # has done in the meantime.
+        # Once thawed, it carries out what it was sent, whatever the other
+        # proxy has done in the meantime.
         self.check_load(Nutcracker.freeze, Nutcracker.thaw, late=True)
 
     def check_load(self, lose, bring_back, late=False):
@@ -989,7 +989,7 @@ class TwemproxyTest(OnMemcached, OutageCase):
         for key in lost[10:20]:
             self.assertIsNone(ledger.set(key))
         self.assertVersion(ledger, live, 1)
-        # The proxies are well.
+        # The proxies are not marked down.
         self.assertEqual(self.state(client, 0), 'up')
         self.assertEqual(self.state(client, 1), 'up')
         self.bring_back()
@@ -1012,7 +1012,7 @@ class TwemproxyTest(OnMemcached, OutageCase):
         self.assertEqual(load.errors, [])
 
     def check_refusals(self, client, times):
-        """What a proxy does not know is told, and all works on."""
+        """Commands unknown to a proxy are reported, and all goes on."""
         keys = self.keys(count=10)
         ledger = self.ledger(client, 10)
         for _ in range(times):
@@ -1030,19 +1030,19 @@ class TwemproxyTest(OnMemcached, OutageCase):
         for key in keys:
             self.assertIsNotNone(ledger.set(key))
 
-    def test_what_they_do_not_know(self):
+    def test_commands_that_proxies_do_not_know(self):
         for times in 1, 4:
             with self.subTest(times=times):
                 self.assertInTime(
                     lambda times=times: self.check_refusals(
                         self.pair(blacktime=60), times), 0.5)
 
-    def test_what_a_single_one_does_not_know(self):
+    def test_commands_that_a_single_proxy_does_not_know(self):
         self.assertInTime(
             lambda: self.check_refusals(
                 self.client(self.both[:1], retries=3), 1), 0.5)
 
-    def test_a_single_one_and_more_than_the_bound(self):
+    def test_a_single_proxy_and_a_backlog_above_the_bound(self):
         client = self.client(self.both[:1], retries=3, blacktime=0.1)
         ledger = self.ledger(client, self.count)
         keys = self.keys(count=self.count)

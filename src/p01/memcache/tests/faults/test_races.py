@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Threads, forks, greenlets, and what strikes them in mid-operation."""
+"""Threads, forks and greenlets, and interrupts in mid-operation."""
 
 import importlib.util
 import os
@@ -27,11 +27,11 @@ load_tests = run_in(Incidents)
 
 
 class Wrong(AssertionError):
-    """A value that belongs to another key."""
+    """Raised for a value that belongs to another key."""
 
 
 def use(client, key):
-    """Some operations on a key; its values carry it."""
+    """Do some operations on a key; its values contain it."""
     value = client.query(key)
     if value is not None and value[0] != key:
         raise Wrong(f'{key}: {value!r}')
@@ -41,7 +41,7 @@ def use(client, key):
 
 
 class Scenario:
-    """Values are right and no connection is lost, whatever happens."""
+    """Whatever happens, values are right and no connection is lost."""
 
     timeout = 5
 
@@ -58,12 +58,12 @@ class Scenario:
         return client
 
     def assertIntact(self, client, size):
-        """All of the pool's connections can be used, and answer right."""
+        """All of the pool's connections are usable, and give right answers."""
         barrier = threading.Barrier(size, timeout=10)
         answers = []
 
         def work(number):
-            # All at the same time, so that none can be used twice.
+            # All at once, so that none is used twice.
             pool = client._state.store.servers[0].pool
             item = pool.take(monotonic() + 5)
             barrier.wait()
@@ -101,11 +101,11 @@ class Scenario:
     def test_struck_by_an_interrupt(self):
         self.strike(KeyboardInterrupt, self.strikes)
 
-    def test_struck_by_another(self):
+    def test_struck_by_another_exception(self):
         self.strike(Struck, self.strikes)
 
     def test_signals(self):
-        # They strike the main thread, in C code, too.
+        # They interrupt the main thread, also within C code.
         client = self.connect(maxPoolSize=2)
         struck = 0
 
@@ -138,7 +138,7 @@ class Scenario:
     def fork(self, client, operations):
         """Return the pid of a child that uses the client."""
         with warnings.catch_warnings():
-            # That there are threads is what this is about.
+            # Forking with threads is what is tested here.
             warnings.simplefilter('ignore', DeprecationWarning)
             pid = os.fork()
         if pid:
@@ -158,7 +158,7 @@ class Scenario:
             os._exit(status)
 
     def wait(self, pid):
-        """Return the exit status of a child, which may take some time."""
+        """Wait for a child, and return its exit status."""
         end = monotonic() + 60
         pause = threading.Event()
         while monotonic() < end:
@@ -191,7 +191,7 @@ class Scenario:
         self.assertEqual(self.wait(pid), 0)
 
     def test_fork_within_an_operation(self):
-        # A signal's handler may fork anywhere.
+        # A signal handler may fork anywhere.
         client = self.connect(maxPoolSize=1)
         client.set('a', 1)
         server = client._state.store.servers[0]

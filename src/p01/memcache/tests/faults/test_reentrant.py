@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Whoever hears of an operation, or is called within it, may use the client.
+"""Code that is called within an operation may use the same client.
 
-That are the handlers of the log, the subscribers of events, and finalizers.
+Such are the handlers of the log, the subscribers of events, and finalizers.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ SLACK = 0.1
 
 
 class UsingHandler(logging.Handler):
-    """Counts in the cache what is logged."""
+    """A log handler that counts the records in the cache."""
 
     def __init__(self, client, calls):
         super().__init__()
@@ -50,7 +50,7 @@ class UsingHandler(logging.Handler):
 
 
 class Node:
-    """Uses the client when it is collected."""
+    """An object that uses the client when it is collected."""
 
     def __init__(self, use):
         self.me = self
@@ -77,7 +77,7 @@ class Scenarios:
         return mock.patch.object(type(self.client), '_timeout', PATIENCE)
 
     def assertInTime(self, call, *args):
-        """It is, and whatever was called meanwhile, but not too often."""
+        """The operation and its callbacks end in time; callbacks are few."""
         for _ in range(3):
             start, before = monotonic(), len(self.calls)
             call(*args)
@@ -178,7 +178,7 @@ class Scenarios:
     def check_collections(self, plant):
         """Collections within operations, here and there."""
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
-        # What is there now need not be looked through in each round.
+        # Existing objects need not be examined in each round.
         self.addCleanup(gc.unfreeze)
         gc.freeze()
         with self.patience():
@@ -192,18 +192,18 @@ class Scenarios:
                 self.assertIn(self.client.query(key), (key, None))
                 self.client.queryMany(['key 1', key])
                 self.client.getOrCreate(f'computed {number}', lambda: 1)
-                # Nobody waits for what never comes.
+                # No thread waits for ever.
                 self.assertLess(monotonic() - start, PATIENCE / 2)
                 if number == self.rounds:
                     break
         gc.set_threshold(700, 10, 10)
-        gc.collect()  # the last ones need the client, too
+        gc.collect()  # the last finalizers need the client, too
         self.assertGreater(len(self.calls), self.rounds / 4)
         self.assertWorks()
 
     def use(self, reference=None):
         if threading.current_thread() is not threading.main_thread():
-            return  # the servers of the test would wait for themselves
+            return  # the test's own servers would wait for themselves
         with self.patience():
             self.client.set('used', 'used')
             self.assertIn(self.client.query('used'), ('used', None))
@@ -243,7 +243,7 @@ class ClassicTest(Scenarios, unittest.TestCase):
 
 
 class AloneTest(Scenarios, unittest.TestCase):
-    """There is one connection, which the operation may have."""
+    """There is only one connection, which the operation may be using."""
 
     level = 2
     rounds = 30
@@ -255,5 +255,5 @@ class AloneTest(Scenarios, unittest.TestCase):
 
     @contextlib.contextmanager
     def patience(self):
-        """It may have to wait for itself."""
+        """Return the time for an operation that may wait for itself."""
         yield

@@ -26,7 +26,7 @@ load_tests = run_in(Replies)
 
 
 class ServerErrorTest(ScriptedCase):
-    """Fault 18: SERVER_ERROR: not stored, and the connection is kept."""
+    """Fault 18: SERVER_ERROR: nothing is stored, the connection is kept."""
 
     def test_refused(self):
         for reason in (b'out of memory storing object',
@@ -57,7 +57,7 @@ class ServerErrorTest(ScriptedCase):
 class ServerErrorOnMemcachedTest(OnMemcached, FaultCase):
     """Fault 18: out of memory."""
 
-    # Rather answer an error than evict anything.
+    # Answer with an error instead of evicting.
     options = '-M', '-m', '8'
 
     def test_out_of_memory(self):
@@ -74,7 +74,7 @@ class ServerErrorOnMemcachedTest(OnMemcached, FaultCase):
         else:
             self.fail('It has stored more than it has memory for.')
         self.assertTrue(stored)
-        # What was replaced in vain is gone, all else is still there.
+        # Values that could not be replaced are gone, all others remain.
         self.assertIsNone(client.query(key, raw=True))
         for key, value in stored.items():
             self.assertEqual(client.query(key, raw=True), value)
@@ -93,7 +93,7 @@ class TooLargeTest(FaultCase):
         for size in 1 << 20, 5_000_000:
             with self.subTest(size=size):
                 self.fill('key')
-                # What is logged once in a while.
+                # Such a failure is logged only once in a while.
                 client._trouble._logged.clear()
                 with self.assertLogs('p01.memcache', 'WARNING') as logs:
                     self.assertIsNone(
@@ -159,7 +159,7 @@ class BadPickleTest(FaultCase):
             except Exception:
                 self.assertIs(result, miss)
             else:
-                # A flipped bit of a text still is a pickle.
+                # With a flipped bit in a text it is still a pickle.
                 self.assertEqual(repr(result), repr(expected))
         self.assertIntact()
 
@@ -186,8 +186,8 @@ class BadPickleTest(FaultCase):
         self.assertIntact()
 
     def test_a_base_exception_while_unpickling(self):
-        # A miss, or it goes on to whom it is meant for: nobody can tell
-        # what was raised by the pickle from a greenlet's time-out.
+        # A miss, or it propagates: an exception raised by the pickle cannot be
+        # told from a greenlet's time-out.
         for error in Hidden, KeyboardInterrupt, SystemExit, GeneratorExit:
             with self.subTest(error):
                 self.assertTrue(self.user.set('key', Thrower(error())))
@@ -199,8 +199,8 @@ class BadPickleTest(FaultCase):
 class LifetimeTest(FaultCase):
     """Fault 27: lifetimes."""
 
-    def test_those_that_hit(self):
-        # A fraction is rounded up: less than a second is not for ever.
+    def test_valid_lifetimes(self):
+        # A fraction is rounded up: 0 would be for ever.
         for lifetime in (0, 0.0, 1.5, 0.999, 0.25, 30 * DAY, 30 * DAY + 1,
                          31 * DAY, 365 * DAY, None):
             with self.subTest(lifetime=lifetime):
@@ -209,7 +209,7 @@ class LifetimeTest(FaultCase):
                     self.direct.query('key', default=self), lifetime)
                 self.direct.invalidate('key')
 
-    def test_those_that_are_errors_of_use(self):
+    def test_wrong_lifetimes(self):
         for lifetime in (-1, -0.5, float('nan'), float('inf'),
                          float('-inf'), True, False, 2 ** 40, 10 ** 400,
                          '60', b'60', '0\r\nflush_all', 1j, object(), []):
@@ -226,11 +226,11 @@ class LifetimeTest(FaultCase):
 
 class LifetimeOnMemcachedTest(OnMemcached, LifetimeTest):
 
-    def test_they_end(self):
+    def test_lifetimes_end(self):
         for lifetime in 0.25, 1.5:
             self.assertTrue(self.direct.set(lifetime, 'value', lifetime))
         self.assertTrue(self.direct.set(0, 'value', lifetime=0))
-        # Its clock ticks once a second.
+        # memcached's clock ticks once a second.
         time.sleep(3.5)
         for lifetime in 0.25, 1.5:
             self.assertIsNone(self.direct.query(lifetime))
@@ -245,7 +245,7 @@ class LifetimeWireTest(ScriptedCase):
                 (30 * DAY, 30 * DAY)]:
             self.direct.set('key', 1, lifetime)
             self.assertEqual(self.sent(), exptime)
-        # More than 30 days is a moment, or it would be one in 1970.
+        # More than 30 days is sent as a unix time; else it would be in 1970.
         before = int(time.time())
         for lifetime in 30 * DAY + 1, 31 * DAY:
             self.direct.set('key', 1, lifetime)

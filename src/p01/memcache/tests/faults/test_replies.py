@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Replies that come late, in pieces, or wrong."""
+"""Replies that are late, in pieces, or wrong."""
 
 import contextlib
 import os
@@ -53,7 +53,7 @@ class StalledReplyTest(OffsetCase):
         for operation in self.operations:
             faults = [Fault(after=after, **fault)
                       for after in self.offsets(self.sizes(operation)[1])]
-            # So many at the same time that it takes no longer than with one.
+            # As many at once as take no longer than one.
             for start in range(0, len(faults), 30):
                 part = faults[start:start + 30]
                 with self.subTest(operation.__name__, start=start):
@@ -67,7 +67,7 @@ class StalledReplyTest(OffsetCase):
         at_once(
             lambda i: self.timed(operation, self, client, i),
             range(len(faults)))
-        # A busy machine may have been too slow to even ask.
+        # On a busy machine, the request may never have been sent.
         self.proxy.clear()
         release()
         if operation is OffsetCase.flush:
@@ -80,7 +80,7 @@ class StalledReplyTest(OffsetCase):
 @variant('OnMemcached', OnMemcached, keys=50, rounds=20)
 @on_each_stream
 class LateReplyTest(FaultCase):
-    """Fault 2: a late reply to a get, while the key is set anew."""
+    """Fault 2: a late reply to a get, while the key is set again."""
 
     level = 2
 
@@ -104,7 +104,7 @@ class LateReplyTest(FaultCase):
                 self.direct.set(key, self.value(key) + b' new', raw=True)
             self.proxy.release()
             with self.patience(client):
-                # One tries first, after failures of fresh connections.
+                # After failures of fresh connections, one thread tries first.
                 read(keys[0])
                 self.assertEqual(
                     at_once(read, keys),
@@ -126,7 +126,7 @@ class CrossedReplyTest(FaultCase):
     """Fault 3: a late reply to one operation, and the next is another."""
 
     def operations(self, client):
-        # Each of them has another reply than all the others.
+        # No two of them have the same reply.
         return [
             (lambda: client.set('new', 'value'), client.buildKey('new')),
             (lambda: client.query(0, raw=True), self.value(0)),
@@ -135,7 +135,7 @@ class CrossedReplyTest(FaultCase):
             (lambda: client.getStatistics()[0][1]['pointer_size'], '64'),
         ]
 
-    def test_each_after_each(self):
+    def test_each_pair_of_operations(self):
         self.fill()
         client = self.client(maxPoolSize=30)
         pairs = [(late, then) for late in self.operations(client)
@@ -151,7 +151,7 @@ class CrossedReplyTest(FaultCase):
 
         def no_more_time():
             client.timeout = PATIENCE
-            # After a failure one at a time connects, until one has succeeded.
+            # After a failure, one at a time connects until one succeeds.
             self.assertEqual(client.query(0, raw=True), self.value(0))
 
         barrier = threading.Barrier(len(pairs), no_more_time)
@@ -175,7 +175,7 @@ class CutReplyTest(OffsetCase):
 
     def test_request(self):
         for operation in self.operations:
-            # With the last byte of it, all of the request has passed.
+            # After its last byte, the whole request has passed.
             self.cut(operation, 'request', self.sizes(operation)[0] + 1)
 
     def cut(self, operation, side, size):
@@ -189,8 +189,8 @@ class CutReplyTest(OffsetCase):
                         self.cut_once(operation, client, fault))
 
     def cut_once(self, operation, client, fault):
-        # A used connection that was cut is no failure yet: what does no harm
-        # is asked again, on a fresh one.
+        # A cut on a used connection is no failure yet: a harmless request is
+        # repeated on a fresh one.
         self.proxy.once(fault, fault)
         self.timed(operation, self, client, fault.after)
         self.proxy.clear()
@@ -199,13 +199,13 @@ class CutReplyTest(OffsetCase):
         self.assertRight(client, self.reads)
 
     def test_right_behind_the_reply(self):
-        # That reply is a good one, and the next read finds the end.
+        # This reply is good, and the next read finds the end.
         client = self.client()
         for then in 'fin', 'rst':
             self.proxy.once(Fault(len(hit(bytes(32))) + 32, then))
             self.assertIn(
                 client.query(0, raw=True),
-                # An RST makes the kernel forget what has not been read.
+                # An RST discards what has not been read.
                 [self.value(0)] + [None] * (then == 'rst'))
             self.assertRight(client)
 
@@ -233,7 +233,7 @@ class SmallSegmentsTest(FaultCase):
         self.assertRight(client, 1)
 
     def test_short_writes(self):
-        # More than the buffers of a connection hold, to a slow reader.
+        # More than a connection's buffers can hold, to a slow reader.
         server = self.enterContext(
             ScriptedServer(default=b'STORED\r\n'))
         data = random.Random(5).randbytes(4 << 20)
@@ -264,8 +264,8 @@ class DrippingReplyTest(FaultCase):
 
         self.assertInTime(operations)
 
-    def test_a_reply_without_an_end(self):
-        # There is always something to read, so nobody ever waits.
+    def test_an_endless_reply(self):
+        # There is always something to read, so no wait ever times out.
         lines = b'STAT name value\r\n' * 10_000
         server = self.enterContext(
             ScriptedServer(default=[(lines, 0)] * 100))
@@ -300,7 +300,8 @@ class GarbageReplyTest(ScriptedCase):
         ]
         for operation in operations:
             for answer in (*self.garbage, b'VALUE k 0 1\r\n1\r\nEND\r\n'):
-                # The first of them has a good answer, and only lines end.
+                # STORED is a good reply to a set. Without the end of a line it
+                # would wait.
                 if answer.endswith(b'\n') and answer != b'STORED\r\n':
                     with self.subTest(answer):
                         self.check(operation, answer, opened=2)
@@ -352,14 +353,14 @@ class GarbageReplyTest(ScriptedCase):
 
     def test_error_twice(self):
         self.check_read(b'ERROR\r\nERROR\r\n', opened=2)
-        # For a request that it did not understand, memcached also answers
-        # the data block, which it took for another request.
+        # After a request that it did not understand, memcached takes the data
+        # block for another request, and answers that, too.
         self.check(
             lambda client: client.set('key', 1), b'ERROR\r\nERROR\r\n',
             opened=2)
 
     def test_server_error_twice(self):
-        # The connection is kept after the first, but not with the second.
+        # The first reply keeps the connection, the second one ends it.
         self.check_read(
             b'SERVER_ERROR one\r\nSERVER_ERROR two\r\n', opened=2)
 
@@ -382,7 +383,7 @@ class LyingLengthTest(ScriptedCase):
                     lambda request, length=length: b'VALUE %b 0 %b\r\nhello'
                     b'\r\nEND\r\n' % (wire_key(request), length), opened=2)
 
-    def test_flags_that_are_none(self):
+    def test_malformed_flags(self):
         for flags in b'-1', b'abc', b'', b'9' * 500:
             with self.subTest(flags):
                 self.check_read(
@@ -401,13 +402,13 @@ class LyingLengthTest(ScriptedCase):
                         wire_key(request), length, data), opened=2)
 
     def test_the_end_of_the_data_and_that_of_the_reply(self):
-        # With the wrong length, all but the end of the data is in its place.
+        # With the wrong length, only the end of the data is out of place.
         self.check_read(
             lambda request: b'VALUE %b 0 3\r\nhelloEND\r\n' % (
                 wire_key(request)), opened=2)
 
     def test_a_value_of_two_replies(self):
-        # Nothing tells that it is not this short, but what is behind it.
+        # Only what follows the value shows that it is not this short.
         self.check_read(
             lambda request: b'VALUE %b 0 3\r\none\r\nEND\r\ntwo\r\nEND\r\n' % (
                 wire_key(request)), result=b'one', opened=2)
@@ -429,7 +430,7 @@ class LyingLengthTest(ScriptedCase):
         self.assertIsNone(client.query(0))
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        # The server of the test has a buffer of 64 kB in this process too.
+        # The test's server, in this process, has a buffer of 64 kB, too.
         self.assertLess(peak - before, (1 << 20) + (1 << 17))
         self.assertRight(client)
 
@@ -441,7 +442,7 @@ class EndlessLineTest(ScriptedCase):
     timeout = 1
 
     def test_8_kB_are_enough(self):
-        # More does not come. Who waits for it takes until the time-out.
+        # No more comes. Waiting for more would take until the time-out.
         operations = (
             lambda client: client.query(0),
             lambda client: client.set('key', 1),
@@ -456,7 +457,7 @@ class EndlessLineTest(ScriptedCase):
                         operation, start.ljust(8192, b'x'), opened=2)
                     self.assertLess(self.spent[-1], self.timeout / 2)
 
-    def test_the_end_is_still_to_come(self):
+    def test_the_end_comes_late(self):
         # It would be read as the beginning of the next reply.
         for size in MAX_LINE, 8192:
             with self.subTest(size=size):
@@ -492,12 +493,12 @@ class CutManyReplyTest(FaultCase):
         return client.queryMany(self.whole, raw=True)
 
     def assertWhole(self, found, after):
-        """What arrived whole with so many bytes of the reply."""
+        """The values found are those complete within that many bytes."""
         self.assertLessEqual(found.items(), self.whole.items())
         self.assertEqual(len(found), min(after // self.length, self.number))
 
     def test_cut(self):
-        # Nothing is waited for but bytes that do come, or an end.
+        # The client waits only for bytes that do come, or for the end.
         client = self.client(timeout=PATIENCE)
         for then in 'fin', 'rst':
             for after in range(0, self.size, self.step):
@@ -507,7 +508,7 @@ class CutManyReplyTest(FaultCase):
                     if then == 'fin':
                         self.assertWhole(found, after)
                     else:
-                        # An RST overtakes what has not been read.
+                        # An RST discards what has not been read.
                         self.assertLessEqual(
                             found.items(), self.whole.items())
                     self.assertRight(client, self.number)
@@ -528,17 +529,17 @@ class CutManyReplyTest(FaultCase):
         self.assertInTime(stall)
         self.proxy.clear()
         self.proxy.release()
-        # What comes late is nobody's.
+        # No operation gets the late part.
         for client in clients:
             self.assertRight(client, self.number)
 
-    def test_the_other_servers_are_not_concerned(self):
+    def test_other_servers_are_not_affected(self):
         other = self.start_server()
         client = self.client(timeout=PATIENCE)
         client.servers = [self.proxy.address, other.address]
         mapping = {key: self.value(key) for key in range(50)}
         self.assertEqual(client.setMany(mapping, raw=True), [])
-        ring = client._state.store._ring
+        ring = client._state.store.router.ring
         theirs = {key: data for key, data in mapping.items()
                   if ring.find(client.buildKey(key).encode())}
         self.assertTrue(0 < len(theirs) < 50)

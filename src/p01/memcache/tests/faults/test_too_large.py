@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""`getOrCreate`, a value above maxValueSize, and a server that is cut off.
+"""`getOrCreate`: a value above maxValueSize, and a server that is cut off.
 
-The value is not stored. What has to be removed then cannot be removed either,
-and the caller gets the value all the same.
+The value is not stored, and the claim or the old value cannot be removed
+either. The caller gets the value all the same.
 """
 
 import re
@@ -11,16 +11,21 @@ import socket
 import unittest
 
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.tests.support.layers import Replies
+from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.proxy import Fault
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
 
 
+load_tests = run_in(Replies)
+
+
 PATIENCE = 5  # seconds
 MOST = 1000  # bytes of a value
 LARGE = 'x' * 2 * MOST
-GIANT = 'x' * 900_000  # of this nothing is received
+GIANT = 'x' * 900_000  # a value this large is not received
 PASS = Fault()
 CUT = Fault(then='rst', side='request')
 
@@ -33,7 +38,7 @@ class TooLargeTest(unittest.TestCase):
         self.proxy = self.enterContext(FaultProxy(self.server.address))
         self.client = self.make_client(self.proxy, maxValueSize=MOST)
         self.other = self.make_client(self.server)
-        # What the server knows is asked for only once.
+        # The client asks only once which commands the server knows.
         self.client.getOrCreate('another', lambda: 1)
 
     def make_client(self, server, **settings):
@@ -44,7 +49,7 @@ class TooLargeTest(unittest.TestCase):
         return client
 
     def compute(self):
-        """While this goes on, the server is lost."""
+        """A factory, during which the server is lost."""
         self.proxy.refuse()
         self.proxy.cut()
         return LARGE
@@ -54,7 +59,7 @@ class TooLargeTest(unittest.TestCase):
         self.client.query('another')
 
     def ask(self, request):
-        """Return what the server itself says."""
+        """Return the reply of the server, without a client."""
         host, port = self.server.address.split(':')
         with socket.create_connection((host, int(port)), PATIENCE) as direct:
             direct.sendall(request + b'\r\n')
@@ -65,7 +70,7 @@ class TooLargeTest(unittest.TestCase):
         return self.client.buildKey('key').encode()
 
     def age(self):
-        """Have the lifetime of the value be over, but not its grace."""
+        """Let the lifetime of the value end, but not its grace."""
         [fresh] = re.findall(
             rb'fresh:[^ ]+', self.ask(b'get ' + self.wire))
         self.assertEqual(self.ask(b'delete ' + fresh), b'DELETED\r\n')
@@ -102,22 +107,22 @@ class TooLargeTest(unittest.TestCase):
         for stored in None, LARGE * 2, GIANT:
             for kw in {}, {'grace': 60}, {'dependencies': ['a']}:
                 if stored:
-                    # By a process that has a larger bound.
+                    # Stored by a process with a larger bound.
                     self.assertTrue(self.other.set('key', stored))
                 self.check(lambda: LARGE, **kw)
                 self.assertNothingLeft()
 
     def test_a_value_that_cannot_be_removed(self):
         self.assertTrue(self.other.set('key', GIANT))
-        # The first exchange is the look, the second would remove the value.
+        # The first exchange reads it, the second one would remove it.
         before = self.proxy.exchanges
         self.proxy.once(PASS, CUT)
         self.check(lambda: LARGE)
         self.assertGreaterEqual(self.proxy.exchanges, before + 2)
-        # It is owed.
+        # So its removal is owed.
         self.check_next()
 
-    def test_nothing_can_be_done_any_more(self):
+    def test_everything_fails_after_the_look(self):
         for stored in LARGE * 2, GIANT:
             self.assertTrue(self.other.set('key', stored))
             self.proxy.once(PASS)

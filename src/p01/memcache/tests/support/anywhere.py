@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What happens within an operation, at one step after the other.
+"""Interrupting an operation at each of its steps, one after the other.
 
-A storm strikes at random, and hardly ever where it takes a single step. Here
-each step has its turn: a line of the package, or an instruction.
+A `storm` strikes at random, and so hardly ever hits a rare step. Here each
+step has its turn: a line of the package, or an instruction.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ _FILES = (os.path.dirname(p01.memcache.__file__), contextlib.__file__)
 _TESTS = os.path.join(_FILES[0], 'tests')
 
 
-# No exception comes here but a tracer's: Python would go on handling the
+# Only a tracer's exceptions may get here: Python would go on handling the
 # former one for ever.
 _CLEANUP = frozenset(
     dis.opmap[name] for name in ('POP_EXCEPT', 'RERAISE', 'COPY')
@@ -60,9 +60,9 @@ class _Tracer:
 
 
 def act_at(number, operation, act, opcodes=False):
-    """Have it act at a step of the operation; return whether it has so many.
+    """Call `act` at a step of the operation; return whether it has that many.
 
-    What acts may raise an exception, which ends the operation there.
+    `act` may raise an exception, which ends the operation there.
     """
     tracer, former = _Tracer(number, act, opcodes), sys.gettrace()
     sys.settrace(tracer.trace)
@@ -74,10 +74,10 @@ def act_at(number, operation, act, opcodes=False):
 
 
 def in_a_thread(function):
-    """Decorate a function, to be called in a thread of its own.
+    """Decorate a function: each call runs in a thread of its own.
 
-    Struck between two instructions, CPython may take an exception that it has
-    handled for the current one: in the whole thread, from then on.
+    After a strike between two instructions, CPython may take an exception that
+    was handled for the current one: in the whole thread, from then on.
     """
     @functools.wraps(function)
     def call(*args, **kw):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A thread that does nothing but look how busy the machine is."""
+"""A thread that only measures how busy the machine is."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ NAP = 0.005
 
 
 class Bystander:
-    """Sleeps, again and again, while it is entered.
+    """Sleeps, again and again, while the context is entered.
 
     ``lates`` has by how many seconds each nap was too long.
     """

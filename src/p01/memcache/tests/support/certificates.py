@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Certificates for TLS, made anew for every use: it takes 20 ms."""
+"""Certificates for TLS, made anew for every use, which takes 20 ms."""
 
 import os
 import pwd
@@ -10,7 +10,7 @@ import trustme
 
 
 def share(path):
-    """Let memcached read the file, as the user that it then is, but no others.
+    """Let memcached read the file, as the user it runs as, but no others.
     """
     if os.geteuid() == 0:
         os.chown(path, -1, pwd.getpwnam('nobody').pw_gid)
@@ -21,15 +21,15 @@ class Certificates:
     """Files in a temporary folder: ``with Certificates() as files: ...``
 
     ``ca``, ``other_ca``
-        certificates of two authorities, the other one has signed nothing
+        certificates of two authorities; the other one has signed nothing
     ``server_chain``, ``server_key``
         for 127.0.0.1 and localhost
     ``other_host_chain``, ``other_host_key``
         for cache.example.com
     ``client``, ``client_key``
-        for a client that is asked for a certificate
+        for a client, if a server asks for a certificate
 
-    Every user can read them: who is root has memcached run as ``nobody``.
+    Every user can read them, as root runs memcached as ``nobody``.
     """
 
     def __enter__(self):
@@ -50,7 +50,7 @@ class Certificates:
         self._folder.cleanup()
 
     def _files(self, name, certificate):
-        # The chain of one whom the authority has signed itself is short.
+        # The authority signs its certificates directly, so the chain is short.
         [blob] = certificate.cert_chain_pems
         return (self._file(f'{name}_chain', blob),
                 self._file(f'{name}_key', certificate.private_key_pem))
@@ -58,6 +58,6 @@ class Certificates:
     def _file(self, name, blob):
         path = os.path.join(self._folder.name, f'{name}.pem')
         blob.write_to_path(path)
-        # Whatever the umask is.
+        # Regardless of the umask.
         os.chmod(path, 0o644)
         return path

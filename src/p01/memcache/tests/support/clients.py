@@ -8,7 +8,7 @@ from p01.memcache.tests.support.quiet import keep_quiet
 
 
 class ClientCase:
-    """A client with nothing in its server. A subclass says which one."""
+    """A client with an empty server. A subclass chooses the client."""
 
     factory = None
     client = None

@@ -17,8 +17,8 @@ from p01.memcache.wire.meta import GetOrRenew
 from p01.memcache.wire.meta import MakeStale
 
 
-# Every command, and what it returns where the server is of no help. What is
-# in the second part changes the value.
+# Every command, and what it returns if the server fails. Those in the second
+# part change the value.
 READING = {
     'queryMany': (lambda client, key: client.queryMany([key]), {}),
     'gets': (lambda client, key: client.gets(key, default='missing'),

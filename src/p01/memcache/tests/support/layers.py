@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What the test runner runs side by side: each layer in a process of its own.
+"""Layers, to be run in parallel: each in a process of its own.
 
-They set up nothing. Tests that mostly wait, or start processes, are apart
-from those that compute; where a class has a layer with a server, that counts.
+They set up nothing. Tests that mostly wait, or start processes, are kept apart
+from those that compute. A class whose layer has a server keeps that layer.
 """
 
 
@@ -11,20 +11,24 @@ class Commands:
     """The package's scripts, run as a whole."""
 
 
+class Contract:
+    """What each client promises."""
+
+
 class Incidents:
-    """Outages and other trouble of servers, and of this process."""
+    """Outages and other failures of servers, and of this process."""
 
 
 class Interruptions:
-    """What strikes within an operation."""
+    """Exceptions that strike within an operation."""
 
 
 class Replies:
-    """What goes wrong between a request and its reply."""
+    """Failures between a request and its reply."""
 
 
 def run_in(layer):
-    """Return a module's ``load_tests``: its tests are the layer's."""
+    """Return a ``load_tests`` that puts a module's tests into the layer."""
     def load_tests(loader, tests, pattern):
         tests.layer = layer
         return tests

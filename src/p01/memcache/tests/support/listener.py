@@ -14,7 +14,7 @@ import threading
 
 
 HOST = '127.0.0.1'
-LIMIT = 5.0  # seconds that a test waits for the thread, at most
+LIMIT = 5.0  # the most seconds that a test waits for the thread
 
 
 class Listener:
@@ -64,7 +64,7 @@ class Listener:
         self._call(self._ignore)
 
     def refuse(self):
-        """Stop listening: who connects now is refused."""
+        """Stop listening: new connections are refused."""
         self._call(self._refuse)
 
     # the connections
@@ -74,15 +74,15 @@ class Listener:
         self._call(self._cut, how)
 
     def wait(self, condition, timeout=LIMIT):
-        """Wait for ``condition()``, asked again whenever something happens.
+        """Wait for ``condition()``, checked whenever something happens.
 
-        Returns its last answer.
+        Returns its last result.
         """
         with self._changed:
             return self._changed.wait_for(condition, timeout)
 
     async def serve(self, sock):
-        """Talk to one client until it is gone; the subclass's part."""
+        """Talk to one client until it is gone; a subclass implements it."""
         raise NotImplementedError
 
     # in the thread
@@ -123,7 +123,7 @@ class Listener:
     def _accept_one(self):
         try:
             sock = self._socket.accept()[0]
-        except OSError:  # gone before it was accepted
+        except OSError:  # closed before it was accepted
             return
         sock.setblocking(False)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -132,7 +132,7 @@ class Listener:
         self.most = max(self.most, self.current)
         task = self._loop.create_task(self._connection(sock))
         self._tasks.add(task)
-        # Not in the task itself: one that is cancelled before it began runs
+        # Not in the task itself: one that is cancelled before it starts runs
         # nothing, not even its ``finally``.
         task.add_done_callback(lambda task: self._gone(task, sock))
         self._tell()
@@ -160,7 +160,7 @@ class Listener:
 
 
 async def until_first_ends(*pumps):
-    """Run them until one of them ends; return a list of those that did."""
+    """Run coroutines until one ends; return a list of the tasks that ended."""
     pumps = [asyncio.ensure_future(pump) for pump in pumps]
     try:
         done, _ = await asyncio.wait(
@@ -171,7 +171,7 @@ async def until_first_ends(*pumps):
 
 
 async def ended(*tasks, message=None):
-    """Cancel the tasks and wait until they are over, whatever they say."""
+    """Cancel the tasks and wait for their end, whatever they raise."""
     for task in tasks:
         task.cancel(message)
     await asyncio.gather(*tasks, return_exceptions=True)

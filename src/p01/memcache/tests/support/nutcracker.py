@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A twemproxy of one's own, whose command is ``nutcracker``."""
+"""A private twemproxy, whose command is ``nutcracker``."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ test:
 
 
 class Nutcracker(ServerProcess):
-    """A proxy before a cluster: ``with Nutcracker(addresses) as proxy: ...``
+    """A proxy for a cluster: ``with Nutcracker(addresses) as proxy: ...``
 
     With ``md5`` the keys lie where libmemcached's ``ketama_weighted`` has
     them. No server is ever ejected: one that is down is a ``SERVER_ERROR``.
@@ -36,7 +36,7 @@ class Nutcracker(ServerProcess):
         self.hash = hash
 
     def find(self):
-        # Debian has it where only root looks.
+        # Debian installs it where only root's PATH looks.
         return super().find() or shutil.which(self.program, path='/usr/sbin')
 
     def arguments(self):
@@ -47,11 +47,11 @@ class Nutcracker(ServerProcess):
                 address=self.address, hash=self.hash))
             for address in self.addresses:
                 file.write(f'   - {address.removeprefix("unix:")}:1\n')
-        # Its statistics can't be turned off, and their port is a fixed one.
+        # Its statistics cannot be turned off, and their port is fixed.
         [statistics] = free_ports(1)
         return ('-c', configuration,
                 '-p', os.path.join(self._folder.name, 'pid'),
-                # The log is printed, else it has a place in /var/log.
+                # Print the log; by default it goes to /var/log.
                 '-o', '', '-a', '127.0.0.1', '-s', str(statistics))
 
     def stop(self):

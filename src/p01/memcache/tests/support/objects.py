@@ -18,7 +18,7 @@ class Database:
 
 
 class Jar:
-    """As much of a connection to a database as an object needs."""
+    """The part of a database connection that an object needs."""
 
     def __init__(self):
         self.loaded = []
@@ -45,5 +45,5 @@ class Jar:
 
 
 def protect(obj, *names):
-    """Return it with a proxy, whatever it is."""
+    """Return any object behind a security proxy."""
     return Proxy(obj, NamesChecker(names or ['title'], CheckerPublic))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Processes that run a script, each with a hash seed of its own."""
+"""A script run by several processes, each with its own hash seed."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ import sys
 
 
 def run_thrice(script):
-    """Return what three processes write: ``[(output, errors), ...]``."""
+    """Return what three processes print: ``[(output, errors), ...]``."""
     path = os.pathsep.join(filter(None, sys.path))
     processes = [
         subprocess.Popen(

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A TCP proxy that does to a client what bad networks and servers do.
+"""A TCP proxy that behaves like a bad network or a bad server.
 
 The proxy knows nothing of the protocol. What the client sends until the
 server answers is a *request*, what the server sends until the client speaks
-again is its *reply*, and both together are an exchange. A `Fault` befalls
+again is its *reply*, and both together are an exchange. A `Fault` is done to
 one exchange::
 
     with FaultProxy(server.address) as proxy:
@@ -48,7 +48,7 @@ class Fault:
     side: str = 'reply'  # or 'request'
     size: int = 0  # bytes to a segment; 0 is as they come
     pause: float = 0.0  # seconds before each segment
-    swap: Callable = None  # gets the bytes read, returns those to pass on
+    swap: Callable = None  # takes the bytes read, returns those to pass on
 
 
 HOLD = Fault(then='stall')
@@ -57,7 +57,7 @@ TWICE = Fault(swap=lambda reply: reply * 2)
 
 
 class Exchange:
-    """Where a connection is: the fault in force, the bytes passed so far."""
+    """The state of a connection: its fault, and the bytes passed so far."""
 
     def __init__(self):
         self.begin(None)
@@ -83,11 +83,11 @@ class FaultProxy(Listener):
         self._held = set()
 
     def once(self, *faults):
-        """The next exchanges, one for each fault, suffer these."""
+        """Do these faults to the next exchanges, one to each."""
         self._once.extend(faults)
 
     def clear(self):
-        """Forget the faults that have befallen no exchange yet."""
+        """Forget the faults that have not been used yet."""
         self.fault = None
         self._once.clear()
 
@@ -97,7 +97,7 @@ class FaultProxy(Listener):
         return len(self._held)
 
     def release(self, drop=False):
-        """Let everything go that is held now, or forget it (``drop``)."""
+        """Pass on all that is held now, or forget it (``drop``)."""
         self._call(self._release, drop)
 
     async def serve(self, client):
@@ -118,7 +118,7 @@ class FaultProxy(Listener):
     def _next_fault(self):
         try:
             return self._once.popleft()
-        except IndexError:  # not asked before, as the test may clear it
+        except IndexError:  # not checked earlier, as the test may clear it
             return self.fault
 
     async def _requests(self, client, server, exchange):
@@ -139,7 +139,7 @@ class FaultProxy(Listener):
     async def _pass(self, side, data, exchange, sink):
         fault = exchange.fault
         if exchange.cut:
-            return  # nothing slips through before both pumps have ended
+            return  # let nothing slip through before both pumps have ended
         if fault is None or fault.side != side:
             await self._loop.sock_sendall(sink, data)
             return
@@ -156,7 +156,7 @@ class FaultProxy(Listener):
             if await self._stall():
                 return
             if exchange.fault is fault:
-                exchange.fault = None  # or the next bytes would stall anew
+                exchange.fault = None  # else the next bytes would stall, too
         size = fault.size or len(rest)
         for start in range(0, len(rest), size or 1):
             if fault.pause:
@@ -176,8 +176,8 @@ class FaultProxy(Listener):
     async def _release(self, drop):
         held = self._held.copy()
         for future in held:
-            if not future.done():  # its client may have gone just now
+            if not future.done():  # its client may have left just now
                 future.set_result(drop)
-        # They have gone on when this returns, so their bytes are on the way.
+        # Once this returns they have resumed, so their bytes are on the way.
         while held & self._held:
             await asyncio.sleep(0)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A log that nobody has to read: the trouble in it is made on purpose."""
+"""Silence the log of tests that provoke failures."""
 
 import logging
 

@@ -17,12 +17,12 @@ class Scenario(ClientCase):
         return super().makeClient(**{'debug': 1, **self.settings, **settings})
 
     def spy(self, owner, name):
-        """Return a mock that does what it stands for, until the test ends."""
+        """Mock a method until the test ends; it still does its work."""
         return self.enterContext(mock.patch.object(
             owner, name, wraps=getattr(owner, name)))
 
     def reads(self, client, key):
-        """Yield what each method that reads a value has found."""
+        """Yield what each method that reads a value finds."""
         yield client.query(key, default=MISSING)
         found, token = client.gets(key, default=MISSING)
         self.assertEqual(found == MISSING, token is None)
@@ -45,7 +45,7 @@ class Scenario(ClientCase):
         self.assertEqual([*self.rawReads(client, key)], [data] * 4)
 
     def assertMiss(self, client, key):
-        """Nothing is found, and nothing told."""
+        """Each way to read it is a miss, without a log entry or an event."""
         self.events.clear()
         self.assertFound(client, key, MISSING)
         self.assertFoundRaw(client, key, MISSING)
@@ -54,7 +54,7 @@ class Scenario(ClientCase):
     def assertUnreadable(self, client, key, name, reason, raw=True):
         """Each way to read it is a miss, counted, logged and an event.
 
-        Without `raw`, only those that would have made an object of it.
+        Without `raw`, only those that would have unpickled it.
         """
         for read in (self.reads, self.rawReads)[:1 + raw]:
             self.events.clear()

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A server that answers what the test says, and remembers what it was asked.
+"""A server with scripted answers, which remembers the requests.
 
-It is no memcached: it knows just enough of the text protocol to tell where a
+It is no memcached: it knows just enough of the text protocol to see where a
 request ends.
 """
 import asyncio
@@ -13,7 +13,7 @@ from p01.memcache.tests.support.listener import Listener
 
 CHUNK = 1 << 16
 
-#: Where in its line a command that brings data tells the length of it.
+#: Which word of its line is the length of the data, by storage command.
 LENGTH = {
     b'set': 4, b'add': 4, b'replace': 4, b'append': 4, b'prepend': 4,
     b'cas': 4, b'ms': 2,
@@ -21,7 +21,7 @@ LENGTH = {
 
 
 class ScriptedServer(Listener):
-    """Gives the first answer to the first request, and so on.
+    """Gives the first answer to the first request, the second to the next, ...
 
     When the ``answers`` are used up, each further request is answered with
     ``default``. An answer is one of
@@ -32,7 +32,7 @@ class ScriptedServer(Listener):
     - None: the connection is closed without an answer.
 
     ``requests`` holds all requests received so far, each to its last byte.
-    With ``raw`` whatever arrives at a time is taken for a request.
+    With ``raw``, whatever arrives at once is taken for a request.
     """
 
     def __init__(self, *answers, default=b'ERROR\r\n', raw=False):
@@ -81,7 +81,7 @@ def request_size(buffer):
 
 
 def honest(request):
-    """A scripted server's answer where nothing is wrong."""
+    """Return the answer of a healthy scripted server."""
     command, _, rest = request.partition(b' ')
     key = rest.split()[0] if rest.split() else b''
     if command == b'get':

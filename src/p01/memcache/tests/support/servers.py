@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Servers, asked in their own words."""
+"""Requests to servers in raw protocol, without a client."""
 
 import contextlib
 import socket
@@ -9,7 +9,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 
 
 def ask(address, request, end):
-    """Speak to a server in its own words."""
+    """Send a server raw bytes, and return its reply."""
     host, port = address.split(':')
     with socket.create_connection((host, int(port)), PATIENCE) as connection:
         connection.sendall(request)
@@ -22,14 +22,14 @@ def ask(address, request, end):
 
 
 def plant(address, key, data, flags=0):
-    """Put something into a server that no client of ours would."""
+    """Store something in a server that none of our clients would store."""
     request = b'set %b %d 0 %d\r\n%b\r\n' % (
         key.encode(), flags, len(data), data)
     assert ask(address, request, b'\r\n') == b'STORED\r\n'
 
 
 def look(address, key):
-    """What a server has in the place of the key: (data, flags) or None."""
+    """Return what a server has stored: (data, flags), or None."""
     reply = ask(address, b'get %b\r\n' % key.encode(), b'END\r\n')
     if reply == b'END\r\n':
         return None
@@ -39,7 +39,7 @@ def look(address, key):
 
 @contextlib.contextmanager
 def refusing():
-    """The address of nobody: who connects there is refused."""
+    """An address on which nothing listens: connections are refused."""
     with socket.socket() as taken:
         taken.bind(('127.0.0.1', 0))
         yield f'127.0.0.1:{taken.getsockname()[1]}'

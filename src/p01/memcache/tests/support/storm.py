@@ -15,13 +15,13 @@ from p01.memcache.tests.support.waits import PATIENCE
 
 
 class Struck(BaseException):
-    """What strikes; as KeyboardInterrupt it is no ``Exception``."""
+    """The exception that strikes; like KeyboardInterrupt no ``Exception``."""
 
 
 class Storm:
-    """Threads that repeat an operation, and exceptions that end it anywhere.
+    """Threads that repeat an operation, and exceptions that interrupt it.
 
-    ``errors`` has the tracebacks of whatever else ended an operation.
+    ``errors`` has the tracebacks of all other exceptions.
     """
 
     def __init__(self, operation, threads, kind=Struck):
@@ -36,7 +36,7 @@ class Storm:
             for _ in range(threads)]
 
     def __enter__(self):
-        # A socket that is struck while it is made cannot be closed by us.
+        # We cannot close a socket whose creation was interrupted.
         self._warnings = warnings.catch_warnings()
         self._warnings.__enter__()
         warnings.simplefilter('ignore', ResourceWarning)
@@ -54,11 +54,11 @@ class Storm:
         self._warnings.__exit__(*exc_info)
 
     def strike(self, times):
-        """Let so many exceptions strike.
+        """Let that many exceptions strike.
 
-        However long they take in all: it is the next one that must come.
+        There is no limit to the time of all, only to that of the next one.
         """
-        # Else it would mostly wait until a thread lets go of the interpreter.
+        # Otherwise it would mostly wait for the interpreter lock.
         former = sys.getswitchinterval()
         sys.setswitchinterval(former / 10)
         try:
@@ -86,7 +86,7 @@ class Storm:
 
     def _run(self):
         this = threading.current_thread()
-        # The last one may strike anywhere behind the loop, or not at all.
+        # The last one may strike anywhere after the loop, or not at all.
         with contextlib.suppress(self._kind):
             while not self.stopping:
                 self._work(this)
@@ -95,7 +95,7 @@ class Storm:
                 pass
 
     def _work(self, this):
-        """Operate until an exception strikes, or the storm is over."""
+        """Repeat the operation until it is struck, or the storm ends."""
         try:
             self._ready[this] = True
             struck = None
@@ -104,7 +104,7 @@ class Storm:
                 self.operations += 1
                 if self._ready[this]:
                     continue
-                # What it has called may have taken the exception for its own.
+                # Something that it called may have swallowed the exception.
                 struck = struck or monotonic()
                 if monotonic() - struck > 0.1:
                     return
@@ -112,7 +112,7 @@ class Storm:
             # It is not struck again before it is ready again.
             pass
         except BaseException as error:
-            # Within a pickler it was taken for a fault of the object.
+            # Within a pickler it looks like a failure of the object.
             if not isinstance(error.__cause__, self._kind):
                 self.errors.append(traceback.format_exc())
                 self.stopping = True

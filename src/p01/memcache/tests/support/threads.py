@@ -9,7 +9,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 
 
 def at_once(function, arguments):
-    """Call it with all of them at the same time, each in a thread."""
+    """Call a function with each of the arguments at once, each in a thread."""
     arguments = list(arguments)
     barrier = threading.Barrier(len(arguments))
 

@@ -48,10 +48,10 @@ class Encrypted:
 
 
 class TLSServer(Listener):
-    """Takes TLS off what clients send to the server at `upstream`.
+    """Terminates TLS in front of the server at `upstream`.
 
     It waits ``pause`` seconds after each piece of a request. ``versions``
-    has those of TLS that were spoken.
+    has the TLS versions that were negotiated.
     """
 
     def __init__(self, upstream, context):
@@ -68,7 +68,7 @@ class TLSServer(Listener):
 
     async def serve(self, sock):
         encrypted = Encrypted(self._loop, sock, self.context)
-        # That is a client which does not like us, or has just gone.
+        # The client rejects our certificate, or has just left.
         with contextlib.suppress(ssl.SSLError):
             await encrypted.do(encrypted.tls.do_handshake)
             self.versions.add(encrypted.tls.version())

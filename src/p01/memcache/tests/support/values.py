@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Values, keys and arguments that are trouble, and what is none at all."""
+"""Values, keys and arguments that cause trouble, and a neutral default."""
 
 import functools
 import gc
@@ -10,12 +10,12 @@ from unittest import mock
 from p01.memcache.secret import Secret
 
 
-# What a read returns by default: no value, and equal to none.
+# The default of reads: not a value, and equal to no value.
 MISSING = mock.sentinel.MISSING
 
 
 class Persistent:
-    """As persistent objects are, as far as a key's concerned."""
+    """Like a persistent object, as far as a key is concerned."""
 
     _p_oid = None
 
@@ -52,7 +52,7 @@ INJECTIONS = (
 
 
 def parts(thing):
-    """Yield the thing and all that a debugger would show within it."""
+    """Yield an object and all that a debugger would show within it."""
     seen, rest = {}, [thing]
     while rest:
         part = rest.pop()

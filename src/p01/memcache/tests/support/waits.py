@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""How long a test waits for what must come, and the waiting itself."""
+"""How long a test waits for what must happen, and the waiting itself."""
 
 import threading
 from time import monotonic
@@ -13,12 +13,12 @@ DAY = 60 * 60 * 24
 
 
 def soon():
-    """Return the deadline of what has time enough."""
+    """Return a deadline that is never reached, even on a busy machine."""
     return monotonic() + PATIENCE
 
 
 def until(condition, seconds=2 * PATIENCE):
-    """Return when the condition holds. Nothing else tells when it does."""
+    """Poll until the condition holds."""
     pause, end = threading.Event(), monotonic() + seconds
     while not condition():
         if monotonic() > end:

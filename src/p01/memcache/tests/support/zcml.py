@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A site, configured."""
+"""Configuring a site by ZCML."""
 
 import unittest
 
@@ -40,12 +40,12 @@ _policy = management.getSecurityPolicy()
 
 
 def setUpZCML(test):
-    """Nothing is registered, defined or granted."""
+    """Start with nothing registered, defined or granted."""
     zope.component.testing.setUp(test)
 
 
 def setUpDocument(test):
-    """For zcml.txt: each load() there is an application of its own."""
+    """Set up zcml.txt: each load() there is an application of its own."""
     def loadAfresh(directives):
         tearDownZCML(test)
         load(directives)
@@ -64,7 +64,7 @@ def tearDownZCML(test=None):
 
 
 class Interaction:
-    """Grants the permissions it is given."""
+    """An interaction that grants these permissions."""
 
     def __init__(self, permissions):
         self.permissions = permissions
@@ -74,7 +74,7 @@ class Interaction:
 
 
 def logIn(*permissions):
-    """What is not trusted has these permissions from now on."""
+    """From now on, grant untrusted code these permissions."""
     management.endInteraction()
     management.setSecurityPolicy(lambda: Interaction(permissions))
     management.newInteraction()
@@ -82,7 +82,7 @@ def logIn(*permissions):
 
 @implementer(IMemcacheClient)
 class Recorder:
-    """A factory, and a client that is none of ours."""
+    """A factory, and the client it makes, which is none of ours."""
 
     made = []
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Addresses of servers: what is taken, and how the rest is refused."""
+"""Addresses of servers: what is accepted, and how the rest is refused."""
 
 import os
 import socket
@@ -15,14 +15,14 @@ from p01.memcache.transport.address import parse_all
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-# As long as they may be.
+# Host names of the greatest length.
 LABEL = 'l' * 63
 NAME = '.'.join((LABEL, LABEL, LABEL, 'l' * 61))
 
 
 class TestAddress(unittest.TestCase):
 
-    def test_right(self):
+    def test_valid_addresses(self):
         for text, expected in (
                 ('a', ('a', 11211)),
                 ('a-b.c_d:1', ('a-b.c_d', 1)),
@@ -30,7 +30,7 @@ class TestAddress(unittest.TestCase):
                 ('m\xfcnchen:2', ('m\xfcnchen', 2)),
                 ('unix:2', ('unix', 2)),
                 ('[::1]', ('::1', 11211)),
-                # As it is written: rings are made of it.
+                # As it is written: rings are made from it.
                 ('[0:0::1]:3', ('0:0::1', 3)),
                 ('A.example:4/?600', ('A.example', 4, 600)),
                 ('a.example.:4', ('a.example.', 4)),
@@ -53,7 +53,7 @@ class TestAddress(unittest.TestCase):
                 self.assertEqual(parse(text), Address(text, *expected))
                 self.assertEqual(str(parse(text)), text)
 
-    def test_wrong(self):
+    def test_wrong_addresses(self):
         for text in ('', ':1', 'a:', 'a:0', 'a:65536', 'a:-1', 'a:b', '*',
                      'a b', 'a,b', 'a\n', 'a\0', '::1', '[::', '[:::]:1',
                      '[a]:1', '[127.0.0.1]', '[fe80::1%]', '[fe80::1%a%b]',
@@ -70,7 +70,7 @@ class TestAddress(unittest.TestCase):
             with self.subTest(text), self.assertRaises(TypeError):
                 parse(text)
 
-    def test_a_rule_is_named(self):
+    def test_the_error_names_the_rule(self):
         for rule, texts in (
                 ('the weight must be between 1 and 65535',
                  ('a/?0', 'a/?00', '[::1]/?0', 'unix:/a/?0', 'tls://a:1/?0',
@@ -95,7 +95,7 @@ class TestAddress(unittest.TestCase):
                 parse(text)
             self.assertNotIn('passw0rd', str(caught.exception))
 
-    def test_nor_do_those_of_the_clients(self):
+    def test_the_clients_errors_show_no_secrets(self):
         for factory in MemcacheClient, UltraMemcacheClient:
             for servers in ('user:passw0rd@a', ['user:passw0rd@a', 1],
                             ['tls://user:passw0rd@a'], {'user:passw0rd@a'}):
@@ -138,11 +138,11 @@ class TestAddress(unittest.TestCase):
             with self.subTest(path):
                 self.assertEqual(
                     parse(f'unix:{folder}/{path}').identity, place)
-        # Without the link they would be the same.
+        # Without the link they would be different.
         parse_all([f'unix:{folder}/linked/../m.sock',
                    f'unix:{folder}/m.sock'])
 
-    def test_the_name_that_a_certificate_has(self):
+    def test_the_name_for_a_certificate(self):
         for text, name in (
                 ('a.example', 'a.example'), ('a.example.:1', 'a.example'),
                 ('A.Example.', 'a.example'), ('\xfc.de.', 'xn--tda.de'),

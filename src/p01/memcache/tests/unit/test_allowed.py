@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Pickles that may name what is in a list, and nothing else.
+"""The allow-list: pickles that may name only what is in it.
 
-Those that name more must leave no mark: no file, no import, no attribute.
+Those that name anything else must leave no mark: no file, import or attribute.
 """
 
 import contextlib
@@ -41,7 +41,7 @@ from p01.memcache.values.unpickler import loads
 HERE = __name__
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 
-# Modules of an application. The last one shows that it was imported.
+# Modules of an application. The last one reveals that it was imported.
 MODEL = """
 import enum, os
 from os.path import join
@@ -348,7 +348,7 @@ def make(value):
     return Reduced(value)
 
 
-# What needs no list, and what is read with one.
+# Values that need no list, and values that are read with one.
 STANDARD = [
     None, True, False, 0, -1, 2 ** 70, 1.5, float('inf'), 1 + 2j, '', 'ü', b'',
     bytes(range(256)), bytearray(b'x\0'), (), (1,), (1, 2, 3, 4), [], [1], {},
@@ -383,8 +383,8 @@ LISTED = [
 ]
 
 
-# The oldest protocols that these are pickled with: by no other Python does it,
-# or only with functools.partial.
+# The oldest protocols that can be tested for these: with older ones the pickle
+# is different, or needs functools.partial.
 WANTED = {SlotData: 2, FrozenData: 2, WithArguments: 4}
 
 
@@ -394,7 +394,7 @@ def string(text):
 
 
 def fragment(value):
-    """The pickle of a value, as a part of another one."""
+    """Return the pickle of a value, as a part of another one."""
     return pickle.dumps(value, 2)[2:-1]
 
 
@@ -431,7 +431,7 @@ def calls(module, name, args):
 
 
 def few_calls(module, name, args):
-    """Yield one that names it on the stack, and one that has a line for it."""
+    """Return a pickle that names it on the stack, and one by a line."""
     ways = dict(calls(module, name, args))
     return [(how, ways[how]) for how in ('reduced', 'instance')
             if how in ways]
@@ -472,7 +472,7 @@ class AllowedCase(unittest.TestCase):
         return client.query('key', default=MISSING)
 
     def assertUnreadable(self, data, name, reason, client=None):
-        """It is a miss, counted and logged; return what was logged."""
+        """Reading is a miss, counted and logged; return what was logged."""
         client = client or self.usual
         before = client.getUnreadable()
         with self.assertLogs('p01.memcache', 'DEBUG') as log:
@@ -492,7 +492,7 @@ class AllowedCase(unittest.TestCase):
 
 
 class ForbiddenTest(AllowedCase):
-    """What is not in the list."""
+    """Globals that are not in the list."""
 
     def gadgets(self):
         mark = str(self.mark)
@@ -549,8 +549,8 @@ class ForbiddenTest(AllowedCase):
         self.assertNotIn('p01shop', sys.modules)
         self.assertEqual(copyreg._extension_registry, {})
 
-    def test_they_would_leave_a_mark(self):
-        # The same pickles, with the list out of the way.
+    def test_without_the_list_they_leave_a_mark(self):
+        # The same pickles, read without the list.
         for module, name, args in self.gadgets()[:8]:
             with self.subTest(module=module, name=name):
                 _, data = next(calls(module, name, args))
@@ -579,7 +579,7 @@ class ForbiddenTest(AllowedCase):
                 with self.subTest(module=module, name=name, how=how):
                     self.assertForbidden(data, path)
 
-    def test_around_what_is_allowed(self):
+    def test_detours_around_allowed_names(self):
         for module, name in [
                 ('p01shop.model', 'os.system'),
                 ('p01shop.model', 'os'),
@@ -625,7 +625,7 @@ class ForbiddenTest(AllowedCase):
                     self.assertForbidden(data, f'{module}.{name}')
         self.assertNotIn('p01shop.evil', sys.modules)
 
-    def test_names_that_are_none(self):
+    def test_malformed_names(self):
         for name in ('', '.', 'Item.', '.Item', 'Item..Part', 'Nothing', ' ',
                      'Item\0', '<locals>', 'load.<locals>.x'):
             for how, data in few_calls('p01shop.model', name, ()):
@@ -643,13 +643,13 @@ class ForbiddenTest(AllowedCase):
             'p01shop.nowhere', client)
 
     def test_a_module_is_not_a_value(self):
-        # Its globals could be changed then.
+        # Otherwise its globals could be changed.
         importlib.import_module('p01shop.model')
         for data in (by_line('p01shop', 'model') + b'.',
                      b'\x80\x04' + by_stack('p01shop', 'model') + b'.'):
             self.assertForbidden(data, 'p01shop.model')
 
-    def test_names_in_the_log(self):
+    def test_forbidden_names_in_the_log(self):
         for name in ('a\nb', 'a\r\nWARNING:root:all is well', '\x1b[2Jx',
                      '\u2028', '\u202e', '\0', '\x85', '\t', '\ud800',
                      'x' * 100_000, '\n' * 100_000, '%s %d %(x)s', '{0}'):
@@ -679,7 +679,7 @@ class ForbiddenTest(AllowedCase):
             self.assertEqual(client.getUnreadable(), {'UnreadableValue': 1})
 
     def test_getattr(self):
-        # Members of an enum are pickled by it.
+        # Members of an enum are pickled with getattr.
         self.client().query('key')
         item, load = (by_line('p01shop.model', name)
                       for name in ('Item', 'load'))
@@ -710,7 +710,7 @@ class ForbiddenTest(AllowedCase):
                 client, by_line('builtins', 'getattr') + b'(' + arguments
                 + b'tR.'), MISSING)
 
-    def test_what_bytes_are_made_with(self):
+    def test_the_function_that_makes_bytes(self):
         encode = by_line('_codecs', 'encode')
         for encoding in 'rot13', 'hex', 'idna', 'latin1 ', '':
             client = self.client()
@@ -721,7 +721,7 @@ class ForbiddenTest(AllowedCase):
             self.client(), encode + fragment(('ü', 'latin1')) + b'R.'),
             b'\xfc')
 
-    def test_what_bytes_are_made_of(self):
+    def test_the_arguments_that_make_bytes(self):
         from p01shop import model
         encode = by_line('_codecs', 'encode')
         text = by_line('p01shop.model', 'Speaking') + b')\x81'
@@ -733,7 +733,7 @@ class ForbiddenTest(AllowedCase):
                     'ForbiddenGlobal', 'is not allowed')
         self.assertEqual(model.Registry.seen, [])
 
-    def test_nothing_is_remembered(self):
+    def test_no_decision_is_cached(self):
         client = self.client()
         for module, name in [('os', 'system'), ('p01shop.model', 'remove')]:
             for _ in range(3):
@@ -759,7 +759,7 @@ class ForbiddenTest(AllowedCase):
         client.allow = None
         self.assertEqual(self.read(client, data), datetime.date(2026, 1, 2))
 
-    def test_the_list_that_was_given_is_not_kept(self):
+    def test_the_list_is_copied(self):
         allow = ['datetime']
         client = self.client(allow)
         allow.append('os.system')
@@ -769,7 +769,7 @@ class ForbiddenTest(AllowedCase):
 
 
 class ExtensionTest(AllowedCase):
-    """Globals that are named by a number."""
+    """Globals that are named by an extension code."""
 
     def setUp(self):
         super().setUp()
@@ -781,7 +781,7 @@ class ExtensionTest(AllowedCase):
         return [b'\x82\x32', b'\x83\x32\0', b'\x84\x32\0\0\0']
 
     def cache(self):
-        """As any other part of the process may have."""
+        """Fill copyreg's cache, as any part of the process may do."""
         pickle.loads(b'\x80\x02\x82\x32.')
         self.assertIn(0x32, copyreg._extension_cache)
 
@@ -798,8 +798,8 @@ class ExtensionTest(AllowedCase):
         self.assertFalse(self.mark.exists())
 
     def test_hidden_behind_a_frame(self):
-        # A reader of opcodes and that of C do not agree where the bytes end
-        # that begin within a frame and are cut by its end.
+        # pickletools and the C unpickler disagree on where bytes end that are
+        # cut by the end of their frame.
         self.cache()
         call = b'\x82\x32' + self.arguments + b'R.'
         for cut in 1, 2, 3:
@@ -830,7 +830,7 @@ class ExtensionTest(AllowedCase):
 
 
 class ChangeTest(AllowedCase):
-    """What is in the list is not changed by a pickle that names it."""
+    """A pickle cannot change what it may name."""
 
     def changes(self, target, **state):
         """Yield pickles that set attributes of the target."""
@@ -942,7 +942,7 @@ class ChangeTest(AllowedCase):
             self.assertUnreadable(
                 b'\x80\x04' + member + call + b'.', 'ForbiddenGlobal',
                 'to call')
-        # Nor as what its class does not have.
+        # Nor by a name that its class does not have.
         for name, change in (
                 ('__setstate__', b'Nb'), ('append', b'Na'),
                 ('extend', b'(Ne'), ('add', b'(N\x90')):
@@ -952,7 +952,7 @@ class ChangeTest(AllowedCase):
                 + b'.', 'ForbiddenGlobal', 'to call')
         self.assertEqual(model.Registry.seen, [])
 
-    def test_nothing_is_asked_on_the_way(self):
+    def test_no_code_of_the_application_is_called(self):
         from p01shop import model
         for name in 'Holder.lazy', 'Holder.lazy.Part', 'os.path.join':
             for data in by_stack, by_line:
@@ -962,7 +962,7 @@ class ChangeTest(AllowedCase):
         self.assertEqual(model.Registry.seen, [])
 
     def test_many_names(self):
-        # Not looked through for each instance.
+        # The list is not searched for each instance.
         data = pickle.dumps([Plain(Plain()) for _ in range(20_000)], 1)
         start = time.thread_time()
         self.assertEqual(
@@ -992,7 +992,7 @@ class ChangeTest(AllowedCase):
                      b'\x8c\x07p01shop\x8c\x05model\x93'):
             self.assertUnchanged(data, lambda: model.Item, Item=None)
 
-    def test_what_reads_every_pickle(self):
+    def test_the_modules_that_read_every_pickle(self):
         for module, name, function in [
                 ('copyreg', '_reconstructor', copyreg._reconstructor),
                 ('copyreg', '__newobj__', copyreg.__newobj__),
@@ -1009,14 +1009,14 @@ class ChangeTest(AllowedCase):
         for name in 'set', 'object', 'range':
             self.assertUnchanged(by_line('builtins', name), lambda: 0, x=1)
 
-    def test_an_instance_is(self):
-        # It belongs to the pickle.
+    def test_an_instance_of_the_pickle_is_changed(self):
+        # The instance comes from the pickle itself.
         for allow in [HERE], [f'{HERE}.Plain']:
             found = self.read(self.client(allow), pickle.dumps(Plain('b')))
             self.assertEqual(found, Plain('b'))
 
-    def test_what_is_asked_for_by_c(self):
-        # Fast, where nothing could be changed: no Python for each opcode.
+    def test_safe_pickles_are_read_in_c(self):
+        # If nothing can be changed, no Python code runs for each opcode.
         with mock.patch.object(careful, 'CarefulUnpickler') as unpickler:
             for value in [1, 'b'], {datetime.date(2026, 1, 2): b'b'}:
                 self.assertEqual(self.read(
@@ -1027,7 +1027,7 @@ class ChangeTest(AllowedCase):
 
 
 class PlainTest(AllowedCase):
-    """The standard types: what is made by them, and of what."""
+    """The standard types: what they make, and from which arguments."""
 
     def setUp(self):
         super().setUp()
@@ -1035,14 +1035,14 @@ class PlainTest(AllowedCase):
         self.seen = model.Registry.seen
 
     def assertNone(self, data, allow=ALLOW):
-        """It is a miss, and nothing of the application was called."""
+        """Reading is a miss, and no code of the application was called."""
         client = self.client(allow)
         self.assertEqual(self.read(client, data), MISSING)
         self.assertEqual(client.getUnreadable(), {'ForbiddenGlobal': 1})
         self.assertEqual(self.seen, [])
 
     def makers(self, name, *arguments):
-        """Yield pickles that have the type make something of the parts."""
+        """Yield pickles that call a type with the arguments."""
         kind = by_line('builtins', name)
         args = b'(' + b''.join(arguments) + b't'
         for make in (
@@ -1074,7 +1074,7 @@ class PlainTest(AllowedCase):
         special = by_line('p01shop.model', 'Special') + b')\x81'
         for _, name in allowlist.STANDARD:
             if name == 'slice':
-                continue  # it keeps what it is given
+                continue  # partial keeps its arguments
             series = 'list', 'tuple', 'set', 'frozenset'
             for kept_by, argument in [
                     ((), special), ((), special * 2),
@@ -1108,7 +1108,7 @@ class PlainTest(AllowedCase):
                 self.assertNone(b'\x80\x04' + make + b'.', [HERE])
         self.assertEqual(encodings._cache, before)
 
-    def test_what_is_put_into_another(self):
+    def test_nested_objects(self):
         special = by_line('p01shop.model', 'Special') + b')\x81'
         array = b'\x96\1\0\0\0\0\0\0\0x'
         for data in (
@@ -1127,7 +1127,7 @@ class PlainTest(AllowedCase):
                 + by_line(HERE, name) + by_line('builtins', base) + special
                 + b'tR.', [*ALLOW, HERE])
 
-    def test_arguments_that_are_no_tuple(self):
+    def test_arguments_that_are_not_a_tuple(self):
         special = by_line('p01shop.model', 'Special') + b')\x81'
         item = by_line('p01shop.model', 'Item')
         for data in (
@@ -1150,7 +1150,7 @@ class PlainTest(AllowedCase):
             self.assertNone(b'\x80\x04' + data + b'.')
 
     def test_memory(self):
-        # Of a few bytes.
+        # Memory that a few bytes would take.
         for name, argument in [
                 ('bytes', 1 << 24), ('bytearray', 1 << 24),
                 ('list', range(1 << 20)), ('tuple', range(1 << 20)),
@@ -1167,12 +1167,12 @@ class PlainTest(AllowedCase):
             self.assertNone(b'\x80\x05' + data + b'.', [])
         self.assertEqual(
             self.read(self.client([]), b'\x80\x05\x97.'), MISSING)
-        # What has the same bytes is read.
+        # Buffers in the pickle itself are read.
         for value in [bytearray(b'\x98')], b'\x96\0\0\0\0\0\0\0\0\x98':
             self.assertEqual(
                 self.read(self.client([]), pickle.dumps(value)), value)
 
-    def test_what_pickles_are_made_with(self):
+    def test_functions_that_pickles_use(self):
         for module, name in tools.TOOLS:
             for how in by_stack, by_line:
                 tool = how(module, name)
@@ -1188,7 +1188,7 @@ class PlainTest(AllowedCase):
             for value in object(), [object], {'x': object()}:
                 self.assertNone(pickle.dumps(value, protocol), [])
 
-    def test_what_is_in_sets(self):
+    def test_members_of_sets(self):
         for protocol in PROTOCOLS:
             for value in (
                     {Colour.RED, Colour.GREEN}, frozenset({Text('b')}),
@@ -1199,7 +1199,7 @@ class PlainTest(AllowedCase):
 
 
 class CalledTest(AllowedCase):
-    """What security.txt says that a pickle can have called, and no more."""
+    """A pickle can call what security.txt lists, and no more."""
 
     def called(self, *ways):
         from p01shop import model
@@ -1239,7 +1239,7 @@ class CalledTest(AllowedCase):
 
 
 class AllowedTest(AllowedCase):
-    """What is in the list, or needs none."""
+    """Values that the list allows, or that need no list."""
 
     def test_standard_types(self):
         for protocol in PROTOCOLS:
@@ -1271,8 +1271,8 @@ class AllowedTest(AllowedCase):
         value = Access.READ | Access.WRITE
         allow = [HERE]
         if b'or_' in pickle.dumps(value):
-            # So it is with the first releases of Python 3.11, as Debian 12
-            # has one: it is made from its members again.
+            # In the first releases of Python 3.11, such as that of Debian 12,
+            # it is made from its members again.
             self.assertForbidden(
                 pickle.dumps(value), '_operator.or_', self.client(allow))
             allow.append('_operator.or_')

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What servers have not heard of, which of them is asked, and for how long.
+"""The cluster: missed changes, the choice of a server, and limits of time.
 
-First the backlog and the cluster on servers that are no more than a list of
-answers, then the whole client on servers of this process.
+First the backlog and the cluster, on servers that are only a list of answers.
+Then the whole client, on servers in this process.
 """
 
 import collections
@@ -19,18 +19,19 @@ from unittest import mock
 import zope.event
 
 from p01.memcache.cluster import fanout
-from p01.memcache.cluster import undelivered
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.ring import Ketama
 from p01.memcache.cluster.ring import RoundRobin
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import InvalidationsPending
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.event import ServerUpEvent
+from p01.memcache.health import undelivered
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -53,14 +54,14 @@ REFUSED = b'SERVER_ERROR no\r\n'
 
 
 class Interrupted(BaseException):
-    """What no ``except Exception`` catches."""
+    """An exception that no ``except Exception`` catches."""
 
 
 def right(data):
-    """The reply to any requests of which none reads."""
+    """Return the right reply to requests; every get is a miss."""
     replies = {b'flush_all': b'OK\r\n', b'delete': b'DELETED\r\n',
                b'set': b'STORED\r\n', b'get': b'END\r\n'}
-    # The values are empty lines.
+    # The values are empty lines, which get no reply.
     return b''.join(
         replies[line.split()[0]] for line in data.splitlines() if line)
 
@@ -70,7 +71,7 @@ def deletes(*keys):
 
 
 class Health:
-    """That of a server that is up, until the test says more."""
+    """The health of a server that is up, unless the test changes it."""
 
     failures = absence = pause = 0
     is_down = False
@@ -86,10 +87,10 @@ class Health:
 
 
 class Server:
-    """Gives the answers to the first requests, and right ones after that.
+    """Gives the answers to its first requests, and then right ones.
 
-    An answer is bytes, an exception, or called with the request for one of
-    them. All servers that share a ``log`` write their requests into it.
+    An answer is bytes, an exception, or a function that returns one of them
+    for a request. Servers that share a ``log`` write their requests into it.
     """
 
     batch = MOST_BYTES
@@ -127,7 +128,7 @@ class Server:
         except MemcacheError as error:
             failure = SimpleNamespace(error=error)
         return replies, failure, None
-        yield  # never: its answers are there at once
+        yield  # never reached: the answers are there at once
 
     def judge(self, failure):
         pass
@@ -140,7 +141,7 @@ class Server:
 
 
 class Clock:
-    """`monotonic` of a module, with hands."""
+    """`monotonic` of a module, which a test can advance."""
 
     def __init__(self, test, module):
         self.ahead = 0
@@ -151,7 +152,7 @@ class Clock:
 class ThreadedCase(unittest.TestCase):
 
     def in_thread(self, function, *args):
-        """Start it; what is returned waits for the result."""
+        """Start a call in a thread; return a function that waits for it."""
         results = []
 
         def work():
@@ -174,7 +175,7 @@ class ThreadedCase(unittest.TestCase):
 
 
 class Held:
-    """An answer that does not come before it is released."""
+    """An answer that comes only once it is released."""
 
     def __init__(self, test, answer=right):
         self.answer = answer
@@ -184,7 +185,7 @@ class Held:
 
     def __call__(self, data):
         self.asked.set()
-        self.release.wait(2 * PATIENCE)  # longer than anybody waits for it
+        self.release.wait(2 * PATIENCE)  # longer than any thread waits for it
         return self.answer(data) if callable(self.answer) else self.answer
 
 
@@ -207,7 +208,7 @@ class BacklogCase(ThreadedCase):
     def hold(self, *key):
         """Owe a key, and begin to deliver it in a thread.
 
-        Returns the reply that does not come, and what gives the result.
+        Returns the answer that is held, and a function for the result.
         """
         held = Held(self)
         self.owe(b'a')
@@ -220,14 +221,14 @@ class BacklogCase(ThreadedCase):
         self.assertEqual(sorted(self.undelivered.keys), sorted(keys))
 
     def assertSent(self, *requests):
-        """These, since it was asked the last time."""
+        """These requests were made since the last call."""
         self.assertEqual(self.server.requests, list(requests))
         self.server.requests.clear()
 
 
 class TestBacklog(BacklogCase):
 
-    def test_a_thread_that_stops_within_a_change_holds_up_nobody(self):
+    def test_a_thread_that_stops_within_a_change_blocks_no_other(self):
         with self.undelivered._changing.by(0):
             start = monotonic()
             self.undelivered.add(b'a')
@@ -257,7 +258,7 @@ class TestBacklog(BacklogCase):
         self.deliver(b'a')
         self.assertOwed()
 
-    def test_the_key_that_is_asked_for_comes_first(self):
+    def test_the_requested_key_comes_first(self):
         self.owe(b'a', b'b', b'c')
         self.deliver(b'b')
         self.assertSent(deletes(b'b'), deletes(b'a', b'c'))
@@ -279,8 +280,8 @@ class TestBacklog(BacklogCase):
             b''.join(self.server.requests), deletes(keys[-1], *keys[:-1]))
         self.assertOwed()
 
-    def test_a_slow_server_is_not_asked_for_too_much(self):
-        # Half of the time is left for what the caller wants to know.
+    def test_a_delivery_to_a_slow_server_stops_in_time(self):
+        # Half of the time is left for the caller's own request.
         clock = Clock(self, undelivered)
 
         def slow(data):
@@ -303,7 +304,7 @@ class TestBacklog(BacklogCase):
 
     # failures
 
-    def test_in_the_middle(self):
+    def test_a_failure_in_the_middle(self):
         self.enterContext(mock.patch.multiple(
             undelivered, FIRST_BATCH=2, BATCH=2))
         self.owe(*b'a b c d e'.split())
@@ -324,7 +325,7 @@ class TestBacklog(BacklogCase):
         self.assertOwed(b'a', b'b')
         self.assertIn('within a line', str(caught.exception))
 
-    def test_not_even_the_key_that_is_asked_for(self):
+    def test_the_requested_key_fails(self):
         self.owe(b'a', b'b')
         self.answer(ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
@@ -339,17 +340,17 @@ class TestBacklog(BacklogCase):
             with self.assertRaises(Interrupted):
                 self.deliver(b'a')
         self.assertOwed(b'a')
-        # The next one has the turn.
+        # The next thread gets the turn.
         self.in_thread(self.deliver, b'a')()
         self.assertOwed()
 
-    def test_a_refused_delete_is_owed_still(self):
+    def test_a_refused_delete_is_still_owed(self):
         self.owe(b'a', b'b', b'c')
         self.answer(b'DELETED\r\n' + REFUSED + b'NOT_FOUND\r\n')
         self.deliver()
         self.assertOwed(b'b')
 
-    def test_a_refused_delete_holds_up_that_key_only(self):
+    def test_a_refused_delete_blocks_only_its_key(self):
         clock = Clock(self, undelivered)
         self.owe(b'a')
         self.answer(REFUSED, REFUSED, REFUSED)
@@ -359,7 +360,7 @@ class TestBacklog(BacklogCase):
             self.assertSent(deletes(b'a'))
             self.deliver()
             self.assertSent(*sent)
-        # What comes later waits for its pause, or until it is asked for.
+        # Later keys wait for the end of its pause, or for a request.
         self.owe(b'b', b'c')
         self.deliver()
         self.assertSent()
@@ -371,7 +372,7 @@ class TestBacklog(BacklogCase):
         self.assertSent(deletes(b'a', b'c'))
         self.assertOwed()
 
-    # at the same time
+    # concurrent threads
 
     def test_keys_that_are_added_meanwhile(self):
         def add(data):
@@ -384,8 +385,8 @@ class TestBacklog(BacklogCase):
         self.assertSent(deletes(b'a', b'b'))
         self.assertOwed(b'a', b'd')
 
-    def test_the_key_is_added_anew_meanwhile(self):
-        # What was there before was forgotten, what came after was not.
+    def test_the_key_is_added_again_meanwhile(self):
+        # The value before was removed, a later one was not.
         def add(data):
             self.owe(b'a')
             return right(data)
@@ -410,18 +411,18 @@ class TestBacklog(BacklogCase):
     def waiting(self):
         return len(self.undelivered._turn._waiting)
 
-    def test_who_needs_the_key_waits(self):
+    def test_a_thread_that_needs_the_key_waits(self):
         held, first = self.hold()
         others = [self.in_thread(self.deliver, b'a') for _ in range(2)]
         until(lambda: self.waiting() == 2)
         held.release.set()
         for result in (first, *others):
             result()
-        # It was done for all of them.
+        # One delivery was enough for all of them.
         self.assertSent(deletes(b'a'))
         self.assertOwed()
 
-    def test_who_waited_in_vain_does_it_himself(self):
+    def test_a_thread_delivers_itself_after_anothers_failure(self):
         held = Held(self, ReceiveTimeout('late'))
         self.owe(b'a')
         self.answer(held)
@@ -435,16 +436,17 @@ class TestBacklog(BacklogCase):
         with self.assertRaises(ReceiveTimeout):
             first()
 
-    def test_a_wait_has_an_end(self):
+    def test_a_wait_for_a_delivery_ends(self):
         held, first = self.hold()
-        with self.assertRaisesRegex(ServerDown, 'is told of'):
+        with self.assertRaisesRegex(
+                InvalidationsPending, 'is still receiving invalidations'):
             self.undelivered.deliver(self.server, b'a', monotonic() + 0.02)
         self.assertEqual(self.waiting(), 0)
         held.release.set()
         first()
 
-    def test_nobody_waits_for_a_server_that_is_down(self):
-        held, first = self.hold(b'a')  # the one that looks
+    def test_no_thread_waits_for_a_server_that_is_down(self):
+        held, first = self.hold(b'a')  # the probe
         self.server.health.down(60)
         start = monotonic()
         with self.assertRaises(ServerDown):
@@ -454,7 +456,7 @@ class TestBacklog(BacklogCase):
         first()
 
     def test_after_fork(self):
-        # Another thread may be anywhere in here at the fork.
+        # At the fork, another thread may be anywhere in this code.
         held, first = self.hold()
         locked, done = threading.Event(), threading.Event()
         self.addCleanup(done.set)
@@ -474,7 +476,7 @@ class TestBacklog(BacklogCase):
             event.set()
             result()
 
-    def test_a_delete_that_is_no_command(self):
+    def test_a_server_without_delete(self):
         self.owe(b'a')
         self.answer(*[b'CLIENT_ERROR no\r\n'] * 2)
         self.deliver()
@@ -516,7 +518,7 @@ class TestFlush(BoundCase):
         self.assertSent(b'flush_all\r\n')
         self.assertOwed()
 
-    def test_keys_before_it_need_not_be_told(self):
+    def test_a_flush_includes_earlier_keys(self):
         self.undelivered.add_all()
         self.owe(b'a')
         self.deliver(b'a')
@@ -548,7 +550,7 @@ class TestFlush(BoundCase):
         self.assertSent(b'flush_all\r\n')
         self.assertOwed()
 
-    def test_every_key_waits_for_it(self):
+    def test_every_key_waits_for_the_flush(self):
         self.undelivered.add_all()
         self.answer(ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
@@ -557,7 +559,7 @@ class TestFlush(BoundCase):
         self.deliver()
         self.assertSent(b'flush_all\r\n', b'flush_all\r\n')
 
-    def test_refused(self):
+    def test_a_refused_flush(self):
         for reply in (REFUSED, b'CLIENT_ERROR no\r\n', b'ERROR\r\n'):
             with self.subTest(reply):
                 self.undelivered.add_all()
@@ -572,7 +574,7 @@ class TestFlush(BoundCase):
                 self.deliver()
                 self.assertSent(b'flush_all\r\n')
 
-    def test_refused_and_keys_after_it(self):
+    def test_a_refused_flush_and_later_keys(self):
         self.undelivered.add_all()
         self.owe(b'a')
         self.answer(REFUSED)
@@ -583,7 +585,7 @@ class TestFlush(BoundCase):
 
 
 class TestBacklogOfProxies(BoundCase):
-    """They cannot be flushed."""
+    """The backlog of proxies, which cannot be flushed."""
 
     def setUp(self):
         super().setUp()
@@ -603,14 +605,14 @@ class TestBacklogOfProxies(BoundCase):
         self.deliver()
         self.assertSent(deletes(b'a'))
 
-    def test_the_oldest(self):
+    def test_the_oldest_keys_are_dropped(self):
         with mock.patch.object(undelivered, 'MOST', 4), self.assertLogs():
             self.owe(*b'a b c d a e'.split())
         self.assertIn(b'a', self.undelivered.keys)
 
 
 class Ring:
-    """All keys belong to the first server, then the second, and so on."""
+    """A ring on which all keys belong to the first server, then the second."""
 
     alike = False
 
@@ -644,7 +646,7 @@ class ClusterCase(ThreadedCase):
         return server
 
     def set(self, expires=0, key=b'k'):
-        """Return the `expires` that was sent, and to whom."""
+        """Return the `expires` that was sent, and to which server."""
         self.cluster.run(Set(key, b'', 0, expires), soon())
         address, data = self.log[-1]
         self.assertTrue(data.startswith(b'set '))
@@ -658,7 +660,7 @@ class ClusterCase(ThreadedCase):
                        if server.undelivered.keys)
 
     def assertLog(self, *lines):
-        """These, since it was asked the last time."""
+        """These requests were made since the last call."""
         self.assertEqual(self.log, [
             (f'{address}:1', data) for address, data in lines])
         self.log.clear()
@@ -675,7 +677,7 @@ class TestCluster(ClusterCase):
         self.assertEqual(self.owing(), '')
 
     def test_one_server(self):
-        # It needs no ring.
+        # A single server needs no ring.
         self.cluster = Cluster([self.b], None, True)
         self.b.health.down(60)
         self.set()
@@ -692,13 +694,13 @@ class TestCluster(ClusterCase):
                 self.log.clear()
                 self.assertEqual(self.owing(), '')
 
-    def test_it_is_not_asked_if_that_fails(self):
+    def test_a_failed_delivery_ends_the_request(self):
         for ask in (self.get, self.set, self.invalidate):
             for answer, error in ((ReceiveTimeout('late'), ReceiveTimeout),
                                   (REFUSED, ServerError)):
                 with self.subTest(ask.__name__, answer=answer):
                     self.a.undelivered.add(b'k')
-                    # What refused a change is told once more.
+                    # A server that refused a change is asked once more.
                     times = 1 + (answer is REFUSED and ask != self.get)
                     self.a.answers.extend([answer] * times)
                     with self.assertRaises(error):
@@ -720,7 +722,7 @@ class TestCluster(ClusterCase):
                     self.a.answers.clear()
 
     def test_what_is_refused_is_removed_at_once(self):
-        # Other processes see the old value, too.
+        # Until then other processes see the old value.
         for change in (self.set, self.invalidate):
             with self.subTest(change.__name__):
                 self.a.answers.append(REFUSED)
@@ -751,7 +753,7 @@ class TestCluster(ClusterCase):
                 ask()
         self.assertEqual({address for address, _ in self.log}, {'a:1'})
 
-    def test_the_others_are_not_concerned(self):
+    def test_other_servers_are_not_affected(self):
         addresses = [parse(server.address) for server in self.servers]
         self.cluster = Cluster(self.servers, Ketama(addresses), False)
         keys = [b'key:%d' % number for number in range(50)]
@@ -819,23 +821,23 @@ class TestMany(ClusterCase):
             self.assertEqual(len(self.log), 2)
             self.log.clear()
 
-    def test_what_cannot_be_delivered_is_not_asked_for(self):
+    def test_a_key_whose_delivery_fails_is_not_requested(self):
         self.a.undelivered.add(b'l')
-        # With the others, and for itself.
+        # In the batch, and on its own.
         self.a.answers.extend([REFUSED] * 2)
         found, [error] = self.read()
         self.assertIsInstance(error, ServerError)
         self.assertLog(*[('a', b'delete l\r\n')] * 2, ('a', b'get k m\r\n'))
         self.assertEqual(list(self.a.undelivered.keys), [b'l'])
 
-    def test_nothing_is_left_to_ask_for(self):
-        # Not even a connection is needed for it, and no news of its health.
+    def test_no_request_if_all_deliveries_fail(self):
+        # No connection is taken for it, and its health is not judged.
         self.a.undelivered.add(b'l')
         self.a.answers.extend([REFUSED] * 2)
         with mock.patch.object(self.a, 'converse', side_effect=AssertionError):
             self.assertEqual(self.read(b'l')[0], {})
 
-    def test_a_silent_server_is_told_once(self):
+    def test_a_silent_server_gets_one_delivery(self):
         for key in self.keys:
             self.a.undelivered.add(key)
         for ask in self.read, self.change:
@@ -894,7 +896,7 @@ class TestMany(ClusterCase):
         self.a.health.down(20)
         replies = self.cluster.run_many([Delete(b'k')], soon())
         self.assertIsInstance(replies[b'k'], ServerDown)
-        # But done where another process might have stored it.
+        # But it is done where another process may have stored it.
         self.assertLog(('b', b'delete k\r\n'))
         self.assertEqual(self.owing(), 'a')
 
@@ -930,7 +932,7 @@ class TestFailover(ClusterCase):
         self.assertEqual(self.set(), (0, 'a:1'))
         self.assertTrue(self.invalidate())
 
-    def test_one_that_may_be_asked_again_is_asked(self):
+    def test_a_server_due_for_a_probe_is_asked(self):
         self.a.health.down(0)
         self.assertEqual(self.get(), self.a)
         self.assertEqual(self.set(), (0, 'a:1'))
@@ -960,8 +962,8 @@ class TestFailover(ClusterCase):
                 self.assertEqual(self.set(0), (expected, 'b:1'))
                 self.assertEqual(self.set(100), (expected, 'b:1'))
 
-    def test_it_comes_back_while_it_is_looked_for(self):
-        # 0 would be for ever.
+    def test_the_server_returns_during_the_choice(self):
+        # A lifetime of 0 would be for ever.
         class Returning(Health):
             failures = 3
             absence = property(lambda health: absences.pop())
@@ -970,7 +972,7 @@ class TestFailover(ClusterCase):
         self.a.health = Returning()
         self.assertEqual(self.set(0), (1, 'b:1'))
 
-    def test_the_first_to_come_back_ends_a_lifetime(self):
+    def test_a_lifetime_ends_with_the_shortest_absence(self):
         self.a.health.down(20)
         self.b.health.down(10)
         self.assertEqual(self.set(0), (10, 'c:1'))
@@ -994,8 +996,8 @@ class TestFailover(ClusterCase):
         self.get()
         self.assertEqual(self.owing(), '')
 
-    def test_they_owe_it_before_another_has_it(self):
-        # Else a reader might find the old one at home right after the set.
+    def test_the_key_is_owed_before_the_stand_in_has_it(self):
+        # Otherwise a reader might find the old value on its own server.
         self.a.health.down(20)
 
         def look(data):
@@ -1005,13 +1007,13 @@ class TestFailover(ClusterCase):
         self.b.answers.append(look)
         self.set()
 
-    def test_what_fails_is_owed_by_all(self):
+    def test_a_failed_change_is_owed_by_all(self):
         self.a.health.down(20)
         for change in (self.set, self.invalidate):
             self.b.answers.append(ReceiveTimeout('late'))
             with self.assertRaises(ReceiveTimeout):
                 change()
-            # Each of them may have stood in a moment ago.
+            # Each of them may have been the stand-in a moment ago.
             self.assertEqual(self.owing(), 'abcd')
             for server in self.cluster.servers:
                 server.undelivered.keys.clear()
@@ -1020,11 +1022,11 @@ class TestFailover(ClusterCase):
         self.a.health.down(20)
         with self.assertRaisesRegex(ServerDown, 'a:1 is down'):
             self.invalidate()
-        # But done where another process might have stored it.
+        # But it is done where another process may have stored it.
         self.assertLog(('b', b'delete k\r\n'))
         self.assertEqual(self.owing(), 'a')
 
-    def test_directly_after_the_return_nobody_stands_in(self):
+    def test_no_server_stands_in_right_after_the_return(self):
         self.a.health.down(20)
         self.a.health.settled = False
         self.assertEqual(self.get(), self.a)
@@ -1034,13 +1036,13 @@ class TestFailover(ClusterCase):
                 change()
         self.assertEqual({address for address, _ in self.log}, {'a:1'})
 
-    def test_nor_for_the_next_one(self):
+    def test_none_stands_in_while_the_first_stand_in_is_unsettled(self):
         self.a.health.down(20)
         self.b.health.down(20)
         self.b.health.settled = False
         self.assertEqual(self.get(), self.a)
 
-    def test_one_that_came_back_may_stand_in(self):
+    def test_a_returned_server_may_stand_in(self):
         self.a.health.down(20)
         self.b.health.settled = False
         self.assertEqual(self.get(), self.b)
@@ -1053,7 +1055,7 @@ class TestFailover(ClusterCase):
 
 
 class TestProxies(ClusterCase):
-    """Those among which each is as good as another."""
+    """Proxies: each of them is as good as another."""
 
     ring = RoundRobin
 
@@ -1066,7 +1068,7 @@ class TestProxies(ClusterCase):
     def asked(self, times):
         return ''.join(self.get().address[0] for _ in range(times))
 
-    def test_turns(self):
+    def test_proxies_take_turns(self):
         self.assertEqual(self.asked(6), 'abcdab')
 
     def test_one_that_is_down_is_left_out(self):
@@ -1082,7 +1084,7 @@ class TestProxies(ClusterCase):
         self.b.health.failures = 1
         self.assertEqual(self.asked(4), 'abcd')
 
-    def test_a_return_needs_no_time(self):
+    def test_a_returned_proxy_is_used_at_once(self):
         for server in (self.a, self.b):
             server.health.down(60)
             server.health.settled = False
@@ -1092,7 +1094,7 @@ class TestProxies(ClusterCase):
         for server, seconds in zip(
                 self.servers, (60, 60, 1, 60), strict=True):
             server.health.down(seconds)
-        # The one that may be asked first.
+        # The one that may be asked soonest.
         self.assertEqual(self.asked(4), 'cccc')
 
     def test_lifetimes_are_not_limited(self):
@@ -1107,7 +1109,7 @@ class TestProxies(ClusterCase):
         for _ in range(4):
             self.assertTrue(self.invalidate())
 
-    def test_what_one_failed_to_do_is_told_by_the_next(self):
+    def test_the_next_proxy_delivers_what_one_failed_to_do(self):
         self.a.answers.append(ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
             self.set()
@@ -1122,9 +1124,9 @@ class TestProxies(ClusterCase):
 
 
 class Store:
-    """A scripted server's answers, as those of a memcached.
+    """The answers of a scripted server that acts like a memcached.
 
-    It can be told to answer otherwise.
+    A test can give it other answers.
     """
 
     def __init__(self):
@@ -1190,7 +1192,7 @@ class ScriptedCase(ClientCase):
         self.server.answers.extend(answers)
 
     def assertRequests(self, *expected):
-        """These were sent since it was asked the last time."""
+        """These requests were sent since the last call."""
         self.assertEqual(commands(self.server.requests), list(expected))
         self.server.requests.clear()
 
@@ -1215,7 +1217,7 @@ class TestClient(ScriptedCase):
         for answer in (None, b'garbage\r\n', b'STORED\r\n', b'ERROR\r\n'):
             with self.subTest(answer):
                 self.fill('a')
-                # Once more on a fresh connection, where one was closed.
+                # It is repeated, as the used connection was closed.
                 answers = [answer] * (2 if answer is None else 1)
                 self.answer(*answers)
                 self.assertIsNone(self.client_.invalidate('a'))
@@ -1226,7 +1228,7 @@ class TestClient(ScriptedCase):
                 self.assertNotIn(self.wire('a'), self.store.values)
 
     def test_what_is_refused_is_followed_by_the_delete_at_once(self):
-        # Other processes see the old value, too.
+        # Until then other processes see the old value.
         for change, command in (
                 (lambda: self.client_.set('a', 'new'), 'set'),
                 (lambda: self.client_.invalidate('a'), 'delete')):
@@ -1238,7 +1240,7 @@ class TestClient(ScriptedCase):
                 self.client_.query('a', default=MISSING), MISSING)
             self.assertRequests('get')
 
-    def test_both_are_refused(self):
+    def test_the_change_and_the_delete_are_refused(self):
         for change, command in (
                 (lambda: self.client_.set('a', 'new'), 'set'),
                 (lambda: self.client_.invalidate('a'), 'delete')):
@@ -1265,7 +1267,7 @@ class TestClient(ScriptedCase):
             self.answer(None, None)
             with self.assertRaises(NotInvalidated):
                 self.client_.invalidateAll()
-            # A used connection was closed, and then a fresh one.
+            # First a used connection was closed, then a fresh one.
             self.assertRequests('flush_all', 'flush_all')
             self.assertEqual(
                 self.client_.query(key, default=MISSING), MISSING)
@@ -1281,7 +1283,7 @@ class TestClient(ScriptedCase):
         self.assertEqual(self.client_.query('a'), 'old a')
         self.assertRequests('get')
 
-    def test_an_attribute_is_set(self):
+    def test_assigning_an_attribute_keeps_the_backlog(self):
         for name, value in (
                 ('retries', 5), ('delay', 1), ('blacktime', 1),
                 ('maxPoolSize', 1), ('pooltime', 1), ('maxAge', 1),
@@ -1296,8 +1298,8 @@ class TestClient(ScriptedCase):
                     self.client_.query('a', default=MISSING), MISSING)
                 self.assertRequests('set', 'delete', 'get')
 
-    def test_many_keys_that_are_long(self):
-        # They and the replies to them fit into the buffers of the sockets.
+    def test_many_long_keys(self):
+        # The requests and their replies fit into the sockets' buffers.
         with EmbeddedServer() as server:
             client = self.client(server)
             client.set('a', 'value')
@@ -1309,7 +1311,7 @@ class TestClient(ScriptedCase):
             self.assertEqual(
                 int(statistics['delete_misses']), 2 * undelivered.BATCH + 1)
 
-    def test_the_server_is_given_away_and_taken_back(self):
+    def test_the_server_leaves_the_list_and_returns(self):
         self.fill('a')
         self.answer(None)
         self.client_.invalidate('a')
@@ -1321,15 +1323,15 @@ class TestClient(ScriptedCase):
         self.assertEqual(self.client_.query('a', default=MISSING), MISSING)
         self.assertRequests('delete', 'delete', 'get')
 
-    def test_it_is_written_otherwise(self):
+    def test_the_address_is_spelled_differently(self):
         self.fill('a')
         self.answer(None)
         self.client_.invalidate('a')
         self.client_.servers = [self.server.address + '/?2']
         self.assertEqual(self.client_.query('a', default=MISSING), MISSING)
 
-    def test_an_operation_under_way_while_an_attribute_is_set(self):
-        # It fails on the former connections, and the new ones know.
+    def test_assigning_an_attribute_during_an_operation(self):
+        # It fails on the old connections, and the new ones know the backlog.
         self.fill('a')
         self.answer([(b'', PATIENCE)])
         result = self.in_thread(self.client_.set, 'a', 'new')
@@ -1370,7 +1372,7 @@ class TestClient(ScriptedCase):
                 self.client_.query('a', default=MISSING), MISSING)
             self.assertRequests('set', 'delete', 'get')
 
-    def test_two_threads_set_attributes(self):
+    def test_two_threads_assign_attributes(self):
         barrier = threading.Barrier(2)
 
         def change(name, values):
@@ -1386,7 +1388,7 @@ class TestClient(ScriptedCase):
         self.assertEqual(server.health._retries, self.client_.retries)
         self.assertEqual(server.pool._size, self.client_.maxPoolSize)
 
-    def test_a_proxy_that_comes_back_and_is_to_be_flushed(self):
+    def test_a_proxy_that_returns_owing_a_flush(self):
         store = self.store
         self.server.default = lambda request: (
             None if request.startswith(b'flush_all') else store(request))
@@ -1397,7 +1399,7 @@ class TestClient(ScriptedCase):
         self.server.accept()
         until(lambda: self.client_.set('a', 'value'))
 
-    def test_a_listener_that_asks_for_the_key(self):
+    def test_a_subscriber_that_reads_the_key(self):
         took = []
 
         def listen(event):
@@ -1430,13 +1432,13 @@ class TestAllServers(ClientCase):
             self.enterContext(ScriptedServer(default=store))
             for store in self.stores]
         self.client_ = self.client(*self.servers)
-        ring = self.client_._state.store._ring
+        ring = self.client_._state.store.router.ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(4)]
 
     def statistics(self):
-        """Ask; return of each whether it has answered."""
+        """Get statistics; return for each server whether it answered."""
         replies = self.client_.getStatistics()
         self.assertEqual([address for address, _ in replies],
                          [server.address for server in self.servers])
@@ -1448,7 +1450,7 @@ class TestAllServers(ClientCase):
             place for place in range(4) if servers[place].health.doubts])
 
     def answer(self, *answers):
-        """Each server's next one."""
+        """Set each server's next answer."""
         for server, answer in zip(self.servers, answers, strict=True):
             server.answers.append(answer)
 
@@ -1457,7 +1459,7 @@ class TestAllServers(ClientCase):
             {pool['active'] for _, pool in self.client_.getPools()}, {0})
 
     def test_at_the_same_time(self):
-        # None of them answers before all of them are asked.
+        # No server answers before all of them are asked.
         together = threading.Barrier(4)
 
         def meet(request):
@@ -1477,7 +1479,7 @@ class TestAllServers(ClientCase):
             self.assertEqual(self.statistics(), [True] * 4)
 
     def test_in_any_order(self):
-        # Each waits for the one after it.
+        # Each server waits for the one after it.
         for order in self.servers, self.servers[::-1]:
             for server, after in zip(order, [*order[1:], None], strict=True):
                 server.answers.append(
@@ -1492,7 +1494,7 @@ class TestAllServers(ClientCase):
         return STATISTICS
 
     def check_one_takes_its_time(self, *replies):
-        """Whichever it is, the others are right."""
+        """Whichever server is late, the others' replies are right."""
         late = [(b'', 0.02), (STATISTICS, 0)]
         in_two = [(STATISTICS[:20], 0.02), (STATISTICS[20:], 0)]
         for place in 0, 2:
@@ -1506,14 +1508,14 @@ class TestAllServers(ClientCase):
                 self.client_.timeout = PATIENCE
                 self.assertGivenBack()
                 self.assertFailing(place)
-                # What comes late is nobody's.
+                # No operation gets the late reply.
                 self.answer(*[STATISTICS] * 4)
                 self.assertEqual(self.statistics(), [True] * 4)
 
-    def test_a_frozen_one(self):
+    def test_a_frozen_server(self):
         self.check_one_takes_its_time()
 
-    def test_one_that_stops_within_its_reply(self):
+    def test_a_server_that_stops_within_its_reply(self):
         self.check_one_takes_its_time((STATISTICS[:20], 0))
 
     def test_all_stop_but_one(self):
@@ -1523,11 +1525,11 @@ class TestAllServers(ClientCase):
             start = monotonic()
             self.assertEqual(
                 self.statistics(), [False, False, False, True])
-            # The time of one, not of each.
+            # It takes the time-out once, not for each.
             self.assertLess(monotonic() - start, 0.5)
 
     def check_one_is_not_accepted(self, ask):
-        """`ask` looks who has answered."""
+        """`ask` checks which servers have answered."""
         with full_backlog() as hung:
             for place in 0, 3:
                 with self.subTest(place=place):
@@ -1538,7 +1540,7 @@ class TestAllServers(ClientCase):
                     ask(place)
                     self.assertFailing(place)
 
-    def test_one_that_does_not_accept(self):
+    def test_a_server_that_does_not_accept(self):
         def ask(place):
             for server in self.servers:
                 server.default = STATISTICS
@@ -1549,21 +1551,21 @@ class TestAllServers(ClientCase):
 
         self.check_one_is_not_accepted(ask)
 
-    def test_keys_of_one_that_does_not_accept(self):
+    def test_keys_of_a_server_that_does_not_accept(self):
         def ask(place):
             failed = self.client_.setMany(dict.fromkeys(range(40), 'value'))
             found = self.client_.queryMany(range(40))
             self.assertEqual(len(failed) + len(found), 40)
             self.assertTrue(found)
             self.assertTrue(failed)
-            ring = self.client_._state.store._ring
+            ring = self.client_._state.store.router.ring
             for key in failed:
                 self.assertEqual(ring.find(self.wire(key)), place)
 
         self.check_one_is_not_accepted(ask)
 
-    def test_a_delivery_that_takes_its_time(self):
-        # What one of them has to be told of first is not told to the others.
+    def test_a_slow_delivery(self):
+        # The delivery to one server does not hold up the others.
         for ask, right in (
                 (lambda: self.client_.queryMany(self.keys),
                  lambda others: dict.fromkeys(others, 'new')),
@@ -1581,15 +1583,15 @@ class TestAllServers(ClientCase):
                     self.client_.timeout = 0.2
                     self.assertEqual(ask(), right(
                         [other for other in self.keys if other != key]))
-                    # Nobody has heard of it meanwhile.
+                    # The server counts as failing, but is not down.
                     self.assertFailing(place)
                     self.assertGivenBack()
 
-    def test_two_threads_and_one_connection_to_each(self):
-        # None has the connection that the other one waits for.
+    def test_two_threads_and_one_connection_per_server(self):
+        # No thread holds the connection that the other one waits for.
         self.client_ = self.client(*self.servers, maxPoolSize=1)
         self.client_.setMany(dict.fromkeys(range(40), 'value'))
-        ring = self.client_._state.store._ring
+        ring = self.client_._state.store.router.ring
         taken = threading.Barrier(2)
         take, first = Pool.take, threading.local()
 
@@ -1597,7 +1599,7 @@ class TestAllServers(ClientCase):
             item = take(pool, deadline)
             if not getattr(first, 'taken', False):
                 first.taken = True
-                # Whoever has to wait is not here.
+                # A thread that has to wait does not get here.
                 with contextlib.suppress(threading.BrokenBarrierError):
                     taken.wait(0.05)
             return item
@@ -1620,7 +1622,7 @@ class TestAllServers(ClientCase):
             self.assertLess(monotonic() - start, PATIENCE / 2)
 
     def test_interrupted(self):
-        # What is on its way to the others then is nobody's.
+        # No operation gets replies that are under way then.
         self.answer(*[[(b'', 0.02), (STATISTICS, 0)]] * 4)
         with (mock.patch.object(fanout, '_ready', side_effect=Interrupted),
               self.assertRaises(Interrupted)):
@@ -1641,7 +1643,7 @@ class TestAllServers(ClientCase):
 
 
 class TestFaultyDelivery(ScriptedCase):
-    """What a server may do while it is told. It has the old value then."""
+    """Faults during a delivery, while the server still has the old values."""
 
     level = 2
 
@@ -1673,7 +1675,7 @@ class TestFaultyDelivery(ScriptedCase):
                              for key in self.keys))
 
     def suffer(self, *answers, timeout=PATIENCE):
-        """The delivery of all keys, or of one of them first, goes wrong."""
+        """Let the delivery of all keys fail, or that of the requested one."""
         for first in ('x', *self.keys[:2]):
             with self.subTest(first=first):
                 self.owe()
@@ -1699,7 +1701,7 @@ class TestFaultyDelivery(ScriptedCase):
         self.suffer(self.store, [(b'', PATIENCE)], timeout=0.02)
 
     def test_late(self):
-        # It comes to a connection that nobody uses any more.
+        # The reply comes on a connection that is no longer used.
         def late(request):
             return [(b'', 0.03), (self.store(request), 0)]
 
@@ -1719,23 +1721,23 @@ class TestFaultyDelivery(ScriptedCase):
     def test_garbage_in_the_middle(self):
         self.suffer(self.store, b'garbage\r\n')
 
-    def test_too_few(self):
+    def test_too_few_replies_to_a_delivery(self):
         self.suffer(self.store, b'', timeout=0.02)
 
-    def test_too_many(self):
+    def test_surplus_replies_to_a_delivery(self):
         def twice(request):
             return self.store(request) * 2
 
         self.suffer(twice)
         self.suffer(*[twice] * 4)
 
-    def test_too_many_and_another_kind(self):
+    def test_a_surplus_reply_of_another_kind(self):
         def more(request):
             return self.store(request) + b'STORED\r\nEND\r\n'
 
         self.suffer(*[more] * 4)
 
-    def test_refused(self):
+    def test_a_refused_flush(self):
         self.suffer(REFUSED)
 
     def test_refused_as_a_whole(self):
@@ -1755,8 +1757,8 @@ class TestFailoverOfClient(ClientCase):
                         for server in self.embedded]
         self.client_ = self.client(
             *self.servers, failover=True, retries=1, blacktime=60)
-        # Each on the server of that place.
-        ring = self.client_._state.store._ring
+        # Each key is on the server at the same place.
+        ring = self.client_._state.store.router.ring
         self.keys = [next(
             key for key in range(1000)
             if ring.find(self.wire(key)) == place) for place in range(3)]
@@ -1766,7 +1768,7 @@ class TestFailoverOfClient(ClientCase):
         return direct.query(key, default=MISSING)
 
     def stop(self, place):
-        """Return when it is down."""
+        """Stop a server; return when the client has marked it down."""
         self.servers[place].refuse()
         self.servers[place].cut()
         self.assertIsNone(self.client_.query(self.keys[place]))
@@ -1776,15 +1778,15 @@ class TestFailoverOfClient(ClientCase):
         return self.client_._state.store.servers[place].health
 
     def start(self, place):
-        """It is asked with the next operation."""
+        """Start a server; the next operation asks it."""
         self.servers[place].accept()
         self.health(place)._asking._until = monotonic()
 
     def next_of(self, place):
         wire = self.wire(self.keys[place])
-        return next(self.client_._state.store._ring.after(wire, place))
+        return next(self.client_._state.store.router.ring.after(wire, place))
 
-    def test_nothing_of_before_is_seen(self):
+    def test_no_older_value_is_seen(self):
         key = self.keys[0]
         for change, seen in (
                 (lambda: self.client_.set(key, 'new'), 'new'),
@@ -1805,10 +1807,10 @@ class TestFailoverOfClient(ClientCase):
                     self.client_.query(key, default=MISSING), MISSING)
                 self.assertFalse(self.health(0).is_down)
                 self.assertEqual(self.on(0, key), MISSING)
-                # The one that stood in may still have it.
+                # The former stand-in may still have the value.
                 self.client(self.embedded[self.next_of(0)]).invalidate(key)
 
-    def test_the_second_outage_shows_nothing_of_the_first(self):
+    def test_no_value_of_an_earlier_outage_is_seen(self):
         key = self.keys[0]
         self.stop(0)
         self.client_.set(key, 'of the outage')
@@ -1830,13 +1832,13 @@ class TestFailoverOfClient(ClientCase):
             self.assertEqual(self.client_.query(self.keys[place]), 'value')
             self.assertTrue(self.client_.invalidate(self.keys[place]))
 
-    def test_an_invalidation_is_none_while_its_server_is_away(self):
+    def test_an_invalidation_fails_while_the_server_is_down(self):
         self.stop(0)
         self.assertIsNone(self.client_.invalidate(self.keys[0]))
         self.start(0)
         self.assertTrue(self.client_.invalidate(self.keys[0]))
 
-    def test_all_are_flushed_one_of_them_later(self):
+    def test_one_server_is_flushed_later(self):
         for key in self.keys:
             self.client_.set(key, 'old')
         self.stop(0)
@@ -1882,7 +1884,7 @@ class TestFailoverOfClient(ClientCase):
         self.stop(0)
         self.assertNotEqual(self.client_.query(key), 'one')
 
-    def test_an_attribute_is_set_between_two_outages(self):
+    def test_assigning_an_attribute_between_two_outages(self):
         key = self.keys[0]
         self.stop(0)
         self.client_.set(key, 'one')
@@ -1905,14 +1907,14 @@ class TestProxiesOfClient(ClientCase):
             *self.proxies, distribution='roundrobin', retries=1, delay=60,
             blacktime=60)
 
-    def test_turns(self):
+    def test_proxies_take_turns(self):
         for number in range(6):
             self.assertTrue(self.client_.set(number, number))
             self.assertEqual(self.client_.query(number), number)
-        # That is what one thread does: it sets here and looks there.
+        # One thread takes turns: it sets by one and reads by the other.
         self.assertEqual([proxy.exchanges for proxy in self.proxies], [6, 6])
 
-    def test_one_is_away(self):
+    def test_one_proxy_is_down(self):
         for number in range(6):
             self.client_.set(number, f'old {number}')
         self.proxies[0].refuse()
@@ -1925,7 +1927,7 @@ class TestProxiesOfClient(ClientCase):
             self.assertEqual(
                 found, MISSING if number in failed else f'new {number}')
 
-    def test_errors_of_connecting_are_enough_to_pass_one_by(self):
+    def test_connect_errors_are_enough_to_avoid_a_proxy(self):
         self.client_.retries = 10
         self.proxies[0].refuse()
         self.proxies[0].cut()

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Compressed values, and those that are larger than allowed.
+"""Compressed values, and values that are larger than allowed.
 
-The scenarios are asked of the fakes and of the real clients, on the embedded
+The scenarios are run for the fakes and the real clients, on the embedded
 server and (level 2) on memcached.
 """
 
@@ -63,14 +63,14 @@ needs_zstandard = unittest.skipUnless(zstandard, 'zstandard is not installed')
 
 
 def zlib_bomb(mebibytes):
-    """As many of zeros, without the time that it takes to compress them."""
+    """Return that many zeros, compressed, without compressing them."""
     stream = zlib.compressobj(9, wbits=-15)
     block = stream.compress(bytes(MIB)) + stream.flush(zlib.Z_FULL_FLUSH)
     return b'\x78\x01' + block * mebibytes + b'\x03\0' + bytes(4)
 
 
 def zstd_bomb(mebibytes, size=None):
-    """So does zstandard; ``size`` is what it says to be."""
+    """Return such a bomb for zstandard; ``size`` is what it declares."""
     window = b'\x50'  # 1 MiB
     head = b'\x28\xb5\x2f\xfd' + (
         b'\0' + window if size is None else
@@ -86,7 +86,7 @@ def zstd_bomb(mebibytes, size=None):
 class CompressedScenario(Scenario):
 
     def kinds(self):
-        """Yield the flag of each way to compress, which is used then."""
+        """Yield the flag of each compression, while the client uses it."""
         if zstandard is not None:
             yield ZSTD
         with mock.patch.object(compression, 'zstandard', None):
@@ -109,7 +109,7 @@ class CompressedScenario(Scenario):
                     self.assertFound(client, 'key', VALUE)
                     self.assertFoundRaw(client, 'key', PICKLE)
 
-    def test_what_does_not_become_smaller(self):
+    def test_incompressible_values(self):
         client = self.makeClient(compress=1)
         for _ in self.kinds():
             for value in NOISE, '', None, 1, b'x':
@@ -140,7 +140,7 @@ class CompressedScenario(Scenario):
                 self.assertEqual(
                     self.stored(client.buildKey(key))[1], flags)
 
-    def test_raw_values_are_not(self):
+    def test_raw_values_are_not_compressed(self):
         client = self.makeClient(compress=1)
         built = client.set('key', b'x' * 5000, raw=True)
         self.assertEqual(self.stored(built), (b'x' * 5000, 0))
@@ -181,7 +181,7 @@ class CompressedScenario(Scenario):
                     self.plant(built, wrong, flags)
                     self.assertUnreadable(
                         client, 'key', 'UnreadableValue', 'zlib:|zstd:')
-            # What is compressed is what its other flags tell.
+            # The other flags tell how the decompressed data is read.
             for wrong in (flags | 1, flags | JSON, ZLIB | ZSTD, flags | 1 << 8,
                           flags | 1 << 16):
                 self.plant(built, data, wrong)
@@ -194,8 +194,8 @@ class CompressedScenario(Scenario):
             self.assertEqual(client.getOrCreate('key', lambda: 1), 1)
             self.assertFound(client, 'key', 1)
 
-    def test_twice(self):
-        # Once is what we do; more could go on for ever.
+    def test_compressed_twice(self):
+        # We compress once; reading more could go on for ever.
         for kind, data in [(ZLIB, zlib.compress(zlib.compress(PICKLE)))]:
             for flags in kind, ZLIB | ZSTD:
                 self.plant(self.client.buildKey('key'), data, flags)
@@ -238,7 +238,7 @@ class CompressedScenario(Scenario):
         return getattr(client, how)('key', value, raw=raw)
 
     def ways(self, client, value, raw=False):
-        """Store the value in each way there is, and yield what that returns.
+        """Store the value in each way, and yield what that returns.
         """
         for how in WAYS + RAW_WAYS if raw else WAYS:
             client.set('key', b'', raw=True)
@@ -258,7 +258,7 @@ class CompressedScenario(Scenario):
                 if how in ('set', 'setMany', 'replace'):
                     self.assertMiss(client, 'key')
                 else:
-                    # It would not have been replaced, or only by that token.
+                    # Only if it was not replaced does the token still fit.
                     self.assertFoundRaw(client, 'key', b'')
         self.assertEqual(client.getUnreadable(), {})
 
@@ -325,7 +325,7 @@ class CompressedScenario(Scenario):
                 for key in 'large', 'larger':
                     self.plant(client.buildKey(key), b'x' * 60000, flags)
                 self.assertUnreadable(client, 'large', 'ValueTooLarge', reason)
-                # What stands behind one is read all the same.
+                # The value that follows one is read all the same.
                 for order in keys, keys[::-1]:
                     self.assertEqual(
                         client.queryMany(order), {'one': 1, 'two': 2})
@@ -333,7 +333,7 @@ class CompressedScenario(Scenario):
                 self.assertFound(client, 'large', 1)
 
     def test_many_that_are_too_large(self):
-        # Each costs a connection. Behind too many all are misses.
+        # Each costs a connection. After too many, all others are misses.
         client = self.makeClient(maxValueSize=1000)
         keys = [f'large {number}' for number in range(50)]
         for key in keys:
@@ -345,7 +345,7 @@ class CompressedScenario(Scenario):
         self.assertFound(client, 'one', 1)
 
     def test_the_largest_that_is_received(self):
-        # With all that may be in front of it.
+        # With all that may precede the value.
         os.environ[SECRETS] = os.urandom(32).hex()
         self.addCleanup(os.environ.pop, SECRETS, None)
         value = 'x' * 10000
@@ -361,7 +361,7 @@ class CompressedScenario(Scenario):
                 'key', lambda: value, grace=60, dependencies=names), value)
         self.assertFound(client, 'key', value)
 
-    def test_it_is_not_hashed_before_its_size_is_looked_at(self):
+    def test_the_size_is_checked_before_the_signature(self):
         os.environ[SECRETS] = os.urandom(32).hex()
         self.addCleanup(os.environ.pop, SECRETS, None)
         client = self.makeClient(
@@ -397,7 +397,7 @@ class CompressedScenario(Scenario):
                 self.assertEqual(
                     other.getOrCreate('key', lambda: 'theirs', **settings),
                     'theirs')
-                # Nobody has waited for anybody.
+                # No caller has waited for another.
                 self.assertLess(time.monotonic() - start, 1)
                 self.assertEqual(
                     client.getOrCreate('key', self.fail, **settings),
@@ -420,7 +420,7 @@ class CompressedScenario(Scenario):
 
 @matrix(slow=all_but(CLASSIC_FAKE))
 class GraceScenario(Scenario):
-    """It takes its time: a lifetime must be over."""
+    """These tests take time: a lifetime has to end."""
 
     def test_too_large_to_be_renewed(self):
         client = self.makeClient(maxValueSize=1000)
@@ -434,7 +434,7 @@ class GraceScenario(Scenario):
         while create(lambda: large) == 'old':
             self.assertLess(time.monotonic(), end)
             time.sleep(0.02)
-        # Neither the old value nor a right to compute is left.
+        # Neither the old value nor a claim is left.
         self.assertMiss(client, 'key')
         start = time.monotonic()
         self.assertEqual(create(lambda: large), large)
@@ -444,7 +444,7 @@ class GraceScenario(Scenario):
 
 
 class BombTest(unittest.TestCase):
-    """Without a client: 1 GiB, of which nobody sees more than is allowed."""
+    """Without a client: of 1 GiB, no more than allowed is decompressed."""
 
     cap = MIB
 
@@ -471,9 +471,9 @@ class BombTest(unittest.TestCase):
                 self.assertRefused(zstd_bomb(count, size), ZSTD, ValueTooLarge)
 
     @needs_zstandard
-    def test_they_are_some(self):
+    def test_the_bombs_are_real(self):
         self.assertEqual(
-            # Its check-sum is not right, but comes too late.
+            # Its checksum is wrong, but is read too late.
             zlib.decompressobj().decompress(zlib_bomb(3), 3 * MIB - 1),
             bytes(3 * MIB - 1))
         for size in None, 3 * MIB:
@@ -493,7 +493,7 @@ class BombTest(unittest.TestCase):
 
     @needs_zstandard
     def test_a_window_that_is_large(self):
-        # Memory for it would be taken before anything is decompressed.
+        # Its memory would be allocated before anything is decompressed.
         for exponent in 17, 21, 31:
             data = bytearray(zstd_bomb(1, MIB))
             data[5] = (exponent << 3) & 0xff
@@ -506,7 +506,7 @@ class BombTest(unittest.TestCase):
             tracemalloc.stop()
 
     @needs_zstandard
-    def test_more_behind_it(self):
+    def test_trailing_data(self):
         codec = Codec(PickleSerializer(), self.cap, 1)
         data, flags = codec.dumps(b'key', VALUE, raw=False)
         stream = zstandard.ZstdCompressor().compressobj()
@@ -523,7 +523,7 @@ class BombTest(unittest.TestCase):
             codec.loads(b'key', data, flags, raw=False), VALUE)
 
     def test_levels(self):
-        # Several threads at once: no state is shared.
+        # Several threads at once: they share no state.
         codec = Codec(PickleSerializer(), self.cap, 1)
 
         def work(number):
@@ -537,7 +537,7 @@ class BombTest(unittest.TestCase):
 
 
 class AnnouncedTest(unittest.TestCase):
-    """A server that announces what is larger than a value may be."""
+    """A server that announces more than a value may have."""
 
     size = 1 << 29
     block = bytes(MIB)
@@ -575,7 +575,7 @@ class AnnouncedTest(unittest.TestCase):
                                 server.wait(lambda s=server: not s.current))
                 self.assertEqual(
                     self.cheap(server, client.getOrCreate, 'key', str), '')
-                # It is a miss, and no fault of the server.
+                # It is a miss, but not a failure of the server.
                 self.assertEqual(
                     client.getUnreadable(), {'ValueTooLarge': 17})
                 if factory is UltraMemcacheClient:
@@ -583,7 +583,7 @@ class AnnouncedTest(unittest.TestCase):
                         client._state.store.servers[0].health.state, 'up')
 
     def cheap(self, server, read, *args, **kw):
-        """Return what it reads, in little time and memory."""
+        """Return what `read` returns; it takes little time and memory."""
         opened, began = server.opened, time.monotonic()
         tracemalloc.start()
         self.addCleanup(tracemalloc.stop)
@@ -591,7 +591,7 @@ class AnnouncedTest(unittest.TestCase):
         found = read(*args, **kw)
         peak = tracemalloc.get_traced_memory()[1] - before
         tracemalloc.stop()
-        # The server's part of it is in this process, too.
+        # This process also runs the server.
         self.assertLess(peak, 4 * MIB)
         self.assertLess(time.monotonic() - began, 1)
         self.assertLessEqual(server.opened - opened, 12)

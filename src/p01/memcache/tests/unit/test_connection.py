@@ -1,7 +1,7 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A connection: what the server said before a request cannot be sent, and
-what it has heard of a reply.
+"""A connection: the server's last words if a request cannot be sent, and what
+has been received of a reply.
 """
 
 import ssl
@@ -22,7 +22,7 @@ LATE = ReceiveTimeout('late')
 
 
 class Stream:
-    """Takes no request, or each. What is received is read piece by piece.
+    """Takes no request, or all. What is received is read in pieces.
 
     An exception among the pieces is raised.
     """
@@ -43,23 +43,23 @@ class Stream:
             raise piece
         return piece
 
-    def is_quiet(self):
-        return not self.pieces
+    def has_input(self):
+        return bool(self.pieces)
 
     def close(self):
         pass
 
 
 class Dialer:
-    """Has the stream already."""
+    """A dialer that returns a given stream."""
 
-    place = 'here'
+    endpoint = 'here'
 
     def __init__(self, stream):
         self.stream = stream
 
     def dial(self, deadline, greet):
-        return self.stream, self.place
+        return self.stream, self.endpoint
 
 
 class SendTest(unittest.TestCase):
@@ -78,12 +78,12 @@ class SendTest(unittest.TestCase):
         self.stream = stream
         return caught.exception
 
-    def test_nothing_was_said(self):
+    def test_nothing_was_received(self):
         for end in CLOSED, LATE:
             self.assertIs(self.send(end), Stream.trouble)
 
     def test_half_a_line(self):
-        # What it was to be, nobody knows: it explains nothing.
+        # Half a line explains nothing.
         for end in CLOSED, LATE:
             for half in BUSY[:1], BUSY[:20], BUSY[:-1]:
                 with self.subTest(half, end=end):
@@ -96,18 +96,18 @@ class SendTest(unittest.TestCase):
             self.assertIs(error.__cause__, Stream.trouble)
 
     def test_another_line(self):
-        # It is about an earlier request, or none.
+        # It may belong to an earlier request.
         for line in b'ERROR\r\n', b'SERVER_ERROR no\r\n', b'\x00\r\n', b'\n':
             self.assertIs(self.send(line, CLOSED), Stream.trouble)
 
-    def test_without_an_end(self):
-        # It is not read for longer than any line is.
+    def test_an_endless_line(self):
+        # It is read no further than any line is.
         self.assertIs(
             self.send(*[b'.' * 1000] * 100, CLOSED), Stream.trouble)
         self.assertGreater(len(self.stream.pieces), 50)
 
     def test_an_alert(self):
-        # It tells what the server wants, as a certificate.
+        # It says what the server wants, such as a certificate.
         alert = ReceiveError('cannot receive: an alert')
         alert.__cause__ = ssl.SSLError('alert')
         self.assertIs(self.send(alert), alert)

@@ -1,24 +1,24 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""How much time servers have to hear of what they owe, before many keys."""
+"""How the time is shared when servers get deliveries, for many keys."""
 
 from unittest import mock
 
 from p01.memcache.cluster import cluster
 from p01.memcache.cluster import fanout
-from p01.memcache.cluster import undelivered
 from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import undelivered
 from p01.memcache.tests.unit.test_cluster import ClusterCase
 from p01.memcache.wire.command import Set
 
 
-TIME = 12.0  # of an operation, which begins at 0
+TIME = 12.0  # the time of an operation that begins at 0
 
 
 class ByName:
-    """The first byte of a key tells the place of its server."""
+    """A ring: the first byte of a key is the name of its server."""
 
     alike = False
 
@@ -52,7 +52,7 @@ class DeliveryCase(ClusterCase):
 class ShareTest(DeliveryCase):
 
     def deliver(self, *took):
-        """Have deliveries take so long; return by when they must be done."""
+        """Make deliveries take that long; return their deadlines."""
         limits, took = [], iter(took)
 
         def deliver(server, key, deadline):
@@ -64,14 +64,14 @@ class ShareTest(DeliveryCase):
             server.undelivered.deliver = deliver
         return limits
 
-    def test_each_has_its_part(self):
-        # The last part is for the exchange itself.
+    def test_each_delivery_has_its_share(self):
+        # The last share is for the exchange itself.
         for operation in self.operations(b'a', b'b', b'c'):
             limits = self.deliver(0, 0, 0)
             operation()
             self.assertEqual(limits, [TIME / 4, TIME / 3, TIME / 2])
 
-    def test_those_before_it_had_theirs(self):
+    def test_unused_time_goes_to_the_next_delivery(self):
         for operation in self.operations(b'a', b'b'):
             self.now = 0.0
             limits = self.deliver(TIME / 3, TIME / 3)
@@ -84,9 +84,9 @@ class TroubleTest(DeliveryCase):
     keys = (b'a1', b'a2', b'a3')
 
     def check(self, error, read, changed, *others):
-        """Deliveries end with this error: of these keys the server is told.
+        """Deliveries fail with this error, and are tried for these keys.
 
-        It is not asked for their values, nor for those of others.
+        Afterwards the server gets no request, for any key.
         """
         def deliver(server, key, deadline):
             asked.append(key)
@@ -104,14 +104,14 @@ class TroubleTest(DeliveryCase):
             self.assertEqual(asked, told)
             self.assertLog()
 
-    def test_one_that_is_down_is_not_asked_for_each_key(self):
+    def test_a_server_that_is_down_gets_one_delivery(self):
         self.check(ServerDown('down'), [b'a1'], [b'a1'])
 
-    def test_one_that_refuses_is_asked_as_long_as_there_is_time(self):
-        # Half of the time is for that. A change is not left half done: they
-        # are tried once more, in the other half.
+    def test_a_server_that_refuses_gets_more_within_the_time(self):
+        # Half of the time is for that. After a failed change the keys are
+        # removed, which tries once more, in the other half.
         told = [b'a1', b'a2']
         self.check(ServerError('no'), told, told * 2)
 
-    def test_other_trouble_ends_it(self):
+    def test_any_other_failure_ends_it(self):
         self.check(PoolTimeout('no'), [b'a1'], [b'a1'], b'a9')

@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """How several servers share the time of an exchange.
 
-On a clock that only the servers move: nothing here depends on how fast the
-machine is.
+Only the servers advance the clock: nothing here depends on the speed of the
+machine.
 """
 
 import selectors
@@ -16,14 +16,14 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 
 
-TIME = 10.0  # of the exchange, which begins at 0
+TIME = 10.0  # the time of an exchange that begins at 0
 
 
 class Server:
-    """Takes `connecting` seconds until it is asked, and answers at `at`.
+    """Takes `connecting` seconds to connect, and answers at the time `at`.
 
-    Of the answer `rest` comes that many seconds later. It is waited for until
-    `limit`, and ``ended`` is when that was over. It stands for its connection,
+    The end of the answer comes `rest` seconds later. It is waited for until
+    `limit`; ``ended`` is when the wait was over. It is its own connection,
     too.
     """
 
@@ -48,7 +48,7 @@ class Server:
         return commands, failure, None
 
     def spend(self, seconds, limit):
-        """Wait, or until the limit: that is an error."""
+        """Wait; raise an error at the limit."""
         end = self.test.now + max(seconds, 0)
         self.test.now = max(self.test.now, min(end, limit))
         if end > limit:
@@ -63,7 +63,7 @@ class Server:
 
 
 class Selector:
-    """Waits for the servers on the test's clock."""
+    """Waits for the servers, on the test's clock."""
 
     def __init__(self, test):
         self.test = test
@@ -99,7 +99,7 @@ class ShareTest(unittest.TestCase):
             selectors, 'PollSelector', lambda: Selector(self)))
 
     def exchange(self, *servers):
-        """Return of each whether it answered; nobody waits for longer."""
+        """Return for each server whether it answered, within the time."""
         self.now = 0.0
         results = fanout.exchange(
             {server: f'replies {number}'
@@ -119,7 +119,7 @@ class ShareTest(unittest.TestCase):
         return [Server(self, at, **kw) for at in times]
 
     def test_all_take_most_of_the_time(self):
-        # None of them may be given a part of it, while others are as late.
+        # As long as all are late, none is limited to a share of the time.
         for count in 1, 2, 3, 8:
             with self.subTest(count):
                 self.assertEqual(
@@ -146,7 +146,7 @@ class ShareTest(unittest.TestCase):
         self.assertEqual(self.now, TIME)
 
     def test_one_is_given_less_time(self):
-        # It has failed before. It does not hold up the others, nor they it.
+        # It has failed before. It does not delay the others, nor they it.
         never = Server(self, 2 * TIME, limit=0.25 * TIME)
         late = self.servers(0.7 * TIME, 0.7 * TIME)
         self.assertEqual(self.exchange(never, *late), [False, True, True])
@@ -154,14 +154,14 @@ class ShareTest(unittest.TestCase):
         self.assertEqual(self.now, 0.7 * TIME)
 
     def test_one_stops_within_its_reply(self):
-        # It has its part of what is left, and leaves the rest to the others.
+        # It has its share of the time left, and leaves the rest to the others.
         stopped = Server(self, 0.1 * TIME, rest=2 * TIME)
         late = self.servers(0.2 * TIME, 0.2 * TIME)
         self.assertEqual(self.exchange(stopped, *late), [False, True, True])
         self.assertAlmostEqual(self.now, (0.1 + 0.9 / 3) * TIME)
 
-    def test_connections_take_their_time(self):
-        # Each has its part of what is left, those before it had theirs.
+    def test_slow_connects(self):
+        # Each has its share of the time left by those before it.
         slow = [Server(self, 0, connecting=seconds * TIME)
                 for seconds in (0.3, 0.2, 0.1)]
         self.assertEqual(self.exchange(*slow), [True] * 3)
@@ -170,8 +170,8 @@ class ShareTest(unittest.TestCase):
             self.exchange(never, *self.servers(0, 0)), [False, True, True])
         self.assertAlmostEqual(self.now, TIME / 3)
 
-    def test_those_that_are_asked_need_time_to_answer(self):
-        # The last one's connection does not take what the others need.
+    def test_a_connect_leaves_time_for_answers(self):
+        # The last server's connect does not use up the time of the others.
         asked = self.servers(0.6 * TIME, 0.6 * TIME)
         never = Server(self, 0, connecting=2 * TIME)
         self.assertEqual(
@@ -183,7 +183,9 @@ class AgainTest(unittest.TestCase):
     """Requests to a server whose used connection turned out to be closed."""
 
     def exchange(self, *results, **kw):
-        """Have an only server end with these; return its last and how many.
+        """Let a single server end with these results, one per try.
+
+        Returns the last of them, and how many tries there were.
         """
         class Lost:
             count = 0
@@ -212,18 +214,18 @@ class AgainTest(unittest.TestCase):
         error.again = True
         return error
 
-    def test_once_more(self):
+    def test_it_is_repeated_once(self):
         self.assertEqual(self.exchange(self.lost(), ['right']), (['right'], 2))
 
-    def test_not_again_and_again(self):
+    def test_it_is_not_repeated_twice(self):
         first, second = self.lost(), self.lost()
         self.assertEqual(self.exchange(first, second, ['late']), (second, 2))
 
-    def test_other_trouble(self):
+    def test_other_failures_are_not_repeated(self):
         error = ReceiveError('in the middle')
         self.assertEqual(self.exchange(error, ['late']), (error, 1))
 
-    def test_where_it_might_be_done_twice(self):
+    def test_a_change_is_not_repeated(self):
         error = self.lost()
         self.assertEqual(
             self.exchange(error, ['late'], again=False), (error, 1))

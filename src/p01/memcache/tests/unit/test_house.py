@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The house: which room knows which, how large they are, how far a hit goes.
+"""The house: which room imports which, their sizes, and the path of a hit.
 
 A room is a folder of the package, or a module at its top level.
 """
@@ -35,7 +35,8 @@ KNOWS = {
     'values': 'errors interfaces log secret',
     'keys': 'errors log values',
     'transport': 'errors secret threads wire',
-    'cluster': 'errors event log store threads transport wire',
+    'health': 'errors log threads wire',
+    'cluster': 'errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
     'features': 'errors store threads values wire',
     'facade': 'errors event features interfaces keys log secret store threads'
@@ -57,8 +58,8 @@ NO_CODE = (
     tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT,
     tokenize.DEDENT, tokenize.ENDMARKER)
 
-# Private names of libraries that have no public ones for it, or mean these to
-# be used.
+# Private names of libraries that have no public equivalent, or that are meant
+# to be used.
 FOREIGN = {'_Host', '_inverted_registry', '_name_', '_replace', '_type',
            '_value_'}
 
@@ -71,7 +72,7 @@ def modules():
 
 
 def imported(tree):
-    """Yield the names of the package's modules, and what is taken of them."""
+    """Yield the package's modules that are imported, and the names."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):
             for name in node.names:
@@ -87,7 +88,7 @@ def count_lines(pattern):
 
 
 def count_code(path):
-    """Return how many lines are neither docstring, comment nor empty."""
+    """Count the lines that are neither docstring, comment nor empty."""
     source = path.read_text()
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     lines = {line for token in tokens if token.type not in NO_CODE
@@ -104,7 +105,7 @@ def private(name):
 
 
 def taken(tree):
-    """Yield the private names that a module uses of anything else.
+    """Yield the private names of others that a module uses.
 
     A class may use what it inherits.
     """
@@ -153,7 +154,7 @@ class RoomsTest(unittest.TestCase):
                             f'{name}.'.startswith(f'{known}.')
                             for known in allowed))
 
-    def test_what_is_known_is_below(self):
+    def test_every_room_is_listed(self):
         rooms = list(KNOWS)
         for room, known in KNOWS.items():
             for name in known.split():
@@ -197,7 +198,7 @@ class SizesTest(unittest.TestCase):
 
 
 class HitTest(unittest.TestCase):
-    """How far a `query` goes that finds a value."""
+    """The path of a `query` that finds a value."""
 
     def setUp(self):
         server = self.enterContext(EmbeddedServer())
@@ -207,7 +208,7 @@ class HitTest(unittest.TestCase):
         self.client.query('key')
 
     def profile(self):
-        """Return the code that is called, and the stack when it is read."""
+        """Return the code objects called, and the stack at the reply."""
         called, spine = [], []
 
         def note(frame, event, arg):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The public path of the interfaces, whatever module they are in."""
+"""The public path of the interfaces, whichever module defines them."""
 
 import importlib
 import pickle

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""When the interpreter lock is kept for a reply, and in which way."""
+"""When the interpreter lock is kept for a reply, and how."""
 
 import itertools
 import socket
@@ -14,11 +14,12 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport.lockkeeping import LOOK
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import SLEEP
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.wire.reader import PIECE
 from p01.memcache.wire.reader import SIZE
 
@@ -39,20 +40,20 @@ class TestLockKeeping(unittest.TestCase):
             self.assertEqual(self.keeping.choose(), LOOK)
             self.keeping.failed(other)
 
-    def test_all_is_well(self):
+    def test_replies_in_time(self):
         self.assertEqual(self.choose(100), [LOOK] * 100)
         self.assertEqual(self.keeping.way, LOOK)
 
-    def test_too_far_away(self):
+    def test_a_server_that_is_too_slow(self):
         self.fail(8)
         self.assertEqual(self.choose(32), [RELEASE] * 32)
         self.assertEqual(self.keeping.way, RELEASE)
 
-    def test_others_want_the_processor(self):
+    def test_other_threads_want_the_processor(self):
         self.fail(1, SLEEP)
         self.assertEqual(self.choose(32), [SLEEP] * 32)
         self.assertEqual(self.keeping.way, SLEEP)
-        # As long as that goes on, it is tried ever more seldom.
+        # As long as that goes on, keeping is tried more and more rarely.
         self.fail(1, SLEEP)
         self.assertEqual(self.choose(65), [SLEEP] * 64 + [LOOK])
 
@@ -60,7 +61,7 @@ class TestLockKeeping(unittest.TestCase):
         self.fail(8)
         for rest in 32, 64, 128, 256, 512, 1024, 2048, 4096, 4096:
             self.assertEqual(self.choose(rest), [RELEASE] * rest)
-            # One look tells that it is still so.
+            # One failed try is enough to rest again.
             self.fail(1)
 
     def test_all_fail_at_the_same_time(self):
@@ -69,26 +70,26 @@ class TestLockKeeping(unittest.TestCase):
             self.keeping.failed(RELEASE)
         self.assertEqual(self.choose(33), [RELEASE] * 32 + [LOOK])
 
-    def test_the_way_of_the_rest_may_change(self):
+    def test_the_way_to_rest_may_change(self):
         self.fail(8, RELEASE)
         self.choose(32)
         self.fail(1, SLEEP)
         self.assertEqual(self.choose(64), [SLEEP] * 64)
 
-    def test_as_many_in_time(self):
+    def test_half_of_them_in_time(self):
         for _ in range(100):
             self.fail(7)
             for _ in range(7):
                 self.keeping.succeeded()
         self.assertEqual(self.keeping.choose(), LOOK)
 
-    def test_near_again(self):
+    def test_fast_again(self):
         self.fail(8)
         self.choose(32)
         for _ in range(7):
             self.assertEqual(self.keeping.choose(), LOOK)
             self.keeping.succeeded()
-        # All is forgotten.
+        # Earlier failures are forgotten.
         self.fail(8)
         self.assertEqual(self.choose(33), [RELEASE] * 32 + [LOOK])
 
@@ -113,12 +114,12 @@ class TestGiveWay(unittest.TestCase):
             self.request(100e-6)
         self.assertEqual(self.sleep.call_count, 2)
 
-    def test_not_where_others_had_theirs(self):
+    def test_not_if_other_threads_had_their_turn(self):
         for _ in range(100):
             self.request(100e-6, pause=2e-3)
         self.sleep.assert_not_called()
 
-    def test_behind_a_request_in_which_the_lock_was_lost(self):
+    def test_after_a_request_that_lost_the_lock(self):
         self.request(6e-3)
         self.assertEqual(self.sleep.call_count, 1)
 
@@ -126,7 +127,7 @@ class TestGiveWay(unittest.TestCase):
 class TestStream(unittest.TestCase):
 
     def setUp(self):
-        if lockkeeping._libc is None:
+        if lockkeepingstream._libc is None:
             self.skipTest('the C library cannot be called here')
         self.end, other = socket.socketpair()
         self.keeping = LockKeeping()
@@ -136,6 +137,7 @@ class TestStream(unittest.TestCase):
         self.stream.deadline = monotonic() + 10
 
     def use(self, way):
+        self.keeping.resting = 1
         self.keeping.choose = lambda: way
         self.stream.send(b'.')
         self.end.recv(1)
@@ -147,7 +149,7 @@ class TestStream(unittest.TestCase):
             self.assertEqual(self.stream.receive(SIZE), b'reply')
 
     def test_sizes(self):
-        # No more is received than what is asked for.
+        # No more is received than was asked for.
         data = bytes(range(256)) * 1024
         for way in WAYS:
             for size in SIZE, SIZE + 1, 1 << 16, (1 << 16) + 1, PIECE, SIZE:
@@ -166,6 +168,7 @@ class TestStream(unittest.TestCase):
     def test_large_requests(self):
         data = bytes(range(256)) * 4096
         for way in WAYS:
+            self.keeping.resting = 1
             self.keeping.choose = lambda way=way: way
             received = bytearray()
 
@@ -187,7 +190,7 @@ class TestStream(unittest.TestCase):
                 with self.assertRaises(ReceiveTimeout):
                     self.stream.receive(size)
                 self.assertLess(monotonic() - self.stream.deadline, 1)
-                # But what is there already is not left there.
+                # But data that has already arrived is returned.
                 self.stream.deadline = monotonic() - 1
                 self.end.send(b'late')
                 self.assertEqual(self.stream.receive(size), b'late')
@@ -195,7 +198,7 @@ class TestStream(unittest.TestCase):
                     self.stream.receive(size)
 
     def sizes(self):
-        """Yield some, each on a stream of its own in each way."""
+        """Yield sizes, each with a stream of its own, in each way."""
         for way, size in itertools.product(WAYS, (SIZE, PIECE)):
             self.doCleanups()
             self.setUp()
@@ -217,8 +220,8 @@ class TestStream(unittest.TestCase):
             with self.assertRaises(ReceiveError):
                 self.stream.receive(size)
 
-    def test_a_server_that_is_near(self):
-        # On a busy machine, too: a look of this thread takes a microsecond.
+    def test_a_fast_server(self):
+        # Also on a busy machine: a look takes this thread a microsecond.
         looks = itertools.count(monotonic(), 1e-6)
         here = threading.get_ident()
 
@@ -226,7 +229,8 @@ class TestStream(unittest.TestCase):
             return next(looks) if threading.get_ident() == here else (
                 monotonic())
 
-        self.enterContext(mock.patch.object(lockkeeping, 'monotonic', clock))
+        self.enterContext(mock.patch.object(
+            lockkeepingstream, 'monotonic', clock))
         for _ in range(20):
             self.stream.send(b'.')
             self.end.recv(1)
@@ -234,21 +238,20 @@ class TestStream(unittest.TestCase):
             self.stream.receive(SIZE)
         self.assertEqual((self.keeping.way, self.keeping.vain), (LOOK, 0))
 
-    def test_a_server_that_is_away(self):
-        # Nobody waits for a processor here, and a look ends in time.
-        looks = [
-            lockkeeping.monotonic() + step * 20e-6 for step in range(1000)]
+    def test_a_slow_server(self):
+        # No other thread wants the processor here, and a look ends in time.
+        looks = [monotonic() + step * 20e-6 for step in range(1000)]
         for _ in range(8):
             self.stream.send(b'.')
             with mock.patch.object(
-                    lockkeeping, 'monotonic', iter(looks).__next__):
+                    lockkeepingstream, 'monotonic', iter(looks).__next__):
                 self.assertLess(
-                    self.stream._look(lockkeeping._SIZE, looks[0]), 0)
+                    self.stream._look(lockkeepingstream._SIZE, looks[0]), 0)
         self.assertEqual(self.keeping.choose(), RELEASE)
 
-    def test_a_processor_that_others_want(self):
+    def test_a_processor_that_other_threads_want(self):
         self.enterContext(mock.patch.object(
-            lockkeeping, '_yield', lambda: time.sleep(300e-6)))
+            lockkeepingstream, '_yield', lambda: time.sleep(300e-6)))
         self.stream.send(b'.')
         self.end.send(b'reply')
         self.assertEqual(self.stream.receive(SIZE), b'reply')

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The compatible key scheme: the keys of the older releases, and equal keys.
+"""The compatible key scheme: keys of older releases, and equal keys.
 
-What is proxied, wrapped or persistent is in `test_proxied`.
+Proxied, wrapped and persistent objects are in `test_proxied`.
 """
 
 import collections
@@ -69,7 +69,7 @@ class Slotted:
 
 
 class Item:
-    """It is equal to nothing but itself."""
+    """An object that equals only itself."""
 
     def __init__(self, **attributes):
         self.__dict__.update(attributes)
@@ -88,7 +88,7 @@ class WithKeywords:
 
 
 class OnlyOne:
-    """Equal to others, but there are no others."""
+    """A class with equality, but only one instance."""
 
     def __eq__(self, other):
         return isinstance(other, OnlyOne)
@@ -116,7 +116,7 @@ class Table(dict):
 
 
 class Tagged:
-    """Equal by its tags; reduced to what it was made of."""
+    """Equal by its tags; pickled as what it was made from."""
 
     def __init__(self, *tags):
         self.tags = tags
@@ -137,7 +137,7 @@ NIGHT = datetime(2026, 10, 25, 2, 30)
 
 
 def other(text):
-    """Return an equal str, or bytes, that is another object."""
+    """Return an equal str or bytes that is a different object."""
     return text[:1] + text[1:]
 
 
@@ -161,12 +161,12 @@ def makeCycles():
 
 ITEM = Item(title='item')
 
-# Their pickles were the same in every process, however they were built.
+# Keys with the same pickle in every process, however they were built.
 STABLE = [
     (), [], {}, set(), frozenset(), None, 1.5, 1j, ..., NotImplemented,
     ('view', 17, 'de'), ['view', 17, 'de'], ('view',), (('view', 17), 'de'),
     ('view', None, True, 1.5, b'bytes', 10 ** 30), ('\xe9', '\U0001f511'),
-    # What pickles never refer to, or what there is only one of.
+    # Objects that pickles never refer back to, or that exist only once.
     (1, 1), (None, None), (True, True), (10 ** 30, 10 ** 30), (1.5, 1.5),
     ('', ''), (b'', b'', ('',)), ((), ((), ())),
     (Item, Item, [Item]), (len, len), (type(None), int, str, int),
@@ -175,13 +175,13 @@ STABLE = [
     (Right.READ | Right.WRITE, Right.WRITE, Right.READ | Right.WRITE),
     (UTC, UTC), (OnlyOne.__eq__, OnlyOne.__eq__), (IMemcacheClient,) * 2,
     [get_only_one(), get_only_one()], (datetime.now, datetime.now),
-    # Containers of parts that all are different.
+    # Containers whose parts are all different.
     {'one': 1}, {'b': 1, 'a': {'c': [2]}}, {'one': [], 'two': []}, [[], []],
     ({}, {}), ['abc', ['abcd']], bytearray(b'abc'), (bytearray(b'a'), b'a'),
     {3}, {'one'}, frozenset({'one'}), {('one', 2)},
-    # Numbers are in the order of the places in the table.
+    # Small numbers are in the order of their slots in the hash table.
     {1, 2, 3}, {10, 3}, {-1, 1.5, 10 ** 20}, {(1, 2), (3, 4)},
-    # The names of classes and of attributes are the same objects.
+    # The names of classes and attributes are the same objects.
     (Point('one'), Point('two')), Point('one', Point('two')),
     (Slotted('one'), Slotted('two', 1)), (Item(title='one'), ITEM),
     (ITEM, ITEM, [ITEM]), (ITEM.method, ITEM.method), [Text('text')],
@@ -195,15 +195,15 @@ STABLE = [
     (NIGHT, NIGHT.replace(tzinfo=UTC)), (timedelta(1), timedelta(2)),
     (Decimal('1.5'), Decimal('1.50')), (UUID(int=7), UUID(int=8)),
     range(3), slice(1, 2), (Tagged('one'), Tagged('two')),
-    # Large ones: opcodes in batches of 1,000, frames of 64 KiB.
+    # Large keys: opcodes come in batches of 1,000, and frames of 64 KiB.
     [*range(2500)], [str(n) for n in range(1001)], ('x' * 70000, 'y' * 70000),
     {str(n): n for n in range(1001)}, {*range(1001)}, (b'x' * 70000, 'y'),
     tuple(str(n) for n in range(20000)), [(n, str(n)) for n in range(8000)],
     *makeCycles(),
 ]
 
-# As the older releases stored them, with their default protocol, which is 5
-# on every Python that this release runs on; and with protocol 2.
+# The keys of older releases, with their default protocol, which is 5 on every
+# Python that this release supports; and with protocol 2.
 GOLDEN = [
     (('view', 17, 'de'), -1,
      '1daa77da3bf6cb5514deea5685ed2a45'),
@@ -231,7 +231,7 @@ LIST = ['one']
 DAY = date(2026, 1, 2)
 TAGS = 'first', 'second', 'third', 'fourth'
 
-# The rows are equal keys, that are built in different ways.
+# Each row has equal keys that are built in different ways.
 EQUAL = [
     ((ONE, ONE), (ONE, other(ONE)), (other(ONE), other(ONE))),
     ([ONE, ONE], [ONE, other(ONE)]),
@@ -261,7 +261,7 @@ EQUAL = [
     (Words([ONE, ONE]), Words([ONE, other(ONE)])),
     (Table({ONE: ONE}), Table({ONE: other(ONE)})),
     ([Tagged(ONE, ONE)] * 2, [Tagged(ONE, other(ONE)), Tagged(ONE, ONE)]),
-    # Sets: the order of insertion, and that of the process.
+    # Sets: the order of insertion, and the hash seed of the process.
     ({8, 0}, {0, 8}),
     ({1, 2}, {*range(100)} - {*range(3, 100)} - {0}),
     ({*TAGS}, {*reversed(TAGS)}, {*map(other, TAGS)}),
@@ -272,7 +272,7 @@ EQUAL = [
      {frozenset(TAGS[:0:-1]), frozenset(TAGS[::-1])}),
 ]
 
-# Those whose keys are not those of Python's equality, as ever.
+# Different keys, as always, though Python may take them for equal.
 APART = [
     ('one',), ['one'], ('one', 'one'), ('one', ('one',)), ('one', b'one'),
     (1,), (1.0,), (True,), ('1',), (0.0,), (-0.0,), (Text('one'),), {'one'},
@@ -300,7 +300,7 @@ for key in (
 
 
 def older(key, protocol):
-    """What an older release made of anything that it pickled."""
+    """Return the key that an older release built by pickling."""
     return hashlib.md5(pickle.dumps(key, protocol)).hexdigest()
 
 
@@ -328,14 +328,14 @@ class CompatibleTest(unittest.TestCase):
                         len({build(('a', [key]), None, protocol)
                              for key in row}), 1)
 
-    def test_apart(self):
+    def test_different_keys(self):
         for wrap in (lambda key: key, lambda key: ('a', key)):
             built = {}
             for key in APART:
                 same = built.setdefault(build(wrap(key), None, -1), key)
                 self.assertIs(same, key)
 
-    def test_what_is_not_pickled(self):
+    def test_keys_that_are_not_pickled(self):
         for key, data in [
                 ('view', b'view'), (b'view', b'view'), (17, b'17'),
                 (True, b'1'), (Number.ONE, b'1'), (Text('view'), b'view')]:
@@ -348,7 +348,7 @@ class CompatibleTest(unittest.TestCase):
         self.assertEqual(len(done[0][0].split()), 9)
         self.assertEqual(done, [done[0]] * 3)
 
-    def test_the_key_is_left_as_it_is(self):
+    def test_the_key_is_not_changed(self):
         names = ['one', other('one')]
         key = names, {'one': names}, Point('one', names)
         build(key, None, -1)
@@ -358,8 +358,8 @@ class CompatibleTest(unittest.TestCase):
 
     # many parts
 
-    def test_tuples_in_which_is_the_same_often(self):
-        # Written out it would not end.
+    def test_tuples_with_a_part_that_occurs_often(self):
+        # Written out in full it would not end.
         key, same = (ROW, LIST, DAY), ((other(ONE), 2), ['one'], DAY)
         for _ in range(50):
             key, same = (key, key), (same, same)
@@ -371,7 +371,7 @@ class CompatibleTest(unittest.TestCase):
             ROW, LIST, DAY, {'one': ONE}, {8, 0}, frozenset(TAGS), b'one',
             Point(ONE, [ONE]), Slotted(ONE), Tagged(ONE, ONE), Pair(ONE, 0.0),
             Words([ONE]), Table(one=-0.0), bytearray(b'one'), Colour.RED)
-        # Many parts go another way, and take their time where they are 10,000.
+        # Many parts are handled differently; 10,000 take a while.
         self.enterContext(mock.patch.object(canonical, 'MOST', 1000))
         for count in 1, 10, 1200:
             for part in parts:
@@ -394,7 +394,7 @@ class CompatibleTest(unittest.TestCase):
 
     # what is no key
 
-    def test_what_cannot_be_pickled(self):
+    def test_unpicklable_keys(self):
         class Local:
             pass
 
@@ -416,7 +416,7 @@ class CompatibleTest(unittest.TestCase):
                     else:
                         self.assertEqual(build(wrong, None, -1), digest)
 
-    def test_a_set_of_several_that_contains_itself(self):
+    def test_a_set_with_other_members_that_contains_itself(self):
         member = Item()
         member.family = {member, 'other'}
         with self.assertRaisesRegex(SerializationError, 'contains itself'):
@@ -442,7 +442,7 @@ class CompatibleTest(unittest.TestCase):
         return kind(parts)
 
     def remake(self, chance, key, seen):
-        """Return an equal key, of other objects, or of the same ones."""
+        """Return an equal key, from other objects or from the same ones."""
         kind = type(key)
         if kind is Point:
             copy = Point(self.remake(chance, key.title, seen),
@@ -464,7 +464,7 @@ class CompatibleTest(unittest.TestCase):
             copy = pickle.loads(pickle.dumps(key))
         else:
             return key
-        # Often it is one that there was already.
+        # Often, choose a part that was already used.
         return chance.choice(seen.setdefault((repr(key), kind), [copy])
                              + [copy])
 

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Locks that an exception behind any step of their owner does not keep.
+"""Locks that are released even if an exception strikes after any step.
 
-A profile function raises it: deterministic, and where asynchronous exceptions
-and those of signal handlers strike as well.
+A profile function raises the exception: deterministically, and in the same
+places as asynchronous exceptions and those of signal handlers.
 """
 
 import itertools
@@ -24,7 +24,7 @@ PATIENCE = 10  # seconds
 
 
 class Struck(BaseException):
-    """What strikes."""
+    """The exception that strikes."""
 
 
 def is_step(event, what):
@@ -32,9 +32,9 @@ def is_step(event, what):
 
 
 def struck(function, step, counts=is_step):
-    """Call the function; return whether an exception struck behind the step.
+    """Call the function; return whether an exception struck after the step.
 
-    Steps are counted from 0 on.
+    Steps are counted from 0.
     """
     steps = itertools.count()
 
@@ -54,7 +54,7 @@ def struck(function, step, counts=is_step):
 
 
 def ends(function):
-    """Return whether it ends in another thread."""
+    """Return whether a call of the function ends in another thread."""
     thread = threading.Thread(target=function, daemon=True)
     thread.start()
     thread.join(PATIENCE)
@@ -64,7 +64,7 @@ def ends(function):
 class LockTests(unittest.TestCase):
 
     def assertGoesOn(self, function, least):
-        """Whatever step is struck behind, others can call the function."""
+        """After an exception at any step, others can call the function."""
         step = 0
         while struck(function, step):
             self.assertTrue(ends(function), f'not behind step {step}')
@@ -110,18 +110,18 @@ class LockTests(unittest.TestCase):
         known = Object()
         here = fork.getpid()
         with mock.patch.multiple(
-                fork, _process=here, _starting={},
+                fork, process=here, _starting={},
                 _known=weakref.WeakSet([known])):
 
             def notice():
-                fork._process = None  # as in a child
+                fork.process = None  # as in a child
                 fork.notice()
 
             self.assertGoesOn(notice, 8)
-            self.assertEqual(fork._process, here)
+            self.assertEqual(fork.process, here)
 
     def test_lookup(self):
-        """The thread that is struck has waited for the name longest."""
+        """Strike the thread that has waited longest for the name."""
         go_on, waiting = threading.Event(), threading.Barrier(3)
         found = [(socket.AF_INET, socket.SOCK_STREAM, 0, '', ('::', 1))]
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The text of others: what a log and a terminal get of it."""
+"""Text from others: how it appears in a log and on a terminal."""
 
 import io
 import logging
@@ -22,13 +22,13 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 logger = logging.getLogger('p01.memcache')
 
-# It would begin a line of its own, or clear a terminal.
+# Text that would start a new line, or clear a terminal.
 EVIL = ('\nWARNING root: all is well', '\r\nx', '\x1b[2J\x1b]0;title\x07',
         '\0', '\x85x', '\u2028x', '\u202ex', '\x9b2J', '\x08', '\ud800')
 
 
 class Talkative:
-    """Its pickle raises an exception of the attacker's words."""
+    """Unpickling it raises an exception with the attacker's text."""
 
     def __init__(self, *args):
         self.args = args
@@ -68,7 +68,7 @@ class LogCase(unittest.TestCase):
         self.addCleanup(logger.removeHandler, handler)
 
     def assertHarmless(self, text, lines=1):
-        """So many records are logged, in lines that are ours."""
+        """That many records are logged, each on a line that begins as ours."""
         written = self.stream.getvalue()
         self.stream.truncate(0)
         self.stream.seek(0)
@@ -82,7 +82,7 @@ class LogCase(unittest.TestCase):
 
 
 class ValueTest(LogCase):
-    """What reading a pickle says."""
+    """The log of a pickle that cannot be read."""
 
     def read(self, data, **settings):
         client = FakeMemcacheClient(**settings)
@@ -133,14 +133,14 @@ class ValueTest(LogCase):
         self.assertTrue(second.endswith("KeyError: 'why'"), second)
         self.assertIn("UnreadableValue: KeyError: 'why'", third)
 
-    def test_causes_without_end(self):
+    def test_endless_causes(self):
         error = ValueError('a')
         error.__cause__ = KeyError('b')
         error.__cause__.__cause__ = error
         logger.warning('memcache', exc_info=error)
         self.assertLess(len(self.assertHarmless('\r')), 2000)
 
-    def test_a_handler_has_no_exception(self):
+    def test_the_record_holds_no_exception(self):
         with self.assertLogs(logger) as logs:
             self.read(b'\x80', debug=1)
         [record] = logs.records
@@ -154,9 +154,9 @@ class ValueTest(LogCase):
 
 
 class SuggestionTest(LogCase):
-    """Python looks for a name that is like the one that was not found."""
+    """Python suggests a name like the one that was not found."""
 
-    def test_nothing_is_asked(self):
+    def test_no_object_is_asked_for_its_names(self):
         asked = []
 
         class Instance:
@@ -176,7 +176,7 @@ class SuggestionTest(LogCase):
                 self.assertHarmless('\ud800')
         self.assertEqual(asked, [])
 
-    def test_an_exception_without_words(self):
+    def test_an_exception_without_text(self):
         class Silent(Exception):
 
             def __str__(self):
@@ -187,9 +187,9 @@ class SuggestionTest(LogCase):
 
 
 class ListenerTest(LogCase):
-    """An application's listener that fails, with what it was told."""
+    """A subscriber of an application that fails."""
 
-    def test_listener(self):
+    def test_subscriber(self):
         def listen(event):
             raise ValueError(EVIL[0]) from event.error
 
@@ -201,7 +201,7 @@ class ListenerTest(LogCase):
         self.assertIn('a subscriber of IUnreadableValueEvent failed',
                       self.assertHarmless(EVIL[0], 2))
 
-    def test_an_error_without_words(self):
+    def test_an_error_without_text(self):
         class Silent(UnreadableValue):
 
             def __str__(self):
@@ -232,7 +232,7 @@ class ListenerTest(LogCase):
 
 
 class ServerTest(LogCase):
-    """What a server says."""
+    """The log of what a server says."""
 
     def test_replies(self):
         for debug in 0, 1:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The requests and replies of what is more than get, set and delete."""
+"""The requests and replies of all commands but get, set and delete."""
 
 import io
 import unittest
@@ -53,16 +53,16 @@ from p01.memcache.wire.replies import NOT_A_NUMBER
 KEY = b'key'
 MOST = 2 ** 64 - 1
 
-#: Data in which everything is that could be taken for a reply.
+#: Data that contains everything that could be taken for a reply.
 WILD = b'END\r\nHD\r\nVA 1 f0\r\n\r\nSERVER_ERROR \x00\xff\r\n'
 
-#: What follows the reply on the wire, and is none of its reader's business.
+#: What follows the reply on the wire, and must not be read with it.
 BEHIND = b'VALUE key 0 1\r\nx\r\nEND\r\n'
 
 _ITEM, _UNIQUE, _LEASED = (
     Get(KEY).read, Gets(KEY).read, GetOrRenew(KEY, 0).read)
 
-#: What each reader makes of the replies that it knows.
+#: The result of each reader for the replies that it knows.
 READERS = {
     'item': (_ITEM, {
         b'END\r\n': None,
@@ -81,7 +81,7 @@ READERS = {
     'number': (Increment(KEY, 1).read, {
         b'0\r\n': 0,
         b'17\r\n': 17,
-        # As it is stored after a decrement.
+        # As memcached stores it after a decrement.
         b'9 \r\n': 9,
         b'9    \r\n': 9,
         b'%d\r\n' % MOST: MOST,
@@ -135,7 +135,7 @@ READERS = {
         b'HD\r\n': True, b'EX\r\n': False, b'NF\r\n': None}),
 }
 
-#: Lines that are no reply to anything.
+#: Lines that are a reply to nothing.
 GARBAGE = (
     b'\r\n', b'\n', b'END\n', b' END\r\n', b'END \r\n', b'end\r\n',
     b'STORED\n', b'STORED STORED\r\n', b'MN \r\n', b'HTTP/1.1 200 OK\r\n',
@@ -160,7 +160,7 @@ GARBAGE = (
 
 
 class Source:
-    """Gives a reply byte by byte, and then the end of the connection."""
+    """Gives a reply byte by byte, and then ends the connection."""
 
     def __init__(self, data):
         self.rest = data
@@ -252,7 +252,7 @@ class ReaderTest(unittest.TestCase):
                 b'ERROR Too many open connections bob hunter2\r\n')
             self.assertEqual(str(error), 'ERROR Too many open connections')
 
-    def test_what_is_shown_of_garbage(self):
+    def test_how_garbage_is_shown(self):
         for read, _ in self.each():
             for garbage in (
                     b'\x1b[2J\xff' * 300 + b'\r\n', b'\0' * 2047 + b'\n'):
@@ -263,7 +263,7 @@ class ReaderTest(unittest.TestCase):
 
 
 class ValueTest(unittest.TestCase):
-    """What `Gets` and `GetOrRenew` believe of a value."""
+    """Which values `Gets` and `GetOrRenew` accept."""
 
     def replies(self, key=KEY, size=3, unique=1, data=b'abc'):
         yield _UNIQUE, (
@@ -283,12 +283,12 @@ class ValueTest(unittest.TestCase):
         for key in (b'kez', b'ke', b'keyy', b'KEY', b'key\r', b'key\0',
                     b'a' * 250, b'k' * 1000):
             for end in self.assertRefused('not asked for', key=key):
-                # Its data is not even looked at.
+                # Its data is not even read.
                 self.assertLess(end, 1100)
 
     def test_wrong_lengths(self):
         for size in 0, 1, 2, 4, 5:
-            # The shortest reply has five bytes behind the data.
+            # The shortest reply has five bytes after the data.
             for read, data in self.replies(size=size):
                 with self.assertRaises((ProtocolError, ReceiveError)):
                     read(io.BytesIO(data))
@@ -305,8 +305,8 @@ class ValueTest(unittest.TestCase):
                 read(Reader(source.receive))
             self.assertEqual(source.rest, b'')
 
-    def test_no_number(self):
-        # It would be no token to us.
+    def test_no_unique_number(self):
+        # It would not make a valid token.
         for unique in MOST + 1, 10 ** 20 - 1:
             list(self.assertRefused('', unique=unique))
 
@@ -353,7 +353,7 @@ class BatchTest(unittest.TestCase):
             ({b'a': ServerError, b'b': True, b'c': ServerError},
              BEHIND, None))
 
-    def test_everything_else_is_the_end(self):
+    def test_any_other_reply_ends_the_connection(self):
         for reply, kind in (
                 (b'ERROR\r\n', ClientError),
                 (b'CLIENT_ERROR bad data chunk\r\n', ClientError),
@@ -379,7 +379,7 @@ class BatchTest(unittest.TestCase):
 
 class RequestTest(unittest.TestCase):
 
-    #: Commands of a key, and what they are for b'key'.
+    #: Commands by key, and their requests for b'key'.
     requests = {
         Gets: b'gets key\r\n',
         lambda key: GetAndTouch(key, 7): b'gat 7 key\r\n',
@@ -424,7 +424,7 @@ class RequestTest(unittest.TestCase):
                       self.assertRaisesRegex(ValueError, 'key b')):
                     request(key)
 
-    def test_keys_that_are_no_bytes(self):
+    def test_keys_that_are_not_bytes(self):
         for key in 'key', None, 1, [b'key']:
             for request, expected in self.requests.items():
                 with (self.subTest(expected, key=key),
@@ -451,7 +451,7 @@ class RequestTest(unittest.TestCase):
 
 
 class EmbeddedTest(unittest.TestCase):
-    """The requests and replies of a server, on one connection."""
+    """The requests to a server and its replies, on one connection."""
 
     def setUp(self):
         server = self.start_server()
@@ -540,7 +540,7 @@ class EmbeddedTest(unittest.TestCase):
         self.store(Replace, b'9')
         self.assertEqual(count(Increment), 10)
         self.assertEqual(count(Decrement), 9)
-        # As it is stored, with a blank.
+        # As it is stored, padded with a blank.
         self.assertEqual(count(Decrement, 0), 9)
         self.assertEqual(count(Decrement, 100), 0)
         self.assertEqual(count(Increment, MOST), MOST)
@@ -550,7 +550,7 @@ class EmbeddedTest(unittest.TestCase):
         self.assertIs(self.ask(NoOperation()), True)
 
     def test_lease_of_nothing(self):
-        # What was seen a moment ago is no more.
+        # The claim seen a moment ago is gone.
         self.assertIs(self.is_leased(), True)
         self.assertIsNone(self.lend())
         self.assertIsNone(self.lend(30))
@@ -560,14 +560,14 @@ class EmbeddedTest(unittest.TestCase):
             self.lend(), Leased(Item(b'claim', CLAIM, unique), Right.NOBODYS))
         self.assertIs(self.ask(Cas(KEY, b'new', 3, unique, 0)), True)
         self.assertIs(self.lend(30).right, Right.NOBODYS)
-        # It is another one than what was seen empty.
+        # The key has changed since it was seen empty.
         self.assertIs(self.is_leased(), True)
         self.assertEqual(self.lend().item[:2], (b'new', 3))
         self.ask(Set(KEY, b'', 3, 0))
         self.assertIs(self.is_leased(), False)
 
     def test_lease_of_another_client(self):
-        # It may have memcached make the claim, an empty value.
+        # It may let memcached make the claim, which is an empty value.
         claim = GetOrRenew(KEY, 0)
         claim.encode = lambda: b'mg key v f c k N60\r\n'
         self.ask(claim)
@@ -591,7 +591,7 @@ class EmbeddedTest(unittest.TestCase):
         unique = self.gets()[2]
         self.assertIs(self.make_stale(unique + 1), False)
         self.assertIs(self.make_stale(unique), True)
-        # A new number: what was computed before is not stored any more.
+        # It has a new number: a value computed earlier is no longer stored.
         (data, flags, newer), right = self.lend()
         self.assertEqual((data, flags, right), (b'data', 3, Right.OURS))
         self.assertNotEqual(newer, unique)

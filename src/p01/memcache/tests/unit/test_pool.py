@@ -68,8 +68,8 @@ class TestPool(PoolCase):
         self.pool.give(items.pop())
         self.pool.take(at_once())
 
-    def test_time_is_over(self):
-        # An item that is there is worth more than the time.
+    def test_the_deadline_has_passed(self):
+        # If an item is there, the deadline does not matter.
         self.pool.take(monotonic() - 1)
         self.pool.take(monotonic() - 1)
         self.pool.take(monotonic() - 1)
@@ -86,12 +86,12 @@ class TestPool(PoolCase):
         for number in range(10):
             self.in_thread(wait, number)
             self.waiting(number + 1)
-        # One slot goes from hand to hand.
+        # One slot is passed on from thread to thread.
         self.pool.give(items.pop())
         until(lambda: len(served) == 10)
         self.assertEqual(served, list(range(10)))
 
-    def test_drop_serves_who_waits(self):
+    def test_a_dropped_item_makes_room_for_a_waiting_thread(self):
         items = [self.pool.take(soon()) for _ in range(3)]
         got = []
         self.in_thread(lambda: got.append(self.pool.take(soon())))
@@ -101,7 +101,7 @@ class TestPool(PoolCase):
         self.assertTrue(items[0].closed)
         self.assertIsNot(got[0], items[0])
 
-    def test_gone_without_a_word(self):
+    def test_a_lost_item_makes_room_for_a_waiting_thread(self):
         items = [self.pool.take(soon()) for _ in range(3)]
         got = []
         self.in_thread(lambda: got.append(self.pool.take(soon())))
@@ -117,7 +117,7 @@ class TestPool(PoolCase):
         self.pool.give(items.pop())
         self.assertEqual(repr(self.pool), '<Pool 2 active, 1 idle>')
 
-    def test_factory_fails(self):
+    def test_the_factory_fails(self):
         def fail():
             raise ZeroDivisionError
         self.pool = Pool(fail, 1, 60)
@@ -128,7 +128,7 @@ class TestPool(PoolCase):
         self.pool.take(at_once())
 
     def test_interrupted_before_it_is_a_member(self):
-        # The item is gone then, and so is what its reference's hash is of.
+        # The item is gone by then, and so is its weak reference's hash.
         class Interrupted(set):
             def add(self, member):
                 raise Struck
@@ -173,7 +173,7 @@ class TestPool(PoolCase):
         for _ in range(3):
             self.assertFalse(self.pool.take(at_once()).closed)
 
-    def test_room_after_closing(self):
+    def test_an_item_counts_until_it_is_closed(self):
         # A connection counts as long as it is open.
         seen = []
 
@@ -185,8 +185,8 @@ class TestPool(PoolCase):
         self.pool.drop(self.pool.take(soon()))
         self.assertEqual(seen, [1])
 
-    def test_the_factory_comes_back(self):
-        # As the collector, or a signal's handler, may do.
+    def test_the_factory_uses_the_pool(self):
+        # As a finalizer or a signal handler may do.
         again = [True]
 
         def make():
@@ -222,12 +222,12 @@ class TestPool(PoolCase):
 
 
 class TestStorms(PoolCase):
-    """Exceptions that land anywhere."""
+    """Exceptions that strike anywhere."""
 
     level = 2
 
     def test_storm(self):
-        # Exceptions land anywhere in here, between any two steps.
+        # Exceptions strike anywhere in here, between any two steps.
         lent = weakref.WeakSet()
 
         def operation():

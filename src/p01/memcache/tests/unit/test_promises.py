@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What the clients never do: send what is not documented, wait for ever.
+"""What the clients never do: send undocumented requests, or wait for ever.
 
-A proxy records every byte of every public method of both clients, on servers
-that are well, that fail, and that are away for a while. The requests must be
-those of `REQUESTS`, word for word; so none of them has a ``noreply``.
+A proxy records every byte that every public method of both clients sends, to
+servers that are well, that fail, or that are down for a while. The requests
+must match `REQUESTS`, word for word; so none of them has a ``noreply``.
 
 Level 1 runs on the embedded server, level 2 on memcached, too.
 """
@@ -39,8 +39,8 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-# The first line of each request that there is. python-memcached leaves a
-# blank at the end of its ``set``. No meta command has the flag q.
+# The first line of each request. python-memcached leaves a blank at the end of
+# its ``set``. No meta command has the flag q.
 REQUESTS = {
     re.match(rb'\w+', line)[0]: re.compile(
         line.replace(b'<key>', rb'[!-~]{1,250}').replace(b'<n>', rb'\d{1,20}')
@@ -68,14 +68,14 @@ REQUESTS = {
     )
 }
 
-# What looks like a command, or an option of one, where it is none.
+# Text that looks like a command, or an option of one, but is data.
 EVIL = b'noreply\r\nflush_all\r\n'
 
 _numbers = itertools.count()
 
 
 def create(client, **kw):
-    # A new key: nobody waits for a right that an earlier call has lost.
+    # A new key: no call waits for a right that an earlier call has lost.
     return client.getOrCreate(f'made {next(_numbers)}', lambda: 'made', **kw)
 
 
@@ -95,7 +95,7 @@ def interrupt():
     raise Interrupted
 
 
-# Every public method, and what it returns where the server does not answer.
+# Every public method, and what it returns if the server does not answer.
 USES = {
     'buildKey': (
         lambda client: client.buildKey('key'),
@@ -135,7 +135,7 @@ USES = {
     'getPools': (lambda client: len(client.getPools()), 1),
 }
 
-# Other ways to use some of them, which send something else.
+# Other uses of some of them, which send other requests.
 MORE = (
     lambda client: client.set('raw', EVIL, raw=True),
     lambda client: client.query('raw', raw=True),
@@ -167,7 +167,7 @@ def split(stream):
 
 
 def command_of(line):
-    """Return the command of a request, if it is one of those there are."""
+    """Return the command of a request; fail if it is not documented."""
     command = line.split()[0]
     if command not in REQUESTS or not REQUESTS[command].fullmatch(line):
         raise AssertionError(f'not documented: {line!r}')
@@ -183,12 +183,12 @@ class RecordingProxy(FaultProxy):
 
     async def _pass(self, side, data, exchange, sink):
         if side == 'request':
-            # There is one for each connection.
+            # There is one call for each connection.
             self._streams.setdefault(exchange, bytearray()).extend(data)
         await super()._pass(side, data, exchange, sink)
 
     def commands(self):
-        """Count the commands, when all connections are closed."""
+        """Count the commands, once all connections are closed."""
         assert self.wait(lambda: self.current == 0)
         return collections.Counter(
             command_of(line) for stream in self._streams.values()
@@ -196,9 +196,9 @@ class RecordingProxy(FaultProxy):
 
 
 class RecorderTest(unittest.TestCase):
-    """The tests below would notice."""
+    """The recorder notices what it should."""
 
-    def test_what_is_not_documented(self):
+    def test_undocumented_requests(self):
         for line in (
                 b'set k 0 0 1 noreply\r\n', b'delete k noreply\r\n',
                 b'flush_all noreply\r\n', b'flush_all 10\r\n', b'mg k q\r\n',
@@ -209,7 +209,7 @@ class RecorderTest(unittest.TestCase):
             with self.assertRaises(AssertionError, msg=line):
                 command_of(line)
 
-    def test_what_is_in_a_value_is_no_request(self):
+    def test_values_are_not_taken_for_requests(self):
         self.assertEqual(
             split(b'set k 0 0 20\r\n%b\r\ndelete k\r\n' % EVIL),
             [b'set k 0 0 20\r\n', b'delete k\r\n'])
@@ -223,12 +223,12 @@ class PromiseCase(FaultCase):
     interface = IUltraMemcacheClient
 
     def uses(self):
-        """The names of the client's methods."""
+        """Return the names of the client's methods."""
         return [name for name in USES if name in methods(self.interface)]
 
 
 class ClassicMixin:
-    """The same with the other client, which has no time-out to be set."""
+    """The same with the classic client, whose time-out cannot be set."""
 
     interface = IMemcacheClient
 
@@ -241,7 +241,7 @@ class ClassicMixin:
 
 
 class SentCase(PromiseCase):
-    """No noreply, no flush that nobody asked for, no UDP."""
+    """No noreply, no flush without a call for it, no UDP."""
 
     timeout = 0.05
     settings = (
@@ -271,7 +271,7 @@ class SentCase(PromiseCase):
 
     @contextlib.contextmanager
     def recording(self):
-        """Yield a proxy, then check and count what went through it."""
+        """Yield a proxy, then check and count the requests through it."""
         with RecordingProxy(self.server.address) as proxy:
             self.kinds.clear()
             yield proxy
@@ -283,7 +283,7 @@ class SentCase(PromiseCase):
                 if name not in ('invalidateAll', 'getStatistics')]
 
     def check_fault(self, fault, names=None, **settings):
-        """Let each operation fail, each time at another step of it."""
+        """Let each operation fail, at each of its steps in turn."""
         with self.recording() as proxy:
             client = self.client(proxy.address, **settings)
             for name in names or self.harmless():
@@ -292,7 +292,7 @@ class SentCase(PromiseCase):
                     self.use(client, name)
                     proxy.clear()
                     proxy.release(drop=True)
-                    # It connects anew, and makes good for it.
+                    # It connects again, and delivers what is owed.
                     client.query('key')
             client.close()
             proxy.cut()
@@ -351,7 +351,7 @@ class SentTest(SentCase):
             client.close()
         self.assertEqual(self.sent, {b'set': 1, b'get': 1})
 
-    def test_the_server_is_away(self):
+    def test_the_server_is_down(self):
         for settings in self.settings[:2]:
             with self.recording() as proxy:
                 client = self.client(proxy.address, **settings)
@@ -371,7 +371,7 @@ class SentTest(SentCase):
 
 class ClassicSentTest(ClassicMixin, SentTest):
 
-    # It does not borrow a right, but it sees that others do.
+    # It asks for no lease, but it recognizes those of others.
     expected = set(REQUESTS) - {b'mn', b'ms', b'md'}
 
 
@@ -408,7 +408,7 @@ class FailingTest(SentCase):
             self.check_fault(fault, names=['getStatistics', 'query'])
             self.assertNotIn(b'flush_all', self.sent)
             self.check_fault(fault, names=['invalidateAll'])
-            # One for each call, and again what the pooled client owes then.
+            # One for each call, and one that the pooled client owes then.
             self.assertIn(self.sent[b'flush_all'], range(3, 7))
 
 
@@ -418,14 +418,14 @@ class ClassicFailingTest(ClassicMixin, FailingTest):
 
 
 class TimeTest(unittest.TestCase):
-    """All time-outs are finite by default, and by any other setting."""
+    """All time-outs are finite, by default and with any other setting."""
 
     clients = (
         (MemcacheClient, IMemcacheClient),
         (UltraMemcacheClient, IUltraMemcacheClient))
 
     def times(self, interface):
-        """The names of what is a number of seconds."""
+        """Return the names of the settings in seconds."""
         return [name for name, field in schema.getFieldsInOrder(interface)
                 if isinstance(field, schema.Real)
                 and not isinstance(field, schema.Int) or name == 'lifetime']
@@ -470,14 +470,14 @@ class TimeTest(unittest.TestCase):
                             setattr(client, name, value)
                         self.assertEqual(getattr(client, name), former)
 
-    def test_0_is_no_time_to_wait(self):
+    def test_0_seconds_is_not_for_ever(self):
         for value in 0, 0.0:
             with self.assertRaisesRegex(ValueError, 'timeout'):
                 UltraMemcacheClient(timeout=value)
 
 
 class HungTest(PromiseCase):
-    """Nobody waits for a server for longer than the time-out."""
+    """No operation waits for a server for longer than the time-out."""
 
     level = 2
 
@@ -519,7 +519,7 @@ class HungTest(PromiseCase):
                 self.assertEqual(value, expected, name)
 
         self.assertInTime(scenario)
-        # One to find out that there is no value, one to store it.
+        # One request to look for the value, one to store it.
         self.assertInTime(
             lambda: scenario(['getOrCreate']),
             2 * self.timeout + SLACK)

@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """Security-proxied and persistent objects, as keys and as values.
 
-The scenario is asked of the fakes and of the real clients, on the embedded
-server and (level 2) on memcached.
+The scenario is run for the fakes and the real clients, on the embedded server
+and (level 2) on memcached.
 """
 
 import os
@@ -41,7 +41,7 @@ SECRETS = 'P01_MEMCACHE_TEST_PROXIED_SECRETS'
 PROXIED = 'is security-proxied: .* remove the proxy first'
 PERSISTENT = 'is persistent: .* store its _p_oid'
 
-# In an interpreter of its own, where zope.security is not installed.
+# Run by another interpreter, without zope.security.
 WITHOUT = """
 import sys
 for name in (
@@ -79,7 +79,7 @@ class Colour(Enum):
 
 @implementer(ISerializer)
 class Serializer:
-    """One of an application, that takes everything."""
+    """An application's serializer that accepts everything."""
 
     def dumps(self, key, obj):
         return b'', 0
@@ -89,14 +89,14 @@ class Serializer:
 
 
 class Whole:
-    """Something with another thing in an attribute."""
+    """An object with another object as an attribute."""
 
     def __init__(self, part):
         self.part = part
 
 
 class Reduced:
-    """Something that is pickled as another thing."""
+    """An object that is pickled as another object."""
 
     def __init__(self, part):
         self.part = part
@@ -121,7 +121,7 @@ class ProxiedScenario(Scenario):
     # Values
 
     def assertRefused(self, client, value, reason, place=''):
-        """No method stores it, and nothing changes."""
+        """No method stores the value, and nothing changes."""
         client.set('key', b'former', raw=True)
         token = client.gets('key', raw=True)[1]
         client.invalidate('new')
@@ -212,11 +212,11 @@ class ProxiedScenario(Scenario):
                 client.set('key', value)
                 self.assertFound(client, 'key', value)
 
-    def test_what_was_proxied(self):
+    def test_values_that_were_proxied(self):
         client = self.client
         client.set('key', [1])
         self.assertFound(client, 'key', [1])
-        # Asked for under a proxied key, it is the same.
+        # A proxied key finds the same value.
         self.assertEqual(client.query(protect('key')), [1])
         self.assertEqual(client.queryMany(['key']), {'key': [1]})
         self.assertIsNotNone(client.set(protect('other'), 1))
@@ -247,7 +247,7 @@ class ProxiedScenario(Scenario):
             (protect([protect(shared), protect(shared)]), [shared, shared]),
             ((protect(shared), shared), (shared, shared)),
             (frozenset({protect('a')}), frozenset({'a'}))]
-        # And whatever else shows all that it is by being equal.
+        # And any other object whose equality reveals its whole state.
         cases += [
             (wrap(protect(bare)), wrap(bare))
             for bare in (
@@ -263,7 +263,7 @@ class ProxiedScenario(Scenario):
                         self.assertSameKey(client, key, bare)
         self.assertEqual(shared, ['shared'])
 
-    def test_keys_in_which_is_the_same_often(self):
+    def test_keys_with_a_part_that_occurs_often(self):
         bare = (('a',),)
         key = (protect(bare[0]),)
         for _ in range(40):
@@ -271,7 +271,7 @@ class ProxiedScenario(Scenario):
         self.assertSameKey(self.client, key, bare)
 
     def test_keys_of_other_types(self):
-        # Who may not see the state of an object could guess it.
+        # Without permission to see an object's state, one could guess it.
         for key in (Text('text'), Pickable('title'), Whole('part'), Item(),
                     Decimal(1)):
             hidden = [
@@ -286,7 +286,7 @@ class ProxiedScenario(Scenario):
                 with self.assertRaisesRegex(
                         SerializationError, r'is security-proxied, and a key'):
                     self.client.buildKey(wrong)
-            # Not behind a proxy it is a key, as ever.
+            # Without a proxy it is a key, as always.
             self.client.buildKey([key, protect('a')])
             self.client.buildKey([protect(['a']), key])
         self.assertSameKey(self.client, protect(Text('text')), 'text')
@@ -297,7 +297,7 @@ class ProxiedScenario(Scenario):
                 with self.assertRaisesRegex(TypeError, type(key).__name__):
                     strict.buildKey(wrong)
 
-    def test_persistent_keys(self):
+    def test_persistent_objects_as_keys(self):
         jar = Jar()
         ghost = jar.ghost()
         for scheme in 'compatible', 'strict':

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Which server has a key: vectors, and agreement with other clients.
+"""Which server has a key: test vectors, and agreement with other clients.
 
-Level 1 is arithmetic. Level 2 asks libmemcached (pylibmc) and
-python-memcached, the judges, about the same keys.
+Level 1 is arithmetic. Level 2 compares with the reference implementations,
+libmemcached (pylibmc) and python-memcached.
 """
 
 import collections
@@ -45,8 +45,8 @@ def equal(number):
 
 
 def points(ring):
-    """How many points each server has, by its place."""
-    return collections.Counter(ring._places[:-1])
+    """Return how many points each server has, by its place."""
+    return collections.Counter(ring._indexes[:-1])
 
 
 class TestKetama(unittest.TestCase):
@@ -59,8 +59,9 @@ class TestKetama(unittest.TestCase):
         ring = Ketama(addresses(
             '10.0.1.1/?600', '10.0.1.2/?300', '10.0.1.3:11212/?200'))
         self.assertEqual(points(ring), {0: 260, 1: 128, 2: 84})
-        self.assertEqual((ring._hashes[0], ring._places[0]), (14164473, 1))
-        self.assertEqual((ring._hashes[-1], ring._places[-2]), (4294440920, 2))
+        self.assertEqual((ring._hashes[0], ring._indexes[0]), (14164473, 1))
+        self.assertEqual(
+            (ring._hashes[-1], ring._indexes[-2]), (4294440920, 2))
         self.assertFound(
             ring, {'foo': 0, 'bar': 2, 'baz': 1, 'key:1': 0, 'key:2': 0})
 
@@ -70,7 +71,7 @@ class TestKetama(unittest.TestCase):
         self.assertFound(ring, {'foo': 0, 'bar': 1, 'baz': 1, 'key:1': 0})
 
     def test_points_are_counted_in_float32(self):
-        # In float64 they would be 160 each.
+        # In float64 there would be 160 each.
         self.assertEqual(
             set(points(Ketama(equal(25))).values()), {156})
         self.assertEqual(
@@ -81,7 +82,7 @@ class TestKetama(unittest.TestCase):
                 ('a', b'a-7'), ('a:11211', b'a-7'), ('a:11212', b'a:11212-7'),
                 ('A.example:1', b'A.example:1-7'), ('[0:0::1]', b'0:0::1-7'),
                 ('tls://a:2', b'a:2-7'), ('a/?3', b'a-7'),
-                # As they are written, although places are the same.
+                # As they are written, even if two are the same place.
                 ('a.', b'a.-7'), ('127.1', b'127.1-7'),
                 ('[fe80::1%eth0]:2', b'fe80::1%eth0:2-7'),
                 ('unix:/run/m.sock', b'/run/m.sock:0-7')):
@@ -93,7 +94,7 @@ class TestKetama(unittest.TestCase):
         """A ring with one point for each server."""
         ring = Ketama(equal(len(hashes)))
         ring._hashes = list(hashes)
-        ring._places = [*range(len(hashes)), 0]
+        ring._indexes = [*range(len(hashes)), 0]
         return ring
 
     def test_a_key_belongs_to_the_first_point_not_before_it(self):
@@ -102,7 +103,7 @@ class TestKetama(unittest.TestCase):
                 ((point - 1, point, point + 1), 1),
                 ((point - 1, point + 1), 1),
                 ((point + 1, point + 2), 0),
-                # It is a circle.
+                # Past the last point, the first one follows.
                 ((point - 2, point - 1), 0)):
             with self.subTest(hashes):
                 self.assertEqual(self.ring(*hashes).find(b'foo'), place)
@@ -112,8 +113,8 @@ class TestKetama(unittest.TestCase):
         ring = self.ring(point - 1, point, point + 1, point + 2)
         self.assertEqual(list(ring.after(b'foo', 1)), [2, 3, 0])
 
-    def test_one_that_is_down_is_left_out(self):
-        # As if the ring had been made without it, its labels being the same.
+    def test_a_server_that_is_down_is_left_out(self):
+        # As if the ring had been made without it, with the same labels.
         servers = equal(4)
         ring = Ketama(servers)
         rests = [servers[:place] + servers[place + 1:] for place in range(4)]
@@ -142,13 +143,13 @@ class TestKetama(unittest.TestCase):
         self.assertAlmostEqual(shares[0] / len(KEYS), 0.75, delta=0.1)
 
     def test_a_weight_that_is_too_small(self):
-        # libmemcached has no points for it either.
+        # libmemcached gives it no points either.
         ring = Ketama(addresses('a/?65535', 'b'))
         self.assertEqual({ring.find(key) for key in KEYS}, {0})
         self.assertEqual(list(ring.after(b'foo', 0)), [])
 
-    def test_what_hashes_alike(self):
-        # The first one has it, whichever comes first on the way there.
+    def test_servers_with_the_same_point(self):
+        # The first server has it, from either direction.
         with mock.patch(
                 'p01.memcache.cluster.ring._md5', lambda data: b'1234' * 4):
             ring = Ketama(equal(3))
@@ -180,10 +181,10 @@ class TestModulo(unittest.TestCase):
         for key, number in self.vectors.items():
             self.assertEqual(ring.find(key), buckets[number % 6])
 
-    def test_hashed_anew(self):
-        # With a server for each number its place is the number.
+    def test_rehashing(self):
+        # With one server per number, its place is the number.
         ring = Modulo(addresses('a'))
-        ring._places = range(0x8000)
+        ring._indexes = range(0x8000)
         self.assertEqual(ring.find(b'foo'), 3187)
         others = list(ring.after(b'foo', 3187))
         self.assertEqual(others[:3], [29842, 32274, 24630])
@@ -225,7 +226,7 @@ class TestRoundRobin(unittest.TestCase):
 
 
 class TestAny(unittest.TestCase):
-    """What every distribution does."""
+    """Properties of every distribution."""
 
     def setUp(self):
         self.rings = [
@@ -267,21 +268,21 @@ class TestAny(unittest.TestCase):
                         self.assertEqual(set(others), rest)
 
     def test_the_keys_of_one_go_to_all_the_others(self):
-        # Else one that is down would take another with it.
+        # Otherwise one that is down would overload another.
         for ring in (Ketama(equal(7)), Modulo(equal(7))):
             with self.subTest(ring=ring):
                 self.assertEqual(
                     {next(ring.after(key, 0)) for key in KEYS
                      if ring.find(key) == 0}, set(range(1, 7)))
 
-    def test_alike(self):
+    def test_whether_all_servers_are_alike(self):
         self.assertEqual(
             [name for name, distribution in DISTRIBUTIONS.items()
              if distribution.alike], ['roundrobin'])
 
 
 def specification(address):
-    """The server, as pylibmc wants it written."""
+    """Return the server's address in pylibmc's spelling."""
     if address.is_unix:
         return address.host
     return f'{address.host}:{address.port}:{address.weight}'
@@ -304,7 +305,7 @@ class TestLibmemcached(unittest.TestCase):
                 for _ in range(number)]
 
     def assertAgreed(self, texts, weights):
-        """The peer puts each key where our ring looks for it."""
+        """The peer stores each key where our ring looks for it."""
         servers = addresses(*(
             f'{text}/?{weight}' for text, weight in zip(
                 texts, weights, strict=True)))
@@ -335,7 +336,7 @@ class TestLibmemcached(unittest.TestCase):
         self.assertAgreed(self.start(1), [5])
 
     def test_the_standard_port(self):
-        # Not that of 127.0.0.1, where a memcached of the machine may be.
+        # Not on 127.0.0.1, where the machine may have its own memcached.
         with contextlib.ExitStack() as stack:
             try:
                 standard = stack.enter_context(
@@ -346,14 +347,14 @@ class TestLibmemcached(unittest.TestCase):
 
     def test_unix_sockets(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        os.chmod(folder, 0o777)  # memcached gives up the rights of root
+        os.chmod(folder, 0o777)  # memcached drops root's privileges
         servers = [Memcached(path=os.path.join(folder, f'{number}.sock'))
                    for number in range(3)]
         if servers[0].find() is None:
             self.skipTest('needs memcached')
         for server in servers:
             self.enterContext(server)
-        # pylibmc gives no weights to sockets, and mixes them with nothing.
+        # pylibmc allows no weights for sockets, and no mix with other servers.
         self.assertAgreed([server.address for server in servers], [1] * 3)
 
 
@@ -364,12 +365,12 @@ class TestPythonMemcached(unittest.TestCase):
 
     def setUp(self):
         self.dead = set()
-        # It asks a server for a connection to learn whether it is dead.
+        # It connects to a server to find out whether it is dead.
         self.enterContext(mock.patch.object(
             memcache._Host, 'connect', lambda host: host not in self.dead))
 
     def clients(self, weights):
-        """The peer, and our ring of the same servers."""
+        """Return the peer, and our ring of the same servers."""
         hosts = [f'10.0.0.{place}:11211' for place in range(len(weights))]
         return memcache.Client(list(zip(hosts, weights, strict=True))), Modulo(
             addresses(*(f'{host}/?{weight}' for host, weight in zip(
@@ -393,7 +394,7 @@ class TestPythonMemcached(unittest.TestCase):
             for place in order:
                 self.assertEqual(place, self.place(peer, key))
                 self.dead.add(peer.servers[place])
-            # Nor does it know of another one.
+            # Nor does it find another one.
             self.assertIsNone(self.place(peer, key))
 
     def test_equal(self):

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Which secrets are taken, of which files, and what errors show of them.
+"""Secrets: which are accepted, from which files, and that errors hide them.
 
 An error tracker shows the local variables of every frame of an error, and of
-the errors that led to it. They are searched for each way to give a secret
+the errors that caused it. They are searched, for each way to give a secret
 wrongly.
 """
 
@@ -31,7 +31,7 @@ from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.zcml import PACKAGE
 from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import ZCMLTestCase
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire.command import Authenticate
@@ -39,11 +39,11 @@ from p01.memcache.wire.command import Authenticate
 
 HERE = os.path.dirname(discreet.__code__.co_filename)
 
-# Of 32 bytes and more, and each a good name of a variable, or of a file.
+# Of 32 bytes or more, and each also valid as a variable's or a file's name.
 SECRET = 'qX7_secret_of_the_shop_0123456789'
 VARIABLE = 'P01_MEMCACHE_TEST_SECRETS'
 
-# An owner's, a group's, and everybody's.
+# The owner's, the group's, and everybody's.
 MINE = 0o600, 0o400, 0o640, 0o440, 0o660, 0o620
 READABLE = 0o644, 0o444, 0o604, 0o664
 WRITABLE = 0o666, 0o602, 0o777, 0o622
@@ -53,9 +53,9 @@ WRONG = TypeError, ValueError
 
 
 def shown(error, folder=''):
-    """Return all that an error tracker shows of an error, as text.
+    """Return all that an error tracker would show of an error, as text.
 
-    Its frames are those of the code in the folder, other than this file.
+    It shows the frames of the code in the folder, except of this file.
     """
     found, seen, errors = [], set(), [error]
     while errors:
@@ -94,7 +94,7 @@ class SecretCase(unittest.TestCase):
         return str(path)
 
     def makers(self, path, login):
-        """Yield what makes clients that read the file."""
+        """Yield functions that make clients which read the file."""
         for factory in MemcacheClient, UltraMemcacheClient:
             yield 'secretsFile', path, lambda factory=factory: factory(
                 serializer='signed-json', secretsFile=path)
@@ -110,7 +110,7 @@ class SecretCase(unittest.TestCase):
         self.assertNotIn('qX7', shown(error, folder))
 
     def raised(self, kinds, function, *args, **kw):
-        """Return what the function raises, which assertRaises() would empty.
+        """Return what the function raises; assertRaises() clears its frames.
         """
         try:
             function(*args, **kw)
@@ -121,7 +121,7 @@ class SecretCase(unittest.TestCase):
 
 @unittest.skipUnless(os.name == 'posix', 'files have no mode')
 class AccessTest(SecretCase):
-    """Whom the client lets read and write the files."""
+    """The file modes that the client accepts."""
 
     def files(self, mode):
         return self.makers(self.file(SECRET, mode),
@@ -159,7 +159,7 @@ class AccessTest(SecretCase):
         for mode in WRITABLE:
             self.assertRefused(self.files(mode), 'others can write to it')
 
-    def test_the_one_that_is_read_counts(self):
+    def test_the_mode_of_a_links_target_counts(self):
         """The mode of a link says nothing."""
         link = self.folder / 'link'
         link.symlink_to(self.file(SECRET, 0o666))
@@ -192,7 +192,7 @@ class AccessTest(SecretCase):
             f' write to {str(folder)!r}')
 
     def test_the_folder_of_a_link(self):
-        # As a secret of Kubernetes is mounted.
+        # Like a mounted secret of Kubernetes.
         (self.folder / '..2026').mkdir()
         self.file(SECRET, name='..2026/secrets')
         (self.folder / '..data').symlink_to('..2026')
@@ -236,7 +236,7 @@ class AccessTest(SecretCase):
             self.assertEqual(read_file('secretsFile', path), SECRET)
 
     def test_a_pipe(self):
-        """What ``<(command)`` of a shell is."""
+        """Like the ``<(command)`` of a shell."""
         ours, theirs = os.pipe()
         os.write(theirs, SECRET.encode())
         os.close(theirs)
@@ -275,10 +275,10 @@ class PipeTest(unittest.TestCase):
 
 
 class FrameTest(SecretCase):
-    """What the frames of an error show, and what is in its context."""
+    """What an error's frames and its context show."""
 
     def wrong(self):
-        """Yield arguments of a client that raise, and hold the secret."""
+        """Yield invalid arguments of a client that contain the secret."""
         login = {'username': 'shop'}
         for password in (
                 f'{SECRET}\n', f'{SECRET} x', f'{SECRET}\ud800', SECRET * 9,
@@ -293,7 +293,7 @@ class FrameTest(SecretCase):
                 {'credentialsFile': 'x'}, {'distribution': 'x'},
                 {'maxValueSize': 0}, {'allow': ['a b']}, {'keyScheme': 5}):
             yield {**login, **settings}
-        # In the place of something else.
+        # In place of another argument.
         tls = {'servers': ['tls://127.0.0.1:1']}
         for text in (
                 SECRET, f'shop:{SECRET}', SECRET + '\n', SECRET.encode(),
@@ -369,7 +369,7 @@ class FrameTest(SecretCase):
                 secretsFile=self.file(SECRET, name='right'))}
         clients['username'] = clients['password']
         tls = self.client(['tls://127.0.0.1:1'])
-        # By itself each is right.
+        # Each is valid on its own.
         right = 'x', SECRET, '/nowhere', f'# {SECRET}'
         tried = set()
         for arguments in self.wrong():
@@ -396,7 +396,7 @@ class FrameTest(SecretCase):
                         self.assertHidden(told)
 
     def test_interrupted(self):
-        """Whatever ends it, even while the file is read."""
+        """An interrupt while the file is read."""
         with mock.patch('p01.memcache.transport.credentials.Credentials',
                         side_effect=KeyboardInterrupt):
             path = self.file(f'shop:{SECRET}')
@@ -404,7 +404,7 @@ class FrameTest(SecretCase):
                 KeyboardInterrupt, UltraMemcacheClient, credentialsFile=path))
 
     def missed(self, client):
-        """Return the errors for which a query is a miss."""
+        """Return the errors that make a query a miss."""
         errors, trouble = [], client._trouble
         report = trouble.report
 
@@ -415,12 +415,12 @@ class FrameTest(SecretCase):
         trouble.report = note
         with self.assertLogs('p01.memcache') as log:
             self.assertIsNone(client.query('key'))
-        # Nor does the log show it, with its traceback.
+        # Nor does the log show it, with the traceback.
         self.assertNotIn(SECRET, ''.join(log.output))
         return errors
 
-    def test_the_server(self):
-        """What ends a conversation in which the password was said."""
+    def test_the_server_refuses_the_password(self):
+        """Errors that end a conversation in which the password was sent."""
         for answer in (
                 b'CLIENT_ERROR authentication failure\r\n',
                 b'SERVER_ERROR no\r\n', b'garbage\r\n', b'', None,
@@ -482,8 +482,8 @@ class FrameTest(SecretCase):
         self.assertIsInstance(error.__cause__, OSError)
         self.assertHidden(error)
 
-    def test_frames_are_searched(self):
-        """The test finds what is there."""
+    def test_the_search_finds_a_secret(self):
+        """The search would find a secret that is shown."""
         error = self.raised(OSError, pathlib.Path(SECRET).read_text)
         self.assertIn(SECRET, shown(error))
         error = self.raised(ValueError, int, SECRET)
@@ -500,7 +500,7 @@ class ZCMLTest(SecretCase, ZCMLTestCase):
         ZCMLTestCase.setUp(self)
 
     def refused(self, attributes):
-        """Load a file, whose text errors can quote."""
+        """Load a ZCML file, whose text errors can quote."""
         site = self.folder / 'site.zcml'
         site.write_text(SITE % (
             PACKAGE + '<include package="zope.security" />'
@@ -518,7 +518,7 @@ class ZCMLTest(SecretCase, ZCMLTestCase):
                 self.assertHidden(self.refused(attributes), HERE)
 
     def test_password_that_was_read(self):
-        """When the client is made, not even other packages' frames have it.
+        """Once the client is made, not even other packages' frames have it.
         """
         login = f'username="shop" password="{SECRET}"'
         for attributes in (
@@ -536,7 +536,7 @@ class ZCMLTest(SecretCase, ZCMLTestCase):
             with self.subTest(attributes[:200]):
                 self.assertHidden(self.refused(attributes))
 
-    def test_in_a_wrong_place(self):
+    def test_in_the_wrong_attribute(self):
         for attributes in (
                 f'serializer="signed-json" secretsFile="{SECRET}"',
                 f'serializer="signed-json" secretsVariable="{SECRET}"',
@@ -557,7 +557,7 @@ class ZCMLTest(SecretCase, ZCMLTestCase):
             with self.subTest(attributes):
                 self.assertHidden(self.refused(attributes), HERE)
 
-    def test_the_place_is_told(self):
+    def test_the_error_tells_the_place(self):
         error = self.refused('username="shop" password="x" serializer="x"')
         self.assertIn('site.zcml", line 7', str(error))
         self.assertNotIn('<p01:memcache', str(error))

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The serializers that a client can be given: JSON, and an application's own.
+"""A client's serializers: JSON, and an application's own.
 
-The scenario is asked of the fakes and of the real clients, on the embedded
-server and (level 2) on memcached. Signed pickles have tests of their own.
+The scenario is run for the fakes and the real clients, on the embedded server
+and (level 2) on memcached. Signed pickles have tests of their own.
 """
 
 import json
@@ -42,7 +42,7 @@ OWN = 1 << 12
 # The flags that an application's serializer may use.
 FREE = [0, 1, 1 << 1, 1 << 5, 63, OWN, 1 << 15, 0b1111_0000_0011_1111]
 
-# What JSON holds, and how it is stored.
+# Values that JSON can hold, and how they are stored.
 HELD = [
     (None, b'null'), (True, b'true'), (False, b'false'), (0, b'0'),
     (-17, b'-17'), (2 ** 70, b'1180591620717411303424'), (1.5, b'1.5'),
@@ -93,7 +93,7 @@ def nested(depth):
     return value
 
 
-# What it doesn't, and what is said about it.
+# Values that it cannot hold, and the errors.
 REFUSED = [
     ((1, 2), r'value: a tuple would'),
     ([1, (2,)], r'value\[1\]: a tuple'),
@@ -119,7 +119,7 @@ REFUSED = [
     (nested(100_000), 'value: it contains itself, or is nested too deeply'),
 ]
 
-# In the place of JSON, and none that is read.
+# Data in place of JSON that is not read.
 BAD_JSON = [
     b'', b' ', b'x', b'nul', b'{', b'[1', b'"', b'[1,]', b'{"a"}', b"'a'",
     b'[1] 2', b'[1]\0', b'null null', b'NaN', b'[Infinity]',
@@ -281,7 +281,7 @@ class SerializerScenario(Scenario):
             'made', lambda: [1] * 100, grace=60, dependencies=['one']),
             [1] * 100)
         self.assertFound(client, 'made', [1] * 100)
-        # It is told the key without a generation.
+        # It gets the key without the generation.
         self.assertEqual(
             set(serializer.keys), {client.buildKey('made').encode()})
         client.invalidateDependencies('one')
@@ -303,7 +303,7 @@ class SerializerScenario(Scenario):
             self.plant(built, b'[1]', flags)
             self.assertUnreadable(
                 client, 'key', 'UnreadableValue', 'flags', flags > 0xffff)
-        # Ours are not shown to it.
+        # It does not see our flags.
         serializer.keys.clear()
         for flags in 1 << 8, 1 << 11, OWN | 1 << 8, OWN | 1 << 11, 1 << 7 | 1:
             self.plant(built, b'[1]', flags)
@@ -311,7 +311,7 @@ class SerializerScenario(Scenario):
                 client, 'key', 'UnreadableValue', 'unknown flags')
         self.assertEqual(serializer.keys, [])
 
-    def test_what_it_must_not_return(self):
+    def test_invalid_results_of_a_serializer(self):
         client = self.makeClient()
         client.set('key', 'former')
         results = [
@@ -334,7 +334,7 @@ class SerializerScenario(Scenario):
         self.assertFound(client, 'key', 'former')
         self.assertMiss(client, 'k')
 
-    def test_what_it_raises(self):
+    def test_exceptions_of_a_serializer(self):
         class Odd(Exception):
             def __str__(self):
                 raise ZeroDivisionError
@@ -380,7 +380,7 @@ class SerializerScenario(Scenario):
         self.assertEqual(client.getUnreadable(), {})
         self.assertEqual(client.getOrCreate('new', lambda: [3]), [3])
 
-    def test_no_serializer(self):
+    def test_objects_that_are_no_serializer(self):
         class Alike:
             dumps = loads = None
 
@@ -411,7 +411,7 @@ class SerializerScenario(Scenario):
         client.set('key', [1])
         self.assertFound(client, 'key', [1])
         self.assertEqual(len(serializer.keys), 5)
-        # Our names are ours.
+        # The names of our serializers are reserved.
         client.serializer = 'json'
         built = client.set('key', [1])
         self.assertEqual(self.stored(built), (b'[1]', JSON))
@@ -419,7 +419,7 @@ class SerializerScenario(Scenario):
         built = self.client.set('key', [1])
         self.assertEqual(self.stored(built), (b'[1]', OWN))
 
-    def test_ours_as_objects(self):
+    def test_our_serializers_as_objects(self):
         for serializer, flags in [
                 (JSONSerializer(), JSON), (PickleSerializer(), 0),
                 (PickleSerializer(2, ['datetime']), 0)]:
@@ -428,7 +428,7 @@ class SerializerScenario(Scenario):
             self.assertEqual(self.stored(built)[1], flags)
             self.assertFound(client, 'key', [1])
 
-    # Attributes that are set
+    # Assigning attributes
 
     def test_one_after_the_other(self):
         client = self.client
@@ -443,7 +443,7 @@ class SerializerScenario(Scenario):
 
 @matrix(slow=all_but(CLASSIC_FAKE))
 class SwitchScenario(Scenario):
-    """It takes its time: that of many threads."""
+    """These tests take time: many threads run."""
 
     def test_switched_while_it_is_used(self):
         serializers = ['pickle', 'json', Serializer()]
@@ -493,7 +493,7 @@ held = strategies.recursive(
 
 
 def types(value):
-    """The types of all parts."""
+    """Return the types of all parts."""
     if type(value) is list:
         return [types(part) for part in value]
     if type(value) is dict:
@@ -502,7 +502,7 @@ def types(value):
 
 
 class GeneratedTest(unittest.TestCase):
-    """Without a client, on values that are made up."""
+    """Without a client, on generated values."""
 
     level = 2
     serializer = JSONSerializer()
@@ -520,7 +520,7 @@ class GeneratedTest(unittest.TestCase):
     @given(strategies.binary() | strategies.text('[]{}",:0123456789aeE+-\\ ')
            .map(str.encode))
     def test_hostile_json(self, data):
-        # Whatever is read can be stored again.
+        # Whatever can be read can be stored again.
         try:
             found = self.serializer.loads(b'key', data, JSON)
         except (ValueError, UnreadableValue):
@@ -530,7 +530,7 @@ class GeneratedTest(unittest.TestCase):
 
 
 class SizeTest(unittest.TestCase):
-    """As security.txt tells it: up to 48 times, and 244 times."""
+    """The factors that security.txt gives: up to 48, and up to 244."""
 
     def times(self, data, loads):
         tracemalloc.start()
@@ -557,7 +557,7 @@ class SizeTest(unittest.TestCase):
 class DigitsTest(unittest.TestCase):
 
     def test_longer_numbers(self):
-        # The limit is the interpreter's.
+        # The interpreter has a limit.
         limit = sys.get_int_max_str_digits()
         self.addCleanup(sys.set_int_max_str_digits, limit)
         serializer = JSONSerializer()
@@ -569,7 +569,7 @@ class DigitsTest(unittest.TestCase):
             serializer.loads(b'key', data, flags)
 
     def test_nothing_is_checked_twice(self):
-        # The long way is for long numbers only.
+        # The slow way is only for long numbers.
         with mock.patch('p01.memcache.values.jsons.check') as check:
             JSONSerializer().dumps(b'key', [1])
         check.assert_called_once_with([1])

@@ -1,11 +1,12 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The health of a server: who may ask it, when, and for how long.
+"""The health of a server: which thread may ask it, when, and for how long.
 
-And how it is asked, on connections that answer what the test says.
+And how it is asked, on connections with scripted answers.
 """
 
 import collections
+import contextlib
 import math
 import sys
 import threading
@@ -13,11 +14,9 @@ import unittest
 from time import monotonic
 from unittest import mock
 
-from p01.memcache.cluster import health
+from p01.memcache import log
 from p01.memcache.cluster import server
-from p01.memcache.cluster.health import Health
 from p01.memcache.cluster.server import Server
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -28,6 +27,10 @@ from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import gate
+from p01.memcache.health import health
+from p01.memcache.health.health import Health
+from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.wire.command import Command
@@ -39,9 +42,9 @@ NAME = '127.0.0.1:1'
 
 
 class Connection:
-    """Answers with what the test says, or raises it.
+    """Gives scripted answers; an exception is raised.
 
-    First each of the ``answers``, then always ``answer``.
+    First come the ``answers``, then always ``answer``.
     """
 
     dirty = True
@@ -94,6 +97,16 @@ class Ask(Command):
         raise AssertionError('the connection does not read')
 
 
+@contextlib.contextmanager
+def clocks(monotonic):
+    """Replace the clock of a server's health, gates and log."""
+    with contextlib.ExitStack() as stack:
+        for module in gate, health, log:
+            stack.enter_context(
+                mock.patch.object(module, 'monotonic', monotonic))
+        yield
+
+
 class HealthCase(unittest.TestCase):
 
     def setUp(self):
@@ -130,7 +143,7 @@ class ServerCase(HealthCase):
             self.server.pool.statistics(), {'active': active, 'idle': idle})
 
     def assertSent(self, *requests):
-        """These, since it was asked the last time."""
+        """These requests were sent since the last call."""
         self.assertEqual(Connection.requests, list(requests))
         Connection.requests.clear()
 
@@ -152,7 +165,7 @@ class TestServer(ServerCase):
         self.assertEqual(self.health.state, 'failing')
         self.request()
         self.assertEqual(self.health.state, 'up')
-        # The used connection may be to blame, and not the server.
+        # The used connection may be at fault, not the server.
         self.fail(ReceiveTimeout('late'))
         self.assertEqual(self.health.state, 'up')
         self.fail(ReceiveTimeout('late'), 2)
@@ -202,7 +215,7 @@ class TestServer(ServerCase):
         self.assertEqual(self.health.state, 'up')
 
     def test_a_failing_server_is_given_less_time(self):
-        # So that it is marked down within twice the time-out.
+        # So it is marked down within twice the time-out.
         self.health._retries = 10
         start = monotonic()
         for part in (1, 2, 8, 8):
@@ -210,7 +223,7 @@ class TestServer(ServerCase):
             self.assertAlmostEqual(
                 Connection.deadline, start + 1 / part, delta=0.1)
 
-    def test_a_probe_is_given_all_of_it(self):
+    def test_a_probe_is_given_the_whole_time(self):
         self.fail(ReceiveTimeout('late'), 2)
         self.wait()
         self.fail(ReceiveTimeout('late'))
@@ -218,10 +231,10 @@ class TestServer(ServerCase):
             Connection.deadline, monotonic() + 1, delta=0.1)
 
     def late(self, *times):
-        """Make a request, until 1.0, that looks at the clock at these times.
+        """Make a request with the deadline 1.0; the clock shows these times.
 
-        Returns whether the server was blamed. The times are when it waits for
-        a connection, when it begins to make one, and when it has asked.
+        They are when it waits for a connection, when it begins to make one,
+        and when it has sent. Returns whether the server was blamed.
         """
         clock = iter(times)
         Connection.answer = ReceiveTimeout('late')
@@ -235,14 +248,14 @@ class TestServer(ServerCase):
         self.assertTrue(self.late(0.0, 0.5, 0.5))
         self.assertTrue(self.late(0.0, 0.1, 0.9))
 
-    def test_a_thread_that_waited_for_others_does_not_blame(self):
+    def test_a_thread_that_waited_for_others_does_not_blame_it(self):
         self.assertFalse(self.late(0.0, 0.6, 0.6))
 
-    def test_a_process_that_stood_still_does_not_blame(self):
+    def test_a_suspended_process_does_not_blame_it(self):
         self.assertFalse(self.late(0.0, 1.2, 1.2))
         self.assertFalse(self.late(0.0, 0.0, 1.2))
 
-    def test_a_used_connection_takes_the_idle_ones_along(self):
+    def test_a_used_connection_that_fails_drops_the_idle_ones(self):
         self.health._retries = 1
         first = self.server.pool.take(1)
         self.request()
@@ -252,7 +265,7 @@ class TestServer(ServerCase):
         self.fail(ReceiveTimeout('late'))
         self.assertPool(0, 0)
         self.assertEqual((self.health.state, self.health.doubts), ('up', 1))
-        # A fresh one decides.
+        # A fresh connection decides.
         self.fail(ReceiveTimeout('late'))
         self.assertEqual(self.health.state, 'down')
 
@@ -260,7 +273,7 @@ class TestServer(ServerCase):
         self.request()
         Connection.answer = 'answer'
         self.answer(ReceiveError('closed'))
-        # What only reads is asked again.
+        # A read is repeated.
         self.assertEqual(
             self.server.run(Get(b'key'), monotonic() + 1), 'answer')
         self.answer(ReceiveError('closed'))
@@ -268,7 +281,7 @@ class TestServer(ServerCase):
             self.server.run(Increment(b'key', 1), monotonic() + 1)
         self.assertEqual((self.health.state, self.health.failures), ('up', 0))
 
-    def test_asked_again_it_has_the_time_that_it_had(self):
+    def test_a_retry_has_the_same_deadline(self):
         self.request()
         Connection.answer = 'answer'
         deadline = monotonic() + 1
@@ -276,7 +289,7 @@ class TestServer(ServerCase):
         self.server.run(Get(b'key'), deadline)
         self.assertEqual(Connection.deadline, deadline)
 
-    def test_interrupted_it_keeps_no_connection(self):
+    def test_an_interrupted_request_keeps_no_connection(self):
         self.request()
         kept, code = [], Server.run.__code__
         for number in range(2, 16):
@@ -297,27 +310,27 @@ class TestServer(ServerCase):
             self.assertEqual(self.server.pool.statistics()['active'], 0)
         self.assertGreater(len(kept), 5)
 
-    def test_but_one_that_is_closed_within_a_reply_is_not_asked_again(self):
+    def test_a_connection_closed_within_a_reply_is_not_retried(self):
         self.request()
         self.answer(ReceiveError('closed'))
         with (mock.patch.object(Connection, 'heard', True),
               self.assertRaises(ReceiveError)):
             self.server.run(Get(b'key'), monotonic() + 1)
 
-    def test_nor_is_a_fresh_one(self):
+    def test_a_fresh_connection_is_not_retried(self):
         self.answer(ReceiveError('closed'))
         with self.assertRaises(ReceiveError):
             self.server.run(Get(b'key'), monotonic() + 1)
         self.assertEqual(self.health.failures, 1)
 
-    def test_own_trouble_is_not_blamed_on_the_server(self):
+    def test_failures_of_this_process_are_not_the_servers(self):
         for error in LocalError('no descriptor'), MemoryError():
             Connection.answer = error
             for _ in range(5):
                 with self.assertRaises(LocalError):
                     self.server.run(Ask(), monotonic() + 1)
             self.assertEqual(self.health.state, 'up')
-            # At once, and for all.
+            # At once, and for all threads.
             self.request()
             self.health.admit_connect(monotonic() + 1)
             self.health.admit_connect(monotonic() + 1)
@@ -333,7 +346,7 @@ class TestServer(ServerCase):
 
 
 class TestConversation(ServerCase):
-    """Several requests, while other servers are asked, too."""
+    """Several requests, while other servers are being asked."""
 
     def converse(self, *requests, step=1, timeout=1):
         now = monotonic()
@@ -341,7 +354,7 @@ class TestConversation(ServerCase):
             map(Ask, requests), now + step, now + timeout)
 
     def end(self, conversation, step=None):
-        """Return the conversation's replies or error, and have it judged."""
+        """Return the conversation's replies or error, after judging it."""
         with self.assertRaises(StopIteration) as caught:
             conversation.send(step)
         replies, failure, _ = caught.exception.value
@@ -366,8 +379,8 @@ class TestConversation(ServerCase):
         self.assertEqual(self.end(self.converse()), [])
         self.assertPool(0, 1)
 
-    def test_by_when(self):
-        # Each step for itself, and all of it.
+    def test_deadlines(self):
+        # For each step, and for the whole.
         now = monotonic()
         conversation = self.server.converse(
             [Ask(b'a'), Ask(b'b')], now + 1, now + 2)
@@ -417,15 +430,15 @@ class TestConversation(ServerCase):
         self.assertSent(b'a')
         self.assertEqual(self.health.state, 'up')
 
-    def test_nobody_waits_for_one_that_is_down(self):
+    def test_no_wait_for_a_server_that_is_down(self):
         for _ in range(2):
             self.health.failed(ReceiveTimeout('late'), math.inf)
         with self.assertRaises(ServerDown):
             next(self.converse(b'a'))
         self.assertSent()
 
-    def test_a_conversation_that_is_given_up(self):
-        # Its reply is still to come, and must not be another's.
+    def test_an_abandoned_conversation(self):
+        # Its reply is still to come, and must not go to another request.
         conversation = self.converse(b'a')
         next(conversation)
         conversation.close()
@@ -433,7 +446,7 @@ class TestConversation(ServerCase):
 
 
 class TestUncommon(ServerCase):
-    """What proxies do not know: they close the connection."""
+    """Commands that proxies do not know: they close the connection."""
 
     look = b'get p01.memcache\r\n'
 
@@ -445,15 +458,15 @@ class TestUncommon(ServerCase):
         self.assertEqual(self.request(), 'answer')
         self.assertSent(b'a')
 
-    def test_once_is_nothing(self):
+    def test_closing_once_is_no_refusal(self):
         # An idle connection may have been closed, or a server restarted.
         self.answer(ReceiveError('closed'))
         self.assertEqual(self.request(), 'answer')
         self.assertSent(b'a', self.look, b'a')
         self.assertEqual(self.health.state, 'up')
 
-    def test_twice_is_a_refusal(self):
-        # The second time on a used connection, and so on a fresh one, too.
+    def test_closing_twice_is_a_refusal(self):
+        # The second time on a used connection, and then also on a fresh one.
         self.answer(ReceiveError('closed'), {}, ReceiveError('closed'),
                     ReceiveError('closed'), {})
         with self.assertRaisesRegex(ClientError, 'closed'):
@@ -468,13 +481,13 @@ class TestUncommon(ServerCase):
                 self.request()
             self.assertSent(b'a', self.look)
 
-    def test_a_timeout_is_none(self):
+    def test_a_timeout_is_no_refusal(self):
         self.answer(ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
             self.request()
         self.assertSent(b'a')
 
-    def test_of_one_that_is_down_it_is_not_the_first_question(self):
+    def test_it_is_not_the_first_request_to_a_server_that_is_down(self):
         for _ in range(2):
             self.health.failed(ReceiveTimeout('late'), math.inf)
         self.wait()
@@ -483,38 +496,38 @@ class TestUncommon(ServerCase):
 
 
 class TestMeta(ServerCase):
-    """Whether it knows the meta commands is found out once."""
+    """The server is asked once whether it knows the meta commands."""
 
     def knows(self):
         return self.server.lends(monotonic() + 1)
 
-    def test_it_does(self):
+    def test_a_server_that_knows_them(self):
         self.answer(True)
         for _ in range(3):
             self.assertIs(self.knows(), True)
         self.assertSent(b'mn\r\n')
 
-    def test_it_does_not(self):
+    def test_a_server_that_does_not(self):
         self.answer(ClientError('ERROR'))
         for _ in range(3):
             self.assertIs(self.knows(), False)
         self.assertSent(b'mn\r\n')
 
-    def test_a_proxy_does_not(self):
+    def test_a_proxy_that_does_not(self):
         self.answer(ReceiveError('closed'), {}, ReceiveError('closed'), {})
         for _ in range(3):
             self.assertIs(self.knows(), False)
         self.assertEqual(len(Connection.requests), 4)
         self.assertEqual(self.health.state, 'up')
 
-    def test_trouble_tells_nothing(self):
+    def test_a_failure_is_no_answer(self):
         self.answer(ReceiveTimeout('late'))
         with self.assertRaises(ReceiveTimeout):
             self.knows()
         self.answer(True)
         self.assertIs(self.knows(), True)
 
-    def test_it_is_another_one_now(self):
+    def test_it_is_asked_anew_after_a_change(self):
         for answer, known in (True, True), (ClientError('ERROR'), False):
             self.answer(answer)
             self.assertIs(self.knows(), known)
@@ -541,7 +554,7 @@ class TestHealth(HealthCase):
         self.health.doubted(ReceiveTimeout('late'), began)
         self.assertEqual((self.health.failures, self.health.doubts), (2, 4))
 
-    def test_a_thread_that_stops_within_a_change_holds_up_nobody(self):
+    def test_a_thread_that_stops_within_a_change_blocks_no_other(self):
         self.health.failed(ReceiveTimeout('late'), math.inf)
         with self.health._turn.by(0):
             start = monotonic()
@@ -553,7 +566,7 @@ class TestHealth(HealthCase):
 
     def test_a_server_that_flaps_does_not_fill_the_log(self):
         now = 1000.0
-        with mock.patch.object(health, 'monotonic', lambda: now):
+        with clocks(lambda: now):
             for _ in range(2):
                 for _ in range(1000):
                     self.health.failed(ReceiveTimeout('late'), math.inf)
@@ -573,8 +586,8 @@ class TestHealth(HealthCase):
         with self.assertRaises(ServerDown):
             self.health.admit(monotonic() + 1)
 
-    def test_the_probe_came_back_meanwhile(self):
-        # It must not be marked down again by who is about to look.
+    def test_the_probe_succeeded_meanwhile(self):
+        # A thread that is about to probe must not mark it down again.
         self.fail()
         self.wait()
 
@@ -585,12 +598,12 @@ class TestHealth(HealthCase):
                 answered()
             return monotonic()
 
-        with mock.patch.object(health, 'monotonic', clock):
+        with clocks(clock):
             self.health.admit(monotonic() + 1)
         self.assertEqual(self.health.state, 'up')
         self.health.admit(monotonic() + 1)
 
-    def test_one_tries_to_connect(self):
+    def test_one_thread_tries_to_connect(self):
         self.health = Health(NAME, 10, 0.05, 60, self.tell)
         self.health.failed(ConnectError('refused'), math.inf)
         with self.assertRaises(ServerDown):
@@ -601,7 +614,7 @@ class TestHealth(HealthCase):
         self.health.admit_connect(monotonic() + 1)
         with self.assertRaises(ServerDown):
             self.health.admit_connect(monotonic() + 1)
-        # A connection alone tells little.
+        # A connection alone proves little.
         self.health.connected()
         with self.assertRaises(ServerDown):
             self.health.admit_connect(monotonic() + 1)
@@ -609,17 +622,17 @@ class TestHealth(HealthCase):
         self.health.admit_connect(monotonic() + 1)
         self.health.admit_connect(monotonic() + 1)
 
-    def test_who_was_turned_away_opens_nothing(self):
+    def test_a_rejected_thread_changes_no_gate(self):
         self.health = Health(NAME, 1, 60, 60, self.tell)
         self.health.failed(ConnectError('refused'), math.inf)
-        for gate in self.health._asking, self.health._connecting:
-            gate._until = monotonic()
-            self.assertTrue(gate.let_in(monotonic() + 90))
-            until = gate._until
+        for door in self.health._asking, self.health._connecting:
+            door._until = monotonic()
+            self.assertTrue(door.let_in(monotonic() + 90))
+            until = door._until
             thread = threading.Thread(target=self.health.undecided)
             thread.start()
             thread.join()
-            self.assertEqual(gate._until, until)
+            self.assertEqual(door._until, until)
         self.health.undecided()
         self.assertLess(self.health.pause, 61)
 
@@ -633,20 +646,20 @@ class TestHealth(HealthCase):
         later.inherit(self.health)
         for ahead, settled in (-0.01, False), (0.01, True):
             now = monotonic() + 0.05 + health._GRAIN + 2 * 1 + ahead
-            with mock.patch.object(health, 'monotonic', lambda now=now: now):
+            with clocks(lambda now=now: now):
                 self.assertIs(self.health.is_settled(now + 1), settled)
                 self.assertIs(later.is_settled(now + 1), settled)
 
-    def test_not_settled_when_another_begins_while_it_is_down(self):
+    def test_not_settled_if_it_was_down_when_another_began(self):
         self.fail()
         later = Health(NAME, 2, 0, 60, self.tell)
         later.inherit(self.health)
         self.assertFalse(later.is_settled(monotonic()))
 
     def test_not_settled_after_a_probe_that_took_long(self):
-        # Longer than the black-list time: others were asked meanwhile.
+        # Longer than the blacktime: stand-ins were used meanwhile.
         now = 1000.0
-        with mock.patch.object(health, 'monotonic', lambda: now):
+        with clocks(lambda: now):
             self.fail()
             now += 0.05
             self.health.admit(now + 10)
@@ -655,15 +668,15 @@ class TestHealth(HealthCase):
             now += lifetime - 1
             self.assertFalse(self.health.is_settled(now + 10))
 
-    def test_a_listener_that_fails(self):
+    def test_a_subscriber_that_fails(self):
         self.tell = mock.Mock(side_effect=ZeroDivisionError)
         self.health = Health(NAME, 1, 0, 60, self.tell)
         self.health.failed(ReceiveTimeout('late'), math.inf)
         self.tell.assert_called_once()
         self.assertEqual(self.health.state, 'down')
-        self.assertIn('a listener failed', self.log.output[-1])
+        self.assertIn('a subscriber of this event failed', self.log.output[-1])
 
-    def test_a_listener_that_asks_again(self):
+    def test_a_subscriber_that_asks_again(self):
         def tell(*change):
             self.told.append(change)
             with self.assertRaises(ServerDown):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The settings of a client are attributes, also to subclasses and mocks."""
+"""The settings of a client as attributes, in subclasses and for mocks, too."""
 
 import copy
 import sys
@@ -24,7 +24,7 @@ class IExtended(IUltraMemcacheClient):
 class ExtendedClient(UltraMemcacheClient):
 
     _interface = IExtended
-    lifetime = 60  # that of the constructor counts
+    lifetime = 60  # the constructor's default counts
 
     def __init__(self, *args, extra=None, **kw):
         if extra is not None:
@@ -45,7 +45,7 @@ class DoublingClient(UltraMemcacheClient):
 
 class AttributesTest(unittest.TestCase):
 
-    def test_of_a_subclass(self):
+    def test_settings_of_a_subclass(self):
         client = ExtendedClient()
         self.assertIsNone(client.extra)
         self.assertEqual(client.lifetime, 3600)
@@ -72,7 +72,7 @@ class AttributesTest(unittest.TestCase):
                 self.assertNotEqual(client.buildKey('key'), key)
             self.assertEqual(client.buildKey('key'), key)
 
-    def test_nothing_is_read_before_they_fit_together(self):
+    def test_no_file_is_read_before_they_are_checked_together(self):
         with (mock.patch('p01.memcache.transport.credentials.read') as read,
               self.assertRaisesRegex(ValueError, 'needs a username')):
             UltraMemcacheClient(credentialsFile=__file__, password='secret')
@@ -96,9 +96,9 @@ class CopyTest(unittest.TestCase):
 
 
 class HandlersTest(unittest.TestCase):
-    """A signal's handler sets an attribute, in the middle of a change."""
+    """A signal handler assigns to a setting in the middle of a change."""
 
-    def test_none_is_lost(self):
+    def test_no_change_is_lost(self):
         change = settings.Configured._replace.__code__
         points, point = 1, 0
         while point < points:
@@ -112,7 +112,7 @@ class HandlersTest(unittest.TestCase):
         self.assertGreater(points, 5)
 
     def set_at(self, point, change, client):
-        """Change it, and another one at that call; return how many are made.
+        """Assign, and assign another at that call; return how many calls.
         """
         count = 0
 

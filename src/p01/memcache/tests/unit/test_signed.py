@@ -2,9 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """Signed values, and the secrets that they are signed with.
 
-The scenario is asked of the fakes and of the real clients, on the embedded
-server and (level 2) on memcached. Then where the secrets come from, and that
-nobody sees them.
+The scenario is run for the fakes and the real clients, on the embedded server
+and (level 2) on memcached. It is followed by where secrets come from, and that
+they are not shown.
 """
 
 import copy
@@ -55,7 +55,7 @@ ZLIB = 1 << 9
 ZSTD = 1 << 10
 JSON = 1 << 11
 
-# No part of them is to be seen in anything that is shown.
+# No part of them may appear in anything that is shown.
 FIRST = 'qX7-first-secret-' + 'a' * 32
 SECOND = 'qX7-second-secret-' + 'b' * 32
 THIRD = 'qX7-third-secret-' + 'c' * 32
@@ -63,7 +63,7 @@ HIDDEN = 'qX7'
 VARIABLE = 'P01_MEMCACHE_TEST_SECRETS'
 OTHER_VARIABLE = 'P01_MEMCACHE_TEST_OTHER_SECRETS'
 
-# What is in the place of a signed value, when it's a forgery.
+# Forgeries in place of a signed value.
 FLAGS = [
     0, 1, SIGNED | 1, SIGNED | 1 << 5, SIGNED | 1 << 6, SIGNED | 1 << 7,
     ZLIB, SIGNED | ZLIB, SIGNED | ZSTD, SIGNED | ZLIB | ZSTD,
@@ -71,7 +71,7 @@ FLAGS = [
 
 
 def sign(secret, key, flags, value, name=b'pickle'):
-    """What is stored, as all releases must make it."""
+    """Return what is stored; it must stay the same in all releases."""
     head = b'\x01' + struct.pack(
         '>HHH', flags, len(name), len(key)) + name + key
     return b'\x01' + hmac.digest(
@@ -83,7 +83,7 @@ def flip(data, place, bit):
 
 
 class Mark:
-    """Something that shows whether it was unpickled."""
+    """An object that reveals whether it was unpickled."""
 
     made = 0
 
@@ -132,11 +132,11 @@ class SignedScenario(Scenario):
         self.assertIsNotNone(built)
         return built, *self.stored(built)
 
-    # What is right
+    # Valid values
 
     def test_any_serializer(self):
         class Shouting:
-            """Of an application."""
+            """A serializer of an application."""
 
             def dumps(self, key, obj):
                 return obj.upper().encode(), 1 << 12
@@ -171,7 +171,7 @@ class SignedScenario(Scenario):
                 self.assertUnreadable(
                     client, 'key', 'ForgedValue', 'signature is wrong')
             decompress.assert_not_called()
-            # And what is not signed is not read.
+            # And unsigned values are not read.
             self.plant(built, data, flags)
             self.assertUnreadable(client, 'key', 'ForgedValue', 'not signed')
 
@@ -213,7 +213,7 @@ class SignedScenario(Scenario):
         for key in 'key', 'other', 'made':
             self.assertEqual(self.stored(client.buildKey(key))[1], SIGNED)
 
-    # What is not
+    # Invalid values
 
     def test_a_bit_of_every_byte(self):
         built, data, flags = self.set(Mark())
@@ -251,12 +251,12 @@ class SignedScenario(Scenario):
                 self.plant(built, data, flags)
                 # Without flags it may be a raw value.
                 self.assertForged(raw=flags != 0)
-        # It looks like the claim of one who computes.
+        # It looks like a claim to compute a value.
         self.plant(built, data, 1 << 7)
         self.assertEqual([*self.reads(self.client, 'key')], [MISSING] * 4)
         self.unpickle.assert_not_called()
 
-    def test_not_signed(self):
+    def test_unsigned_values(self):
         plain = self.makePlain()
         built = plain.set('key', Mark())
         self.assertForged(reason='is not signed', raw=False)
@@ -265,7 +265,7 @@ class SignedScenario(Scenario):
         self.assertForged(reason='signature is wrong')
         self.plant(built, b'\x01' + bytes(32) + data, SIGNED)
         self.assertForged(reason='signature is wrong')
-        # Of a signature that anybody can make.
+        # With a signature that needs no secret.
         for secret in '', ' ', '\0' * 32, 'None':
             self.plant(built, sign(secret, built.encode(), SIGNED, data),
                        SIGNED)
@@ -333,7 +333,7 @@ class SignedScenario(Scenario):
     def test_another_serializer(self):
         self.plant(self.client.buildKey('key'), b'["value"]', 1 << 11)
         self.assertForged()
-        # Signed by somebody with the secret: also what has the same flags is
+        # Even if it was signed with the secret and has the same flags, it is
         # not taken for a pickle.
         self.makeClient(serializer='signed-json').set('key', ['value'])
         self.assertForged()
@@ -343,12 +343,12 @@ class SignedScenario(Scenario):
             built, sign(FIRST, built.encode(), SIGNED, data, b'own'), SIGNED)
         self.assertForged()
 
-    def test_it_is_counted_whoever_reads(self):
+    def test_every_read_counts_it(self):
         self.plant(self.client.buildKey('key'), b'forged', SIGNED)
         with ThreadPoolExecutor(8) as executor:
             list(executor.map(self.client.query, ['key'] * 80))
         self.assertEqual(self.client.getUnreadable(), {'ForgedValue': 80})
-        # It is a copy.
+        # The returned dict is a copy.
         self.client.getUnreadable()['ForgedValue'] = 0
         self.assertEqual(self.client.getUnreadable(), {'ForgedValue': 80})
 
@@ -422,12 +422,12 @@ class SignedScenario(Scenario):
                 version = stamp.split()[1]
                 newer = stamp.replace(version, b'%016x' % 7)
                 for wrong, flags in (
-                        # Without, with half or with more than the signature.
+                        # Without the signature, with half of it, or with more.
                         (stamp + value, STAMPED), (value, 0),
                         (stamp + value, SIGNED | STAMPED),
                         (signature[:20] + stamp + value, SIGNED | STAMPED),
                         (stamp + signature + value, SIGNED | STAMPED),
-                        # Without a stamp, or with one that is none.
+                        # Without a stamp, or with a malformed one.
                         (signature + value, SIGNED),
                         (signature + value, SIGNED | STAMPED),
                         (signature + stamp + value, SIGNED),
@@ -441,7 +441,7 @@ class SignedScenario(Scenario):
                          SIGNED | STAMPED)):
                     self.plant(built, wrong, flags)
                     self.assertForged(raw=flags not in (0, STAMPED))
-                # Of a stamp with versions that are others it is a miss.
+                # With a stamp of other versions it is a miss.
                 self.plant(
                     built, signature + newer + value, SIGNED | STAMPED)
                 self.assertMiss(self.client, 'key')
@@ -479,7 +479,7 @@ class SignedScenario(Scenario):
                     self.assertEqual(self.client.getOrCreate(
                         'key', lambda: 'newest', dependencies=('one',),
                         **arguments), 'newest')
-                # As it was it is a miss: it has the former version.
+                # The unchanged value is a miss: it has the old version.
                 self.plant(built, older, flags)
                 self.assertMiss(self.client, 'key')
                 self.client.invalidateMany(['key', 'other'])
@@ -543,7 +543,7 @@ class SignedScenario(Scenario):
         self.assertIs(self.client.append('key', b'c'), True)
         self.assertIs(self.client.prepend('key', b'a'), True)
         self.assertFoundRaw(self.client, 'key', b'abc')
-        # A signed value is another one after that.
+        # After that, a signed value is broken.
         for change in self.client.append, self.client.prepend:
             self.client.set('key', Mark())
             self.assertIs(change('key', b'x'), True)
@@ -562,12 +562,12 @@ class SignedScenario(Scenario):
             self.assertFound(client, 'key', 'theirs')
             self.client.set('key', 'ours')
             self.assertFound(self.client, 'key', 'ours')
-            # Each computes its own, and neither fails.
+            # Each client computes its own value, and neither fails.
             self.assertEqual(client.getOrCreate('key', lambda: 1), 1)
             self.assertEqual(client.query('key'), 1)
             self.assertEqual(self.client.getOrCreate('key', lambda: 2), 2)
             self.assertEqual(self.client.query('key'), 2)
-            # What is raw is everybody's.
+            # Both clients can read raw values.
             self.client.set('key', b'1', raw=True)
             self.assertEqual(client.increment('key'), 2)
             self.assertFoundRaw(client, 'key', b'2')
@@ -575,9 +575,9 @@ class SignedScenario(Scenario):
             self.assertMiss(self.client, 'key')
         self.assertEqual(Mark.made, 0)
 
-    # With the other settings
+    # Combined with other settings
 
-    def test_what_is_not_signed_is_not_decompressed(self):
+    def test_an_unsigned_value_is_not_decompressed(self):
         decompress = self.spy(codec, 'decompress')
         client = self.makeClient(compress=1)
         built = client.set('key', 'x' * 1000)
@@ -588,7 +588,7 @@ class SignedScenario(Scenario):
             self.assertForged()
         self.plant(built, data[33:], flags & ~SIGNED)
         self.assertForged()
-        # Neither by flags that are not those which were signed.
+        # Nor is one whose flags are not those that were signed.
         built = client.set('key', 'short')
         data, flags = self.stored(built)
         for how in ZLIB, ZSTD:
@@ -601,23 +601,23 @@ class SignedScenario(Scenario):
             self.client, 'key', pickle.dumps('x' * 1000, -1))
         self.assertEqual(decompress.call_count, 8)
 
-    def test_with_a_list_of_what_is_allowed(self):
+    def test_with_an_allow_list(self):
         client = self.makeClient(allow=['p01.memcache.testing'])
         client.set('key', Pickable('title'))
         self.assertEqual(
             [found.title for found in self.reads(client, 'key')],
             ['title'] * 4)
-        # A second fence, for what the processes of the site sign.
+        # A second barrier, for what the site's own processes sign.
         client.set('key', Mark())
         self.assertUnreadable(
             client, 'key', 'ForbiddenGlobal',
             r'test_signed\.Mark\._unpickled is not allowed', raw=False)
         self.assertEqual(Mark.made, 0)
-        # The signature comes first.
+        # The signature is checked first.
         self.plant(client.buildKey('key'), pickle.dumps(Mark()), SIGNED)
         self.assertForged(client=client)
 
-    # Attributes that are set
+    # Assigning attributes
 
     def test_secrets_that_are_changed(self):
         self.client.set('key', 1)
@@ -629,7 +629,7 @@ class SignedScenario(Scenario):
         self.client.secretsVariable = VARIABLE
         self.assertFound(self.client, 'key', 2)
         os.environ[VARIABLE] = THIRD
-        self.assertFound(self.client, 'key', 2)  # not read until it is set
+        self.assertFound(self.client, 'key', 2)  # not yet read
         self.client.secretsVariable = VARIABLE
         self.assertForged()
         self.client.secretsVariable = OTHER_VARIABLE
@@ -658,7 +658,7 @@ class SignedScenario(Scenario):
                 self.assertEqual(
                     self.stored(self.client.buildKey('other'))[1], SIGNED)
 
-    # Nobody sees them
+    # Secrets are not shown
 
     def test_nothing_shows_a_secret(self):
         logging.getLogger('p01.memcache').setLevel(logging.DEBUG)
@@ -743,8 +743,8 @@ class SignerTest(unittest.TestCase):
         self.assertEqual(
             self.codec.loads(b'key', data, flags, raw=False), 'value')
 
-    def test_what_is_key_and_what_is_value(self):
-        # Both begin alike, so that the boundary could be moved.
+    def test_the_boundary_between_key_and_value(self):
+        # Both begin alike, so the boundary could be moved.
         codec = self.make(mock.Mock(dumps=lambda key, obj: (obj, 0)))
         seen = {
             codec.dumps(text[:place], text[place:], raw=False)[0][:33]
@@ -792,7 +792,7 @@ class SecretsCase(unittest.TestCase):
         self.assertNotIn('717837', text.lower())  # in hexadecimal
 
 
-# What a file or a variable may have in it, and how many secrets that are.
+# What a file or a variable may contain, and how many secrets that makes.
 GOOD = [
     (FIRST, 1),
     ('abcdefgh' * 4, 1),
@@ -823,7 +823,7 @@ BAD = [
 
 
 class SecretsTest(SecretsCase):
-    """Where they come from. Both clients are made in the same way."""
+    """Sources of secrets, which are the same for both clients."""
 
     def make(self, **settings):
         for factory in MemcacheClient, UltraMemcacheClient:
@@ -839,7 +839,7 @@ class SecretsTest(SecretsCase):
                 self.assertIn(word, str(caught.exception))
             self.hide(caught.exception)
 
-    def test_good(self):
+    def test_valid_sources(self):
         for text, count in GOOD:
             path = self.file(text.encode())
             os.environ[VARIABLE] = text
@@ -848,7 +848,7 @@ class SecretsTest(SecretsCase):
                 self.assertEqual(
                     len(client._state.codec.signer), count)
 
-    def test_a_file_with_a_mark_of_its_encoding(self):
+    def test_a_file_with_a_byte_order_mark(self):
         client = self.make(
             secretsFile=self.file(b'\xef\xbb\xbf' + FIRST.encode()))
         data, flags = client._state.codec.dumps(b'key', 'value', False)
@@ -856,7 +856,7 @@ class SecretsTest(SecretsCase):
             FIRST, b'key', SIGNED, pickle.dumps('value', -1)))
         self.assertEqual(flags, SIGNED)
 
-    def test_bad(self):
+    def test_invalid_secrets(self):
         for text, rule in BAD:
             path = self.file(text.encode())
             os.environ[VARIABLE] = text
@@ -883,21 +883,21 @@ class SecretsTest(SecretsCase):
             self.refused([path, 'Permission denied'], secretsFile=path)
 
     def test_a_missing_variable(self):
-        # It may be the secret itself.
+        # The name may be the secret itself.
         for name in VARIABLE, HIDDEN + 'a' * 48:
             self.refused(['secretsVariable: is not in the environment'],
                          secretsVariable=name)
         for name in ' ', 'a=b', 'a\0b', '\udc80', '\ud800', '1a':
             self.refused(['must be the name'], secretsVariable=name)
 
-    def test_neither_and_both(self):
+    def test_neither_or_both(self):
         os.environ[VARIABLE] = FIRST
         self.refused(['secretsFile', 'secretsVariable'])
         self.refused(['secretsFile', 'secretsVariable'],
                      secretsFile=self.file(FIRST.encode()),
                      secretsVariable=VARIABLE)
 
-    def test_of_another_type(self):
+    def test_arguments_of_another_type(self):
         for name in 'secretsFile', 'secretsVariable':
             for wrong in b'bytes', 1, True, ['list'], pathlib.Path('path'):
                 self.refused([name], TypeError, **{name: wrong})
@@ -920,7 +920,7 @@ class SecretsTest(SecretsCase):
             client.serializer = 'signed-pickle'
         self.assertEqual(client.serializer, 'pickle')
         self.assertEqual(client.query('key'), 'plain')
-        # That these have no effect yet is no error then.
+        # It is no error that these have no effect yet.
         client.secretsFile = self.file(SHORT.encode())
         with self.assertRaises(ValueError) as caught:
             client.serializer = 'signed-pickle'
@@ -934,7 +934,7 @@ class SecretsTest(SecretsCase):
         client.serializer = 'json'
         self.assertEqual(client.query('key', default=MISSING), MISSING)
 
-    def test_a_file_that_is_changed(self):
+    def test_a_changed_file(self):
         path = self.file(FIRST.encode())
         client = FakeMemcacheClient(
             serializer='signed-pickle', secretsFile=path)

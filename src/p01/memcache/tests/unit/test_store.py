@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The store's interface, and its rule of what is not certain."""
+"""The store's interface, and its rule for changes with unknown outcomes."""
 
 import unittest
 
@@ -33,7 +33,7 @@ class InterfaceTest(unittest.TestCase):
 
 
 class ScriptedStore(Store):
-    """Replies as it is told to, by key, and notes what it has to do."""
+    """Gives scripted replies by key, and notes what it has to do."""
 
     def __init__(self, replies=None, trouble=None, absent=None):
         self.replies = replies or {}
@@ -67,26 +67,26 @@ class ScriptedStore(Store):
 
 class RuleTest(unittest.TestCase):
 
-    def test_done(self):
+    def test_a_change_that_succeeds(self):
         store = ScriptedStore({b'a': True})
         self.assertIs(store.run(Set(b'a', b'', 0, 0)), True)
         self.assertEqual((store.owed, store.removed), ([], []))
 
-    def test_unknown(self):
+    def test_an_unknown_outcome(self):
         for error in ReceiveTimeout('late'), KeyboardInterrupt():
             store = ScriptedStore({b'a': error})
             with self.assertRaises(type(error)):
                 store.run(Delete(b'a'))
             self.assertEqual((store.owed, store.removed), ([b'a'], []))
 
-    def test_refused(self):
+    def test_a_refused_change(self):
         store = ScriptedStore({b'a': ServerError('no')})
-        # What remains is the more serious trouble.
+        # The error of the removal is the more serious one.
         with self.assertRaises(ReceiveTimeout):
             store.run(Set(b'a', b'', 0, 0))
         self.assertEqual((store.owed, store.removed), ([b'a'], [b'a']))
 
-    def test_not_sent(self):
+    def test_a_change_that_was_not_sent(self):
         store = ScriptedStore({b'a': LeaseLost('over')})
         with self.assertRaises(LeaseLost):
             store.run(Set(b'a', b'', 0, 0))
@@ -102,7 +102,7 @@ class RuleTest(unittest.TestCase):
         self.assertEqual(store.owed, [b'late', b'refused'])
         self.assertEqual(store.removed, [b'refused'])
 
-    def test_many_that_are_interrupted(self):
+    def test_many_are_interrupted(self):
         store = ScriptedStore({b'done': True}, KeyboardInterrupt())
         with self.assertRaises(KeyboardInterrupt):
             store.run_many(
@@ -110,7 +110,7 @@ class RuleTest(unittest.TestCase):
         self.assertEqual(store.owed, [b'open'])
 
     def test_many_of_an_absent_server(self):
-        # It was done on the server that stands in; the absent one owes it.
+        # It was done on the stand-in, and its own server owes it.
         error = ServerDown('down')
         store = ScriptedStore({b'a': True}, absent={b'a': error})
         self.assertEqual(store.run_many([Delete(b'a')], 0), {b'a': error})

@@ -11,11 +11,11 @@ from unittest import mock
 
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
-from p01.memcache.transport import lockkeeping
+from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport import stream
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
-from p01.memcache.transport.lockkeeping import LockKeepingStream
+from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
 from p01.memcache.wire.reader import SIZE
@@ -34,7 +34,7 @@ def keeping_lock(connection):
 
 
 def tls(connection):
-    """One whose handshake is taken for done."""
+    """Return a TLS stream whose handshake counts as done."""
     with mock.patch.object(TLSStream, '_shake_hands', lambda stream: True), \
          mock.patch.object(ssl.SSLObject, 'getpeercert', lambda *args: b'.'):
         return TLSStream(
@@ -46,13 +46,12 @@ class AbortTest(unittest.TestCase):
     """A peer that reads late gets a reset, not the rest of the request."""
 
     kinds = [plain, tls]  # noqa: RUF012
-    if lockkeeping._libc is not None:
+    if lockkeepingstream._libc is not None:
         kinds.append(keeping_lock)
 
     def connected(self):
         """Return both ends of a TCP connection."""
         with socket.create_server(('127.0.0.1', 0)) as listening:
-            # Set before it listens, or else the kernel has more room.
             here = socket.create_connection(listening.getsockname())
             self.addCleanup(here.close)
             there = listening.accept()[0]
@@ -61,7 +60,7 @@ class AbortTest(unittest.TestCase):
         return here, there
 
     def fill(self, connection):
-        """Send until the peer and the kernel have no room for more."""
+        """Send until the buffers of the peer and of the kernel are full."""
         sent = 0
         connection.setblocking(False)
         while True:
@@ -71,7 +70,7 @@ class AbortTest(unittest.TestCase):
                 return sent
 
     def read(self, connection):
-        """Return how much comes before the end; a reset is an OSError."""
+        """Return how much arrives before the end; a reset is an OSError."""
         received = 0
         while data := connection.recv(1 << 20):
             received += len(data)
@@ -88,7 +87,7 @@ class AbortTest(unittest.TestCase):
                     self.read(there)
 
     def test_close(self):
-        # The difference: it is sent to the end.
+        # In contrast, this sends all that was written.
         for kind in self.kinds:
             with self.subTest(kind.__name__):
                 here, there = self.connected()
@@ -110,7 +109,7 @@ class LastLookTest(unittest.TestCase):
     """What is there at the deadline is received, for a moment."""
 
     kinds = [plain]  # noqa: RUF012
-    if lockkeeping._libc is not None:
+    if lockkeepingstream._libc is not None:
         kinds.append(keeping_lock)
 
     def streams(self):
@@ -157,11 +156,12 @@ class LastLookTest(unittest.TestCase):
             self.assertLate(found)
 
 
-@unittest.skipIf(lockkeeping._libc is None, 'the C library cannot be called')
+@unittest.skipIf(
+    lockkeepingstream._libc is None, 'the C library cannot be called')
 class FailingSocketTest(unittest.TestCase):
     """A wait that releases the lock ends with the first error.
 
-    Asked again, a socket that has failed fails at once: the wait would need
+    If asked again, a socket that has failed fails at once: the wait would use
     the processor until the deadline.
     """
 
@@ -173,16 +173,16 @@ class FailingSocketTest(unittest.TestCase):
         self.stream.deadline = monotonic() + PATIENCE
 
     def fail(self, *numbers):
-        """Have the socket fail with these errors, and then with none."""
+        """Make the socket fail with these errors, and then with none."""
         self.calls = 0
 
         def receive(*args):
             self.calls += 1
-            lockkeeping.ctypes.set_errno(numbers[self.calls - 1])
+            lockkeepingstream.ctypes.set_errno(numbers[self.calls - 1])
             return -1
 
         self.enterContext(mock.patch.object(
-            lockkeeping, '_recv_releasing', receive))
+            lockkeepingstream, '_recv_releasing', receive))
 
     def receive(self):
         self.assertEqual(self.stream._way, RELEASE)
@@ -196,8 +196,8 @@ class FailingSocketTest(unittest.TestCase):
             self.assertRegex(self.receive(), '^cannot receive: ')
             self.assertEqual(self.calls, 1)
 
-    def test_nothing_there_is_no_error(self):
-        # A tick has passed, or a signal has come.
+    def test_no_data_yet_is_no_error(self):
+        # A tick has passed, or a signal has arrived.
         self.fail(errno.EAGAIN, errno.EINTR, errno.EAGAIN, errno.ECONNRESET)
         self.receive()
         self.assertEqual(self.calls, 4)

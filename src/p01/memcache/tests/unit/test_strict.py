@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The strict key scheme: equal keys are one, all others are apart."""
+"""The strict key scheme: equal keys are one key, all others differ."""
 
 import math
 import random
@@ -98,7 +98,7 @@ class Jar:
 
 
 class Persistent:
-    """As persistent objects are, as far as a key's concerned."""
+    """Like a persistent object, as far as a key is concerned."""
 
     _p_jar = None
 
@@ -119,7 +119,7 @@ class Text(str):
 
 
 class Hostile:
-    """Nothing of it can be shown."""
+    """An object that cannot be shown."""
 
     def __repr__(self):
         raise AssertionError('it was shown')
@@ -128,7 +128,7 @@ class Hostile:
 
 
 class Central(tzinfo):
-    """Central Europe in the hour that comes twice."""
+    """Central European time in the hour that occurs twice."""
 
     def utcoffset(self, moment):
         return timedelta(hours=1 if moment.fold else 2)
@@ -152,7 +152,7 @@ APART = [
     '\xe9', 'e\u0301', 's1:a', ':a', '\U0001f511', 'x' * 100000,
     b'', b'0', b'1', b'a', b'ab', b's1:a', b'\xc3\xa9', b'\xe9',
     (), (None,), ((),), ([],), ('',), ('', ''), ('a', 'bc'), ('ab', 'c'),
-    # The tags are in the text, where one might end and the next begin.
+    # The text contains tags, where one part might end and the next begin.
     ('as', 'b'), ('a', 'sb'), (b'ab', b'b'), (b'a', b'bb'),
     ('abc',), ('a', ('b', 'c')), (('a', 'b'), 'c'), ('a', 's1:b'), (1, 2),
     (2, 1), (1, (2,)), ((1,), 2), ('view', 17, 'de'), ('view', '17', 'de'),
@@ -181,7 +181,7 @@ APART = [
     OID, (OID, 'main'), (OID, None), [Persistent(OID)], {Colour.RED: 1},
 ]
 
-# The rows are equal keys, that are made in different ways.
+# Each row has equal keys that are made in different ways.
 EQUAL = [
     (0.0, -0.0),
     (1e22, float('1' + '0' * 22)),
@@ -189,7 +189,7 @@ EQUAL = [
     (10 ** 30, int('1' + '0' * 30)),
     (('a', 1), tuple(iter('a')) + (1,)),
     ({1, 2, 'a', 'b'}, {'b', 'a', 2, 1}, frozenset(['a', 2, 'b', 1])),
-    # They collide in their table: the order is that of insertion.
+    # They collide in their hash table: the order is that of insertion.
     ({8, 0}, {0, 8}),
     ({'a': {'b': 1, 'c': 2}, 'd': 3}, {'d': 3, 'a': {'c': 2, 'b': 1}}),
     ({(1, frozenset('xyz')): [1]}, {(1, frozenset('zyx')): [1]}),
@@ -206,8 +206,8 @@ EQUAL = [
     (Persistent(OID), PersistentDict(), PersistentDict(a=1)),
 ]
 
-# Digests of a release. No other one may have others: whoever upgrades would
-# lose what is cached, and meanwhile invalidate in vain.
+# Digests of a release. They must never change: an upgrade would lose what is
+# cached, and old and new processes would not invalidate each other's values.
 GOLDEN = [
     ('some key', None,
      '0c40f7d578804e6065dc898d0a80e2467dda0f05f7ef7805101298ed1ca733c7'),
@@ -266,8 +266,8 @@ class TestStrict(unittest.TestCase):
             self.assertRegex(build(key, None), r'\A[0-9a-f]{64}\Z')
 
     def test_golden_vectors(self):
-        # The name of its module is a part of an enum's key, and the vectors
-        # are older than this module's place.
+        # The name of its module is part of an enum's key, and the vectors are
+        # older than this module's place.
         module = 'p01.memcache.tests.test_strict'
         self.enterContext(mock.patch.dict(
             sys.modules, {module: sys.modules[__name__]}))
@@ -276,7 +276,7 @@ class TestStrict(unittest.TestCase):
             with self.subTest(key=key, namespace=namespace):
                 self.assertEqual(build(key, namespace), digest)
 
-    def test_apart(self):
+    def test_different_keys(self):
         for wrap in (lambda key: key, lambda key: (key,), lambda key: [key],
                      lambda key: ('a', key, 'b'), lambda key: {'a': key}):
             built = {}
@@ -284,7 +284,7 @@ class TestStrict(unittest.TestCase):
                 same = built.setdefault(build(wrap(key), 'ns'), key)
                 self.assertIs(same, key)
 
-    def test_equal(self):
+    def test_equal_keys(self):
         for row in EQUAL:
             with self.subTest(row=row):
                 self.assertEqual(len({build(key, 'ns') for key in row}), 1)
@@ -368,7 +368,7 @@ class TestStrict(unittest.TestCase):
                     f'key{place}: {__name__}.Hostile has no'))
 
     def test_members_that_an_enum_makes(self):
-        # Whatever they are called.
+        # Whatever their names are.
         apart = [Open.RED, Open.BLUE, Open(3), Open(4), Open(b'RED'),
                  Open('GREEN'), Open(('RED',)), Open(None)]
         self.assertEqual(
@@ -436,12 +436,12 @@ class TestStrict(unittest.TestCase):
             f'key[1]: {__name__}.Persistent must be added to a database '
             'first, it has no _p_oid yet')
 
-    def test_an_oid_that_is_none(self):
+    def test_a_malformed_oid(self):
         self.assertIn(
             'no stable identity', self.refused(TypeError, Persistent('1')))
 
-    def test_a_lost_enum(self):
-        # Else the members of two of them would be one key.
+    def test_an_enum_that_cannot_be_imported(self):
+        # Otherwise members of two such enums would be one key.
         one, other = make_colour(), Enum('Colour', 'RED')
         for kind in one, other:
             self.assertRegex(
@@ -469,7 +469,7 @@ class TestStrict(unittest.TestCase):
         return kind(keys)
 
     def remake(self, chance, key):
-        """Return an equal key, in another order where there is none."""
+        """Return an equal key, with its unordered parts in another order."""
         if isinstance(key, (tuple, list)):
             return type(key)(self.remake(chance, each) for each in key)
         if isinstance(key, (set, frozenset)):
@@ -482,7 +482,7 @@ class TestStrict(unittest.TestCase):
         return key
 
     def identity(self, key):
-        """What is equal for the same keys, of the same types."""
+        """Return a value that is equal for equal keys of the same types."""
         if isinstance(key, (tuple, list)):
             return type(key), *map(self.identity, key)
         if isinstance(key, (set, frozenset)):

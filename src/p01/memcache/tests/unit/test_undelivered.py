@@ -1,14 +1,14 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""When a server is told of what it owes, and when it is left alone."""
+"""When missed changes are delivered, and when a server is left alone."""
 
 import unittest
 from unittest import mock
 
-from p01.memcache.cluster import undelivered
-from p01.memcache.cluster.undelivered import Undelivered
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
+from p01.memcache.health import undelivered
+from p01.memcache.health.undelivered import Undelivered
 
 
 REFUSED = b'SERVER_ERROR no\r\n'
@@ -23,7 +23,7 @@ class Health:
 
 
 class Server:
-    """Gives the same reply to each line."""
+    """A server that gives the same reply to each line."""
 
     reply = REFUSED
 
@@ -57,7 +57,7 @@ class UndeliveredCase(unittest.TestCase):
         self.undelivered.add(b'refused')
 
     def deliver(self, key=b'another'):
-        """Return whether the server was asked."""
+        """Deliver; return whether the server was asked."""
         before = len(self.server.asked)
         self.undelivered.deliver(self.server, key, self.now + TIME)
         return len(self.server.asked) > before
@@ -82,7 +82,7 @@ class PauseTest(UndeliveredCase):
         """Return how long the server is left alone, in whole seconds."""
         start = self.now
         while not self.deliver():
-            # Just before it, and then just then.
+            # Just before its end, and then at its end.
             self.now += 0.5
             if self.now - start > 1000:
                 self.fail('never again')
@@ -95,8 +95,8 @@ class PauseTest(UndeliveredCase):
             [1, 2, 4, 8, 16, 32, 64, 64, 64])
         self.assertEqual(list(self.undelivered.keys), [b'refused'])
 
-    def test_it_begins_anew(self):
-        # As soon as all was taken once.
+    def test_it_starts_over(self):
+        # As soon as everything has been accepted once.
         self.deliver()
         for _ in range(4):
             self.pause()
@@ -109,8 +109,8 @@ class PauseTest(UndeliveredCase):
         self.assertTrue(self.deliver())
         self.assertEqual([self.pause() for _ in range(3)], [1, 2, 4])
 
-    def test_nobody_who_needs_the_key_waits_for_it(self):
-        # And the pause of the others does not grow by that.
+    def test_a_request_for_the_key_does_not_wait_for_it(self):
+        # And that does not prolong the pause of other keys.
         self.deliver()
         for _ in range(5):
             with self.assertRaises(ServerError):

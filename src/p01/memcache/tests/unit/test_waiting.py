@@ -1,9 +1,9 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A thread that waits for an item of a pool, and that nobody serves.
+"""A thread that waits for an item of a pool, while no other thread wakes it.
 
-It has to look for itself. It would wait far longer than this test, and it
-makes no difference how fast the machine is.
+It has to look for itself. Otherwise it would wait far longer than this test,
+so the speed of the machine makes no difference.
 """
 
 import threading
@@ -43,19 +43,19 @@ class WaitingTest(unittest.TestCase):
             self.pool.statistics(), {'active': 1, 'idle': 0})
         self.assertFalse(self.pool._waiting)
 
-    def test_an_item_that_is_dropped(self):
-        # Without a word, as an interrupt leaves it.
+    def test_a_lost_item(self):
+        # It is not given back, as after an interrupt.
         self.item = None
         self.assertServed()
 
-    def test_the_thread_that_would_have_served_it_is_interrupted(self):
-        # It has taken note of who waits, and that was all.
+    def test_the_thread_that_gives_the_item_is_interrupted(self):
+        # It has taken the waiting thread off the list, but not woken it.
         self.pool._waiting.popleft()
         self.pool.give(self.item)
         self.assertServed()
         self.assertIs(self.got[0], self.item)
 
-    def test_and_the_item_is_lost_with_it(self):
+    def test_that_thread_is_interrupted_and_the_item_lost(self):
         self.pool._waiting.popleft()
         self.item = None
         self.assertServed()

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What is put on the wire, whatever the arguments, and what is read there.
+"""What is sent, whatever the arguments, and how replies are read.
 
-The arguments and replies are made by hypothesis, always the same ones. They
-come to nothing, or to the commands that they would be without any malice: all
-that is sent is taken apart again here, and memcached counts what it was told.
+Hypothesis makes the arguments and replies, always the same ones. Nothing is
+sent, or only what harmless arguments would send: every request is parsed again
+here, and memcached counts the commands it receives.
 """
 
 import collections
@@ -56,11 +56,11 @@ in_checkout = unittest.skipUnless(fuzz, 'bin/fuzz is for a checkout')
 
 CLIENTS = UltraMemcacheClient, MemcacheClient
 
-# Of a unix time, as memcached has it, and of a number of seconds.
+# The limits of memcached's unix times, and of relative seconds.
 LAST = 2 ** 31 - 1
 MONTH = 60 * 60 * 24 * 30
 
-# A key that nobody asks for, with its value.
+# A key that no test requests, with its value.
 SENTINEL, SAFE = b'sentinel', b'is safe'
 
 ATTACKS = (
@@ -98,7 +98,7 @@ LIE = '1\r\nflush_all\r\n'
 
 
 class LyingInt(int):
-    """An int that says something else, whatever it is asked."""
+    """An int that lies about its value, whatever it is asked."""
 
     def __int__(self):
         return 2 ** 70
@@ -135,7 +135,7 @@ class LyingInt(int):
 
 
 class LyingFloat(float):
-    """A float that does so."""
+    """A float that lies about its value."""
 
     __int__ = __trunc__ = LyingInt.__int__
     __ceil__ = __floor__ = __pos__ = LyingInt.__ceil__
@@ -146,7 +146,7 @@ class LyingFloat(float):
 
 
 class LyingBytes(bytes):
-    """Bytes that do so."""
+    """Bytes that lie about their content."""
 
     def __len__(self):
         return 0
@@ -170,7 +170,7 @@ class LyingBytes(bytes):
 
 
 class LyingStr(str):
-    """A str that does so."""
+    """A str that lies about its content."""
 
     def __len__(self):
         return 1
@@ -203,7 +203,7 @@ TOKENS = (
     '\u0661@a', '1\r\n@a', '-1@a', '+1@a', '@a', '1@a\r\nflush_all\r\n',
     '9' * 20 + '@a', '0' * 21 + '@a')
 
-# Whatever may be given for an argument: some of it, and much more.
+# Anything that may be given as an argument: some examples, and many more.
 CORNERS = (
     None, False, True, *SOME_INTEGERS, *SOME_FLOATS, *TOKENS, '', 'text', b'',
     b'data', b'7', '7', [], ['text'], ['text', '\udc80'], ['text', 7], (7,),
@@ -219,11 +219,11 @@ ODD = st.one_of(
     st.lists(TEXTS.map(LyingStr), max_size=2), st.tuples(INTEGERS))
 
 
-# What is right, in the words of the interfaces
+# What is valid, according to the interfaces
 
 
 def plain(value):
-    """Return a number without any lies of its class."""
+    """Return the true value of a number, whatever its class says."""
     if isinstance(value, float):
         return float.__add__(value, 0.0)
     return int.__add__(value, 0)
@@ -280,7 +280,7 @@ def is_bytes(value):
     return isinstance(value, bytes)
 
 
-# Each argument that is written on the wire, but for keys; and what it may be.
+# Each argument that is sent, except keys, and whether a value is valid.
 ARGUMENTS = {
     'set, lifetime': (
         lambda client, value: client.set('key', 1, value), is_lifetime),
@@ -303,7 +303,7 @@ ARGUMENTS = {
     'replace, data': (
         lambda client, value: client.replace('key', value, raw=True),
         is_bytes),
-    # In front of a stamp, it would become a part of the stamp's first key.
+    # Before a stamp it would become part of the stamp's first key.
     'append': (lambda client, value: client.append('raw', value), is_bytes),
     'prepend': (lambda client, value: client.prepend('raw', value), is_bytes),
     'touch': (lambda client, value: client.touch('key', value), is_lifetime),
@@ -346,7 +346,7 @@ ARGUMENTS = {
 
 @implementer(ISerializer)
 class Serializer:
-    """An application's, which makes of an object whatever it is told to."""
+    """An application's serializer, with scripted results."""
 
     made = None
 
@@ -398,8 +398,8 @@ is_lease = re.compile(rb' v f c k(?: R[0-9]{1,10})?$| c k ME$').sub
 def parse_requests(data):
     """Return the names of the commands in what was sent.
 
-    As memcached would take them apart; an `AssertionError` where it would be
-    astonished.
+    It parses as memcached would, and raises an `AssertionError` for malformed
+    requests.
     """
     names = []
     while data:
@@ -423,7 +423,7 @@ def parse_requests(data):
 
 
 def record(test):
-    """Return a list to which is added whatever the clients send."""
+    """Return a list that collects all that clients send."""
     sent = []
     send, host_send = Connection.send, Host.send_cmd
 
@@ -433,7 +433,7 @@ def record(test):
 
     def recording_host_send(host, data):
         host_send(host, data)
-        # python-memcached has a blank where others have "noreply".
+        # python-memcached sends a blank in place of "noreply".
         line, end, rest = sent[-1].partition(b'\r\n')
         sent[-1] = line.rstrip(b' ') + end + rest
 
@@ -443,7 +443,7 @@ def record(test):
     return sent
 
 
-# The requests of the engine, by what makes them: of a key, and with b'key'.
+# Functions that make requests from a key, and the request for b'key'.
 REQUESTS = {
     'Get': (lambda key: command.Get(key).encode(), b'get key\r\n'),
     'GetMany': (
@@ -481,7 +481,7 @@ REQUESTS = {
         lambda key: meta.MakeStale(key, 5).encode(), b'md key I C5\r\n'),
 }
 
-# Commands without a key, and some that are encoded already.
+# Commands without a key, and some that are already encoded.
 KEYLESS = {'FlushAll', 'Stats', 'Authenticate', 'NoOperation', 'Batch'}
 
 
@@ -491,7 +491,7 @@ def is_one_key(key):
 
 @st.composite
 def replies(draw):
-    """What `fuzz.mutate` makes, as hypothesis does it."""
+    """Mutated replies, like those of `fuzz.mutate`, made by hypothesis."""
     target = draw(st.integers(0, len(fuzz.SEEDS) - 1))
     data = draw(st.sampled_from(fuzz.SEEDS[target]))
     for edit in draw(st.lists(st.sampled_from(fuzz.EDITS), max_size=4)):
@@ -503,7 +503,7 @@ def replies(draw):
 
 @in_checkout
 class MutatedReplyTest(unittest.TestCase):
-    """Fault 32; the command ``bin/fuzz`` does the rest.
+    """Fault 32: mutated replies. The command ``bin/fuzz`` tries more.
     """
 
     @settings(150)
@@ -524,7 +524,7 @@ class ManyMutatedRepliesTest(unittest.TestCase):
 
 
 class RequestTest(unittest.TestCase):
-    """Keys and numbers, where the wire is written."""
+    """Keys and numbers, in the functions that make requests."""
 
     @settings(100)
     @given(BYTES)
@@ -546,19 +546,19 @@ class RequestTest(unittest.TestCase):
                 with self.assertRaises(ValueError):
                     make(key)
 
-    def test_no_request_is_forgotten(self):
+    def test_every_request_is_covered(self):
         self.assertEqual(
             {class_.__name__ for class_ in find_commands()} | {'get_all'},
             {*REQUESTS, *KEYLESS})
 
-    def test_keys_that_lie(self):
+    def test_keys_that_lie_about_themselves(self):
         for make, expected in REQUESTS.values():
             self.assertEqual(make(LyingBytes(b'key')), expected)
             for key in '', 'x' * 251, *ATTACKS[:5]:
                 with self.assertRaises(ValueError):
                     make(LyingBytes(key.encode()))
 
-    def test_numbers_that_lie(self):
+    def test_numbers_that_lie_about_themselves(self):
         for number in NUMBERED:
             self.assertEqual(
                 number(LyingInt(7)).encode(), number(7).encode())
@@ -593,15 +593,15 @@ class WireCase(unittest.TestCase):
         return client
 
     def assertRight(self, is_right, function, *args):
-        """It does what it can, or refuses to without having said a word.
+        """A call works, or is refused without having sent anything.
 
-        The last of the arguments is what is right, or not.
+        The last argument is the one that is valid or not.
         """
         self.sent.clear()
         try:
             function(*args)
         except (TypeError, ValueError) as error:
-            # Nobody has to believe a liar who tells the truth.
+            # A liar that happens to tell the truth may be refused.
             self.assertFalse(is_right and type(args[-1]) not in LIARS, error)
             self.assertEqual(self.sent, [])
         else:
@@ -611,7 +611,7 @@ class WireCase(unittest.TestCase):
 
 
 class ArgumentTest(WireCase):
-    """Whatever is no key, and written on the wire."""
+    """All arguments that are sent, except keys."""
 
     def setUp(self):
         super().setUp()
@@ -650,8 +650,8 @@ class ArgumentTest(WireCase):
                 for use in client.set, client.add, client.replace:
                     self.assertRight(is_right, use, 'key', value)
 
-    def test_right(self):
-        # So that all of them are sent anything at all.
+    def test_valid_arguments(self):
+        # This shows that all of them do send something.
         for name, (use, is_right) in ARGUMENTS.items():
             [value] = [value for value in (7, b'data', 'text', ('text',))
                        if is_right(value)] or ['1@a']
@@ -687,7 +687,7 @@ class ArgumentTest(WireCase):
 
 
 class ArgumentMemcachedTest(ArgumentTest):
-    """More of them."""
+    """More of them, on memcached."""
 
     layer = MemcachedLayer
     level = 2
@@ -710,7 +710,7 @@ class ArgumentMemcachedTest(ArgumentTest):
 
 
 class ParserOfRequestsTest(unittest.TestCase):
-    """What is asserted by `parse_requests`."""
+    """The parser notices malformed requests."""
 
     built = b'0a42907b589a309ad94f8874eacbc63f'
 
@@ -718,7 +718,7 @@ class ParserOfRequestsTest(unittest.TestCase):
         return parse_requests(b''.join(
             template.replace(b'KEY', self.built) for template in templates))
 
-    def test_right(self):
+    def test_valid_arguments(self):
         for template in (
                 b'get KEY\r\n', b'get KEY tag:KEY claim:KEY\r\n',
                 b'get KEY.0123456789abcdef fresh:0123456789abcdef\r\n',
@@ -749,10 +749,10 @@ class ParserOfRequestsTest(unittest.TestCase):
                 self.parse(template)
 
 
-# Keys on the clients
+# Keys in the clients' methods
 
 
-# Those that are not in `COMMANDS`.
+# Methods that are not in `COMMANDS`.
 MORE_COMMANDS = {
     'set': lambda client, key: client.set(key, 1),
     'query': lambda client, key: client.query(key),
@@ -764,7 +764,7 @@ USES = [*MORE_COMMANDS.values(),
 
 
 def use_all(client, key):
-    """Yield what is to come of all methods that take a key, one by one."""
+    """Use each method that takes a key, and yield the expected commands."""
     tag = key if isinstance(key, str) else repr(key)
     yield client.query(key, default='none')
     yield client.set(key, 'value') == client.buildKey(key)
@@ -804,7 +804,7 @@ USED = ['none', True, 'value', 'value', True, False, True, 'new', True, False,
 
 
 class KeyTest(WireCase):
-    """Keys that are hostile, and those that are only odd."""
+    """Hostile keys, and odd ones."""
 
     kinds = [(UltraMemcacheClient, {'keyScheme': 'compatible'}),
              (MemcacheClient, {'keyScheme': 'strict'})]
@@ -819,7 +819,7 @@ class KeyTest(WireCase):
         self.sent.clear()
 
     def check(self, client, key):
-        """Use the key everywhere, if it is one. Return whether it is."""
+        """Use the key everywhere, if it is valid; return whether it is."""
         try:
             client.buildKey(key)
         except (TypeError, ValueError):
@@ -848,7 +848,7 @@ class KeyTest(WireCase):
 
 
 class KeyMemcachedTest(KeyTest):
-    """memcached counts the commands, and has a value that nobody asks for."""
+    """memcached counts the commands, and keeps a value no test requests."""
 
     layer = MemcachedLayer
     level = 2
@@ -863,13 +863,13 @@ class KeyMemcachedTest(KeyTest):
         self.usual = {}
         for client in self.clients:
             for _ in range(2):
-                # The first time it connects, and asks what the server knows.
+                # At first it connects, and asks what the server knows.
                 before = self.counts()
                 super().check(client, 'harmless')
             self.usual[client] = self.counts() - before
 
     def counts(self):
-        """Return how often memcached was told what, so far."""
+        """Return how often memcached has received each command so far."""
         reply = ask(
             self.layer.address, b'stats\r\n', b'END\r\n')
         return collections.Counter({
@@ -896,8 +896,8 @@ class KeyMemcachedTest(KeyTest):
         for client in self.clients:
             self.check(client, key)
 
-    def test_what_is_seen(self):
-        # What all these assertions are about, where it does happen.
+    def test_attacks_would_be_noticed(self):
+        # Real attacks, to show that the assertions above would fail.
         before = self.counts()
         ask(
             self.layer.address,
@@ -909,10 +909,10 @@ class KeyMemcachedTest(KeyTest):
 
 
 class ManyKeysTest(KeyMemcachedTest):
-    """A hundred thousand keys where the wire is written, and many more."""
+    """A hundred thousand keys in the functions that make requests."""
 
     kinds = KeyTest.kinds
-    test_attacks = test_keys = test_what_is_seen = None
+    test_attacks = test_keys = test_attacks_would_be_noticed = None
 
     pieces = [attack.encode() for attack in ATTACKS] + [
         b'\r\n', b'\n', b' ', b'\0', b'\x7f', b'\xff', b'x' * 124, b'key:']
@@ -974,7 +974,7 @@ class ManyKeysTest(KeyMemcachedTest):
         for client in self.clients:
             before, count = self.counts(), len(keys)
             for start in range(0, count, 1000):
-                # The same in bytes would be the same key, to one scheme.
+                # The same text as bytes would be the same key in one scheme.
                 values = {key.decode('latin-1') if place % 2 else key: place
                           for place, key in enumerate(
                               keys[start:start + 1000], start)}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The demo, on a server that somebody else owns."""
+"""The demo, on a server that somebody else controls."""
 
 import contextlib
 import io
@@ -53,7 +53,7 @@ class ValueTest(DemoCase):
     layer = EmbeddedLayer
 
     def visit(self, data, flags):
-        """Return what a visitor counts who finds this in the cache."""
+        """Return the count that a visitor sees with this in the cache."""
         cache = self.load(self.layer.address)
         with connect(self.layer.address) as sock:
             sock.sendall(b'set %b %d 0 %d\r\n%b\r\n' % (
@@ -72,7 +72,7 @@ class ValueTest(DemoCase):
             pickle.loads(data)
             self.assertTrue(mark.exists())
 
-    def test_another_page(self):
+    def test_a_value_of_another_page(self):
         for data in (b'[1]', b'"x"', b'{}', b'{"number": 5}', b'1',
                      b'{"number": "\\u001b[2J"}'):
             self.assertEqual(
@@ -96,10 +96,10 @@ class StatisticsTest(DemoCase):
             self.assertLess(len(line), 500)
         return output.getvalue()
 
-    def test_numbers(self):
+    def test_numbers_are_formatted(self):
         self.assertRegex(self.show('12345'), r'says uptime +12,345\n')
 
-    def test_what_a_server_says(self):
+    def test_statistics_are_escaped(self):
         for value in ('\x1b[2J', 'a\rb', 'x\x9b2J', '\u202e', '\u2028', '\x07',
                       '²', '٣', '9' * 1500, 'x' * 1500, '-', '', '\0'):
             self.assertIn('says version', self.show(value))

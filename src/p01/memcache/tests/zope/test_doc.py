@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The documents, and what their examples find set up."""
+"""The documents' examples, and their set-up."""
 
 import contextlib
 import doctest
@@ -43,21 +43,21 @@ FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 # From Python 3.14 on, pickle notes where in the object an exception came up.
 CHECKER = RENormalizing([(re.compile(r'\n *when serializing .*'), '')])
 
-# Nobody listens there.
+# A port on which nothing listens.
 REFUSING = '127.0.0.1:1'
 
 logger = logging.getLogger('p01.memcache')
 
 
 class Console(logging.Handler):
-    """Shows the log as the console of an application would."""
+    """Prints the log like the console of an application."""
 
     def __init__(self):
         super().__init__()
         self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
     def emit(self, record):
-        # Not the sys.stdout of when the handler was made.
+        # The current sys.stdout, not the one at the handler's creation.
         print(self.format(record), file=sys.stdout)
 
 
@@ -82,7 +82,7 @@ def inChild(function):
 
 
 def roundTrips(function):
-    """Return how often pooled clients wait for a server in `function`."""
+    """Return how often pooled clients wait for a server within `function`."""
     with mock.patch.object(
             Connection, 'send', autospec=True,
             side_effect=Connection.send) as send:
@@ -91,7 +91,7 @@ def roundTrips(function):
 
 
 class Clock:
-    """The monotonic clock, which can be put forward."""
+    """A monotonic clock that can be advanced."""
 
     def __init__(self):
         self._ahead = 0
@@ -104,7 +104,7 @@ class Clock:
 
 
 class Customer(threading.Thread):
-    """Takes an item out of a pool; the next one comes when it is waiting."""
+    """Takes an item out of a pool; its constructor returns once it waits."""
 
     def __init__(self, name, pool, deadline):
         super().__init__(name=name, daemon=True)
@@ -123,7 +123,7 @@ class Customer(threading.Thread):
 
 
 def setUp(test):
-    """For a document that needs nothing; the others begin with it."""
+    """Set up a document that needs nothing; the others start with this."""
     zope.component.testing.setUp(test)
     test.cleanUp = contextlib.ExitStack()
     test.cleanUp.callback(zope.component.testing.tearDown, test)
@@ -174,7 +174,7 @@ def setUpZCML(test):
 
 
 def setUpSecurity(test):
-    """In a folder of its own, with the files of an application."""
+    """Set up a folder of its own, with the files of an application."""
     setUpConsole(test)
     zcml.setUpDocument(test)
     test.cleanUp.callback(zcml.tearDownZCML, test)
@@ -216,7 +216,7 @@ def setUpCluster(test):
 
 
 def setUpClock(test):
-    """A server of its own, whose time can be put forward."""
+    """Set up a server of its own, whose clock can be advanced."""
     setUp(test)
     showLog(test)
     server = test.cleanUp.enter_context(EmbeddedServer())
@@ -228,7 +228,7 @@ def setUpClock(test):
 
 
 def setUpOldServer(test):
-    """As above, but it does not know the meta commands."""
+    """Like `setUpClock`, with a server without the meta commands."""
     setUpClock(test)
     commands = test.cleanUp.enter_context(
         mock.patch.dict('p01.memcache.embedded.COMMANDS'))
@@ -260,7 +260,7 @@ def test_suite():
         document('ultramemcache.txt', setUpConsole, layer=embedded),
         document('commands.txt', setUpClock),
         document('stampede.txt', setUpClock),
-        # All it shows is the same there.
+        # Its examples give the same results there.
         document('stampede.txt', setUpOldServer),
         document('invalidation.txt', setUpClock),
         document('cluster.txt', setUpCluster, layer=testing.ClusterLayer,
@@ -268,7 +268,7 @@ def test_suite():
         document('security.txt', setUpSecurity, layer=embedded),
         document('client.txt', setUpServer, layer=embedded),
         document('zcml.txt', zcml.setUpDocument, zcml.tearDownZCML),
-        # It sets the layers up itself.
+        # It sets up the layers itself.
         document('testing.txt'),
         document('performance.txt', setUpServer, layer=embedded),
         document('pool.txt', setUpPool),

@@ -67,7 +67,7 @@ class EventTests(unittest.TestCase):
         invalidateCache(InvalidateCacheEvent('key', 'pages'))
         self.assertEqual(self.keys(), ([], ['key'], []))
 
-    def test_no_name_is_all_but_the_empty_name_is_one(self):
+    def test_no_name_is_all_clients_and_the_empty_name_is_one(self):
         invalidateCache(InvalidateCacheEvent('key', cacheName=''))
         self.assertEqual(self.keys(), (['key'], [], []))
 

@@ -71,7 +71,7 @@ from p01.memcache.transport.tls import TLSStream
 from p01.memcache.uclient import UltraMemcacheClient
 
 
-SLACK = 1.0  # what a busy machine may add to a time-out
+SLACK = 1.0  # by how much a time-out may be exceeded on a busy machine
 FOREVER = 3600
 THREADS = 8
 KEYS = 2 * THREADS
@@ -81,7 +81,7 @@ SECRET = 'fJ7-secret-qR2'
 LOGIN = {'username': 'shop', 'password': SECRET}
 DENIED = b'CLIENT_ERROR authentication failure\r\n'
 
-# In an interpreter of its own, whose terminal the test sees.
+# Run by another interpreter, whose terminal the test reads.
 ENCRYPTED = """
 import fcntl, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -95,7 +95,7 @@ except ValueError:
 
 
 class FileLayer:
-    """The files that the tests read, and memcached."""
+    """A layer with the files that the tests and memcached read."""
 
     @classmethod
     def setUp(cls):
@@ -174,7 +174,7 @@ class SecurityCase(unittest.TestCase):
         return numbers['opened']
 
     def assertWorks(self, client):
-        """Many threads use the client, and each of them is well served."""
+        """Many threads use the client, and each gets right results."""
         def use(thread):
             for key in range(thread, KEYS, THREADS):
                 self.assertEqual(
@@ -201,7 +201,7 @@ class SecurityCase(unittest.TestCase):
         self.assertLess(time.monotonic() - start, limit)
 
     def assertGoesDown(self, client, reason, retries=1):
-        """Misses, a line in the log for each change, and no more requests."""
+        """It misses, logs each change of state, and sends no more requests."""
         [address] = client.servers
         client.retries = retries
         limit = min(client.timeout + SLACK, PATIENCE)
@@ -278,7 +278,7 @@ class TLSTest(TLSCase):
                     'socket.getaddrinfo', resolve):
                 self.assertStores(self.client(
                     f'tls://{host}:{port}', caFile=self.files.ca))
-            # The dot tells the resolver not to try other domains.
+            # The dot tells the resolver not to append other domains.
             self.assertEqual(asked, [host])
         self.assertEqual(names, 3 * ['cache.example.com'])
         self.assertStores(self.client(
@@ -329,7 +329,7 @@ class TLSTest(TLSCase):
                     with self.assertNoLogs('p01.memcache'):
                         self.assertEqual(client.query('key'), how)
 
-    def test_a_reply_too_many(self):
+    def test_a_surplus_reply(self):
         proxy = self.enterContext(FaultProxy(self.memcached.address))
         client = self.tls_client(self.server(upstream=proxy.address))
         for key in range(5):
@@ -351,7 +351,7 @@ class TLSTest(TLSCase):
 
 
 def pour(sock, data):
-    """Send the data again and again, until nobody receives it."""
+    """Send the data again and again, until the peer stops receiving."""
     with contextlib.suppress(OSError):
         while True:
             sock.sendall(data)
@@ -373,23 +373,23 @@ class TLSStreamTest(TLSCase):
         self.assertTrue(
             select.select([self.stream._socket], [], [], PATIENCE)[0])
 
-    def test_tickets_are_no_reply(self):
+    def test_session_tickets_are_no_reply(self):
         self.assertReadable()
-        self.assertTrue(self.stream.is_quiet())
+        self.assertFalse(self.stream.has_input())
         self.stream.send(b'version\r\n')
         self.assertEqual(self.stream.receive(100),
                          f'VERSION {embedded.VERSION}\r\n'.encode())
-        self.assertTrue(self.stream.is_quiet())
+        self.assertFalse(self.stream.has_input())
 
-    def test_a_reply_is(self):
+    def test_a_reply_after_tickets(self):
         self.stream.send(b'version\r\n')
-        # The tickets come first, and may be all that makes it readable.
-        while self.stream.is_quiet():
+        # The tickets come first, and alone may make the socket readable.
+        while not self.stream.has_input():
             self.assertReadable()
             self.assertLess(time.monotonic(), self.stream.deadline)
 
     def test_bytes_that_pour_in_are_not_all_received(self):
-        # Whatever they are, and however fast they come.
+        # Whatever they are, and however fast they arrive.
         for data in bytes(1 << 20), b'\x17\x03\x03\x40\x00' * 200_000:
             here, there = socket.socketpair()
             received = []
@@ -405,16 +405,16 @@ class TLSStreamTest(TLSCase):
                 self.addCleanup(pouring.join)
                 self.assertTrue(select.select([here], [], [], PATIENCE)[0])
                 began = time.monotonic()
-                self.assertFalse(self.stream.is_quiet())
+                self.assertTrue(self.stream.has_input())
                 self.assertLess(time.monotonic() - began, 1)
             self.assertLessEqual(sum(map(len, received)), 1 << 18)
 
-    def test_the_end_is(self):
+    def test_the_end_of_the_stream(self):
         for how in 'fin', 'rst':
             with self.subTest(how):
                 self.tls_server.cut(how)
                 self.tls_server.wait(lambda: not self.tls_server.current)
-                self.assertFalse(self.stream.is_quiet())
+                self.assertTrue(self.stream.has_input())
 
 
 class RefusedServerTest(TLSCase):
@@ -482,7 +482,7 @@ class ClientCertificateTest(TLSCase):
 
     versions = TLSTest.versions
 
-    def test_given(self):
+    def test_a_certificate_is_given(self):
         both = self.layer.write('both', b''.join(
             pathlib.Path(path).read_bytes()
             for path in (self.files.client, self.files.client_key)))
@@ -495,17 +495,17 @@ class ClientCertificateTest(TLSCase):
                 with self.subTest(version, files=files):
                     self.assertStores(self.tls_client(server, **files))
 
-    def test_missing(self):
+    def test_no_certificate_is_given(self):
         for version in self.versions:
             with self.subTest(version):
                 self.assertGoesDown(
                     self.tls_client(self.server(
                         version=version, client_ca=self.files.ca)),
-                    # Where it is a race with the reset, nothing else came.
+                    # If the reset was faster, no reason has arrived.
                     '(no TLS connection: |cannot receive: ).*(alert|ALERT)'
                     '|cannot (send|receive): .*(reset|[Pp]ipe)')
 
-    def test_not_trusted(self):
+    def test_a_certificate_is_not_trusted(self):
         self.assertGoesDown(
             self.tls_client(
                 self.server(
@@ -514,7 +514,7 @@ class ClientCertificateTest(TLSCase):
                 certFile=self.files.client, keyFile=self.files.client_key),
             'no TLS connection: .*(alert|ALERT)')
 
-    def test_context(self):
+    def test_a_certificate_in_a_context(self):
         context = ssl.create_default_context(cafile=self.files.ca)
         context.load_cert_chain(self.files.client, self.files.client_key)
         server = self.server(client_ca=self.files.ca)
@@ -524,7 +524,7 @@ class ClientCertificateTest(TLSCase):
 
 
 class VerificationTest(TLSCase):
-    """There is no switch to leave it out."""
+    """Verification cannot be switched off."""
 
     def context(self):
         return ssl.create_default_context(cafile=self.files.ca)
@@ -549,7 +549,7 @@ class VerificationTest(TLSCase):
         self.assertRefused(context)
 
     def test_a_server_without_a_certificate(self):
-        # A context that verifies has nothing to verify with these ciphers.
+        # With these ciphers there is no certificate to verify.
         anonymous = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         anonymous.maximum_version = ssl.TLSVersion.TLSv1_2
         anonymous.set_ciphers('aNULL:@SECLEVEL=0')
@@ -601,7 +601,7 @@ class TimeoutCase(TLSCase):
     timeout = 0.1
 
     def ready(self, **settings):
-        """A server, and a client that is connected to it."""
+        """Make a server, and a client that is connected to it."""
         server = self.server(**settings)
         client = self.tls_client(server)
         self.assertTrue(client.set('key', 'old'))
@@ -627,7 +627,7 @@ class TimeoutCase(TLSCase):
 class TimeoutTest(TimeoutCase):
 
     def test_a_handshake_that_stalls_or_drips(self):
-        # The end of what it announces never comes.
+        # The record that it announces never ends.
         drops = [(b'\x16\x03\x03\x3f\xff', 0)] + 2000 * [(b'\2', 0.01)]
         servers = [
             self.enterContext(ScriptedServer(answer, raw=True))
@@ -648,13 +648,13 @@ class TimeoutTest(TimeoutCase):
         for server in servers:
             self.assertEqual(len(server.requests), 1)
 
-    def test_the_handshake_has_what_connecting_has_left(self):
+    def test_the_handshake_has_the_time_left_by_connecting(self):
         left = []
 
         class Slow(socket.socket):
 
             def connect(self, place):
-                # Not in vain: the time is what is tested.
+                # This sleep is the time that is tested.
                 time.sleep(0.02)
                 super().connect(place)
 
@@ -670,8 +670,8 @@ class TimeoutTest(TimeoutCase):
         [left] = left
         self.assertLessEqual(left, PATIENCE - 0.02)
 
-    def test_a_process_that_stands_still(self):
-        # Within the handshake; that is no fault of the server.
+    def test_a_suspended_process(self):
+        # Within the handshake; this is not the server's fault.
         client = self.tls_client(self.server(), retries=1, delay=60)
         shake_hands = TLSStream._shake_hands
         steps = itertools.count()
@@ -699,7 +699,7 @@ class SlowTest(TimeoutCase):
     timeout = 0.2
 
     def test_a_server_that_reads_slowly(self):
-        # More than the kernel takes, but each piece is taken in time.
+        # More than the kernel's buffers, but each piece is read in time.
         server, client = self.ready()
         server.pause = 0.01
         self.assertLate(client, 'request not taken in time', bytes(1 << 24))
@@ -710,12 +710,12 @@ class SlowTest(TimeoutCase):
         proxy.once(Fault(size=1, pause=0.05))
         self.assertLate(client, 'no reply in time')
 
-    def test_a_late_reply_is_nobody_elses(self):
+    def test_a_late_reply_is_never_anothers(self):
         proxy = self.enterContext(FaultProxy(self.memcached.address))
         _, client = self.ready(upstream=proxy.address)
         client.set('other', 'other')
-        # The reply must come to the proxy before the client gives up, on a
-        # busy machine, too. Then the client hangs up, and nothing is held.
+        # The reply must reach the proxy before the client gives up, even on a
+        # busy machine. Then the client hangs up, and nothing is held.
         client.timeout = SLACK
         held = []
         proxy.once(Fault(
@@ -733,7 +733,7 @@ class ArgumentTest(SecurityCase):
     tls = 'tls://127.0.0.1:1'
 
     def wrong(self):
-        """Yield arguments, the error, and words that it consists of."""
+        """Yield wrong arguments, the error, and words in it."""
         files, layer = self.files, self.layer
         context = ssl.create_default_context()
         tls = {'servers': [self.tls]}
@@ -803,7 +803,7 @@ class ArgumentTest(SecurityCase):
                     self.assertIn(word, str(caught.exception))
 
     def test_attributes(self):
-        """What is wrong changes nothing, not even a connection."""
+        """Assigning a wrong value changes nothing, not even a connection."""
         server = self.enterContext(EmbeddedServer())
         for name, wrong in (
                 ('password', SECRET + ' '), ('password', 5),
@@ -844,7 +844,7 @@ class ArgumentTest(SecurityCase):
                     (self.files.ca, None, None))
                 self.assertIs(client._state.store, cluster)
 
-    def test_an_attribute_that_is_right(self):
+    def test_a_valid_attribute(self):
         server = self.enterContext(
             ScriptedServer(b'STORED\r\n', default=b'END\r\n'))
         client = self.client(server.address, **LOGIN)
@@ -852,7 +852,7 @@ class ArgumentTest(SecurityCase):
         self.assertMiss(client)
         self.assertIn(b'shop another\r\n', server.requests[0])
 
-    def test_a_client_of_the_same_password(self):
+    def test_a_client_with_the_same_password(self):
         server = self.enterContext(
             ScriptedServer(b'STORED\r\n', default=b'END\r\n'))
         first = self.client(server.address, **LOGIN)
@@ -861,7 +861,7 @@ class ArgumentTest(SecurityCase):
         self.assertMiss(second)
         self.assertIn(f'shop {SECRET}\r\n'.encode(), server.requests[0])
 
-    def test_files_that_are_right(self):
+    def test_valid_files(self):
         for number, line in enumerate((
                 f'shop:{SECRET}', f'shop:{SECRET}\n', f'shop:{SECRET}\r\n',
                 f'shop:{SECRET}\nother:one\n', f'shop:{SECRET}:x\n',
@@ -943,7 +943,7 @@ class AuthenticationTest(SecurityCase):
                 self.assertEqual(server.opened, 2)
                 self.assertEqual(len(server.requests), 2)
 
-    def test_nothing_is_asked_before_it_is_accepted(self):
+    def test_no_request_before_it_is_accepted(self):
         for answer in DENIED, b'garbage\r\n', None:
             server = self.server(answer)
             self.assertMiss(self.client(server.address, **LOGIN))
@@ -951,7 +951,7 @@ class AuthenticationTest(SecurityCase):
                 [request.split()[0] for request in server.requests],
                 [b'set'])
 
-    def test_it_has_the_time_of_the_operation(self):
+    def test_it_is_part_of_the_operations_time(self):
         server = self.server(b'')
         client = self.client(server.address, timeout=0.05, **LOGIN)
         self.assertGoesDown(client, 'no reply in time')
@@ -965,7 +965,7 @@ class AuthenticationTest(SecurityCase):
             self.assertMiss(client)
         self.assertEqual(server.opened, 1)
 
-    def test_it_comes_back(self):
+    def test_the_server_accepts_it_again(self):
         server = self.server(DENIED, b'STORED\r\n')
         client = self.client(
             server.address, retries=1, blacktime=0, **LOGIN)
@@ -978,10 +978,10 @@ class AuthenticationTest(SecurityCase):
 
 
 class SecretTest(SecurityCase):
-    """The password is to be seen by the server, and by nobody else."""
+    """The password is shown to the server, and nowhere else."""
 
     def clients(self, *servers):
-        """Yield a client with each way of giving the password."""
+        """Yield a client for each way of giving the password."""
         for login in LOGIN, {'credentialsFile': self.layer.login}:
             client = UltraMemcacheClient(
                 list(servers), timeout=PATIENCE, debug=1, **login)
@@ -1007,7 +1007,7 @@ class SecretTest(SecurityCase):
                 shown = ''
                 for part in parts(client):
                     shown += f'{part!r} {part} {getattr(part, "__dict__", "")}'
-                # It has been there.
+                # The search does reach the place where it is.
                 self.assertIn('<secret>', shown)
                 self.assertIn('<Credentials of shop>', shown)
                 self.assertHidden(shown)
@@ -1052,7 +1052,7 @@ class SecretTest(SecurityCase):
         subscribers.append(told.append)
         self.addCleanup(subscribers.remove, told.append)
         formatter = logging.Formatter('%(message)s')
-        # No server, servers of all kinds, and one that is silent.
+        # No server, servers of all kinds, and a silent one.
         addresses = {f'unix:{self.layer.missing}': PATIENCE}
         for answer in (
                 DENIED, b'SERVER_ERROR no\r\n', b'ERROR\r\n',
@@ -1136,7 +1136,7 @@ class ZCMLTest(ZCMLTestCase):
             self.assertIn(word, str(caught.exception))
 
     def load_file(self, *directives):
-        """Load a file in the folder of the others."""
+        """Load ZCML as a file in the same folder as the others."""
         path = self.layer.write(
             'site.zcml', (SITE % (PACKAGE + '\n'.join(directives))).encode())
         xmlconfig.file(path)
@@ -1261,7 +1261,7 @@ class MemcachedCase(SecurityCase):
         return self.enterContext(Memcached(*options, **where))
 
     def version(self):
-        """Of the memcached that is installed."""
+        """Return the version of the installed memcached."""
         printed = subprocess.check_output(
             (Memcached().find(), '-V'), text=True)
         return printed.removeprefix('memcached ').strip()
@@ -1285,7 +1285,7 @@ class MemcachedCase(SecurityCase):
         return super().client(server, **settings)
 
     def assertComesBack(self, server):
-        """It is restarted, and empty, and works as before."""
+        """After a restart the server is empty, and works as before."""
         client = self.client(server, retries=1, blacktime=0)
         self.assertTrue(client.set('key', 'value'))
         server.stop()
@@ -1332,7 +1332,7 @@ class MemcachedTLSTest(MemcachedCase):
             self.client(server),
             '(no TLS connection|cannot (send|receive)|the server closed)')
 
-    def test_not_trusted(self):
+    def test_a_certificate_is_not_trusted(self):
         server = self.memcached(*self.tls_options())
         self.assertGoesDown(
             self.client(server, caFile=self.files.other_ca),
@@ -1363,7 +1363,7 @@ class MemcachedTLSTest(MemcachedCase):
         self.assertComesBack(self.memcached(*self.tls_options()))
 
     def test_no_more_connections(self):
-        """It is busy, as it is without TLS, and not down."""
+        """The server is busy, as without TLS, and not down."""
         for options in (), self.tls_options():
             with self.subTest(options), contextlib.ExitStack() as stack:
                 server = self.memcached('-c', '20', '-t', '1', *options)
@@ -1389,7 +1389,7 @@ class MemcachedTLSTest(MemcachedCase):
             client.set('key', 'value')
             server.freeze()
             client.timeout = 0.3
-            # First on the idle connection, then with a handshake.
+            # First on the idle connection, then in a handshake.
             for _ in range(2):
                 start = time.monotonic()
                 self.assertIsNone(operation())
@@ -1403,7 +1403,7 @@ class MemcachedTLSTest(MemcachedCase):
 
 class MemcachedPasswordTest(MemcachedCase):
 
-    def test_right(self):
+    def test_the_right_password(self):
         server = self.memcached(*self.auth_options())
         for login in LOGIN, {'credentialsFile': self.layer.login}:
             client = self.client(server, **login)
@@ -1412,7 +1412,7 @@ class MemcachedPasswordTest(MemcachedCase):
             [(_, statistics)] = client.getStatistics()
             self.assertEqual(statistics['version'], self.version())
 
-    def test_longest(self):
+    def test_the_longest_password(self):
         login = {'username': 'u' * 127, 'password': 'p' * 127}
         path = self.layer.write(
             'long', f'{":".join(login.values())}\n'.encode())
@@ -1458,7 +1458,7 @@ class MemcachedPasswordTest(MemcachedCase):
             client.invalidateAll()
             self.assertStores(client)
 
-    def test_what_such_a_server_has_of_it(self):
+    def test_such_a_server_does_not_store_it(self):
         server = self.memcached()
         self.assertMiss(self.client(server, **LOGIN))
         with (socket.create_connection(
@@ -1476,7 +1476,7 @@ class UnixSocketTest(MemcachedCase):
     def setUp(self):
         super().setUp()
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        # memcached makes the socket as the user nobody.
+        # memcached creates the socket as the user nobody.
         os.chmod(folder, 0o777)
         self.path = os.path.join(folder, 'memcached')
 
@@ -1527,7 +1527,7 @@ class PassphraseTest(SecurityCase):
 
     level = 2
 
-    def test_nobody_is_asked_for_it(self):
+    def test_there_is_no_prompt(self):
         ours, theirs = pty.openpty()
         with (open(ours, 'rb', 0) as terminal,
               subprocess.Popen(

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""What applications' tests get: the fakes, the servers and the layers.
+"""`p01.memcache.testing`: the fakes, the servers and the layers.
 
-What the fakes do as clients is in `test_contract`.
+The fakes as clients are tested in `test_contract`.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ from p01.memcache.uclient import UltraMemcacheClient
 
 
 def ask(sock, request):
-    """Return the reply to a line, which is a line."""
+    """Send a line; return the reply, which is a line."""
     sock.sendall(request + b'\r\n')
     with sock.makefile('rb') as replies:
         return replies.readline()
@@ -133,7 +133,7 @@ class FakeTest(unittest.TestCase):
             self.assertIsNone(self.client.query('key'))
 
     def test_the_cache_of_all_commands(self):
-        # They see what a test has put there, and leave what they have made.
+        # They see what a test has put there, and store their results there.
         cache = getFakeBackend(self.client).cache
         built = self.client.buildKey('key')
         cache[built] = (b'1', 0)
@@ -149,7 +149,7 @@ class FakeTest(unittest.TestCase):
         self.assertEqual(self.client.invalidateMany(['key']), [])
         self.assertEqual(cache, {})
 
-    def test_a_change_of_the_cache_is_a_change(self):
+    def test_a_change_of_the_cache_invalidates_tokens(self):
         self.client.set('key', 'value')
         _, token = self.client.gets('key')
         cache = getFakeBackend(self.client).cache
@@ -213,7 +213,7 @@ class FakeUltraTest(FakeTest):
 
 
 class BackendTest(unittest.TestCase):
-    """What a server of a fake is asked for directly."""
+    """The methods of a fake server."""
 
     def setUp(self):
         self.client = FakeMemcacheClient()
@@ -235,7 +235,7 @@ class BackendTest(unittest.TestCase):
         self.assertEqual(self.backend.cache, {b'key': (b'', 16)})
         self.assertEqual(self.backend.get('key'), b'')
 
-    def test_what_a_client_has_stored(self):
+    def test_it_finds_what_a_client_has_stored(self):
         built = self.client.set('key', [1])
         self.assertEqual(pickle.loads(self.backend.get(built)), [1])
         self.backend.set(built, pickle.dumps([2]))
@@ -271,7 +271,7 @@ class BackendTest(unittest.TestCase):
         self.backend.get('key')
         self.backend.get('other')
         self.assertEqual(self.counts(), (2, 1, 1, 1))
-        # Those of the client are its own.
+        # The client has counts of its own.
         self.client.set('key', 'value')
         self.client.query('key')
         self.client.queryMany(['key', 'other'])
@@ -346,7 +346,7 @@ class UtilityTest(unittest.TestCase):
 
 
 class Overriding(UltraMemcacheClient):
-    """One of an application, that does something around what is done."""
+    """An application's subclass that overrides methods."""
 
     asked = 0
 
@@ -356,7 +356,7 @@ class Overriding(UltraMemcacheClient):
 
 
 def useAll(client):
-    """Use each method of a client."""
+    """Call each method of a client."""
     client.set('key', 'value', dependencies=['one'])
     client.setMany({'a': 1, 'b': 2})
     for read in client.query, client.queryAndTouch, client.gets:
@@ -387,12 +387,12 @@ def useAll(client):
 
 
 class FakedTest(unittest.TestCase):
-    """No client of the two classes reaches a network."""
+    """No client of either class uses the network."""
 
     def setUp(self):
         placeless.setUp()
         self.addCleanup(placeless.tearDown)
-        # They end with the test, whatever it has done.
+        # The fakes end with the test, whatever it has done.
         for _ in range(3):
             self.addCleanup(tearDownFakeMemcached)
 
@@ -443,12 +443,12 @@ class FakedTest(unittest.TestCase):
                 client.invalidateAll()
                 self.assertIsNone(client.query('key'))
                 tearDownFakeMemcached()
-                # It is as it was.
+                # The real server's value is unchanged.
                 self.assertEqual(client.query('key'), 'real')
                 client.invalidate('key')
                 self.assertIsNone(client.query('key'))
 
-    def test_those_of_the_same_servers_share_their_data(self):
+    def test_clients_of_the_same_servers_share_data(self):
         for setUp in self.setUps:
             setUp()
             clients = [
@@ -471,7 +471,7 @@ class FakedTest(unittest.TestCase):
             self.assertIs(storage[clients[1]], backend)
             tearDownFakeMemcached()
 
-    def test_those_of_other_servers_do_not(self):
+    def test_clients_of_other_servers_do_not(self):
         setUpFakeMemcached()
         first = MemcacheClient(['one', 'two'])
         first.set('key', 'value')
@@ -482,7 +482,7 @@ class FakedTest(unittest.TestCase):
                 self.assertIsNone(client.query('key'))
                 client.invalidateAll()
         self.assertEqual(first.query('key'), 'value')
-        # It follows the attribute.
+        # It follows a change of the attribute.
         first.servers = ['one']
         self.assertIsNone(first.query('key'))
         first.servers = ['one', 'two']
@@ -495,7 +495,7 @@ class FakedTest(unittest.TestCase):
         self.assertIsNone(two.query('key'))
         self.assertIs(getFakeBackend(one), getFakeBackend(two))
 
-    def test_each_begins_empty(self):
+    def test_each_set_up_begins_empty(self):
         client = MemcacheClient()
         for _ in range(2):
             setUpFakeMemcached()
@@ -515,7 +515,7 @@ class FakedTest(unittest.TestCase):
         self.assertEqual(before.query('key'), 'own')
         self.assertIsNone(made.query('key'))
 
-    def test_one_in_another(self):
+    def test_nested_set_ups(self):
         client = MemcacheClient(['no.such.server'])
         setUpFakeMemcached()
         client.set('key', 'outer')
@@ -558,7 +558,7 @@ class FakedTest(unittest.TestCase):
             self.assertIs(client.cas('key', 'new', token), True)
             self.assertEqual(client.getStatistics(), 'Testing Stats')
 
-    def test_there_is_no_backend_of_a_real_one(self):
+    def test_a_real_client_has_no_backend(self):
         client = MemcacheClient()
         with self.assertRaises(KeyError):
             getFakeBackend(client)
@@ -568,8 +568,8 @@ class FakedTest(unittest.TestCase):
         with self.assertRaises(KeyError):
             getFakeBackend(client)
 
-    def test_a_thread_that_is_in_the_middle(self):
-        # What it has begun with the fake ends as with a server that is down.
+    def test_a_thread_in_the_middle_of_an_operation(self):
+        # Its operation with the fake ends as with a server that is down.
         client = UltraMemcacheClient(['no.such.server'])
         setUpFakeMemcached()
         store = client._state.store
@@ -612,7 +612,7 @@ class FakedTest(unittest.TestCase):
         setUpFakeMemcached()
         client = UltraMemcacheClient(['no.such.server'])
         client.set('key', 'value')
-        # As another thread might have it.
+        # As another thread might hold it.
         with getFakeBackend(client)._turn.by(0):
             pid = os.fork()
             if not pid:
@@ -626,7 +626,7 @@ class FakedTest(unittest.TestCase):
 
 class PickableTest(unittest.TestCase):
 
-    def test_it_is(self):
+    def test_it_can_be_pickled(self):
         for obj in Pickable(), Pickable('a title'), Pickable('a', [1, 2]):
             copy = pickle.loads(pickle.dumps(obj))
             self.assertEqual((copy.title, copy.value), (obj.title, obj.value))
@@ -689,7 +689,7 @@ class MemcachedTest(unittest.TestCase):
             self.assertIs(server.process, process)
             self.assertTrue(server.frozen)
 
-    def test_start_again_what_ended_itself(self):
+    def test_start_one_that_ended_by_itself(self):
         with Memcached() as server:
             server.process.kill()
             server.process.wait()
@@ -704,7 +704,7 @@ class MemcachedTest(unittest.TestCase):
                 server.thaw()
                 server.freeze()
                 server.freeze()
-                # It is frozen when that returns, not at some later time.
+                # It is frozen when `freeze` returns, not later.
                 with self.connect(server) as late:
                     for each in sock, late:
                         each.settimeout(0.05)
@@ -743,11 +743,11 @@ class MemcachedTest(unittest.TestCase):
             with server, socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(path)
                 self.assertEqual(ask(sock, b'mn'), b'MN\r\n')
-                # For nobody else.
+                # Other users cannot connect.
                 mode = stat.S_IMODE(os.stat(path).st_mode)
                 self.assertEqual(mode, 0o700)
             self.assertEqual(os.listdir(folder), [])
-        # Even if one ended so that its socket was left.
+        # Even if a server ended and left its socket.
         with server:
             server.process.kill()
             server.process.wait()
@@ -832,7 +832,7 @@ class LayersTest(unittest.TestCase):
         self.assertEqual(client.query('key'), 'value')
 
     def test_without_memcached(self):
-        # The tests fail, and say what is missing.
+        # The tests fail, with a message that says what is missing.
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, 'test_it.py'), 'w') as file:
                 file.write(textwrap.dedent('''\
@@ -856,7 +856,7 @@ class LayersTest(unittest.TestCase):
 
 
 class ClusterTest(unittest.TestCase):
-    """Each of the two would find what the other one has done."""
+    """Without the layer's restore, each test would see the other's effects."""
 
     layer = ClusterLayer
     level = 2
@@ -904,7 +904,7 @@ class ClusterSetUpTest(unittest.TestCase):
 
 
 class StandardPortTest(unittest.TestCase):
-    """Whether memcached was there before or not, it is used with care."""
+    """The layer works whether or not memcached runs already."""
 
     layer = StandardPortLayer
     level = 2
@@ -920,7 +920,7 @@ class StandardPortTest(unittest.TestCase):
 
 
 class StandardPortAbsentTest(unittest.TestCase):
-    """On another port, which takes part as if it were the standard one."""
+    """The same, with another port in place of the standard one."""
 
     level = 2
 

@@ -65,8 +65,8 @@ OWN_PERMISSION = {
     'statistics': 'statisticsPermission',
 }
 
-# The methods of each part. Its other names, all of them for reading, are the
-# attributes.
+# The methods of each part. Its other names are attributes, which belong to
+# reading.
 METHODS = {
     'read': {'buildKey', 'query', 'queryMany', 'gets'},
     'write': {
@@ -78,14 +78,14 @@ METHODS = {
     'statistics': {'getStatistics', 'getUnreadable'},
 }
 
-# The latter where zope.security is compiled.
+# The latter if zope.security is compiled.
 NO_INTERACTION = NoInteraction, AttributeError
 
-# The line of the first directive behind SITE and PACKAGE.
+# The line of the first directive after SITE and PACKAGE.
 LINE = 7
 
-# In an interpreter of its own: zope.component.testing switches the dispatch
-# of events on, and zope.security is already imported.
+# Run by another interpreter: here zope.component.testing has switched on the
+# dispatch of events, and zope.security is already imported.
 THREE_LINES = """
 import sys
 from zope.component import getUtility
@@ -122,7 +122,7 @@ serializer = TextSerializer()
 
 
 class Slotted(UltraMemcacheClient):
-    """A client that does not take the attribute of zope.security."""
+    """A client that cannot have zope.security's attribute."""
 
     def __setattr__(self, name, value):
         if name == '__Security_checker__':
@@ -131,7 +131,7 @@ class Slotted(UltraMemcacheClient):
 
 
 class Declared(UltraMemcacheClient):
-    """A client whose class an application declares."""
+    """A client whose class is declared by an application."""
 
 
 def makeClient(lifetime, servers=('127.0.0.1:11211',)):
@@ -199,24 +199,24 @@ class DirectiveTests(ZCMLTestCase):
             'maxPoolSize': 11,
             'distribution': 'modulo',
             'failover': True,
-            # Files and secrets are tested with what they are for.
+            # Files and secrets are tested with the features that need them.
             **dict.fromkeys((
                 'secretsFile', 'secretsVariable', 'caFile', 'certFile',
                 'keyFile', 'username', 'password', 'credentialsFile')),
         }
-        # As text, since 6 equals 6.0 and Fraction(6).
+        # Compared as text, since 6 equals 6.0 and Fraction(6).
         self.assertEqual(
             {name: repr(getattr(client, name))
              for name in schema.getFields(IUltraMemcacheClient)},
             {name: repr(value) for name, value in values.items()})
 
-    def test_directive_tells_what_the_interface_tells(self):
+    def test_the_directives_fields_are_those_of_the_interface(self):
         for name, field in schema.getFields(IUltraMemcacheClient).items():
             attribute = IMemcacheDirective[name]
             self.assertEqual(attribute.title, field.title)
             self.assertEqual(attribute.description, field.description)
             self.assertFalse(attribute.required, name)
-            # The interface's own field is left as it is.
+            # The interface's own field is unchanged.
             self.assertIs(field.interface.get(name), field)
 
     def test_only_given_attributes_reach_the_factory(self):
@@ -361,7 +361,7 @@ class ErrorTests(ZCMLTestCase):
         for name in 'permission', *OWN_PERMISSION.values():
             with self.subTest(name=name):
                 self.assertRefused(f'{name}="nope"', f"'{name}'", 'nope')
-                # Whether there is one of that id is only known in the end.
+                # Whether the permission exists is only known in the end.
                 with self.assertRaises(ConfigurationError) as caught:
                     load(f'<p01:memcache {name}="zope.Nope" />')
                 text = str(caught.exception)
@@ -434,7 +434,7 @@ class SecurityTests(ZCMLTestCase):
                 self.assertEqual(client.query('key'), 'KEY')
                 self.assertRaises(
                     ForbiddenAttribute, lambda c=client: c._state)
-                # As everywhere, where a permission protects a utility.
+                # As for any utility that is protected by a permission.
                 with self.assertRaises(ForbiddenAttribute):
                     client.lifetime = 5
                 tearDownZCML()
@@ -460,10 +460,10 @@ class SecurityTests(ZCMLTestCase):
 
 
 class PartTests(unittest.TestCase):
-    """The interfaces of which those of the clients consist."""
+    """The parts that the clients' interfaces consist of."""
 
     def check(self, interface, parts, methods):
-        # A new method that is in no part, or is not named above, fails here.
+        # A new method that is in no part, or is not listed above, fails here.
         everything = [
             name for part in parts for name in part.names(all=True)]
         self.assertEqual(sorted(everything), sorted(interface.names(all=True)))
@@ -494,7 +494,7 @@ class PartTests(unittest.TestCase):
 
 
 class OwnPermissionTests(ZCMLTestCase):
-    """Reading, writing, flushing and statistics are granted apart."""
+    """Reading, writing, flushing and statistics can be granted separately."""
 
     factory = MemcacheClient
     interface = IMemcacheClient
@@ -507,7 +507,7 @@ class OwnPermissionTests(ZCMLTestCase):
             *(self.parts[part] for part in ('write', 'flush', 'statistics')))
 
     def client(self, attributes=''):
-        """The client that is registered with these attributes."""
+        """Register a client with these attributes, and return it."""
         tearDownZCML()
         setUpZCML(self)
         permissions = ''.join(
@@ -519,7 +519,7 @@ class OwnPermissionTests(ZCMLTestCase):
         return getUtility(IMemcacheClient)
 
     def names(self, client):
-        """All there are, and more, but for those that all objects show."""
+        """Return all names and an unknown one, but not those of any object."""
         nothing = Checker({})
         names = {'nope', *dir(client), *IUltraMemcacheClient.names(all=True)}
         for name in sorted(names):
@@ -529,7 +529,7 @@ class OwnPermissionTests(ZCMLTestCase):
                 yield name
 
     def ask(self, client, change=False):
-        """Return the names that are allowed, and those that could be."""
+        """Return the names that are allowed, and those with a permission."""
         proxied = ProxyFactory(client)
         allowed, unauthorized = set(), set()
         for name in self.names(client):
@@ -558,7 +558,7 @@ class OwnPermissionTests(ZCMLTestCase):
         self.assertEqual(self.ask(client, change=True), (set(), set()))
 
     def require(self, *parts, permission=None):
-        """What is to be required where some parts have their own."""
+        """Return the expected permission of each name."""
         required = {} if permission is None else dict.fromkeys(
             self.interface.names(all=True), permission)
         for part in parts:
@@ -603,7 +603,7 @@ class OwnPermissionTests(ZCMLTestCase):
     def test_public(self):
         client = self.client(
             'readPermission="zope.Public" flushPermission="shop.flush"')
-        # Public is what not even an interaction is needed for.
+        # A public name does not even need an interaction.
         self.assertEqual(ProxyFactory(client).lifetime, 3600)
         logIn()
         self.assertEqual(
@@ -647,8 +647,8 @@ class PooledOwnPermissionTests(OwnPermissionTests):
     interface = IUltraMemcacheClient
     statistics = METHODS['statistics'] | {'getPools'}
 
-    def test_a_factory_that_tells_less(self):
-        # What it makes is the pooled client, but it does not say so.
+    def test_a_factory_that_declares_less(self):
+        # It makes the pooled client, but does not declare its interface.
         load(f'<p01:memcache {ours("makeClient")} lifetime="5"'
              ' readPermission="zope.View" statisticsPermission="zope.View" />')
         client = getUtility(IMemcacheClient)
@@ -689,12 +689,12 @@ class PooledOwnPermissionTests(OwnPermissionTests):
 
 
 class ReturnedValueTests(ZCMLTestCase):
-    """What an allowed method returns gives no way around.
+    """What an allowed method returns opens no way around.
 
-    zope.security proxies it in turn: containers can be read, not changed,
-    what is in them is proxied when it is taken out, and of an object without
-    a declaration of its own nothing is allowed. Only what cannot be changed
-    anyway, such as text and numbers, is not proxied.
+    zope.security proxies it in turn. Containers can be read but not changed,
+    and their items are proxied when they are taken out. An object without a
+    declaration of its own allows nothing. Only immutable objects, such as
+    text and numbers, are not proxied.
     """
 
     def setUp(self):
@@ -775,14 +775,14 @@ class ReturnedValueTests(ZCMLTestCase):
 
 
 class PermissionDefinitionTests(ZCMLTestCase):
-    """The package loads, whoever defines its permissions, and when."""
+    """The package loads, wherever its permissions are defined, and when."""
 
     ids = 'zope.View', 'zope.ManageServices'
 
     def titles(self):
         return [getUtility(IPermission, id).title for id in self.ids]
 
-    def test_nobody(self):
+    def test_no_other_package(self):
         load('')
         self.assertEqual(self.titles(), ['View', 'Manage Services'])
 
@@ -802,7 +802,7 @@ class PermissionDefinitionTests(ZCMLTestCase):
         self.assertEqual(self.titles(), titles)
 
     def test_application(self):
-        # In a file of its own, so that no definition has precedence.
+        # In a separate file, so that neither definition overrides the other.
         own = '<include package="zope.security" file="meta.zcml" />'
         for id in self.ids:
             own += f'<permission id="{id}" title="Own" />'

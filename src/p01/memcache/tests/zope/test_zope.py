@@ -1,10 +1,10 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The package's ZCML under the directives of Zope: Products.Five's.
+"""The package's ZCML under Zope's directives, those of Products.Five.
 
-Zope is not among what the tests are run with, it would be 70 eggs more. So
-`Five` does what AccessControl's directive does, and Zope itself is asked where
-it can be imported.
+The tests are run without Zope, which would take 70 more eggs. So `Five` does
+what AccessControl's directive does. Zope itself is tested if it can be
+imported.
 """
 
 import importlib.util
@@ -80,7 +80,7 @@ print(told)
 
 
 class Five(ClassDirective):
-    """What Zope has instead: it protects what a class has, for reading."""
+    """Zope's own declaration: it protects attributes of a class."""
 
     declared = []  # noqa: RUF012
     told = []  # noqa: RUF012
@@ -106,29 +106,29 @@ class FiveTest(ZCMLTestCase):
         Five.declared.clear()
         Five.told.clear()
 
-    def test_nothing_is_told(self):
+    def test_there_is_no_warning(self):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter('always')
             load('', DIRECTIVES + PACKAGE)
         self.assertEqual([str(each.message) for each in caught], [])
         self.assertEqual(Five.told, [])
 
-    def test_not_even_as_an_error(self):
+    def test_there_is_no_warning_as_an_error(self):
         with warnings.catch_warnings():
             warnings.simplefilter('error')
             load('', DIRECTIVES + PACKAGE)
 
-    def test_zopes_own_protection_stays(self):
+    def test_zopes_own_protection_remains(self):
         load('', DIRECTIVES + PACKAGE)
         self.assertEqual(sorted(Five.declared, key=str), sorted((
             (class_, name, 'zope.View')
             for class_, interface in CLASSES.items()
             for name in interface.names(all=True)), key=str))
-        # Nor does zope.security get one that there was not.
+        # Nor does zope.security get a new checker.
         for class_ in CLASSES:
             self.assertIsNone(getCheckerForInstancesOf(class_))
 
-    def test_an_applications_warning_is_told(self):
+    def test_an_applications_own_warning_is_shown(self):
         with self.assertWarnsRegex(UserWarning, 'set_schema .* Ignored'):
             load(f'''
                 <class class="{__name__}.Own">
@@ -150,7 +150,7 @@ class Own(UltraMemcacheClient):
 
 
 class CheckerTest(ZCMLTestCase):
-    """What zope.security protects, it protects in the same way."""
+    """zope.security's protection stays the same."""
 
     def permissions(self, class_):
         checker = getCheckerForInstancesOf(class_)
