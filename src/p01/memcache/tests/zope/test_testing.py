@@ -590,6 +590,18 @@ class FakedTest(unittest.TestCase):
                 finally:
                     tearDownFakeMemcached()
 
+    def test_a_setting_makes_no_other_store(self):
+        # It would read files again, as real clients do not.
+        for factory in FakeMemcacheClient, FakeUltraMemcacheClient:
+            client = factory()
+            store = client._state.store
+            client.lifetime = 5
+            self.assertIs(client._state.store, store)
+            client.servers = ['other:1']
+            self.assertIsNot(client._state.store, store)
+            self.assertEqual(client.getPools()[0][0] if hasattr(
+                client, 'getPools') else 'other:1', 'other:1')
+
     def test_many_threads(self):
         setUpFakeMemcached()
         clients = [MemcacheClient(), UltraMemcacheClient()] * 4
