@@ -177,7 +177,7 @@ class Computation:
         if lease.item is None:
             return lease, _MISSING
         if lease.right is not NOBODYS:
-            if self._ages(lease.item):
+            if self._has_grace(lease.item):
                 # The server's own right is not enough: not all clients ask
                 # for it, and it is lent only once, even if its owner dies.
                 lease = self._lending.claim_renewal(
@@ -199,7 +199,7 @@ class Computation:
             self._lending.discard(self._wire, lease, self._deadline)
         raise Moved
 
-    def _ages(self, item):
+    def _has_grace(self, item):
         """Return whether the value was stored with a grace."""
         try:
             return item.flags & STAMPED and any(

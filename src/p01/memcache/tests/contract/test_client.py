@@ -69,7 +69,7 @@ SLACK = 0.05  # by how much an operation may exceed its time-out
 class QuickClient(MemcacheClient):
     """Has shorter time-outs, and retries a failed server sooner."""
 
-    _timeout = 0.1
+    _timeout = 0.3
     _retry = 0
 
 
