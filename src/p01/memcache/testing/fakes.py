@@ -8,6 +8,7 @@ pickles are made, which arguments are valid, what counts as a miss.
 
 import weakref
 from functools import partial
+from types import SimpleNamespace
 
 import zope.component
 from zope.interface import implementer
@@ -178,7 +179,12 @@ class _Fake(Counted):
 
     def _make_store(self, settings, changed, former):
         # Wrong settings raise the same errors as with real servers.
-        real = super()._make_store(settings, changed, None).value
+        serving = former and former.serving
+        [known] = serving.parts if serving else [None]
+        real = super()._make_store(
+            settings, changed, known and SimpleNamespace(serving=known))
+        if real is known:
+            return serving
         client = weakref.ref(self)
 
         def find():
@@ -188,10 +194,10 @@ class _Fake(Counted):
                 raise _torn_down() from None
 
         return Part(
-            lambda settings: FakeStore(
+            lambda settings, store: FakeStore(
                 find, settings.servers,
-                lambda **numbers: client().count(**numbers), real.servers),
-            settings)
+                lambda **numbers: client().count(**numbers), store.servers),
+            settings, real)
 
 
 class FakeMemcacheClient(_Fake, MemcacheClient):

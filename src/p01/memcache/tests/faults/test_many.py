@@ -100,7 +100,9 @@ class ManyCase(OutageCase):
             values = self.values(version, [
                 key for key in (self.all if keys is None else keys)
                 if key in self.keys(place, self.count)])
-            self.assertEqual(self.directs[place].setMany(values), [])
+            direct = self.directs[place]
+            with self.patience(direct):
+                self.assertEqual(direct.setMany(values), [])
 
     def stored(self):
         """Return the versions that are on the servers."""

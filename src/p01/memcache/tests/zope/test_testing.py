@@ -18,6 +18,7 @@ import tempfile
 import textwrap
 import threading
 import unittest
+from time import monotonic
 from unittest import mock
 
 import zope.component
@@ -25,6 +26,7 @@ from zope.component import testing as placeless
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import MemcacheError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import EmbeddedLayer
@@ -576,6 +578,29 @@ class FakedTest(unittest.TestCase):
         with (mock.patch.object(store, 'get_many', get_many),
               mock.patch('socket.getaddrinfo', side_effect=AssertionError)):
             self.assertEqual(client.queryMany(['key']), {})
+
+    def test_a_real_operation_in_the_middle_of_which_they_are_set_up(self):
+        for client in UltraMemcacheClient, MemcacheClient:
+            store = client(['127.0.0.1:1'])._state.store
+            for method in store.get, store.gets:
+                setUpFakeMemcached()
+                try:
+                    with self.assertRaises(MemcacheError):
+                        method(b'key', monotonic() + 1)
+                finally:
+                    tearDownFakeMemcached()
+
+    def test_a_setting_makes_no_other_store(self):
+        # It would read files again, as real clients do not.
+        for factory in FakeMemcacheClient, FakeUltraMemcacheClient:
+            client = factory()
+            store = client._state.store
+            client.lifetime = 5
+            self.assertIs(client._state.store, store)
+            client.servers = ['other:1']
+            self.assertIsNot(client._state.store, store)
+            self.assertEqual(client.getPools()[0][0] if hasattr(
+                client, 'getPools') else 'other:1', 'other:1')
 
     def test_many_threads(self):
         setUpFakeMemcached()
