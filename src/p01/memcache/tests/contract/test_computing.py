@@ -1225,15 +1225,17 @@ class Trouble(Callers):
 
     def test_dependencies_that_cannot_be_read(self):
         proxy, client, other = self.proxied()
-        with mock.patch.object(
-                versions, 'current', side_effect=ReceiveError('no')):
+        with (mock.patch.object(
+                versions, 'current', side_effect=ReceiveError('no')),
+              self.assertLogs('p01.memcache') as logs):
+            client.debug = 1
             self.assertEqual(client.getOrCreate(
                 'key', Factory('a'), dependencies=['a']), 'a')
+        self.assertIn('dependencies not read: no', logs.output[0])
         # It is not stored, and the right is given back.
         start = monotonic()
         self.assertEqual(other.getOrCreate('key', Factory('b')), 'b')
         self.assertLess(monotonic() - start, PATIENCE / 2)
-
 
     def test_no_negative_exptime_is_sent(self):
         # Proxies close the connection on a negative one.

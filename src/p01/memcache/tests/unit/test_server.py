@@ -196,6 +196,39 @@ class TestServer(ServerCase):
         self.assertEqual(self.told[1][:2], (NAME, 'up'))
         self.assertEqual(len(self.told), 2)
 
+    def test_how_long_the_failures_lasted(self):
+        self.fail(ReceiveTimeout('late'))
+        self.request()
+        self.assertRegex(
+            self.log.records[-1].getMessage(),
+            r'is up again, after 1 failure 0\.\d seconds ago$')
+        Connection.answers.clear()
+        self.server.pool.close()
+        self.fail(ReceiveTimeout('late'), 2)
+        self.wait()
+        self.request()
+        self.assertRegex(
+            self.log.records[-1].getMessage(),
+            r'is up again, after 2 failures in [0-9]\.\d seconds, the last')
+
+    def test_a_broken_conversation_aborts_its_connection(self):
+        # The kernel must not send the rest of the request later.
+        with mock.patch.object(Connection, 'abort') as abort:
+            self.fail(ReceiveTimeout('late'))
+        abort.assert_called_once_with()
+
+    def test_a_doubt_ends_a_probe(self):
+        # The next request may decide, at once.
+        self.request()
+        self.fail(ReceiveTimeout('late'))
+        for _ in range(2):
+            self.health.failed(ReceiveTimeout('late'), math.inf)
+        self.wait()
+        self.assertTrue(self.health.admit(monotonic() + 60))
+        self.health.doubted(ReceiveTimeout('late'), monotonic())
+        self.wait()
+        self.health.admit(monotonic() + 60)
+
     def test_a_probe_that_fails(self):
         self.fail(ReceiveTimeout('late'), 2)
         self.wait()
