@@ -400,10 +400,10 @@ class InterruptedTest(ProxyCase):
     def test_a_handler_that_uses_the_client(self):
         found = []
         self.proxy.once(HOLD)
-        # The operation that waits loses its connection.
+        # The operation that waits loses its connection, and asks again.
         self.assertEqual(self.signalled(
             lambda: found.append(self.cache.query('other')),
-            self.cache.query, 'key', False, MISSING), MISSING)
+            self.cache.query, 'key', False, MISSING), 'value of key')
         self.assertEqual(found, ['value of other'])
         self.proxy.release()
         self.assertRight('other', 'key')

@@ -1366,12 +1366,17 @@ class ServersCase(unittest.TestCase):
         self.proxies[place].cut()
         self.bring_back(place)
 
-    @contextlib.contextmanager
-    def in_time(self):
-        start = time.monotonic()
-        yield
-        self.assertLess(
-            time.monotonic() - start, self.client._timeout + SLACK)
+    def assertInTime(self, operation, expected):
+        """It ends in time, unless the machine was busy each time."""
+        for _ in range(3):
+            start = time.monotonic()
+            self.assertEqual(operation(), expected)
+            took = time.monotonic() - start
+            # The next operation must not benefit from what is known now.
+            self.let_probe(self.client, self.home)
+            if took < self.client._timeout + SLACK:
+                return
+        self.fail(f'took {took:.3f} s')
 
 
 class OnMemcached:
@@ -1485,10 +1490,8 @@ class GenerationOutageTest(ServersCase):
         operations = self.operations(self.others[0])
         lose(self.home)
         for number, (operation, expected) in enumerate(operations):
-            with self.subTest(number=number), self.in_time():
-                self.assertEqual(operation(), expected)
-            # The next operation must not benefit from what is known now.
-            self.let_probe(self.client, self.home)
+            with self.subTest(number=number):
+                self.assertInTime(operation, expected)
 
     def assertNothingOld(self):
         for _ in range(2):
@@ -1615,9 +1618,7 @@ class DependencyOutageTest(ServersCase):
                 (lambda: self.client.invalidateDependencies(*tags), None),
                 (lambda: self.client.invalidateDependencies(self.lost), None),
                 ]:
-            with self.in_time():
-                self.assertEqual(operation(), expected)
-            self.let_probe(self.client, self.home)
+            self.assertInTime(operation, expected)
 
     def test_it_is_down(self):
         self.check(self.lose)
