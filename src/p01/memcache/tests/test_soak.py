@@ -326,8 +326,12 @@ class CommandTest(unittest.TestCase):
             other for child in children for other in self.children(child)]
 
     def test_a_short_run(self):
-        process = self.start('--minutes', '0.33', '--seed', '1')
-        output, errors = process.communicate(timeout=PATIENCE)
+        # Its promises have times, which a busy machine may exceed.
+        for _ in range(3):
+            process = self.start('--minutes', '0.33', '--seed', '1')
+            output, errors = process.communicate(timeout=PATIENCE)
+            if not process.returncode:
+                break
         self.assertEqual(process.returncode, 0, output + errors)
         self.assertIn('--seed 1\n', output)
         self.assertNotIn('Traceback', errors)

@@ -327,10 +327,11 @@ class PooledTest(Replies, PooledCase):
         other = self.enterContext(FaultProxy(self.server.address))
         self.cache.servers = [self.address, other.address]
         keys = [f'key {number}' for number in range(20)]
-        with self.patience():
-            self.cache.queryMany(keys)
 
         def wait(use):
+            # Servers under suspicion would get less time.
+            with self.patience():
+                self.cache.queryMany(keys)
             self.proxy.once(HOLD)
             other.once(HOLD)
             [(_, one), (_, two)] = self.interrupt(

@@ -47,7 +47,8 @@ class StalledReplyTest(OffsetCase):
         self.stall_all(self.proxy.release, then='stall')
 
     def test_the_rest_comes_during_the_next_operation(self):
-        self.stall_all(lambda: None, pause=self.timeout * 2)
+        # Long enough for a thread that is not scheduled meanwhile.
+        self.stall_all(lambda: None, pause=self.timeout * 4)
 
     def stall_all(self, release, **fault):
         for operation in self.operations:
