@@ -3,8 +3,10 @@
 """Servers for tests, each a process of its own."""
 
 import contextlib
+import errno
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -21,14 +23,26 @@ __name__ = 'p01.memcache.testing'
 # Seconds to wait for a server to listen or answer; it takes milliseconds.
 PATIENCE = 10
 
+# Where servers get their ports: below those that the kernel gives connections,
+# one of which might take a port before its server listens.
+_PORTS = range(20_000, 32_000)
+
 
 def free_ports(count):
     """Return ports of 127.0.0.1 on which nothing listens."""
     with contextlib.ExitStack() as stack:
-        probes = [
-            stack.enter_context(socket.create_server(('127.0.0.1', 0)))
-            for _ in range(count)]
-        return [probe.getsockname()[1] for probe in probes]
+        ports = []
+        while len(ports) < count:
+            # Not the ports of another process whose tests use the same seed.
+            port = random.SystemRandom().choice(_PORTS)
+            try:
+                stack.enter_context(socket.create_server(('127.0.0.1', port)))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+            else:
+                ports.append(port)
+        return ports
 
 
 def connect(address, timeout=PATIENCE):
