@@ -112,8 +112,9 @@ class Batch(Command):
         Then they are read all at once.
         """
         skip = getattr(reader, 'skip', None)
-        if skip is None or not skip(b''.join(
-                [command.usual for command, _ in self._requests])):
+        usual = [command.usual for command, _ in self._requests]
+        # A command without one has a reply to be read nevertheless.
+        if skip is None or not all(usual) or not skip(b''.join(usual)):
             return False
         for command, _ in self._requests:
             self._replies[command.key] = True

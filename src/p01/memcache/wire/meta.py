@@ -50,7 +50,7 @@ class NoOperation(Command):
 
 
 class Right(Enum):
-    """Who has the right to compute a value."""
+    """Which caller has the right to compute a value."""
 
     OURS = 'this caller'
     THEIRS = 'another caller'

@@ -49,6 +49,7 @@ from p01.memcache.wire.batch import Batch
 from p01.memcache.wire.batch import get_all
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
+from p01.memcache.wire.reader import Reader
 
 
 fuzz = load_tool('fuzz')
@@ -987,3 +988,17 @@ class ManyKeysTest(KeyMemcachedTest):
                 self.counts() - before, collections.Counter({
                     'cmd_set': count, 'cmd_get': count, 'get_hits': count}))
             self.assertSafe()
+
+
+class MixedBatchTest(unittest.TestCase):
+
+    def test_a_command_without_a_usual_reply(self):
+        # Its reply is read, also where all others are the usual ones.
+        replies = {}
+        pieces = iter([b'STORED\r\n5\r\nDELETED\r\n'])
+        reader = Reader(lambda size: next(pieces))
+        reader.data = next(pieces)
+        Batch.of([command.Set(b'a', b'', 0, 0), command.Increment(b'b', 1),
+                  command.Delete(b'c')], replies).read(reader)
+        self.assertEqual(replies, {b'a': True, b'b': 5, b'c': True})
+        self.assertTrue(reader.is_empty())
