@@ -14,14 +14,13 @@ from Acquisition import Implicit
 from Acquisition import ImplicitAcquisitionWrapper
 from Acquisition import aq_base
 from persistent import Persistent
-from zope.interface import implementer
 
 from p01.memcache.errors import SerializationError
-from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import Pickable
 from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
 from p01.memcache.tests.contract.matrix import all_but
 from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.support.objects import Credulous
 from p01.memcache.tests.support.objects import Jar
 from p01.memcache.tests.support.objects import protect
 from p01.memcache.tests.support.scenario import Scenario
@@ -57,16 +56,6 @@ class Seen(Implicit):
     def __getattr__(self, name):
         self.names.append(name)
         raise AttributeError(name)
-
-
-@implementer(ISerializer)
-class Serializer:
-
-    def dumps(self, key, obj):
-        return b'', 0
-
-    def loads(self, key, data, flags):
-        return None
 
 
 def makeFolder():
@@ -215,7 +204,7 @@ class WrappedScenario(Scenario):
             client = self.makeClient(serializer='json')
             self.assertRefused(client, wrapped, reason)
             self.assertRefused(client, {'a': [wrapped]}, reason)
-            client = self.makeClient(serializer=Serializer())
+            client = self.makeClient(serializer=Credulous())
             self.assertRefused(client, wrapped, reason)
 
     def test_without_the_wrapper(self):

@@ -18,6 +18,7 @@ from unittest import mock
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.tests.faults.case import KeptLock
 from p01.memcache.tests.support.certificates import Certificates
 from p01.memcache.tests.support.layers import Interruptions
 from p01.memcache.tests.support.layers import run_in
@@ -32,7 +33,6 @@ from p01.memcache.tests.support.tls import TLSServer
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.transport import connection
-from p01.memcache.transport import lockkeeping
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -345,15 +345,8 @@ class PooledTest(Replies, PooledCase):
         self.check(wait, use=lambda: self.cache.queryMany(keys))
 
 
-class KeptTest(PooledTest):
+class KeptTest(KeptLock, PooledTest):
     """The lock is kept for the beginning of each wait."""
-
-    def setUp(self):
-        ways = itertools.cycle((lockkeeping.LOOK, lockkeeping.SLEEP))
-        self.enterContext(mock.patch.multiple(
-            lockkeeping.LockKeeping, resting=1,
-            choose=lambda keeping: next(ways)))
-        super().setUp()
 
 
 class PlainTest(PooledTest):

@@ -1,11 +1,15 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Persistent objects without a database, and security proxies."""
+"""Persistent objects without a database, security proxies, and a serializer.
+"""
 
 from persistent import Persistent
+from zope.interface import implementer
 from zope.security.checker import CheckerPublic
 from zope.security.checker import NamesChecker
 from zope.security.proxy import Proxy
+
+from p01.memcache.interfaces import ISerializer
 
 
 class Item(Persistent):
@@ -47,3 +51,14 @@ class Jar:
 def protect(obj, *names):
     """Return any object behind a security proxy."""
     return Proxy(obj, NamesChecker(names or ['title'], CheckerPublic))
+
+
+@implementer(ISerializer)
+class Credulous:
+    """An application's serializer that accepts everything."""
+
+    def dumps(self, key, obj):
+        return b'', 0
+
+    def loads(self, key, data, flags):
+        return None

@@ -20,15 +20,14 @@ from uuid import UUID
 
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
-from zope.interface import implementer
 from zope.security.checker import ProxyFactory
 
 from p01.memcache.errors import SerializationError
-from p01.memcache.interfaces import ISerializer
 from p01.memcache.testing import Pickable
 from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
 from p01.memcache.tests.contract.matrix import all_but
 from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.support.objects import Credulous
 from p01.memcache.tests.support.objects import Item
 from p01.memcache.tests.support.objects import Jar
 from p01.memcache.tests.support.objects import protect
@@ -75,17 +74,6 @@ class Text(str):
 
 class Colour(Enum):
     RED = 1
-
-
-@implementer(ISerializer)
-class Serializer:
-    """An application's serializer that accepts everything."""
-
-    def dumps(self, key, obj):
-        return b'', 0
-
-    def loads(self, key, data, flags):
-        return None
 
 
 class Whole:
@@ -185,7 +173,7 @@ class ProxiedScenario(Scenario):
             client, {'a': Item()}, rf"value\['a'\]: the Item {PERSISTENT}")
 
     def test_an_applications_serializer(self):
-        client = self.makeClient(serializer=Serializer())
+        client = self.makeClient(serializer=Credulous())
         self.assertRefused(client, protect([1]), PROXIED)
         self.assertRefused(client, Item(), PERSISTENT)
 
