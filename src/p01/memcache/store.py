@@ -19,6 +19,12 @@ from p01.memcache.errors import ServerError
 _UNKNOWN = MemcacheError('the outcome is unknown')
 
 
+def has_errors(replies):
+    """Return whether any value of the dict is a `MemcacheError`."""
+    return any(issubclass(kind, MemcacheError)
+               for kind in set(map(type, replies.values())))
+
+
 class IStore(Interface):
     """Values as bytes, under keys as bytes, on one server or many.
 
@@ -134,8 +140,10 @@ class Store:
         try:
             absent = self._ask_many(commands, replies, deadline)
         finally:
-            lost = [command.key for command in commands if isinstance(
-                replies.get(command.key, _UNKNOWN), MemcacheError)]
+            lost = []
+            if len(replies) < len(commands) or has_errors(replies):
+                lost = [command.key for command in commands if isinstance(
+                    replies.get(command.key, _UNKNOWN), MemcacheError)]
             for key in lost:
                 self.owe(key)
         refused = [

@@ -118,6 +118,10 @@ def _ready(pending: Mapping[Server, _Pending]) -> list[Server]:
     """Wait; return servers that have sent something or whose time is up."""
     if len(pending) == 1:
         return list(pending)
+    arrived = [server for server, one in pending.items()
+               if one.connection.has_input()]
+    if arrived and monotonic() < min(one.limit for one in pending.values()):
+        return arrived  # as mostly: asking the other servers took a while
     # Looked up at the time of the call: gevent has its own.
     selector = getattr(selectors, 'PollSelector', selectors.SelectSelector)
     with selector() as waiting:

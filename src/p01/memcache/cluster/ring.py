@@ -2,17 +2,17 @@
 # ZPL 2.1, see LICENSE.txt
 """Which server has a key: pure arithmetic on addresses and keys."""
 
-import bisect
-import hashlib
 import itertools
 import math
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Callable
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import Protocol
 
+from p01.memcache.digest import md5
 from p01.memcache.transport.address import Address
 
 
@@ -29,12 +29,10 @@ class Ring(Protocol):
         """Yield the others, in the order in which they stand in for it."""
 
 
+from_bytes = int.from_bytes
+
 _single = struct.Struct('f')
 _four = struct.Struct('<4I')
-
-
-def _md5(data: bytes) -> bytes:
-    return hashlib.md5(data, usedforsecurity=False).digest()
 
 
 def _float32(number: float) -> float:
@@ -60,9 +58,8 @@ class Ketama:
         for index, address in enumerate(addresses):
             count = self._label_count(address, total, len(addresses))
             for number in range(count):
-                label = self._label(address, number)
-                points += (
-                    (point, index) for point in _four.unpack(_md5(label)))
+                digest = md5(self._label(address, number)).digest()
+                points += ((point, index) for point in _four.unpack(digest))
         points.sort()
         self._hashes = [point for point, _ in points]
         self._indexes = [index for _, index in points]
@@ -83,11 +80,13 @@ class Ketama:
         return f'{address.host}:{address.port}-{number}'.encode()
 
     def _position(self, key: bytes) -> int:
-        point = int.from_bytes(_md5(key)[:4], 'little')
-        return bisect.bisect_left(self._hashes, point)
+        return bisect_left(
+            self._hashes, from_bytes(md5(key).digest()[:4], 'little'))
 
     def find(self, key: bytes) -> int:
-        return self._indexes[self._position(key)]
+        # As `_position` says, without a call for each key.
+        return self._indexes[bisect_left(self._hashes, from_bytes(
+            md5(key).digest()[:4], 'little'))]
 
     def after(self, key: bytes, index: int) -> Iterator[int]:
         start = self._position(key)

@@ -45,7 +45,12 @@ class Router:
         if keys and (self.single or self.ring.alike):
             # One server has all of them, or one proxy finds them.
             return dict.fromkeys(keys, self.find(b'', deadline))
-        return {key: self.find(key, deadline) for key in keys}
+        if self._moves and any(
+                server.health.failures for server in self.servers):
+            return {key: self.find(key, deadline) for key in keys}
+        homes: list[Route] = [(server, ()) for server in self.servers]
+        find = self.ring.find
+        return {key: homes[find(key)] for key in keys}
 
     def holders(self, key: bytes) -> Sequence[Server]:
         """Return the servers that may have the key."""

@@ -13,6 +13,7 @@ from p01.memcache.facade.state import State
 from p01.memcache.facade.trouble import Trouble
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.store import has_errors
 from p01.memcache.threads import fork
 from p01.memcache.values import codec
 from p01.memcache.values import stamp
@@ -57,6 +58,12 @@ class Base(Configured):
 
     def buildKey(self, key):
         return self._state.build_key(key)
+
+    def _build_all(self, keys):
+        """Return a list of the built keys, as bytes."""
+        if type(self).buildKey is Base.buildKey:
+            return self._state.build_all(keys)  # the same, in less time
+        return [self.buildKey(key).encode() for key in keys]
 
     def getStatistics(self):
         replies = self._state.store.ask_all(
@@ -137,29 +144,31 @@ class Base(Configured):
     def _attempt_many(self, state, pairs, trouble, make, deadline):
         """Run the command ``make(built key, key on the wire)`` for many keys.
 
-        `pairs` are keys and their built keys. Returns a list of the keys for
-        which it failed.
+        `pairs` are keys and their built keys, as bytes. Returns a list of the
+        keys for which it failed.
         """
         if not pairs:
             return []
         suffix = b''
-        self._end_flights(builtKey.encode() for _, builtKey in pairs)
+        built = dict.fromkeys([builtKey for _, builtKey in pairs])
+        self._end_flights(built)
         try:
             if state.namespace is not None:
                 suffix = state.namespace.suffix_of_targets(deadline)
+                self._end_flights([key + suffix for key in built])
         except MemcacheError as error:
             self._trouble.report(error, trouble, f'{len(pairs)} keys')
             return [key for key, _ in pairs]
-        wires = {builtKey: builtKey.encode() + suffix for _, builtKey in pairs}
-        self._end_flights(wires.values())
         replies = state.store.run_many(
-            [make(builtKey, wire) for builtKey, wire in wires.items()],
-            deadline)
+            [make(key, key + suffix) for key in built], deadline)
+        if not has_errors(replies):
+            return []
         failed = []
         for key, builtKey in pairs:
-            reply = replies[wires[builtKey]]
+            reply = replies[builtKey + suffix]
             if isinstance(reply, MemcacheError):
-                self._trouble.report(reply, 'key ' + trouble, builtKey)
+                self._trouble.report(
+                    reply, 'key ' + trouble, builtKey.decode())
                 failed.append(key)
         return failed
 

@@ -86,20 +86,20 @@ class Reading(Base):
 
     def _wanted(self, keys):
         """Return a dict of the keys and their built keys, as bytes."""
-        wanted, build = {}, self.buildKey
-        if type(self).buildKey is Base.buildKey:
-            build = self._state.build_key  # the same, in less time
-        for key in listed('keys', keys):
-            wire = build(key).encode()
-            try:
-                former = wanted.setdefault(key, wire)
-            except TypeError:
-                raise TypeError(
-                    f'keys: {key!r} cannot be in a dict') from None
-            if former != wire:
-                raise ValueError(
-                    f'keys: {key!r} equals another key, but is a different'
-                    ' one to memcached')
+        keys = listed('keys', keys)
+        wires = self._build_all(keys)
+        try:
+            wanted = dict(zip(keys, wires, strict=True))
+        except TypeError:
+            [key, *_] = [key for key in keys if not _is_hashable(key)]
+            raise TypeError(f'keys: {key!r} cannot be in a dict') from None
+        if len(wanted) < len(keys):
+            first = {}
+            for key, wire in zip(keys, wires, strict=True):
+                if first.setdefault(key, wire) != wire:
+                    raise ValueError(
+                        f'keys: {key!r} equals another key, but is a'
+                        ' different one to memcached')
         return wanted
 
     def getOrCreate(self, key, factory, lifetime=None, grace=None,
@@ -114,3 +114,11 @@ class Reading(Base):
             0 if grace is None else grace,
             self._tags_of_value(dependencies) if dependencies != () else []
         ).run()
+
+
+def _is_hashable(key):
+    try:
+        hash(key)
+    except TypeError:
+        return False
+    return True

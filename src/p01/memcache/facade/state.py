@@ -31,11 +31,12 @@ class State:
         self.store = serving.value
         self.lending = Lending(
             self.store, unlending, trouble, self.codec.most)
-        self.build_key = (
-            partial(strict.build, namespace=settings.namespace)
-            if settings.keyScheme == 'strict' else
-            partial(compatible.build, namespace=settings.namespace,
-                    protocol=settings.pickleProtocol))
+        scheme, options = compatible, {'protocol': settings.pickleProtocol}
+        if settings.keyScheme == 'strict':
+            scheme, options = strict, {}
+        options['namespace'] = settings.namespace
+        self.build_key = partial(scheme.build, **options)
+        self.build_all = partial(scheme.build_all, **options)
         self.namespace = None
         if settings.generations:
             self.namespace = Namespace(

@@ -6,6 +6,7 @@ from time import monotonic
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.errors import ValueTooLarge
 from p01.memcache.facade.arguments import check_number
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
@@ -163,28 +164,40 @@ class Writing(Base):
                 f'mapping {type(mapping).__name__}: must map keys to values'
             ) from None
         state, expires = self._state, self._expiry(lifetime)
-        pairs, dumped, large = [], {}, []
-        for key, data in values:
-            builtKey = self.buildKey(key)
-            if builtKey in dumped:
-                raise ValueError(
-                    f'mapping: {key!r} and another key are the same to'
-                    ' memcached')
-            try:
-                dumped[builtKey] = self._dump(state, builtKey, data, raw)
-            except ValueError as error:
+        keys = [key for key, _ in values]
+        built = self._build_all(keys)
+        objects = dict(zip(built, [obj for _, obj in values], strict=True))
+        if len(objects) < len(built):
+            [key, *_] = [key for number, key in enumerate(keys)
+                         if built.index(built[number]) < number]
+            raise ValueError(
+                f'mapping: {key!r} and another key are the same to memcached')
+        pairs = list(zip(keys, built, strict=True))
+        dumped, errors = state.codec.dumps_many(objects, raw)
+        large = [(key, builtKey) for key, builtKey in pairs
+                 if builtKey in errors]
+        for key, builtKey in large:
+            error = errors[builtKey]
+            if not isinstance(error, ValueTooLarge):
                 raise type(error)(f'mapping: {key!r}: {error}') from error
-            kind = large if dumped[builtKey] is None else pairs
-            kind.append((key, builtKey))
+            self._trouble.report(
+                error, 'key %s: not stored', builtKey.decode())
         deadline = monotonic() + self._timeout
-        self._remove_many(large, deadline)
+        if large:
+            self._remove_many(large, deadline)
+            pairs = [(key, builtKey) for key, builtKey in pairs
+                     if builtKey in dumped]
+
+        def make(builtKey, wire):
+            data, flags = dumped[builtKey]
+            return command.Set(wire, data, flags, expires)
+
         return [key for key, _ in large] + self._attempt_many(
-            state, pairs, '%s: not stored',
-            lambda builtKey, wire: command.Set(
-                wire, *dumped[builtKey], expires), deadline)
+            state, pairs, '%s: not stored', make, deadline)
 
     def invalidateMany(self, keys):
-        pairs = [(key, self.buildKey(key)) for key in listed('keys', keys)]
+        keys = listed('keys', keys)
+        pairs = list(zip(keys, self._build_all(keys), strict=True))
         return self._remove_many(pairs, monotonic() + self._timeout)
 
     def _remove_many(self, pairs, deadline):

@@ -20,6 +20,8 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.features import dependencies
+from p01.memcache.features.inspection import has_grace
+from p01.memcache.features.inspection import is_doubtful
 from p01.memcache.features.lease import Moved
 from p01.memcache.features.lease import try_to
 from p01.memcache.features.lifetime import expiry
@@ -27,7 +29,6 @@ from p01.memcache.features.singleflight import Flight
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.values.flags import STAMPED
-from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.item import Announced
@@ -73,12 +74,13 @@ class Computation:
         if not lifetime:
             grace = self._renewed = 0
         self._grace = grace
-        self._expiry()
+        if grace:
+            self._expiry()
         self._tags = tags
         self._deadline = monotonic() + self._timeout
-        self._flight = Flight(None)
         self._pauses = iter(_PAUSES)
         self._early = {}  # versions that were read while there was time
+        self._is_missing = False  # there was nothing just now
         self._wire = None  # the key on the wire, once it is known
         self._place = builtKey.encode()  # the key in `flights`
 
@@ -86,7 +88,10 @@ class Computation:
         return expiry(math.ceil(self._lifetime) + math.ceil(self._grace))
 
     def run(self):
-        self._locate()
+        value = self._find()
+        if value is not _MISSING:
+            return value
+        self._flight = Flight(None)
         pause = _FIRST_PAUSE
         try:
             while True:
@@ -120,12 +125,22 @@ class Computation:
         finally:
             self._leave(self._flight, None)
 
-    def _locate(self):
+    def _find(self):
+        """Return what an ordinary look finds, as mostly, or _MISSING."""
         try:
+            if not self._grace and not self._tags:
+                item = self._state.source.get(
+                    self._place, self._deadline, self._codec.most)
+                self._is_missing = item is None
+                if item is not None and not is_doubtful(item):
+                    # What cannot be read is reported further below.
+                    with contextlib.suppress(UnreadableValue):
+                        return self._load(item.data, item.flags)
             self._wire = self._place = self._state.locate(
                 self._place, self._deadline)
         except MemcacheError as error:
             self._trouble.report(error, 'key %s: not read', self._builtKey)
+        return _MISSING
 
     # The computations of this process
 
@@ -173,11 +188,13 @@ class Computation:
             sleep(max(0, min(pause, self._deadline - monotonic())))
 
     def _look_once(self):
-        lease = self._lending.lend(self._wire, self._renewed, self._deadline)
+        is_missing, self._is_missing = self._is_missing, False
+        lease = self._lending.lend(
+            self._wire, self._renewed, self._deadline, is_missing)
         if lease.item is None:
             return lease, _MISSING
         if lease.right is not NOBODYS:
-            if self._has_grace(lease.item):
+            if has_grace(self._codec, lease.item):
                 # The server's own right is not enough: not all clients ask
                 # for it, and it is lent only once, even if its owner dies.
                 lease = self._lending.claim_renewal(
@@ -198,15 +215,6 @@ class Computation:
         else:
             self._lending.discard(self._wire, lease, self._deadline)
         raise Moved
-
-    def _has_grace(self, item):
-        """Return whether the value was stored with a grace."""
-        try:
-            return item.flags & STAMPED and any(
-                key.startswith(stamp.FRESH)
-                for key in self._codec.unstamp(item.data, item.flags)[0])
-        except UnreadableValue:
-            return False
 
     def _use(self, lease):
         """Return the value, or _MISSING if it is no good, and the lease."""
@@ -328,7 +336,8 @@ class Computation:
             if versions:
                 data, flags = self._codec.stamp(
                     self._builtKey.encode(), versions, data, flags)
-            stored = self._store_where_lent(lease, data, flags, deadline)
+            stored = self._lending.store(
+                self._wire, lease, data, flags, self._expiry(), deadline)
         except MemcacheError as error:
             self._trouble.report(
                 error, 'key %s: %d bytes not stored', self._builtKey,
@@ -338,12 +347,3 @@ class Computation:
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
         return stored and shared
-
-    def _store_where_lent(self, lease, data, flags, deadline):
-        if lease.token is not None:
-            return self._lending.swap(
-                self._wire, lease, data, flags, self._expiry(), deadline)
-        # Without compare-and-swap, a change made meanwhile goes unnoticed.
-        command = Add if lease.item is None else Set
-        return self._store.run(
-            command(self._wire, data, flags, self._expiry()), deadline)

@@ -11,6 +11,7 @@ from time import monotonic
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.features import dependencies
+from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import STAMPED
 
@@ -23,6 +24,16 @@ DOUBTFUL = STAMPED | CLAIM
 def is_doubtful(item):
     """Return whether the item needs `inspect`."""
     return item.flags & DOUBTFUL or not item.data
+
+
+def has_grace(codec, item):
+    """Return whether the item is a value that was stored with a grace."""
+    try:
+        return item.flags & STAMPED and any(
+            key.startswith(stamp.FRESH)
+            for key in codec.unstamp(item.data, item.flags)[0])
+    except UnreadableValue:
+        return False
 
 
 def inspect(state, trouble, items, deadline):

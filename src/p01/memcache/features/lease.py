@@ -23,6 +23,7 @@ from p01.memcache.wire import cas
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import Set
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.meta import NOBODYS
 from p01.memcache.wire.meta import OURS
@@ -112,19 +113,22 @@ class Lending:
         leased = self._store.server(key, deadline).is_leased(key, deadline)
         return doubtful if leased is None else leased
 
-    def lend(self, key, grace, deadline):
-        """Return the `Lease` of a key, or raise `Moved`."""
+    def lend(self, key, grace, deadline, is_missing=False):
+        """Return the `Lease` of a key, or raise `Moved`.
+
+        A key that was missing a moment ago is claimed without another look.
+        """
         server = self._store.server(key, deadline)
         if server.lends(deadline) and server.name not in self._unlending:
-            return self._lend(server, key, grace, deadline)
-        return self._claim(server, key, deadline)
+            return self._lend(server, key, grace, deadline, is_missing)
+        return self._claim(server, key, deadline, is_missing)
 
-    def _lend(self, server, key, grace, deadline):
+    def _lend(self, server, key, grace, deadline, is_missing):
         """Like `lend`, by meta commands."""
         look, mine = GetOrRenew(key, grace, self._most), None
         since = monotonic()
         try:
-            found = server.run(look, deadline)
+            found = None if is_missing else server.run(look, deadline)
             if found is None:
                 mine = make_mark()
                 unique = self._store.run(
@@ -163,20 +167,25 @@ class Lending:
             give_back if right is OURS else None,
             knows_age=grace > 0, since=since, mark=data)
 
-    def _claim(self, server, key, deadline):
+    def _claim(self, server, key, deadline, is_missing):
         """Like `lend`, by commands that all servers know."""
         if server.name in self._unlending:
-            return self._read(key, deadline)
-        since, mine = monotonic(), None
+            return (Lease(None, None) if is_missing
+                    else self._read(key, deadline))
+        since, mine, item, added = monotonic(), None, None, False
         try:
-            item = self._store.gets(key, deadline, self._most)
+            if not is_missing:
+                item = self._store.gets(key, deadline, self._most)
+            if item is None:
+                mine = make_mark()
+                added = self._store.run(
+                    Add(key, mine, CLAIM, SECONDS), deadline)
+                since = monotonic()
+                item = self._store.gets(key, deadline, self._most)
         except ClientError as error:
+            if added:
+                self._store.run(Delete(key), deadline)
             return self._lend_nothing(server, key, error, deadline)
-        if item is None:
-            mine = make_mark()
-            self._store.run(Add(key, mine, CLAIM, SECONDS), deadline)
-            since = monotonic()
-            item = self._store.gets(key, deadline, self._most)
         if item is None:
             raise Moved
         data, flags, token = item
@@ -231,6 +240,14 @@ class Lending:
             self._store.run(Delete(claim), deadline)
             raise Moved
         return confirmed
+
+    def store(self, key, lease, data, flags, expires, deadline):
+        """Store a value that was computed; return whether it was stored."""
+        if lease.token is not None:
+            return self.swap(key, lease, data, flags, expires, deadline)
+        # Without compare-and-swap, a change made meanwhile goes unnoticed.
+        command = Add if lease.item is None else Set
+        return self._store.run(command(key, data, flags, expires), deadline)
 
     def swap(self, key, lease, data, flags, expires, deadline):
         """Store the data, unless the key has changed since it was lent.

@@ -14,6 +14,7 @@ base shows, and two of them would be one key.
 import struct
 import sys
 from collections.abc import Callable
+from collections.abc import Iterable
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -60,6 +61,11 @@ def build(key: object, namespace: str | None) -> str:
         raise ValueError(
             'key: it contains itself, or is nested too deeply') from None
     return blake2b(b''.join(parts), digest_size=32).hexdigest()
+
+
+def build_all(keys: Iterable[object], namespace: str | None) -> list[bytes]:
+    """Return what `build` returns for each of the keys, as bytes."""
+    return [build(key, namespace).encode() for key in keys]
 
 
 def _encode(key: object, parts: _Parts) -> None:

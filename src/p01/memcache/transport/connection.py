@@ -124,6 +124,10 @@ class Connection:
         """Return the number of the socket, to wait for a reply."""
         return self._stream.fileno()
 
+    def has_input(self) -> bool:
+        """Return whether something has arrived."""
+        return bool(self._stream.has_input())
+
     def is_usable(self, now: float) -> bool:
         """Return whether a connection that is not dirty can be used.
 

@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """What a client stores of an object, or of raw bytes, and how it is read."""
 
+import pickle
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ from p01.memcache.values.flags import SIGNED
 from p01.memcache.values.flags import STAMPED
 from p01.memcache.values.foreign import ForeignSerializer
 from p01.memcache.values.jsons import JSONSerializer
+from p01.memcache.values.pickles import SIMPLE
 from p01.memcache.values.pickles import PickleSerializer
 from p01.memcache.values.stamp import Versions
 
@@ -91,9 +93,9 @@ class Codec:
         self._serializer = serializer
         self._largest = largest
         self._threshold = threshold
-        # Loads a value that is neither signed nor compressed, if that is all.
-        self._plain = (
-            serializer.loads_plain if signer is None and isinstance(
+        # The serializer, if its pickles are neither signed nor compressed.
+        self._pickles = (
+            serializer if signer is None and isinstance(
                 serializer, PickleSerializer) else None)
         # Flags of the serialized bytes that are read as raw.
         self._raw_flags = (
@@ -174,7 +176,9 @@ class Codec:
         """
         values: dict[Any, Any] = {}
         errors: dict[Any, Exception] = {}
-        largest, plain = self._largest, None if raw else self._plain
+        largest, plain = self._largest, None
+        if self._pickles is not None and not raw:
+            plain = self._pickles.loads_plain
         for key, wire in wanted.items():
             if wire not in items:
                 continue
@@ -191,6 +195,28 @@ class Codec:
                 errors[key] = UnreadableValue(describe(error))
                 errors[key].__cause__ = error
         return values, errors
+
+    def dumps_many(self, objects: Mapping[bytes, Any], raw: bool,
+                   ) -> tuple[dict[bytes, tuple[bytes, int]],
+                              dict[bytes, Exception]]:
+        """Return what `dumps` returns for many keys, and what it raises."""
+        dumped: dict[bytes, tuple[bytes, int]] = {}
+        errors: dict[bytes, Exception] = {}
+        largest, protocol = self._largest, -1
+        simple: frozenset[type] = frozenset()
+        if self._pickles is not None and not raw and self._threshold is None:
+            simple, protocol = SIMPLE, self._pickles.protocol
+        for key, obj in objects.items():
+            try:
+                # Most of them: without the calls of `dumps`.
+                if type(obj) not in simple or len(
+                        data := pickle.dumps(obj, protocol)) > largest:
+                    dumped[key] = self.dumps(key, obj, raw)
+                else:
+                    dumped[key] = data, PLAIN
+            except (ValueError, ValueTooLarge) as error:
+                errors[key] = error
+        return dumped, errors
 
     def _too_large(self, data: bytes) -> ValueTooLarge:
         return ValueTooLarge(

@@ -23,7 +23,7 @@ from p01.memcache.values.unstorable import refuse
 
 
 # Types that hold nothing that would have to be refused.
-SIMPLE = frozenset((str, bytes, int, float, bool, type(None)))
+SIMPLE: frozenset[type] = frozenset((str, bytes, int, float, bool, type(None)))
 
 
 class _Pickler(pickle.Pickler):
@@ -63,7 +63,7 @@ class PickleSerializer:
     def __init__(self, protocol: int = -1,
                  allow: Iterable[str] | None = None,
                  trusted: bool = False) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
         self.loads_plain: Callable[[bytes], Any] = pickle.loads
         if allow is not None:
             self.loads_plain = partial(
@@ -71,8 +71,8 @@ class PickleSerializer:
 
     def dumps(self, key: bytes, obj: object) -> tuple[bytes, int]:
         if type(obj) in SIMPLE:
-            return pickle.dumps(obj, self._protocol), PLAIN
-        return dumps(obj, self._protocol, _Pickler), PLAIN
+            return pickle.dumps(obj, self.protocol), PLAIN
+        return dumps(obj, self.protocol, _Pickler), PLAIN
 
     def loads(self, key: bytes, data: bytes, flags: int) -> Any:
         if flags != PLAIN:

@@ -55,29 +55,31 @@ def change_all(commands: Iterable[Command], replies: dict[bytes, Any],
 
     A larger value goes alone.
     """
-    batch: list[tuple[Command, bytes]] = []
+    batch: list[Command] = []
+    requests: list[bytes] = []
     size = 0
     for command in commands:
         data = command.encode()
-        if batch and (
-                size + len(data) > most or len(batch) == MOST_CHANGES):
-            yield Batch(batch, replies)
-            batch, size = [], 0
         size += len(data)
-        batch.append((command, data))
+        if batch and (size > most or len(batch) == MOST_CHANGES):
+            yield Batch(batch, requests, replies)
+            batch, requests, size = [], [], len(data)
+        batch.append(command)
+        requests.append(data)
     if batch:
-        yield Batch(batch, replies)
+        yield Batch(batch, requests, replies)
 
 
 class Batch(Command):
-    """Commands that are sent at once, each with the bytes of its request.
+    """Commands that are sent at once, as the bytes of their requests.
 
     What is read of each reply, or the server's refusal, is put into the dict
     `replies`, by key.
     """
 
-    def __init__(self, requests: Sequence[tuple[Command, bytes]],
+    def __init__(self, commands: Sequence[Command], requests: Sequence[bytes],
                  replies: dict[bytes, Any]) -> None:
+        self._commands = commands
         self._requests = requests
         self._replies = replies
 
@@ -85,20 +87,20 @@ class Batch(Command):
     def of(cls, commands: Iterable[Command],
            replies: dict[bytes, Any]) -> Self:
         """Return the batch of all these commands."""
-        return cls([(command, command.encode()) for command in commands],
-                   replies)
+        batch = list(commands)
+        return cls(batch, [command.encode() for command in batch], replies)
 
     def encode(self) -> bytes:
-        return b''.join([data for _, data in self._requests])
+        return b''.join(self._requests)
 
     @property
     def repeats(self) -> bool:  # type: ignore[override]
-        return all(command.repeats for command, _ in self._requests)
+        return all(command.repeats for command in self._commands)
 
     def read(self, reader: Readable) -> None:
         if self._read_usual(reader):
             return
-        for command, _ in self._requests:
+        for command in self._commands:
             try:
                 self._replies[command.key] = command.read(reader)
             except ServerError as error:
@@ -112,10 +114,10 @@ class Batch(Command):
         Then they are read all at once.
         """
         skip = getattr(reader, 'skip', None)
-        usual = [command.usual for command, _ in self._requests]
+        usual = [command.usual for command in self._commands]
         # A command without one has a reply to be read nevertheless.
         if skip is None or not all(usual) or not skip(b''.join(usual)):
             return False
-        for command, _ in self._requests:
-            self._replies[command.key] = True
+        self._replies.update(dict.fromkeys(
+            [command.key for command in self._commands], True))
         return True

@@ -135,6 +135,7 @@ class GetAndTouch(Get):
 class Set(Command):
 
     changes = True
+    usual = b'STORED\r\n'
     form = b'set %b %d %d %d\r\n%b\r\n'
     read = staticmethod(replies.read_stored)
 

@@ -108,6 +108,8 @@ class GetOrRenew(Get):
 class AddNumbered(Add):
     """`Add`, and ask for the unique number of what is stored."""
 
+    usual = b''
+
     def encode(self) -> bytes:
         return b'ms %b %d F%d T%d c k ME\r\n%b\r\n' % (
             self.key, len(self.data), self.flags, self.expires, self.data)

@@ -2,17 +2,23 @@
 # ZPL 2.1, see LICENSE.txt
 """Lines and blocks of bytes, read from a stream that arrives in pieces."""
 
+import io
 import re
 from collections.abc import Callable
-from collections.abc import Container
+from collections.abc import Collection
 from typing import Protocol
 
+from p01.memcache.errors import MemcacheError
 from p01.memcache.wire.item import Item
 
 
 # Keys with other bytes are left to `replies.parse_value`, which is slower.
 _match_value = re.compile(
     rb'VALUE ([!-\xff]+) (\d{1,10}) (\d{1,10})\r\n').match
+
+# What follows a key in the same line.
+_parse_rest = re.compile(rb' (\d{1,10}) (\d{1,10})\r\n').fullmatch
+_BEFORE = len(b'VALUE ')
 
 # Together with the longest line of the protocol this is less than 8 kB: all
 # that a server can make us read without ever sending the end of a line.
@@ -93,27 +99,39 @@ class Reader:
         return self.data[start:end]
 
     def scan(
-            self, keys: Container[bytes], found: dict[bytes, Item]) -> None:
+            self, keys: Collection[bytes], found: dict[bytes, Item]) -> None:
         """Read the values that were received whole and were asked for.
 
         It stops in front of anything else. See `replies.read_values`.
         """
-        data, start = self.data, self.start
-        match, new = _match_value, tuple.__new__
-        last = number = None
-        while (header := match(data, start)) is not None:
-            key, flags, size = header.groups()
-            begin = header.end()
-            end = begin + int(size)
-            if (data[end:end + 2] != b'\r\n' or key not in keys
-                    or key in found):
+        file, new = io.BytesIO(self.data), tuple.__new__
+        file.seek(self.start)
+        read = file.read
+        # Built keys have the same length, and most values the same flags and
+        # one of a few sizes. The end of a line is parsed when it is new.
+        end_of_key = _BEFORE + len(next(iter(keys), b''))
+        known: dict[bytes, tuple[int, int]] = {}
+        unread = 0
+        for line in file:
+            unread = len(line)
+            key, rest = line[_BEFORE:end_of_key], line[end_of_key:]
+            if rest not in known:
+                match = _parse_rest(rest)
+                if match is None:
+                    break
+                known[rest] = int(match[1]), int(match[2])
+            flags, size = known[rest]
+            if (key not in keys or key in found
+                    or line[:_BEFORE] != b'VALUE '):
                 break
-            if flags != last:  # most values have the same
-                last, number = flags, int(flags)
+            data, end = read(size), read(2)
+            if end != b'\r\n':
+                unread += len(data) + len(end)
+                break
             # As ``Item(...)`` does, without a call of Python code.
-            found[key] = new(Item, (data[begin:end], number, None))
-            start = end + 2
-        self.start = start
+            found[key] = new(Item, (data, flags, None))
+            unread = 0
+        self.start = file.tell() - unread
 
     def take(self, key: bytes) -> Item | None:
         """Return the `Item` of a reply that was received whole.
@@ -133,11 +151,19 @@ class Reader:
         return tuple.__new__(Item, (data[begin:end], int(flags), None))
 
     def skip(self, expected: bytes) -> bool:
-        """Read exactly these bytes, if they were received; or nothing."""
-        end = self.start + len(expected)
-        if not expected or self.data[self.start:end] != expected:
+        """Read exactly these bytes, however they arrive; or nothing."""
+        data = self.data[self.start:]
+        while len(data) < len(expected) and expected.startswith(data):
+            self.data, self.start = data, 0
+            try:
+                data += self._receive(SIZE)
+            except MemcacheError:
+                # Raised again where what has arrived was read.
+                return False
+        self.data, self.start = data, 0
+        if not data.startswith(expected):
             return False
-        self.start = end
+        self.start = len(expected)
         return True
 
     def _gather(self, size: int) -> bytes:

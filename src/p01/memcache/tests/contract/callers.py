@@ -5,7 +5,9 @@
 import ctypes
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from unittest import mock
 
+from p01.memcache.features.computing import Computation
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
@@ -71,15 +73,17 @@ class Callers:
 
     def lookers(self, client):
         """Return a list that records each look of the client's calls."""
-        looks, lend = [], client._state.lending.lend
+        looks, look = [], Computation._look
 
-        def looked(*args):
+        def looked(computation):
             try:
-                return lend(*args)
+                return look(computation)
             finally:
-                looks.append(getattr(self._local, 'call', None))
+                if computation._state is client._state:
+                    looks.append(getattr(self._local, 'call', None))
 
-        client._state.lending.lend = looked
+        self.enterContext(
+            mock.patch.object(Computation, '_look', looked))
         return looks
 
     def waiting(self, client, number, factory, **kw):

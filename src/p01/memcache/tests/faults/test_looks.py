@@ -28,7 +28,7 @@ def nothing_there(request):
     command, *words = request.split()
     if command == b'ms':
         return b'NS k%b\r\n' % words[0]
-    return {b'mn': b'MN\r\n', b'mg': b'EN\r\n'}[command]
+    return {b'get': b'END\r\n', b'mn': b'MN\r\n', b'mg': b'EN\r\n'}[command]
 
 
 class LooksTest(unittest.TestCase):

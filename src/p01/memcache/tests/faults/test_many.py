@@ -922,7 +922,9 @@ class InterruptedTest(ManyCase):
                 raise KeyboardInterrupt
             return read(reader)
 
-        with (mock.patch.object(Set, 'read', staticmethod(interrupted)),
+        # Without a usual reply each of them is read.
+        with (mock.patch.multiple(
+                  Set, usual=b'', read=staticmethod(interrupted)),
               self.assertRaises(KeyboardInterrupt)):
             client.setMany(self.values('new'))
         found = client.queryMany(self.all)

@@ -24,6 +24,7 @@ PACKAGE = 'p01.memcache.'
 # From bottom to top: what each room may import, besides itself.
 KNOWS = {
     'errors': '',
+    'digest': '',
     'embedded': '',
     'interfaces': '',
     'log': 'errors',
@@ -33,10 +34,10 @@ KNOWS = {
     'wire': 'errors',
     'store': 'errors wire',
     'values': 'errors interfaces log secret',
-    'keys': 'errors log values',
+    'keys': 'digest errors log values',
     'transport': 'errors secret threads wire',
     'health': 'errors log threads wire',
-    'cluster': 'errors event health store threads transport wire',
+    'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
     'features': 'errors store threads values wire',
     'facade': 'errors event features interfaces keys log secret store threads'

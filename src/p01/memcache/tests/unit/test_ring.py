@@ -151,7 +151,8 @@ class TestKetama(unittest.TestCase):
     def test_servers_with_the_same_point(self):
         # The first server has it, from either direction.
         with mock.patch(
-                'p01.memcache.cluster.ring._md5', lambda data: b'1234' * 4):
+                'p01.memcache.cluster.ring.md5',
+                lambda data: mock.Mock(digest=lambda: b'1234' * 4)):
             ring = Ketama(equal(3))
             self.assertEqual(ring.find(b'foo'), 0)
             self.assertEqual(list(ring.after(b'foo', 0)), [1, 2])
