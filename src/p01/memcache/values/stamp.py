@@ -27,12 +27,18 @@ MOST = 100
 TAG = b'tag:'
 FRESH = b'fresh:'
 
-# Bytes of a version, and of the largest stamp.
+# Instead of the former, for a version that begins with the id of a database's
+# transaction, see `p01.memcache.snapshots`.
+TID = b'tid:'
+
+# Bytes of a version, the latter one, and of the largest stamp.
 VERSION = 16
-SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + VERSION + 1)
+DATED = 32
+SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + DATED + 1)
 
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
-_PAIR = rb'(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
+_PAIR = (rb'(?:(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
+         rb'|tid:(?:[0-9a-f]{32}){1,2} [0-9a-f]{32})')
 is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
 
 
