@@ -13,7 +13,6 @@ from time import sleep
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.features import dependencies
 from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
 from p01.memcache.features.lease import Moved
@@ -172,8 +171,8 @@ class Looking:
                         if not key.startswith(stamp.FRESH)}
         if not versions:
             return []
-        current, errors = dependencies.read(
-            self._store, list(versions), self._deadline)
+        current, errors = self._state.versions.read(
+            list(versions), self._deadline)
         if errors:
             raise errors[0]
         return [key for key, version in versions.items()
@@ -196,8 +195,7 @@ class Looking:
         if lease is None or not self._tags:
             return None if lease is None else {}
         try:
-            return dependencies.current(
-                self._store, self._tags, self._deadline)
+            return self._state.versions.current(self._tags, self._deadline)
         except MemcacheError as error:
             self._trouble.report(
                 error, 'key %s: dependencies not read', self._builtKey)
