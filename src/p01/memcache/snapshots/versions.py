@@ -29,6 +29,7 @@ from zope.interface import implementer
 
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import Outdated
 from p01.memcache.features.dependencies import IVersions
 from p01.memcache.snapshots import entry
 from p01.memcache.snapshots.steps import Steps
@@ -131,7 +132,7 @@ class Snapshots:
         if snapshot is None:
             return self._versions.current(tags, deadline)
         if self._has_changed(tags):
-            return None
+            raise Outdated('the transaction itself has changed it')
         keys = _entries(tags)
         versions, errors = self._read(keys, deadline)
         if errors:
@@ -139,10 +140,11 @@ class Snapshots:
         missing = [key for key in keys if key not in versions]
         if missing:
             versions.update(self._make(missing, deadline))
-        if len(versions) < len(keys) or any(
-                entry.is_after(version, snapshot)
-                for version in versions.values()):
-            return None
+        if len(versions) < len(keys):
+            raise Outdated('it is being changed')
+        if any(entry.is_after(version, snapshot)
+               for version in versions.values()):
+            raise Outdated('the transaction sees an older snapshot')
         return versions
 
     def _make(self, keys, deadline):

@@ -63,11 +63,11 @@ class ZODB:
 
 def _seen(storage):
     """Return the last commit that the storage of a connection shows."""
-    before = getattr(storage, '_start', None)  # ZODB's own snapshots
-    if before is None:
-        before = getattr(storage, '_before', None)  # of a moment in the past
-    if before is not None:
-        return p64(u64(before) - 1)
+    # The storage of ZODB's own snapshots, or of a moment in the past.
+    for name in ('_start', '_before'):
+        if hasattr(storage, name):
+            before = getattr(storage, name)
+            return None if before is None else p64(u64(before) - 1)
     if _kind(storage) == 'relstorage.storage.RelStorage':
         # Between two transactions its view of the database floats.
         return (storage.lastTransaction()
