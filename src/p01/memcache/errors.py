@@ -5,7 +5,6 @@
 MemcacheError
     PoolTimeout
     LeaseLost
-    Outdated
     LocalError
     ServerDown
         InvalidationsPending
@@ -40,14 +39,12 @@ class MemcacheError(Exception):
     that a used connection was closed before any of the reply arrived: a
     request that may be repeated can be sent again, on a fresh connection.
     ``reported_elsewhere`` means that the pooled client has reported it as a
-    change of the server's state, and so does not log it again. What is
-    ``expected`` is no trouble, and only logged with `debug`.
+    change of the server's state, and so does not log it again.
     """
 
     server: str | None = None
     again: bool = False
     reported_elsewhere: bool = False
-    expected: bool = False
 
 
 class PoolTimeout(MemcacheError):
@@ -56,16 +53,6 @@ class PoolTimeout(MemcacheError):
 
 class LeaseLost(MemcacheError):
     """The right to compute a value may have ended: its server restarted."""
-
-
-class Outdated(MemcacheError):
-    """What a transaction sees of the database is not what others see.
-
-    It sees an older snapshot, or what it sees is being changed. So what it
-    computes is not stored.
-    """
-
-    expected = True
 
 
 class LocalError(MemcacheError):

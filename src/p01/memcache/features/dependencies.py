@@ -20,6 +20,16 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 
 
+class Outdated(MemcacheError):
+    """What a transaction sees of the database is not what others see.
+
+    It sees an older snapshot, or what it sees is being changed. So what it
+    computes is not stored. That is no trouble, and only logged with `debug`.
+    """
+
+    expected = True
+
+
 class IVersions(Interface):
     """The versions of dependencies, which are given by their keys.
 

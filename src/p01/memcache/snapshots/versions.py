@@ -21,7 +21,6 @@ Of each dependency memcached has one entry, see `p01.memcache.snapshots.entry`.
   a value may be stored with it.
 """
 
-import secrets
 import time
 from time import monotonic
 
@@ -29,8 +28,8 @@ from zope.interface import implementer
 
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import Outdated
 from p01.memcache.features.dependencies import IVersions
+from p01.memcache.features.dependencies import Outdated
 from p01.memcache.snapshots import entry
 from p01.memcache.snapshots.steps import Steps
 from p01.memcache.values import stamp

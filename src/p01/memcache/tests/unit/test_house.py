@@ -41,6 +41,7 @@ KNOWS = {
     'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
     'features': 'errors interfaces store threads values wire',
+    'snapshots': 'errors features store values wire',
     'facade': 'errors features interfaces keys log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
@@ -62,8 +63,9 @@ NO_CODE = (
 
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
-FOREIGN = {'_Host', '_inverted_registry', '_name_', '_replace', '_type',
-           '_value_'}
+FOREIGN = {'_Host', '_adapter', '_call', '_inverted_registry',
+           '_load_connection', '_name_', '_replace', '_storage', '_synchs',
+           '_type', '_value_'}
 
 
 def modules():
