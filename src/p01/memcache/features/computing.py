@@ -61,7 +61,7 @@ class Computation(Looking):
             value = self._find()
             if value is not MISSING:
                 return value
-            self._caller = Caller(self._flights)
+            self._caller = self._make_caller()
         else:
             self._deadline = deadline
         value = self._search(waits)
@@ -81,11 +81,15 @@ class Computation(Looking):
         """
         self._wire = self._place = wire
         self._lease = lease
-        self._caller = Caller(self._flights)
+        self._caller = self._make_caller()
         self._board()
         self._versions = (
             self._read_versions(lease) if versions is None else versions)
         return self._versions
+
+    def _make_caller(self):
+        return Caller(
+            self._flights, self._state.versions.view() if self._tags else None)
 
     def _board(self):
         self._flight = self._join()
