@@ -20,6 +20,12 @@ from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 
 
+class AddVersion(Add):
+    """Make a version, which changes no value."""
+
+    at_once = True
+
+
 class IVersions(Interface):
     """The versions of dependencies, which are given by their keys.
 
@@ -82,8 +88,8 @@ def current(store, keys, deadline):
     missing = {key: stamp.make() for key in keys if key not in versions}
     if missing:
         replies = store.run_many(
-            [Add(key, version, PLAIN, 0) for key, version in missing.items()],
-            deadline)
+            [AddVersion(key, version, PLAIN, 0)
+             for key, version in missing.items()], deadline)
         for reply in replies.values():
             if isinstance(reply, MemcacheError):
                 raise reply
