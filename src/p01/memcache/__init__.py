@@ -22,6 +22,12 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
 =============  ============================================================
 
+Rooms beside them, each of which needs a package of its own (an extra):
+
+=================  ========================================================
+``transactional``  changes that follow the transaction
+=================  ========================================================
+
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.
 """

@@ -93,6 +93,14 @@ class IStore(Interface):
         one stands in for them.
         """
 
+    def transaction():
+        """Return the transaction for whose end changes wait, and a bool.
+
+        It is an object that stands for it, or None if changes are made at
+        once. The bool says whether it has changed anything, here or in a
+        database: then what is computed may be right for it alone.
+        """
+
     def close():
         """Close the connections that are idle. The store can still be used.
         """
@@ -120,6 +128,9 @@ class Store:
     def _remove(self, keys, deadline):
         """Remove keys whose server refused a new value."""
         raise NotImplementedError
+
+    def transaction(self):
+        return None, False
 
     def _change(self, server, command, deadline):
         """Run a command on the server of its key."""

@@ -30,6 +30,12 @@ class Outdated(MemcacheError):
     expected = True
 
 
+class AddVersion(Add):
+    """Make a version, which changes no value."""
+
+    at_once = True
+
+
 class IVersions(Interface):
     """The versions of dependencies, which are given by their keys.
 
@@ -118,8 +124,8 @@ def current(store, keys, deadline):
     missing = {key: stamp.make() for key in keys if key not in versions}
     if missing:
         replies = store.run_many(
-            [Add(key, version, PLAIN, 0) for key, version in missing.items()],
-            deadline)
+            [AddVersion(key, version, PLAIN, 0)
+             for key, version in missing.items()], deadline)
         for reply in replies.values():
             if isinstance(reply, MemcacheError):
                 raise reply

@@ -47,7 +47,8 @@ KNOWS = {
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'zcml': 'facade.arguments interfaces secret uclient',
+    'transactional': 'errors facade.client facade.deriving store wire',
+    'zcml': 'facade.arguments interfaces secret transactional uclient',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
     'demo': 'embedded errors interfaces log testing transport.address',
@@ -64,7 +65,8 @@ NO_CODE = (
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
 FOREIGN = {'_Host', '_adapter', '_call', '_inverted_registry',
-           '_load_connection', '_name_', '_replace', '_storage', '_synchs',
+           '_load_connection', '_name_', '_replace', '_resources',
+           '_storage', '_synchs',
            '_type', '_value_'}
 
 
