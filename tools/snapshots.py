@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Snapshots on real parts: each hit is compared with the reader's own snapshot.
+"""Snapshots on real parts: each hit is compared with what its snapshot gives.
 
 The command ``bin/snapshots`` starts a database, a small memcached, and
 processes that change objects and read values that are made of them, with old

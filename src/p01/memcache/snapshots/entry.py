@@ -28,6 +28,16 @@ _open = re.compile(rb'\+([0-9a-f]{16})([0-9a-f]{8})').findall
 _ended = re.compile(rb'-([0-9a-f]{16})').findall
 
 
+def keys(tags):
+    """Return the keys of the entries of these dependencies."""
+    return [stamp.TID + tag.removeprefix(stamp.TAG) for tag in tags]
+
+
+def tag(key):
+    """Return the dependency of an entry."""
+    return stamp.TAG + key.removeprefix(stamp.TID)
+
+
 def make(tid):
     """Return a version of the commit with this id."""
     return tid.hex().encode() + stamp.make()

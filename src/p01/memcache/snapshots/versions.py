@@ -26,41 +26,14 @@ from time import monotonic
 
 from zope.interface import implementer
 
-from p01.memcache.errors import LeaseLost
-from p01.memcache.errors import MemcacheError
 from p01.memcache.features.dependencies import IVersions
 from p01.memcache.features.dependencies import Outdated
 from p01.memcache.snapshots import entry
-from p01.memcache.snapshots.steps import Steps
+from p01.memcache.snapshots.hold import Hold
+from p01.memcache.snapshots.hold import look
+from p01.memcache.snapshots.hold import swap
 from p01.memcache.values import stamp
-from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire.command import Add
-from p01.memcache.wire.command import Append
-from p01.memcache.wire.command import Cas
-from p01.memcache.wire.command import Get
-from p01.memcache.wire.command import Gets
 from p01.memcache.wire.limits import MAX_VALUE
-
-
-def _entries(tags):
-    """Return the keys of the entries of these dependencies."""
-    return [stamp.TID + tag.removeprefix(stamp.TAG) for tag in tags]
-
-
-def _tag(key):
-    """Return the dependency of an entry."""
-    return stamp.TAG + key.removeprefix(stamp.TID)
-
-
-class _Swap(Cas):
-    """If its outcome is unknown, no harm is done either way."""
-
-    changes = False
-
-
-def make_name():
-    """Return a name for the marks of one transaction."""
-    return stamp.make()
 
 
 @implementer(IVersions)
@@ -70,10 +43,10 @@ class Snapshots:
     The entries are in the `store`; `versions` are those for callers that see
     no snapshot. ``has_changed(tags)`` returns whether the transaction has
     invalidated one of these dependencies itself, and ``is_queued()`` whether
-    its invalidations wait for `vote` and `end`.
+    its invalidations wait for its end. For `life` see `Hold`.
     """
 
-    def __init__(self, store, versions, database, has_changed, is_queued,
+    def __init__(self, database, store, versions, has_changed, is_queued,
                  life=600):
         self._store = store
         self._versions = versions
@@ -108,7 +81,7 @@ class Snapshots:
     def _is_ours(self, key, version, snapshot):
         return not key.startswith(stamp.TID) or not (
             entry.is_after(version, snapshot)
-            or self._has_changed([_tag(key)]))
+            or self._has_changed([entry.tag(key)]))
 
     def is_ahead(self, versions, deadline):
         snapshot = self._database.snapshot()
@@ -132,7 +105,7 @@ class Snapshots:
             return self._versions.current(tags, deadline)
         if self._has_changed(tags):
             raise Outdated('the transaction itself has changed it')
-        keys = _entries(tags)
+        keys = entry.keys(tags)
         versions, errors = self._read(keys, deadline)
         if errors:
             raise errors[0]
@@ -151,7 +124,7 @@ class Snapshots:
         """
         since = monotonic()
         versions, numbers = {}, {}
-        for key, item in self._look(keys, deadline).items():
+        for key, item in look(self._store, keys, deadline).items():
             if entry.is_version(item):
                 versions[key] = item.data  # another caller was faster
             elif item is not None and entry.tidied(
@@ -161,94 +134,20 @@ class Snapshots:
             last = self._database.last()
         for key, number in numbers.items():
             version = entry.make(last)
-            if self._swap(key, version, number, since, deadline):
+            if swap(self._store, key, version, number, since, deadline):
                 versions[key] = version
         return versions
-
-    def _look(self, keys, deadline):
-        """Return the items of entries, with their unique numbers."""
-        replies = self._store.run_many(
-            [Steps(Add(key, entry.LOG, PLAIN, 0), Gets(key), changes=False)
-             for key in keys], deadline)
-        for reply in replies.values():
-            if isinstance(reply, MemcacheError):
-                raise reply
-        return {key: item for key, (_, item) in replies.items()}
-
-    def _swap(self, key, data, number, since, deadline):
-        """Replace an entry that still has the number; return whether it had.
-        """
-        if not number:
-            return False  # the server does not count
-        server = self._store.server(key, deadline).name
-        try:
-            return self._store.run(
-                _Swap(key, data, PLAIN, number, 0, server, since), deadline)
-        except LeaseLost:
-            # It may have restarted, and the number may be another entry's.
-            return False
 
     # Writers
 
     def forget(self, tags, deadline):
         replies = self._versions.forget(tags, deadline)
         if not self._is_queued():
-            errors = self.end(make_name(), tags, deadline)
-            replies.update(errors)
+            # Dated versions, too. Inside a transaction its end does it.
+            replies.update(self._store.run_many(
+                self.hold().ends(tags), deadline))
         return replies
 
-    def vote(self, name, tags, deadline):
-        """Destroy the versions of what a transaction is about to change.
-
-        None will be made before `end` is called with the same `name`, see
-        `make_name`. Returns a dict of the tags for which this failed, and the
-        errors. These are owed, see `IStore`.
-        """
-        mark = entry.mark(name, time.time() + self._life)
-        replies = self._run(
-            [Steps(Add(key, entry.LOG, PLAIN, 0),
-                   Append(key, mark, PLAIN, 0), changes=True)
-             for key in _entries(tags)], deadline)
-        for tag, reply in replies.items():
-            if not isinstance(reply, MemcacheError) and not reply[1]:
-                replies[tag] = MemcacheError('it was evicted at once')
-        return _errors(replies)
-
-    def end(self, name, tags, deadline):
-        """End the marks of `vote`, whatever has become of the transaction.
-
-        Returns the same as it.
-        """
-        replies = self._run(
-            [Steps(Append(key, entry.end(name), PLAIN, 0), Get(key),
-                   changes=True)
-             for key in _entries(tags)], deadline)
-        errors = _errors(replies)
-        self._tidy([
-            tag for tag, reply in replies.items()
-            if tag not in errors and reply[1] is not None
-            and len(reply[1].data) >= entry.LONG], deadline)
-        return errors
-
-    def _run(self, commands, deadline):
-        replies = self._store.run_many(commands, deadline)
-        return {_tag(key): reply for key, reply in replies.items()}
-
-    def _tidy(self, tags, deadline):
-        """Shorten logs that many transactions have written, and nobody read.
-        """
-        if not tags:
-            return
-        since = monotonic()
-        try:
-            for key, item in self._look(_entries(tags), deadline).items():
-                if item is not None and len(item.data) >= entry.LONG:
-                    self._swap(key, entry.tidied(item.data, time.time()),
-                               item.token, since, deadline)
-        except MemcacheError:
-            pass  # the next transaction tries again
-
-
-def _errors(replies):
-    return {tag: reply for tag, reply in replies.items()
-            if isinstance(reply, MemcacheError)}
+    def hold(self):
+        """Return a new `Hold` for one transaction."""
+        return Hold(self._store, self._life)

@@ -22,7 +22,6 @@ from p01.memcache.snapshots import entry
 from p01.memcache.snapshots.database import IDatabase
 from p01.memcache.snapshots.steps import Steps
 from p01.memcache.snapshots.versions import Snapshots
-from p01.memcache.snapshots.versions import make_name
 from p01.memcache.testing.backend import FakeMemcached
 from p01.memcache.testing.fakes import FakeStore
 from p01.memcache.values import stamp
@@ -113,7 +112,7 @@ class Interleaving:
         self.db = self.database(self._pause)
         self._store = Store(self._backend, self._pause)
         self._versions = self.snapshots(
-            self._store, Versions(self._store), self.db, lambda tags: False,
+            self.db, self._store, Versions(self._store), lambda tags: False,
             lambda: True)
 
     def _pause(self):
@@ -152,22 +151,25 @@ class Interleaving:
     def _commit(self):
         me = greenlet.getcurrent()
         for _ in range(3):
-            name, deadline = make_name(), monotonic() + 100
+            hold, deadline = self._versions.hold(), monotonic() + 100
             self._pause()
             changes = self.chance.random() < 0.8
             self._between.add(me)
             if changes:
-                self._versions.vote(name, [TAG], deadline)
-            self.commit(changes, name, deadline)
+                hold.vote([TAG], deadline)
+            self.commit(changes, hold, deadline)
             self._between.discard(me)
 
-    def commit(self, changes, name, deadline):
+    def commit(self, changes, hold, deadline):
         self._pause()
         if self.chance.random() < 0.8:
             self.db.commit(changes)
         self._pause()
         if changes:
-            self._versions.end(name, [TAG], deadline)
+            self.end(hold, deadline)
+
+    def end(self, hold, deadline):
+        self._store.run_many(hold.ends([TAG]), deadline)
 
     def _read(self):
         me = greenlet.getcurrent()

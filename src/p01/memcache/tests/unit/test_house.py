@@ -41,13 +41,14 @@ KNOWS = {
     'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
     'features': 'errors interfaces store threads values wire',
-    'snapshots': 'errors features store values wire',
+    'snapshots': 'errors features values wire',
     'facade': 'errors features interfaces keys log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'transactional': 'errors facade.client facade.deriving store wire',
+    'transactional': 'errors event facade.client facade.deriving features log'
+                     ' snapshots store values wire',
     'zcml': 'facade.arguments interfaces secret transactional uclient',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',

@@ -7,9 +7,8 @@ import unittest
 from unittest import mock
 
 from p01.memcache.snapshots import entry
+from p01.memcache.snapshots import versions
 from p01.memcache.snapshots.versions import Snapshots
-from p01.memcache.tests.support import interleaving
-from p01.memcache.tests.support.interleaving import TAG
 from p01.memcache.tests.support.interleaving import Database
 from p01.memcache.tests.support.interleaving import Interleaving
 from p01.memcache.values.flags import PLAIN
@@ -61,9 +60,9 @@ class BrokenTest(unittest.TestCase):
     def test_the_end_comes_after_the_commit(self):
         class Early(Interleaving):
 
-            def commit(self, changes, name, deadline):
+            def commit(self, changes, hold, deadline):
                 if changes:
-                    self._versions.end(name, [TAG], deadline)
+                    self.end(hold, deadline)
                 self._pause()
                 self.db.commit(changes)
 
@@ -74,27 +73,22 @@ class BrokenTest(unittest.TestCase):
             self.assertWrong()
 
     def test_a_version_replaces_only_what_was_read(self):
-        def swap(self, key, data, number, since, deadline):
-            return self._store.run(Set(key, data, PLAIN, 0), deadline)
+        def swap(store, key, data, number, since, deadline):
+            return store.run(Set(key, data, PLAIN, 0), deadline)
 
-        with mock.patch.object(Snapshots, '_swap', swap):
+        with mock.patch.object(versions, 'swap', swap):
             self.assertWrong()
 
     def test_the_log_is_read_before_the_last_commit(self):
         class Early(Snapshots):
 
-            def _look(self, keys, deadline):
-                self._database.early = self._database.number
-                return super()._look(keys, deadline)
-
-        class Earlier(Database):
-
-            def last(self):
-                self._pause()
-                return interleaving.tid(self.early)
+            def _make(self, keys, deadline):
+                early = self._database.last()
+                with mock.patch.object(
+                        self._database, 'last', lambda: early):
+                    return super()._make(keys, deadline)
 
         class Order(Interleaving):
-            database = Earlier
             snapshots = Early
 
         self.assertWrong(Order)
