@@ -7,6 +7,7 @@ from os import getpid
 from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
+from p01.memcache.store import AddVersion
 from p01.memcache.store import IStore
 from p01.memcache.transactional.changes import UNKNOWN
 from p01.memcache.transactional.effects import limited
@@ -182,4 +183,5 @@ class TransactionalStore:
 
 def _is_aside(queue, command):
     """Return whether the command is sent although others wait."""
-    return command.at_once and queue.changes.look(command.key) is UNKNOWN
+    return (isinstance(command, AddVersion)
+            and queue.changes.look(command.key) is UNKNOWN)

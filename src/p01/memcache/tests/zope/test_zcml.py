@@ -68,11 +68,12 @@ OWN_PERMISSION = {
 # The methods of each part. Its other names are attributes, which belong to
 # reading.
 METHODS = {
-    'read': {'buildKey', 'query', 'queryMany', 'gets'},
+    'read': {'buildKey', 'region', 'query', 'queryMany', 'gets'},
     'write': {
         'set', 'add', 'replace', 'append', 'prepend', 'touch',
         'queryAndTouch', 'cas', 'increment', 'decrement', 'setMany',
         'invalidate', 'invalidateMany', 'invalidateDependencies',
+        'invalidateUnchanged',
         'getOrCreate', 'getOrCreateMany', 'lookUp'},
     'flush': {'invalidateNamespace', 'invalidateAll', 'close'},
     'statistics': {'getStatistics', 'getUnreadable'},
@@ -164,7 +165,8 @@ class DirectiveTests(ZCMLTestCase):
     def test_every_attribute_of_the_client(self):
         self.assertEqual(
             set(IMemcacheDirective.names(all=True)),
-            {'factory', 'name', 'permission', *OWN_PERMISSION.values(),
+            {'factory', 'name', 'permission', 'transactional',
+             *OWN_PERMISSION.values(),
              *schema.getFields(IUltraMemcacheClient)})
         load('''<p01:memcache
             name="all" servers=" a:1  [::1]:2
@@ -226,6 +228,14 @@ class DirectiveTests(ZCMLTestCase):
         self.assertEqual(
             Recorder.made, [{}, {'delay': 1, 'servers': ['a', 'b']}])
         self.assertIs(type(getUtility(IMemcacheClient)), Recorder)
+
+    def test_transactional_without_its_package(self):
+        with (mock.patch.dict(sys.modules, {
+                'p01.memcache.transactional': None}),
+              self.assertRaisesRegex(
+                  ConfigurationError, 'package transaction is not available')):
+            load('<p01:memcache transactional="true" />')
+        load('<p01:memcache transactional="false" />')
 
     def test_classic_client(self):
         load(f'<p01:memcache {CLASSIC} namespace="shop" lifetime="5" />')
