@@ -14,6 +14,8 @@ from zope.interface import Interface
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerError
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Cas
 
 
 _UNKNOWN = MemcacheError('the outcome is unknown')
@@ -104,6 +106,21 @@ class IStore(Interface):
     def close():
         """Close the connections that are idle. The store can still be used.
         """
+
+
+class AddVersion(Add):
+    """`Add` of what all share, and what changes no value.
+
+    So it need not wait for the end of a transaction.
+    """
+
+
+class Fill(Cas):
+    """`Cas` for a value that was computed within a transaction.
+
+    The transaction sees it, also if it is not the one that will be stored.
+    Without a server (``only_at`` is '') nobody else ever does.
+    """
 
 
 class Store:

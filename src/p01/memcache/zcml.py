@@ -214,6 +214,17 @@ def memcache(_context, factory=UltraMemcacheClient, name='',
     utility(_context, IMemcacheClient, factory=create, name=name)
 
 
+def _transactional(create):
+    """Return a factory of clients whose changes follow transactions."""
+    try:
+        from p01.memcache.transactional import Transactional
+    except ImportError:
+        raise ConfigurationError(
+            'transactional: the package transaction is not available'
+        ) from None
+    return discreet(lambda: Transactional(create()))
+
+
 class IRegionOfClient(Interface):
     """Which region of which client to register."""
 
@@ -252,22 +263,6 @@ def memcacheRegion(_context, name, client='', region=None, **settings):
             region or name, **settings)
 
     utility(_context, IMemcacheClient, factory=create, name=name)
-
-
-def _transactional(create):
-    """Return a factory of clients whose changes follow transactions."""
-    try:
-        from p01.memcache.transactional import Transactional
-    except ImportError:
-        raise ConfigurationError(
-            'transactional: the package transaction is not available'
-        ) from None
-
-    @discreet
-    def createTransactional():
-        return Transactional(create())
-
-    return createTransactional
 
 
 def _protected(create, required):

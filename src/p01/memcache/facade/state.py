@@ -5,11 +5,11 @@
 from functools import partial
 
 from p01.memcache.features.dependencies import Versions
-from p01.memcache.features.lease import Lending
 from p01.memcache.features.namespace import Namespace
 from p01.memcache.keys import compatible
 from p01.memcache.keys import strict
 from p01.memcache.keys.regions import RegionKeys
+from p01.memcache.leases.lease import Lending
 
 
 # Prefix of the key of a namespace's generation. No built key has it: they are

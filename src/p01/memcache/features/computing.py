@@ -14,16 +14,16 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.features.inspection import inspect
-from p01.memcache.features.lease import try_to
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.features.looking import MISSING
 from p01.memcache.features.looking import Looking
-from p01.memcache.features.singleflight import Caller
-from p01.memcache.features.singleflight import me
+from p01.memcache.leases.lease import try_to
+from p01.memcache.leases.singleflight import Caller
+from p01.memcache.leases.singleflight import me
+from p01.memcache.store import Fill
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire import cas
-from p01.memcache.wire.command import Fill
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.meta import OURS
 

@@ -14,9 +14,9 @@ from zope.interface import Interface
 from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
+from p01.memcache.store import AddVersion
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 
 
@@ -28,12 +28,6 @@ class Outdated(MemcacheError):
     """
 
     expected = True
-
-
-class AddVersion(Add):
-    """Make a version, which changes no value."""
-
-    at_once = True
 
 
 class IVersions(Interface):

@@ -10,7 +10,7 @@ from time import monotonic
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.features.claim import is_claim
+from p01.memcache.leases.claim import is_claim
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import STAMPED

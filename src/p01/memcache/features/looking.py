@@ -16,8 +16,8 @@ from p01.memcache.errors import UnreadableValue
 from p01.memcache.features.dependencies import Outdated
 from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
-from p01.memcache.features.lease import Moved
 from p01.memcache.features.lifetime import expiry
+from p01.memcache.leases.lease import Moved
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import STAMPED
 from p01.memcache.wire.command import Delete

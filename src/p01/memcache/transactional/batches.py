@@ -6,9 +6,10 @@ import collections
 
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
+from p01.memcache.store import Fill
 from p01.memcache.transactional.effects import is_absolute
 from p01.memcache.wire.command import Cas
-from p01.memcache.wire.command import Fill
+from p01.memcache.wire.command import Discard
 
 
 def send(commands, store, report, deadline):
@@ -78,7 +79,7 @@ def _error(command, reply):
     if isinstance(reply, MemcacheError):
         lost = isinstance(reply, LeaseLost) and type(command) is Fill
         return None if lost else reply
-    if type(command) is Cas and not reply:
-        # The transaction has been told that it is stored.
+    if type(command) in (Cas, Discard) and not reply:
+        # The transaction has been told that it is done.
         return MemcacheError('another client has changed it')
     return None

@@ -13,6 +13,7 @@ from p01.memcache.transactional.effects import outcome
 from p01.memcache.values import stamp
 from p01.memcache.wire import cas
 from p01.memcache.wire.command import Cas
+from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.limits import MAX_VALUE
 
@@ -89,9 +90,9 @@ class Changes:
         if item is not None and item is not KEPT:
             item = item._replace(
                 token=cas.make(next(self._numbers), self.name))
-        if type(command) is Cas and command.only_at == self.name:
-            # What the transaction itself has set by then.
-            command = Set(
+        if command.only_at == self.name:
+            # It changes what the transaction itself has set by then.
+            command = Delete(command.key) if item is None else Set(
                 command.key, command.data, command.flags, command.expires)
         self._append(command, item)
         return reply
@@ -110,7 +111,7 @@ class Changes:
 
     def _fetch(self, command, deadline):
         """Return the `Item` that the servers have, or None."""
-        if type(command) is not Cas:
+        if not isinstance(command, Cas):
             return self._store.get(command.key, deadline, MAX_VALUE)
         item = self._store.gets(command.key, deadline, MAX_VALUE)
         if item is None or cas.parse(item.token)[1] != command.only_at:

@@ -5,13 +5,14 @@
 import re
 from functools import singledispatch
 
+from p01.memcache.store import Fill
 from p01.memcache.wire import cas
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Append
 from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Decrement
 from p01.memcache.wire.command import Delete
-from p01.memcache.wire.command import Fill
+from p01.memcache.wire.command import Discard
 from p01.memcache.wire.command import GetAndTouch
 from p01.memcache.wire.command import Increment
 from p01.memcache.wire.command import Prepend
@@ -99,6 +100,14 @@ def _cas(command: Cas, item):
     if item.token != cas.make(command.unique, command.only_at):
         return False, UNCHANGED
     return _set(command, item)
+
+
+@outcome.register
+def _discard(command: Discard, item):
+    if item is None:
+        return True, UNCHANGED
+    reply, item = _cas(command, item)
+    return reply, item if item is UNCHANGED else None
 
 
 @outcome.register

@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.features.dependencies import Versions
+from p01.memcache.store import AddVersion
 from p01.memcache.store import IStore
 from p01.memcache.transactional.changes import UNKNOWN
 from p01.memcache.transactional.effects import limited
@@ -198,4 +199,5 @@ class TransactionalStore:
 
 def _is_aside(queue, command):
     """Return whether the command is sent although others wait."""
-    return command.at_once and queue.changes.look(command.key) is UNKNOWN
+    return (isinstance(command, AddVersion)
+            and queue.changes.look(command.key) is UNKNOWN)

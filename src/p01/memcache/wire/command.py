@@ -42,10 +42,6 @@ class Command:
     #: Whether sending it twice does no harm.
     repeats: bool = False
 
-    #: Whether it does not wait for the end of a transaction, as it only adds
-    #: what all share.
-    at_once: bool = False
-
     #: Whether proxies know it, too.
     everywhere: bool = True
 
@@ -206,13 +202,6 @@ class Discard(Cas):
     """`Cas` with a value that has expired already: nothing is left."""
 
     read = staticmethod(replies.read_discarded)
-
-
-class Fill(Cas):
-    """`Cas` for a value that was computed within a transaction.
-
-    The transaction sees it, also if it is not the one that will be stored.
-    """
 
 
 class Touch(Command):

@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import unittest
+from time import monotonic
 
 import transaction
 import zope.component
@@ -506,6 +507,36 @@ class OperationScenario(TransactionCase):
         self.assertIn('another client has changed it', log.output[0])
         self.assertOthersFind(key=1)
 
+    def test_invalidate_unchanged(self):
+        for change, unchanged in (
+                (lambda: None, True),
+                (lambda: self.cache.set('key', 0), False)):
+            _, token = self.cache.gets('key')
+            change()
+            self.assertIs(
+                self.cache.invalidateUnchanged('key', token), unchanged)
+            self.assertFinds(key=MISSING if unchanged else 0)
+            self.assertIs(
+                self.cache.invalidateUnchanged('key', token), unchanged)
+            self.cache.set('key', 0)
+        _, token = self.cache.gets('key')
+        self.assertIs(self.cache.invalidateUnchanged('key', token), True)
+        self.assertFinds(key=MISSING)
+        self.assertOthersFind(key=0)
+        _, token = self.cache.gets('other')
+        self.assertIs(self.cache.invalidateUnchanged('other', token), True)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING, other=MISSING)
+
+    def test_another_changes_it_after_it_was_invalidated(self):
+        _, token = self.cache.gets('key')
+        self.assertIs(self.cache.invalidateUnchanged('key', token), True)
+        self.client.set('key', 1)
+        with self.assertLogs('p01.memcache') as log:
+            transaction.commit()
+        self.assertIn('another client has changed it', log.output[0])
+        self.assertOthersFind(key=1)
+
     def test_many(self):
         self.assertEqual(self.cache.setMany({'a': 1, 'b': 2, 'key': 3}), [])
         self.assertEqual(self.cache.invalidateMany(['b', 'other']), [])
@@ -870,5 +901,386 @@ class FlushScenario(TransactionCase):
         self.client.set('key', 0)
         transaction.begin()
         self.cache.invalidateAll()
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
+
+class Sleeper:
+    """A factory that does something in the middle of its computation."""
+
+    def __init__(self, value, meanwhile=int):
+        self.value = value
+        self.meanwhile = meanwhile
+        self.calls = 0
+
+    def __call__(self):
+        self.calls += 1
+        self.meanwhile()
+        return self.value
+
+
+@matrix(*FAKES, *EMBEDDED, slow=MEMCACHED)
+class ComputingScenario(TransactionCase):
+    """`getOrCreate` within a transaction."""
+
+    def setUp(self):
+        super().setUp()
+        transaction.begin()
+
+    def create(self, key, value, **options):
+        return self.cache.getOrCreate(key, lambda: value, **options)
+
+    def test_a_transaction_that_has_changed_nothing(self):
+        self.assertEqual(self.create('key', 1), 1)
+        self.assertOthersFind(key=1)
+        self.assertEqual(transaction.get()._resources, [])
+        transaction.abort()
+        self.assertOthersFind(key=1)
+
+    def test_nothing_is_computed_twice(self):
+        """Without changes, callers wait for one another, as without
+        transactions.
+        """
+        entered = threading.Event()
+        leave = threading.Event()
+
+        def factory():
+            entered.set()
+            leave.wait(PATIENCE)
+            return 1
+
+        def first(_):
+            with transaction.manager:
+                return self.cache.getOrCreate('key', factory)
+
+        def second(_):
+            entered.wait(PATIENCE)
+            threading.Timer(0.05, leave.set).start()
+            with transaction.manager:
+                return self.cache.getOrCreate('key', lambda: 2)
+
+        self.assertEqual(
+            at_once(lambda work: work(None), [first, *[second] * 7]), [1] * 8)
+
+    def test_a_changed_database(self):
+        Resource()
+        for value, found in (1, 1), (2, 1):
+            self.assertEqual(self.create('key', value), found)
+        self.assertFinds(key=1)
+        self.assertOthersFind(key=MISSING)
+        transaction.commit()
+        self.assertOthersFind(key=1)
+
+    def test_a_changed_database_and_an_abort(self):
+        """Fault A."""
+        Resource()
+        self.create('key', 999)
+        self.assertFinds(key=999)
+        transaction.abort()
+        self.assertFinds(key=MISSING)
+        self.assertOthersFind(key=MISSING)
+        # Nobody waits for it.
+        self.assertEqual(self.client.getOrCreate('key', lambda: 5), 5)
+        self.assertOthersFind(key=5)
+
+    def test_a_changed_cache(self):
+        self.cache.set('other', 1)
+        self.create('key', 1)
+        self.assertOthersFind(key=MISSING)
+        transaction.commit()
+        self.assertOthersFind(key=1, other=1)
+
+    def test_it_changes_while_it_computes(self):
+        """Others get their own values, and this one is for nobody else."""
+        factory = Sleeper(999, Resource)
+        self.assertEqual(self.cache.getOrCreate('key', factory), 999)
+        self.assertFinds(key=999)
+        self.assertOthersFind(key=MISSING)
+        self.assertEqual(self.create('key', 1), 999)
+        self.assertEqual(self.client.getOrCreate('key', lambda: 5), 5)
+        self.assertOthersFind(key=5)
+        self.assertFinds(key=999)
+        transaction.commit()
+        self.assertOthersFind(key=5)
+
+    def test_others_wait_while_it_changes(self):
+        """They do not get what it has computed."""
+        entered = threading.Event()
+
+        def factory():
+            entered.set()
+            Resource()
+            threading.Event().wait(0.1)
+            return 999
+
+        def work(_):
+            with contextlib.suppress(Boom), transaction.manager:
+                self.cache.getOrCreate('key', factory)
+                boom()
+
+        def other(_):
+            entered.wait(PATIENCE)
+            with transaction.manager:
+                return self.cache.getOrCreate('key', lambda: 5)
+
+        transaction.abort()
+        self.assertEqual(
+            at_once(lambda work: work(None), [work, *[other] * 7]),
+            [None] + [5] * 7)
+        self.assertOthersFind(key=5)
+
+    def test_others_do_not_wait(self):
+        """Not for a transaction that has changed something."""
+        Resource()
+        began = monotonic()
+        factory = Sleeper(999, lambda: self.assertEqual(
+            self.client.getOrCreate('key', lambda: 5), 5))
+        self.assertEqual(self.cache.getOrCreate('key', factory), 999)
+        self.assertLess(monotonic() - began, 1)
+        transaction.commit()
+        # Theirs was computed from what is committed by then, or not; in any
+        # case it was stored later.
+        self.assertOthersFind(key=5)
+
+    def test_it_is_invalidated_by_others(self):
+        """What was computed before is not stored, whenever that happens."""
+        for when in 'before', 'meanwhile', 'after':
+            with self.subTest(when):
+                transaction.begin()
+                Resource()
+                if when == 'before':
+                    self.client.invalidate('key')
+                factory = Sleeper(1, lambda when=when: (
+                    when == 'meanwhile' and self.client.invalidate('key')))
+                self.cache.getOrCreate('key', factory)
+                if when == 'after':
+                    self.client.invalidate('key')
+                self.assertFinds(key=1)
+                transaction.commit()
+                self.assertOthersFind(key=1 if when == 'before' else MISSING)
+                self.client.invalidate('key')
+
+    def test_a_newer_value_is_not_overwritten(self):
+        Resource()
+        self.create('key', 1)
+        self.client.set('key', 2)
+        transaction.commit()
+        self.assertOthersFind(key=2)
+
+    def test_two_transactions_compute(self):
+        """The first one that commits, if none has invalidated it."""
+        managers = [transaction.TransactionManager() for _ in 'ab']
+        for number, manager in enumerate(managers):
+            manager.begin()
+            Resource(manager=manager)
+            cache = Transactional(self.client, manager)
+            self.assertEqual(
+                cache.getOrCreate('key', lambda number=number: number),
+                number)
+        self.assertOthersFind(key=MISSING)
+        managers[1].commit()
+        self.assertOthersFind(key=1)
+        managers[0].commit()
+        self.assertOthersFind(key=1)
+
+    def test_another_is_computing(self):
+        """Its value is not waited for, and not overwritten."""
+        def other(_):
+            with transaction.manager:
+                Resource()
+                began = monotonic()
+                self.assertEqual(self.create('key', 999), 999)
+                self.assertLess(monotonic() - began, 1)
+            self.assertOthersFind(key=MISSING)
+
+        self.assertEqual(self.client.getOrCreate('key', Sleeper(
+            5, lambda: at_once(other, [1]))), 5)
+        self.assertOthersFind(key=5)
+
+    def test_it_has_invalidated_the_key_itself(self):
+        """Others may have changed the same: it sees that, but does not store.
+        """
+        self.client.set('key', 0)
+        self.cache.invalidate('key')
+        self.assertEqual(self.create('key', 1), 1)
+        self.assertEqual(self.create('key', 2), 1)
+        self.assertFinds(key=1)
+        self.assertOthersFind(key=0)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
+    def test_it_has_set_the_key_itself(self):
+        self.cache.set('key', 1)
+        self.assertEqual(self.create('key', 2), 1)
+        transaction.commit()
+        self.assertOthersFind(key=1)
+
+    def test_it_invalidates_what_it_has_computed(self):
+        Resource()
+        self.create('key', 1)
+        self.cache.invalidate('key')
+        self.assertFinds(key=MISSING)
+        self.assertEqual(self.create('key', 2), 2)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
+    def test_dependencies(self):
+        Resource()
+        self.create('page', 1, dependencies=['x', 'y'])
+        self.assertFinds(page=1)
+        self.assertOthersFind(page=MISSING)
+        transaction.commit()
+        self.assertOthersFind(page=1)
+        self.client.invalidateDependencies('y')
+        self.assertOthersFind(page=MISSING)
+        # An obsolete value is replaced.
+        transaction.begin()
+        Resource()
+        self.create('page', 2, dependencies=['x', 'y'])
+        transaction.commit()
+        self.assertOthersFind(page=2)
+
+    def test_dependencies_are_invalidated_by_others(self):
+        Resource()
+        self.create('page', 1, dependencies=['x'])
+        self.client.invalidateDependencies('x')
+        self.assertFinds(page=MISSING)
+        transaction.commit()
+        self.assertOthersFind(page=MISSING)
+
+    def test_it_has_invalidated_dependencies_itself(self):
+        self.client.set('page', 0, dependencies=['x'])
+        self.cache.invalidateDependencies('x')
+        self.assertEqual(self.create('page', 1, dependencies=['x']), 1)
+        self.assertFinds(page=1)
+        self.assertOthersFind(page=0)
+        transaction.abort()
+        self.assertOthersFind(page=0)
+
+    def test_grace(self):
+        Resource()
+        self.create('page', 1, lifetime=60, grace=60, dependencies=['x'])
+        self.assertEqual(self.create('page', 2, lifetime=60, grace=60), 1)
+        self.assertFinds(page=1)
+        self.assertOthersFind(page=MISSING)
+        transaction.commit()
+        self.assertOthersFind(page=1)
+        self.assertEqual(
+            self.client.getOrCreate('page', int, lifetime=60, grace=60), 1)
+
+    def test_an_exception(self):
+        Resource()
+        with self.assertRaises(Boom):
+            self.cache.getOrCreate('key', boom)
+        self.assertEqual(self.create('key', 1), 1)
+        transaction.commit()
+        self.assertOthersFind(key=1)
+
+    def test_a_value_that_cannot_be_stored(self):
+        Resource()
+        with self.assertRaises(SerializationError):
+            self.create('key', boom.__globals__)
+        small = Transactional(self.makeClient(maxValueSize=100))
+        self.assertEqual(
+            small.getOrCreate('large', lambda: 'x' * 1000), 'x' * 1000)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING, large=MISSING)
+
+    def test_its_own_key(self):
+        def own():
+            return self.cache.getOrCreate('key', own)
+
+        def dirty():
+            Resource()
+            return self.cache.getOrCreate('key', dirty)
+
+        for factory in own, dirty:
+            with self.subTest(factory.__name__):
+                with self.assertRaisesRegex(RuntimeError, 'asks for it'):
+                    self.cache.getOrCreate('key', factory)
+                Resource()
+        self.assertEqual(self.create('key', 1), 1)
+
+    def test_many(self):
+        self.client.set('b', 2)
+        asked = []
+
+        def factory(keys):
+            asked.append(list(keys))
+            return {key: key for key in keys}
+
+        Resource()
+        self.assertEqual(
+            self.cache.getOrCreateMany(['a', 'b', 'c'], factory),
+            {'a': 'a', 'b': 2, 'c': 'c'})
+        self.assertEqual(asked, [['a', 'c']])
+        self.assertFinds(a='a', b=2, c='c')
+        self.assertOthersFind(a=MISSING, b=2, c=MISSING)
+        transaction.commit()
+        self.assertOthersFind(a='a', b=2, c='c')
+
+    def test_many_without_a_change(self):
+        self.cache.getOrCreateMany(['a', 'b'], lambda keys: {
+            key: key for key in keys})
+        self.assertOthersFind(a='a', b='b')
+
+    def test_many_while_it_changes(self):
+        def factory(keys):
+            Resource()
+            return {key: key for key in keys}
+
+        self.cache.getOrCreateMany(['a', 'b'], factory)
+        self.assertFinds(a='a', b='b')
+        self.assertOthersFind(a=MISSING, b=MISSING)
+
+    def test_look_up(self):
+        lookUp = self.cache.lookUp('key')
+        self.assertFalse(lookUp.isHit)
+        Resource()
+        lookUp.store(1)
+        self.assertFinds(key=1)
+        self.assertOthersFind(key=MISSING)
+        with self.cache.lookUp('other') as lookUp:
+            self.assertEqual(
+                lookUp.store(2), self.cache.buildKey('other'))
+        self.assertFinds(other=2)
+        self.assertOthersFind(other=MISSING)
+        with self.cache.lookUp('released'):
+            pass
+        self.assertTrue(self.cache.lookUp('other').isHit)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING, other=2, released=MISSING)
+
+    def test_a_look_up_outlives_its_transaction(self):
+        """What was computed for an aborted transaction is not stored."""
+        for change, begin in (
+                (Resource, int), (Resource, transaction.begin),
+                (int, transaction.begin), (int, int)):
+            transaction.begin()
+            change()
+            lookUp = self.cache.lookUp('key')
+            transaction.abort()
+            begin()
+            self.assertIsNone(lookUp.store(999))
+            transaction.commit()
+            self.assertOthersFind(key=MISSING)
+            self.client.getOrCreate('key', lambda: 5)
+            self.assertOthersFind(key=5)
+            self.client.invalidate('key')
+
+    def test_a_savepoint(self):
+        Resource()
+        savepoint = transaction.savepoint()
+        self.create('key', 1)
+        savepoint.rollback()
+        self.assertFinds(key=MISSING)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
+    def test_a_server_that_is_restarted(self):
+        """The value is not stored then: its watch is gone."""
+        Resource()
+        self.create('key', 1)
+        self.client.invalidateAll()
         transaction.commit()
         self.assertOthersFind(key=MISSING)

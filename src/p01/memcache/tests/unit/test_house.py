@@ -40,9 +40,10 @@ KNOWS = {
     'health': 'errors log threads wire',
     'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
-    'features': 'errors interfaces store threads values wire',
+    'leases': 'errors store threads values wire',
+    'features': 'errors interfaces leases store threads values wire',
     'snapshots': 'errors features values wire',
-    'facade': 'errors features interfaces keys log secret store threads'
+    'facade': 'errors features interfaces keys leases log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',

@@ -12,6 +12,10 @@ from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import PLAIN
 
 
+#: An ``exptime`` in the past: a value expires at once. A negative number would
+#: mean the same, but proxies close the connection on it.
+AT_ONCE = 60 * 60 * 24 * 30 + 1
+
 # Seconds for which a claim lasts. A value that takes longer to compute is not
 # stored. No caller waits that long for one that has died, see `computing`.
 SECONDS = 600
