@@ -212,10 +212,24 @@ class Worker(threading.Thread):
             self.wrong.append((start, value, right))
 
 
+def leave_out(rule):
+    """Leave a rule of the protocol out, to show that it is noticed."""
+    from p01.memcache.snapshots import entry
+    from p01.memcache.snapshots.hold import Hold
+    from p01.memcache.snapshots.zodb import ZODB
+    if rule == 'mark':
+        Hold.vote = lambda self, tags, deadline: {}
+    elif rule == 'date':
+        entry.is_after = lambda version, tid: False
+    elif rule == 'last':
+        ZODB.last = ZODB.snapshot
+
+
 def work(options):
     """Work until the process is killed, and print what was counted."""
     import ZODB
 
+    leave_out(options.without)
     from p01.memcache.transactional import Transactional
     db = ZODB.DB(open_storage(options.storage, options.where), pool_size=99)
     client = Transactional(
@@ -294,7 +308,8 @@ class Site:
                  '--where', self._database.where,
                  '--memcached', self._memcached.address,
                  '--seed', str(self._seeds.random()), '--kills', str(kills),
-                 '--threads', str(threads)],
+                 '--threads', str(threads),
+                 '--without', self._options.without],
                 stdout=subprocess.PIPE, text=True)
             self._processes.append(process)
             threading.Thread(
@@ -400,6 +415,10 @@ def main(args=None):
     parser.add_argument('--storage', choices=STORAGES)
     parser.add_argument('--processes', type=int, default=4)
     parser.add_argument('--seed', default='0')
+    parser.add_argument(
+        '--without', choices=['', 'mark', 'date', 'last'], default='',
+        help='leave a rule out: marks, the date of a version, or that it is'
+             ' that of the last commit')
     for name in ('--where', '--memcached'):
         parser.add_argument(name, help=argparse.SUPPRESS)
     parser.add_argument('--work', action='store_true', help=argparse.SUPPRESS)

@@ -173,7 +173,7 @@ class Interleaving:
 
     def _read(self):
         me = greenlet.getcurrent()
-        for _ in range(5):
+        for _ in range(8):
             self._pause()
             # A client's view of the database may lag.
             self.db.seen[me] = max(
