@@ -93,10 +93,11 @@ class Codec:
         self._serializer = serializer
         self._largest = largest
         self._threshold = threshold
-        # The serializer, if its pickles are neither signed nor compressed.
+        # The serializer, if its pickles are not signed, and it is not an
+        # application's that makes or reads them in another way.
         self._pickles = (
-            serializer if signer is None and isinstance(
-                serializer, PickleSerializer) else None)
+            serializer if signer is None
+            and type(serializer) is PickleSerializer else None)
         # Flags of the serialized bytes that are read as raw.
         self._raw_flags = (
             FREE if isinstance(serializer, ForeignSerializer) else JSON)
@@ -214,7 +215,10 @@ class Codec:
                     dumped[key] = self.dumps(key, obj, raw)
                 else:
                     dumped[key] = data, PLAIN
-            except (ValueError, ValueTooLarge) as error:
+            except ValueTooLarge as error:
+                # A traceback would lead back to the errors, and to all values.
+                errors[key] = error.with_traceback(None)
+            except ValueError as error:
                 errors[key] = error
         return dumped, errors
 
