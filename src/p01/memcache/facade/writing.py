@@ -182,7 +182,7 @@ class Writing(Base):
                 try:
                     raise type(error)(f'mapping: {key!r}: {error}') from error
                 finally:
-                    # Its traceback leads back here.
+                    # The traceback of its cause leads back here.
                     del error
             self._trouble.report(
                 error, 'key %s: not stored', builtKey.decode())

@@ -93,11 +93,9 @@ class Codec:
         self._serializer = serializer
         self._largest = largest
         self._threshold = threshold
-        # The serializer, if its pickles are not signed, and it is not an
-        # application's that makes or reads them in another way.
-        self._pickles = (
-            serializer if signer is None
-            and type(serializer) is PickleSerializer else None)
+        # The serializer, if it is just ours, and its pickles are not signed.
+        self._pickles = (serializer if signer is None and type(
+            serializer) is PickleSerializer else None)
         # Flags of the serialized bytes that are read as raw.
         self._raw_flags = (
             FREE if isinstance(serializer, ForeignSerializer) else JSON)
@@ -215,11 +213,9 @@ class Codec:
                     dumped[key] = self.dumps(key, obj, raw)
                 else:
                     dumped[key] = data, PLAIN
-            except ValueTooLarge as error:
+            except (ValueError, ValueTooLarge) as error:
                 # A traceback would lead back to the errors, and to all values.
                 errors[key] = error.with_traceback(None)
-            except ValueError as error:
-                errors[key] = error
         return dumped, errors
 
     def _too_large(self, data: bytes) -> ValueTooLarge:
