@@ -96,6 +96,10 @@ setup(
             # There is no wheel for 3.15 yet.
             'zstandard; python_version < "3.15"',
         ],
+        # Changes that follow the transaction.
+        'transaction': [
+            'transaction >= 3.0',
+        ],
         'zstd': [
             'zstandard',
         ],

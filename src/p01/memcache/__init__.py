@@ -10,6 +10,7 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 =============  ============================================================
 ``facade``     what an operation means to its caller; settings, arguments
 ``features``   namespaces, dependencies, values that are computed once
+``leases``     who computes a value, and those that wait for it
 ``trouble``    what fails, which is logged and counted, and never raised
 ``keys``       any Python object as a memcached key
 ``values``     Python objects as bytes and flags: pickles, JSON, signatures
@@ -21,6 +22,12 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``wire``       bytes as commands and replies, without socket, lock or clock
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
 =============  ============================================================
+
+Rooms beside them, each of which needs a package of its own (an extra):
+
+=================  ========================================================
+``transactional``  changes that follow the transaction
+=================  ========================================================
 
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.

@@ -111,6 +111,14 @@ class IRegistration(Interface):
         description='The name by which to look up the client.',
         required=False)
 
+    transactional = Bool(
+        title='Transactional',
+        description=(
+            'Whether what changes the cache in a transaction is sent after '
+            'its commit, and dropped by an abort. Needs the extra '
+            '"transaction".'),
+        required=False)
+
     permission = Permission(
         title='Permission',
         description=(
@@ -170,8 +178,9 @@ IMemcacheDirective = InterfaceClass(
 
 
 @discreet
-def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
-             readPermission=None, writePermission=None, flushPermission=None,
+def memcache(_context, factory=UltraMemcacheClient, name='',
+             transactional=False, permission=None, readPermission=None,
+             writePermission=None, flushPermission=None,
              statisticsPermission=None, **attributes):
     """See `IMemcacheDirective`. Its action makes the client."""
     try:
@@ -183,6 +192,8 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
     def create():
         return factory(**attributes)
 
+    if transactional:
+        create = _transactional(create)
     if IUltraMemcacheClient.implementedBy(factory):
         client = IUltraMemcacheClient
         reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics
@@ -201,6 +212,17 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
     if required:
         create = _protected(create, required)
     utility(_context, IMemcacheClient, factory=create, name=name)
+
+
+def _transactional(create):
+    """Return a factory of clients whose changes follow transactions."""
+    try:
+        from p01.memcache.transactional import Transactional
+    except ImportError:
+        raise ConfigurationError(
+            'transactional: the package transaction is not available'
+        ) from None
+    return discreet(lambda: Transactional(create()))
 
 
 class IRegionOfClient(Interface):

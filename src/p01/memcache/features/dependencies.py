@@ -14,9 +14,9 @@ from zope.interface import Interface
 from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
+from p01.memcache.store import AddVersion
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 
 
@@ -82,8 +82,8 @@ def current(store, keys, deadline):
     missing = {key: stamp.make() for key in keys if key not in versions}
     if missing:
         replies = store.run_many(
-            [Add(key, version, PLAIN, 0) for key, version in missing.items()],
-            deadline)
+            [AddVersion(key, version, PLAIN, 0)
+             for key, version in missing.items()], deadline)
         for reply in replies.values():
             if isinstance(reply, MemcacheError):
                 raise reply

@@ -15,8 +15,8 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
-from p01.memcache.features.lease import Moved
 from p01.memcache.features.lifetime import expiry
+from p01.memcache.leases.lease import Moved
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import STAMPED
 from p01.memcache.wire.command import Delete
@@ -42,7 +42,7 @@ class Looking:
 
     def __init__(self, state, trouble, timeout, key, builtKey, lifetime,
                  grace, tags):
-        self._store = state.store
+        self._store = state.base  # rights are lent at once
         self._codec = state.codec
         self._lending = state.lending
         self._state = state
@@ -190,10 +190,13 @@ class Looking:
         # It must not be served stale: wait for the caller that renews it.
         return MISSING, lease._replace(item=None, right=THEIRS)
 
-    def _read_versions(self, lease):
-        """Return the versions before it is computed; None if unknown."""
-        if lease is None or not self._tags:
-            return None if lease is None else {}
+    def _read_versions(self, seen):
+        """Return the versions before it is computed; None if unknown.
+
+        They are if nothing was `seen` of the key: no lease, and no value.
+        """
+        if seen is None or not self._tags:
+            return None if seen is None else {}
         try:
             return self._state.versions.current(self._tags, self._deadline)
         except MemcacheError as error:

@@ -40,13 +40,15 @@ KNOWS = {
     'health': 'errors log threads wire',
     'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
-    'features': 'errors interfaces store threads values wire',
-    'facade': 'errors features interfaces keys log secret store threads'
+    'leases': 'errors store threads values wire',
+    'features': 'errors interfaces leases store threads values wire',
+    'facade': 'errors features interfaces keys leases log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'zcml': 'facade.arguments interfaces secret uclient',
+    'transactional': 'errors facade.client facade.deriving store wire',
+    'zcml': 'facade.arguments interfaces secret transactional uclient',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
     'demo': 'embedded errors interfaces log testing transport.address',
@@ -62,8 +64,8 @@ NO_CODE = (
 
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
-FOREIGN = {'_Host', '_inverted_registry', '_name_', '_replace', '_type',
-           '_value_'}
+FOREIGN = {'_Host', '_inverted_registry', '_name_', '_replace', '_resources',
+           '_type', '_value_'}
 
 
 def modules():

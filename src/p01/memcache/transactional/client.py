@@ -1,0 +1,34 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The transactional client: another one, whose changes follow transactions."""
+
+from functools import partial
+
+import transaction
+from transaction.interfaces import ITransactionManager
+
+from p01.memcache.facade.client import BaseClient
+from p01.memcache.facade.deriving import derive
+from p01.memcache.transactional.store import TransactionalStore
+
+
+def Transactional(client, manager=None):
+    """Return a client like this one, whose changes follow the transaction.
+
+    What changes the cache while a transaction is under way is sent after its
+    commit, in the order in which it was asked for, and dropped when the
+    transaction, or the attempt, is aborted. Until then only the transaction
+    itself sees it. Without a transaction under way it is sent at once.
+
+    `client` is one of this package's, or a fake, which stays as it is. The two
+    share their connections and settings. `manager` is the transaction manager,
+    by default that of the thread.
+    """
+    if not isinstance(client, BaseClient):
+        raise TypeError(
+            f'client {client!r}: must be one of this package, or a fake')
+    if manager is None:
+        manager = transaction.manager
+    elif not ITransactionManager.providedBy(manager):
+        raise TypeError(f'manager {manager!r}: must be a transaction manager')
+    return derive(client, _wrap=partial(TransactionalStore, manager))
