@@ -103,6 +103,10 @@ class IStore(Interface):
         database: then what is computed may be right for it alone.
         """
 
+    def has_changed(keys):
+        """Return whether that transaction has changed one of the keys here.
+        """
+
     def close():
         """Close the connections that are idle. The store can still be used.
         """
@@ -148,6 +152,9 @@ class Store:
 
     def transaction(self):
         return None, False
+
+    def has_changed(self, keys):
+        return False
 
     def _change(self, server, command, deadline):
         """Run a command on the server of its key."""

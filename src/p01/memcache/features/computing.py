@@ -162,10 +162,21 @@ class Computation(Looking):
         if value is MISSING:
             self._board(self._caller.join((self._place, me())))
             self._versions = self._read_versions(self._wire)
-            if self._versions is not None:
+            if self._versions is not None and not self._has_changed():
                 self._lease = self._try(
                     self._lending.watch, self._wire, self._deadline)
         return value
+
+    def _has_changed(self):
+        """Return whether the transaction has invalidated the value itself.
+
+        Others may have done so, too, for changes that it does not see. So the
+        value is not stored.
+        """
+        keys = [self._wire, *self._tags]
+        if self._state.namespace is not None:
+            keys.append(self._state.namespace.key)
+        return self._state.store.has_changed(keys)
 
     def _query(self):
         """Return the value that there is, or MISSING."""

@@ -115,6 +115,11 @@ class TransactionalStore:
         return transaction, bool(
             queue and queue.changes or transaction._resources)
 
+    def has_changed(self, keys):
+        changes = self._reads()
+        return changes is not None and any(
+            changes.look(key) is not UNKNOWN for key in keys)
+
     # Reads
 
     def get(self, key, deadline, most):
