@@ -48,8 +48,8 @@ KNOWS = {
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'transactional': 'errors event facade.client facade.deriving features log'
-                     ' snapshots store values wire',
+    'transactional': 'errors event facade features interfaces log snapshots'
+                     ' store values wire',
     'zcml': 'facade.arguments interfaces secret transactional uclient',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
