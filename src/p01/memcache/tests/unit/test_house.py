@@ -45,7 +45,10 @@ KNOWS = {
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'zcml': 'facade.arguments interfaces secret uclient',
+    'protection': '',
+    'zcml': 'facade.arguments interfaces protection secret uclient',
+    'content': 'event interfaces values.unstorable',
+    'plone': 'content.identity errors facade.arguments interfaces log zcml',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
     'demo': 'embedded errors interfaces log testing transport.address',
@@ -61,8 +64,8 @@ NO_CODE = (
 
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
-FOREIGN = {'_Host', '_inverted_registry', '_name_', '_replace', '_type',
-           '_value_'}
+FOREIGN = {'_Host', '_inverted_registry', '_name_', '_p_jar', '_replace',
+           '_type', '_value_'}
 
 
 def modules():
