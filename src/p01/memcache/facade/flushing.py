@@ -17,7 +17,7 @@ class Flushing(Writing):
         if namespace is None:
             raise ValueError(
                 'generations: must be on to invalidate a namespace')
-        return self._forget([namespace.key], 'namespace')
+        return self._forget(namespace.versions, [namespace.key], 'namespace')
 
     def invalidateAll(self):
         self._flights.clear()

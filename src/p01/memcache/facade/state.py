@@ -4,6 +4,7 @@
 
 from functools import partial
 
+from p01.memcache.features.dependencies import Versions
 from p01.memcache.features.lease import Lending
 from p01.memcache.features.namespace import Namespace
 from p01.memcache.keys import compatible
@@ -29,6 +30,7 @@ class State:
         self.serving = serving
         self.codec = coding.value
         self.store = serving.value
+        self.versions = Versions(self.store)
         self.lending = Lending(
             self.store, unlending, trouble, self.codec.most)
         scheme, options = compatible, {'protocol': settings.pickleProtocol}

@@ -10,7 +10,6 @@ from p01.memcache.errors import ValueTooLarge
 from p01.memcache.facade.arguments import check_number
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
-from p01.memcache.features import dependencies as versions
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire import cas
@@ -48,7 +47,7 @@ class Writing(Base):
 
     def _versions(self, state, wire, tags, deadline):
         try:
-            return versions.current(state.store, tags, deadline)
+            return state.versions.current(tags, deadline)
         except BaseException:
             # Nothing will be stored, so the old value must go, as after a
             # `set` whose outcome is unknown.
@@ -208,13 +207,13 @@ class Writing(Base):
     # The values that share a dependency
 
     def invalidateDependencies(self, *dependencies):
-        return self._forget(self._tags(dependencies), 'dependencies')
+        return self._forget(
+            self._state.versions, self._tags(dependencies), 'dependencies')
 
-    def _forget(self, wires, what):
-        """Remove keys of versions; return True, or None if that failed."""
+    def _forget(self, versions, tags, what):
+        """Forget versions; return True, or None if that failed."""
         self._flights.clear()
-        replies = self._state.store.run_many(
-            list(map(command.Delete, wires)), monotonic() + self._timeout)
+        replies = versions.forget(tags, monotonic() + self._timeout)
         errors = [reply for reply in replies.values()
                   if isinstance(reply, MemcacheError)]
         for error in errors:

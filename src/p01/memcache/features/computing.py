@@ -19,7 +19,6 @@ from time import sleep
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.features import dependencies
 from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
 from p01.memcache.features.lease import Moved
@@ -245,8 +244,8 @@ class Computation:
                         if not key.startswith(stamp.FRESH)}
         if not versions:
             return []
-        current, errors = dependencies.read(
-            self._store, list(versions), self._deadline)
+        current, errors = self._state.versions.read(
+            list(versions), self._deadline)
         if errors:
             raise errors[0]
         return [key for key, version in versions.items()
@@ -302,8 +301,7 @@ class Computation:
         if lease is None or not self._tags:
             return None if lease is None else {}
         try:
-            return dependencies.current(
-                self._store, self._tags, self._deadline)
+            return self._state.versions.current(self._tags, self._deadline)
         except MemcacheError as error:
             self._trouble.report(
                 error, 'key %s: dependencies not read', self._builtKey)

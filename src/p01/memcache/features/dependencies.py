@@ -6,13 +6,61 @@ Each version is stored under a key of its own. Removing that key makes every
 value obsolete that depends on it: the next caller that needs a version makes
 one that never existed before. So a version that memcached loses does no harm.
 For how a value notes its versions, see `p01.memcache.values.stamp`.
+
+`IVersions` is the seam to what else a version may be.
 """
+
+from zope.interface import Interface
+from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
+
+
+class IVersions(Interface):
+    """The versions of dependencies, which are given by their keys.
+
+    A deadline is a moment of ``time.monotonic``.
+    """
+
+    def read(keys, deadline):
+        """Return a dict of the keys that have a version, and a list of errors.
+
+        The keys are those of a stamp. A value is obsolete unless all of its
+        versions are in the dict.
+        """
+
+    def current(tags, deadline):
+        """Return the versions for the stamp of a value that is yet to be made.
+
+        Missing ones are made. Raises a `MemcacheError` in trouble.
+        """
+
+    def forget(tags, deadline):
+        """Make all values obsolete that depend on one of the tags.
+
+        Returns a dict of the tags, and the reply or `MemcacheError` of each.
+        """
+
+
+@implementer(IVersions)
+class Versions:
+    """Random versions, each of which has never been before."""
+
+    def __init__(self, store):
+        self._store = store
+
+    def read(self, keys, deadline):
+        return read(self._store, keys, deadline)
+
+    def current(self, tags, deadline):
+        return current(self._store, tags, deadline)
+
+    def forget(self, tags, deadline):
+        return self._store.run_many(list(map(Delete, tags)), deadline)
 
 
 def is_version(item):

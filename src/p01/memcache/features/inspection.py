@@ -10,7 +10,6 @@ from time import monotonic
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.features import dependencies
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import STAMPED
@@ -54,7 +53,7 @@ def inspect(state, trouble, items, deadline):
             continue
         values[key] = item
     if stamped:
-        current, errors = dependencies.read(state.store, list({
+        current, errors = state.versions.read(list({
             tag for versions, _ in stamped.values() for tag in versions
         }), deadline)
         for error in errors:

@@ -19,6 +19,8 @@ class Namespace:
     def __init__(self, store, key):
         self.key = key
         self._store = store
+        #: Of the generation.
+        self.versions = dependencies.Versions(store)
         self.seen = None  # the generation that was current a moment ago
 
     def get(self, key, deadline, most):
@@ -56,8 +58,8 @@ class Namespace:
         # The generation may come from a stand-in. So remove it from its own
         # server, which may be down before this read or only after it.
         self._store.owe_absent(self.key, deadline)
-        generation = dependencies.current(
-            self._store, [self.key], deadline)[self.key]
+        generation = self.versions.current(
+            [self.key], deadline)[self.key]
         self._store.owe_absent(self.key, deadline)
         self.seen = generation
         return b'.' + generation

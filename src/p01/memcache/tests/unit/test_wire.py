@@ -49,7 +49,6 @@ from p01.memcache.wire.batch import Batch
 from p01.memcache.wire.batch import get_all
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
-from p01.memcache.wire.reader import Reader
 
 
 fuzz = load_tool('fuzz')
@@ -988,16 +987,3 @@ class ManyKeysTest(KeyMemcachedTest):
                 self.counts() - before, collections.Counter({
                     'cmd_set': count, 'cmd_get': count, 'get_hits': count}))
             self.assertSafe()
-
-
-class MixedBatchTest(unittest.TestCase):
-
-    def test_a_command_without_a_usual_reply(self):
-        # Its reply is read, also where all others are the usual ones.
-        replies = {}
-        reader = Reader(lambda size: self.fail('all has been received'))
-        reader.data = b'DELETED\r\nDELETED\r\n5\r\n'
-        Batch.of([command.Delete(b'a'), command.Delete(b'b'),
-                  command.Increment(b'c', 1)], replies).read(reader)
-        self.assertEqual(replies, {b'a': True, b'b': True, b'c': 5})
-        self.assertTrue(reader.is_empty())
