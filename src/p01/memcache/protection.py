@@ -7,11 +7,13 @@ security of Zope 2 and later, where a script or a template that was edited
 through the web uses it. A client has what both of them look for.
 """
 
+import contextlib
 import sys
 
 import zope.component
 from zope.component.hooks import getSite
 from zope.configuration.exceptions import ConfigurationError
+from zope.interface import providedBy
 
 
 # What AccessControl takes for anybody, and for nobody.
@@ -23,19 +25,19 @@ def in_zope():
     return 'AccessControl' in sys.modules
 
 
-def protected(create, names, required):
+def protected(create, required):
     """Return a factory of clients that untrusted code may use.
 
-    `required` maps names to permissions; all other `names` are forbidden. If
-    it is empty, the declarations of the client's class hold.
+    `required` maps names to permissions; all others are forbidden. If it is
+    empty, the declarations of the client's class hold.
     """
     checker = _checker(required) if required else None
 
     def createProtected():
         client = create()
         if in_zope():
-            _declare(client, names, required)
-        if checker is not None:
+            _declare(client, required, checker)
+        elif checker is not None:
             try:
                 client.__Security_checker__ = checker
             except AttributeError:  # a class with __slots__
@@ -64,20 +66,27 @@ def _is_public(permission):
 
 # AccessControl
 
-def _declare(client, names, required):
-    """Give the client a class of its own, with declarations."""
+def _declare(client, required, checker):
+    """Give the client a class of its own, with declarations.
+
+    AccessControl looks for them only there. A client that cannot have one
+    stays closed.
+    """
     kind = type(client)
     body = {'__slots__': (), '__module__': kind.__module__,
             '__qualname__': kind.__qualname__, '__doc__': kind.__doc__}
     if not hasattr(kind, '__parent__'):
         body['__parent__'] = property(_site)
     if required:
-        for name in names:
-            body[f'{name}__roles__'] = (
-                _PRIVATE if name not in required
-                else _PUBLIC if _is_public(required[name])
-                else Roles(required[name]))
-    client.__class__ = type(kind)(kind.__name__, (kind,), body)
+        names = {name for interface in providedBy(client)
+                 for name in interface.names(all=True)}
+        # Not those of the class.
+        body.update((f'{name}__roles__', _PRIVATE) for name in names)
+        body.update((f'{name}__roles__', _PUBLIC if _is_public(own)
+                     else Roles(own)) for name, own in required.items())
+        body['__Security_checker__'] = checker
+    with contextlib.suppress(TypeError):
+        client.__class__ = type(kind)(kind.__name__, (kind,), body)
 
 
 def _site(client):
@@ -96,13 +105,19 @@ def _site(client):
 
 
 class Roles:
-    """The roles that have a permission, as AccessControl asks for them."""
+    """What AccessControl asks for the roles that a permission is granted to.
+
+    It would compare them to those of a user where the value is that was found
+    by a name; but a number, such as the lifetime, is nowhere. So the question
+    is answered here.
+    """
 
     def __init__(self, permission):
         self._permission = permission
 
     def rolesForPermissionOn(self, client):
-        from AccessControl.PermissionRole import rolesForPermissionOn
+        from AccessControl.SecurityManagement import getSecurityManager
         from zope.security.interfaces import IPermission
-        permission = zope.component.getUtility(IPermission, self._permission)
-        return rolesForPermissionOn(permission.title, client)
+        title = zope.component.getUtility(IPermission, self._permission).title
+        return (_PUBLIC if getSecurityManager().checkPermission(title, client)
+                else _PRIVATE)

@@ -201,7 +201,7 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
         if own is not None:
             required.update(dict.fromkeys(part.names(all=True), own))
     if required or in_zope():
-        create = protected(create, client.names(all=True), required)
+        create = protected(create, required)
     utility(_context, IMemcacheClient, factory=create, name=name)
 
 
