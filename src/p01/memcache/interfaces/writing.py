@@ -233,3 +233,55 @@ class IMemcacheWriter(Interface):
         logged once. One thread of each process then computes, and its result
         is stored whatever has happened since.
         """
+
+    def lookUp(key, lifetime=None, grace=None, dependencies=()):
+        """Look for the value of `key` as `getOrCreate` does; return an
+        `ILookUp`.
+
+        It is a hit, or holds the right to compute the value: the caller does
+        that by itself, and stores the result. So it is for callers that
+        cannot pass a factory. Until it ends, others wait for it as they wait
+        for a factory. The versions of the dependencies are those from before
+        it is returned.
+
+        A look-up of a key that the same thread has looked up, and computes,
+        is a ``RuntimeError``. All else is as with `getOrCreate`.
+        """
+
+    def getOrCreateMany(
+            keys, factory, lifetime=None, grace=None, dependencies=()):
+        """Return a dict of values; the factory computes those that miss.
+
+        `keys` is as for `queryMany`. Each key is treated as by `getOrCreate`,
+        but there is one call of ``factory(keys)`` for all that this caller has
+        the right to compute. It gets a list of them, in their order, and
+        returns a mapping. A key that it leaves out has no value: it is not
+        stored, and is not in the dict that is returned.
+
+        - Values are read as by `queryMany`. For missing keys a pooled client
+          asks all servers that have the meta commands for the rights at the
+          same time, as `setMany` does; others are asked for one key after the
+          other. Results are stored one after the other.
+
+        - A value that another caller computes is waited for, but only after
+          this caller has computed its own, for up to one more `timeout`. So
+          two callers never wait for each other. If it does not come, or its
+          caller has given up, this one computes it: the factory is called
+          again, with such keys.
+
+        - With a `grace`, values that are stale are renewed by the same call.
+          Those that others renew are returned at once.
+
+        - If the factory raises an exception, it is raised, and all rights are
+          given back. So they are if it returns anything but a mapping (a
+          ``TypeError``), or a key that it was not asked for (a
+          ``ValueError``), and if a value cannot be serialized (a
+          ``SerializationError`` that names the key); values before that one
+          may be stored.
+
+        - Without a server, it computes what no other thread of the process
+          does. With one server of many, this holds for the keys of that one.
+
+        Keys that are the same in memcached (1 and '1') are a ``ValueError``.
+        `dependencies` are those of all the values.
+        """

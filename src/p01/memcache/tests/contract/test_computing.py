@@ -158,7 +158,7 @@ class Scenario(Callers):
     def test_the_lifetime_of_the_client(self):
         self.client.lifetime = 7
         with mock.patch(
-                'p01.memcache.features.computing.expiry',
+                'p01.memcache.features.looking.expiry',
                 return_value=9) as asked:
             self.client.getOrCreate('key', Factory())
         asked.assert_called_with(7)
