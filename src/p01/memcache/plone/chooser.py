@@ -9,6 +9,8 @@ mapping is dropped, and the right with it.
 """
 
 
+from time import monotonic
+
 from plone.memoize.interfaces import ICacheChooser
 from plone.memoize.ram import RAMCacheAdapter
 from plone.memoize.ram import global_cache
@@ -49,10 +51,10 @@ def chooseCache(function):
     """
     settings = (queryUtility(IMemoizeSettings, function)
                 or queryUtility(IMemoizeSettings) or _DEFAULT)
-    if function in _unstorable or not settings.cacheName and queryUtility(
-            IMemcacheClient) is None:
+    find = getUtility if settings.cacheName else queryUtility
+    client = find(IMemcacheClient, settings.cacheName)
+    if client is None or function in _unstorable:
         return RAMCacheAdapter(global_cache, globalkey=function)
-    client = getUtility(IMemcacheClient, settings.cacheName)
     return Results(client, function, settings)
 
 
@@ -84,6 +86,11 @@ class Results:
             return default
         if lookUp.isHit:
             return lookUp.value
+        if settings.ram and lookUp.isAway:
+            end, value = _ram.query(self._function, {'': place}, (0, None))
+            if monotonic() < end:
+                lookUp.release()
+                return value
         self._lookUps[place] = lookUp
         return default
 
@@ -103,6 +110,9 @@ class Results:
                     dependencies=self._dependencies)
             else:
                 lookUp.store(value)
+                if self._settings.ram and lookUp.isAway:
+                    _ram.set((monotonic() + self._settings.ram, value),
+                             self._function, {'': place})
         except SerializationError as error:
             if self._function not in _unstorable:
                 _unstorable.add(self._function)
@@ -119,8 +129,10 @@ class Results:
 
     def invalidate(self, ob=None, key=None, key_params=None):
         """Remove all results of the function, whatever the key."""
+        _ram.invalidate(self._function)
         self._client.invalidateDependencies(self._function)
 
     def invalidateAll(self):
         """Remove the results of all functions."""
+        _ram.invalidateAll()
         self._client.invalidateDependencies(EVERYTHING)
