@@ -7,7 +7,6 @@ The number is in the database, the page with it in the cache.
 
 import threading
 
-import transaction
 from persistent.mapping import PersistentMapping
 from Products.Five import BrowserView
 from zope.component import getUtility
@@ -41,7 +40,7 @@ class Numbers(BrowserView):
         if 'bare' in self.request.form:
             return compute()
         return getUtility(IMemcacheClient).getOrCreate(
-            ('page', name), compute)
+            ('page', name), compute, dependencies=[f'number:{name}'])
 
     def _compute(self, number):
         def compute():
@@ -52,15 +51,20 @@ class Numbers(BrowserView):
         return compute
 
     def change(self):
-        """Change the number, and invalidate the page by event.
+        """Change the number, and invalidate what depends on it.
 
-        With "hold", the request then waits to be released, while others may
-        compute the page. It is not committed before that.
+        With "event", only its page is invalidated. With "hold", the request
+        then waits to be released, while others may compute the page. It is
+        not committed before that.
         """
         name, number = self._number()
         number['value'] = int(self.request.form['value'])
         _released.clear()
-        notify(InvalidateCacheEvent(('page', name)))
+        if 'event' in self.request.form:
+            notify(InvalidateCacheEvent(('page', name)))
+        else:
+            getUtility(IMemcacheClient).invalidateDependencies(
+                f'number:{name}')
         if 'hold' in self.request.form:
             _released.wait(_LONGEST)
         return str(number['value'])
@@ -74,5 +78,4 @@ class Numbers(BrowserView):
         _, number = self._number()
         number['value'] = int(self.request.form['value'])
         self.read()
-        transaction.doom()
         raise RuntimeError('this page fails')

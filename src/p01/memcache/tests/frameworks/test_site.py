@@ -1,0 +1,166 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A real Zope, served by waitress, and what goes wrong around its cache."""
+
+import tempfile
+import threading
+import time
+import unittest
+
+from p01.memcache.testing import Memcached
+from p01.memcache.tests.frameworks.visitors import Visitors
+from p01.memcache.tests.frameworks.zopeprocess import ZEO
+from p01.memcache.tests.frameworks.zopeprocess import Zope
+from p01.memcache.zcml import IMemcacheDirective
+
+
+IS_THERE = 'transactional' in IMemcacheDirective
+
+# The values for a site of four threads, see zope.txt.
+DELAY = 1
+SITE = f'''
+    <p01:memcache servers="{{address}}" timeout="0.5" delay="{DELAY}"
+        blacktime="10" maxPoolSize="5" {{attributes}} />'''
+
+
+class SiteLayer:
+    """A memcached for the tests of a Zope, which each have their own."""
+
+    __bases__ = ()
+    __name__ = 'SiteLayer'
+
+    def __init__(self):
+        self.memcached = Memcached()
+
+    def setUp(self):
+        self.memcached.start()
+
+    def tearDown(self):
+        self.memcached.stop()
+
+
+SITE_LAYER = SiteLayer()
+
+
+class ZopeTestCase(unittest.TestCase):
+
+    layer = SITE_LAYER
+    level = 2
+    attributes = ''
+
+    def setUp(self):
+        self.memcached = self.layer.memcached
+        self.zope = self.start()
+        self.browser = self.zope.browser()
+        self.addCleanup(self.browser.close)
+        self.browser.read('change', value=5)
+
+    def start(self, **kw):
+        """Return a Zope that has been started."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        return self.enterContext(Zope(folder, SITE.format(
+            address=self.memcached.address, attributes=self.attributes), **kw))
+
+    def compute_and_fail(self):
+        """A: return the page after a failed request has computed it."""
+        status, _ = self.browser.open('fail', value=999)
+        self.assertEqual(status, 500)
+        return self.browser.read()
+
+    def read_before_the_commit(self, **how):
+        """B: return the page that was computed between an invalidation and
+        its commit.
+        """
+        self.assertEqual(self.browser.read(), '5')
+        editor = self.zope.browser()
+        self.addCleanup(editor.close)
+        thread = threading.Thread(
+            target=editor.read, args=('change',),
+            kwargs={'value': 7, 'hold': 1, **how})
+        thread.start()
+        self.addCleanup(thread.join)
+        # It cannot be seen when the other request is there.
+        time.sleep(0.5)
+        self.assertEqual(self.browser.read(), '5')
+        self.browser.read('release')
+        thread.join()
+        self.assertEqual(self.browser.read(bare=1), '7')
+        return self.browser.read()
+
+
+class FaultsTest(ZopeTestCase):
+    """What happens without transactions."""
+
+    def test_a_page_of_an_aborted_request(self):
+        self.assertEqual(self.compute_and_fail(), '999')
+
+    def test_a_page_from_before_the_commit(self):
+        self.assertEqual(self.read_before_the_commit(), '5')
+
+    def test_an_event(self):
+        self.assertEqual(self.read_before_the_commit(event=1), '5')
+
+
+@unittest.skipUnless(IS_THERE, 'transactional is not here')
+class TransactionalTest(ZopeTestCase):
+
+    attributes = 'transactional="true"'
+
+    def test_a_page_of_an_aborted_request(self):
+        self.assertEqual(self.compute_and_fail(), '5')
+
+    def test_a_page_from_before_the_commit(self):
+        self.assertEqual(self.read_before_the_commit(), '7')
+
+    def test_an_event(self):
+        self.assertEqual(self.read_before_the_commit(event=1), '7')
+
+    def test_two_zopes(self):
+        """What one of them commits, the other one's visitors get."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        zeo = self.enterContext(ZEO(folder))
+        one, two = [self.start(zeo=zeo.address) for _ in range(2)]
+        editor, visitor = one.browser(), two.browser()
+        self.addCleanup(editor.close)
+        self.addCleanup(visitor.close)
+        for value in range(1, 20):
+            editor.read('change', value=value)
+            # ZEO's client in the other Zope may lag for a moment.
+            end = time.monotonic() + 10
+            while visitor.read(bare=1) != str(value):
+                self.assertLess(time.monotonic(), end)
+            self.assertIn(visitor.read(), (str(value), str(value - 1)))
+
+
+@unittest.skipUnless(IS_THERE, 'transactional is not here')
+class OutageTest(ZopeTestCase):
+    """memcached is stopped, killed and restarted under 16 visitors."""
+
+    attributes = 'transactional="true"'
+
+    def assertBack(self, visitors, event, usual):
+        """Assert that the answers are as quick as before, `DELAY` seconds
+        after the event.
+        """
+        start = event + DELAY
+        time.sleep(max(0, start + 1 - time.monotonic()))
+        self.assertLess(visitors.median(start, start + 1), 5 * usual + 0.05)
+
+    def test_outages(self):
+        with Visitors(self.zope) as visitors:
+            begin = time.monotonic()
+            time.sleep(2)
+            usual = visitors.median(begin, time.monotonic())
+            for happen in (
+                    self.memcached.freeze, self.memcached.thaw,
+                    self.memcached.stop, self.memcached.start,
+                    self.restart, self.restart):
+                with self.subTest(happen.__name__):
+                    happen()
+                    self.assertBack(visitors, time.monotonic(), usual)
+        self.assertEqual((visitors.errors[:5], visitors.stale[:5]), ([], []))
+        self.assertGreater(len(visitors.visits), 100)
+
+    def restart(self):
+        self.memcached.stop()
+        self.memcached.start()
