@@ -10,9 +10,9 @@ from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.deriving import Derivable
 from p01.memcache.facade.settings import Part
 from p01.memcache.facade.state import State
-from p01.memcache.facade.trouble import Trouble
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.store import has_errors
+from p01.memcache.trouble import Trouble
 from p01.memcache.values import codec
 from p01.memcache.values import stamp
 from p01.memcache.wire.command import Stats
@@ -27,7 +27,6 @@ class Base(Derivable):
     """
 
     # See `deriving.derive`.
-    _regions = ()
     _wrap = None
 
     def __init__(self, **settings):
@@ -134,26 +133,29 @@ class Base(Derivable):
             self._trouble.report(error, 'key %s: ' + trouble, builtKey)
             return None
 
-    def _attempt_many(self, state, pairs, trouble, make, deadline):
-        """Run the command ``make(built key, key on the wire)`` for many keys.
+    def _attempt_many(self, state, pairs, trouble, make, deadline, tags=()):
+        """Run the command ``make(built key, wire, versions)`` for many keys.
 
-        `pairs` are keys and their built keys, as bytes. Returns a list of the
-        keys for which it failed.
+        `pairs` are keys and their built keys, as bytes. `versions` are those
+        of the tags. Returns a list of the keys for which it failed.
         """
         if not pairs:
             return []
-        suffix = b''
+        suffix, versions = b'', {}
         built = dict.fromkeys([builtKey for _, builtKey in pairs])
         self._end_flights(built)
         try:
             if state.namespace is not None:
                 suffix = state.namespace.suffix_of_targets(deadline)
                 self._end_flights([key + suffix for key in built])
+            if tags:
+                versions = self._versions(
+                    state, [key + suffix for key in built], tags, deadline)
         except MemcacheError as error:
             self._trouble.report(error, trouble, f'{len(pairs)} keys')
             return [key for key, _ in pairs]
         replies = state.store.run_many(
-            [make(key, key + suffix) for key in built], deadline)
+            [make(key, key + suffix, versions) for key in built], deadline)
         if not has_errors(replies):
             return []
         failed = []
@@ -164,6 +166,17 @@ class Base(Derivable):
                     reply, 'key ' + trouble, builtKey.decode())
                 failed.append(key)
         return failed
+
+    def _versions(self, state, wires, tags, deadline):
+        """Return the versions for values that replace those of the keys."""
+        try:
+            return state.versions.current(tags, deadline)
+        except BaseException:
+            # Nothing will be stored, so the old values must go, as after a
+            # `set` whose outcome is unknown.
+            for wire in wires:
+                state.store.owe(wire)
+            raise
 
     def _aim(self, state, builtKey, deadline):
         """Return the key on the wire of a value that is about to be changed.

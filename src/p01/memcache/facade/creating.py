@@ -7,11 +7,11 @@ from time import monotonic
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import SerializationError
-from p01.memcache.facade.lookup import LookUp
 from p01.memcache.facade.reading import Reading
 from p01.memcache.features.computing import WAITING
 from p01.memcache.features.computing import Computation
 from p01.memcache.features.looking import MISSING
+from p01.memcache.features.lookup import LookUp
 from p01.memcache.threads import fork
 
 

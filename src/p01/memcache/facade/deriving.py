@@ -7,9 +7,13 @@ from typing import Any
 
 from p01.memcache.facade.settings import Configured
 from p01.memcache.facade.settings import checked
-from p01.memcache.facade.trouble import Trouble
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.threads import fork
+from p01.memcache.trouble import Trouble
+
+
+#: The settings that a region has of its own, if it is given them.
+OF_REGION = 'lifetime', 'keyScheme', 'generations'
 
 
 def derive(client, own=None, owns=(), **attributes):
@@ -28,6 +32,9 @@ class Derivable(Configured):
     """A client from which others are derived, or that is derived itself."""
 
     _interface = IMemcacheClient
+    # The names of the regions that it is in, outermost first.
+    _regions: tuple[str, ...] = ()
+
     _origin: Any = None  # the client that it is derived from
     _state: Any
 
@@ -37,6 +44,18 @@ class Derivable(Configured):
     def __init__(self, **settings):
         self._derived = weakref.WeakValueDictionary()
         super().__init__(**settings)
+
+    def region(self, name, lifetime=None, keyScheme=None, generations=None):
+        if not isinstance(name, str):
+            raise TypeError(f'region {name!r}: must be a str')
+        if not name:
+            raise ValueError(f'region {name!r}: must not be empty')
+        name.encode()
+        given = zip(OF_REGION, (lifetime, keyScheme, generations), strict=True)
+        return derive(
+            self, {setting: value for setting, value in given
+                   if value is not None},
+            OF_REGION, _regions=(*self._regions, name))
 
     def __copy__(self):
         copy = self._copy()

@@ -18,7 +18,6 @@ from unittest import mock
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import NotInvalidated
-from p01.memcache.facade.trouble import Trouble
 from p01.memcache.tests.support.layers import Replies
 from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -32,6 +31,7 @@ from p01.memcache.transport.dial import Endpoint
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.stream import Stream
+from p01.memcache.trouble import Trouble
 from p01.memcache.uclient import UltraMemcacheClient
 
 

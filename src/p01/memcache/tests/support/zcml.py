@@ -13,7 +13,7 @@ from zope.security.checker import getCheckerForInstancesOf
 from zope.security.checker import undefineChecker
 
 from p01.memcache.client import MemcacheClient
-from p01.memcache.facade.lookup import LookUp
+from p01.memcache.features.lookup import LookUp
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.uclient import UltraMemcacheClient
 

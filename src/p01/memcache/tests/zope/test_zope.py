@@ -20,7 +20,7 @@ from zope.security.checker import undefineChecker
 from zope.security.metaconfigure import ClassDirective
 
 from p01.memcache.client import MemcacheClient
-from p01.memcache.facade.lookup import LookUp
+from p01.memcache.features.lookup import LookUp
 from p01.memcache.interfaces import ILookUp
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
