@@ -20,7 +20,8 @@ IS_THERE = 'transactional' in IMemcacheDirective
 DELAY = 1
 SITE = f'''
     <p01:memcache servers="{{address}}" timeout="0.5" delay="{DELAY}"
-        blacktime="10" maxPoolSize="5" {{attributes}} />'''
+        blacktime="10" maxPoolSize="5" {{attributes}} />
+    <p01:dependencies for="*" />'''
 
 
 class SiteLayer:
@@ -50,6 +51,8 @@ class ZopeTestCase(unittest.TestCase):
 
     def setUp(self):
         self.memcached = self.layer.memcached
+        self.memcached.stop()
+        self.memcached.start()
         self.zope = self.start()
         self.browser = self.zope.browser()
         self.addCleanup(self.browser.close)
@@ -88,11 +91,31 @@ class ZopeTestCase(unittest.TestCase):
         return self.browser.read()
 
 
+class ContentTest(ZopeTestCase):
+    """Events of content invalidate what depends on it."""
+
+    def test_events(self):
+        read = self.browser.read
+        self.assertEqual(read('names'), '')
+        self.assertEqual(read('add', name='one'), 'one')
+        self.assertEqual(read('names'), 'one')
+        self.assertEqual(read('add', name='two'), 'one two')
+        self.assertEqual(read('names'), 'one two')
+        self.assertEqual(read('remove', name='one'), 'two')
+        self.assertEqual(read('names'), 'two')
+
+
 class FaultsTest(ZopeTestCase):
     """What happens without transactions."""
 
     def test_a_page_of_an_aborted_request(self):
         self.assertEqual(self.compute_and_fail(), '999')
+
+    def test_an_aborted_event(self):
+        self.browser.read('add', name='one')
+        self.browser.open('add', name='two', fail=1)
+        self.assertEqual(self.browser.read('names', bare=1), 'one')
+        self.assertEqual(self.browser.read('names'), 'one two')
 
     def test_a_page_from_before_the_commit(self):
         self.assertEqual(self.read_before_the_commit(), '5')
@@ -114,6 +137,15 @@ class TransactionalTest(ZopeTestCase):
 
     def test_an_event(self):
         self.assertEqual(self.read_before_the_commit(event=1), '7')
+
+    def test_an_aborted_event(self):
+        read = self.browser.read
+        self.assertEqual(read('add', name='one'), 'one')
+        self.assertEqual(read('names'), 'one')
+        status, _ = self.browser.open('add', name='two', fail=1)
+        self.assertEqual(status, 500)
+        self.assertEqual(read('names', bare=1), 'one')
+        self.assertEqual(read('names'), 'one')
 
     def test_two_zopes(self):
         """What one of them commits, the other one's visitors get."""

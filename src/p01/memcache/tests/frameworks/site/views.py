@@ -7,11 +7,13 @@ The number is in the database, the page with it in the cache.
 
 import threading
 
+from OFS.Folder import Folder
 from persistent.mapping import PersistentMapping
 from Products.Five import BrowserView
 from zope.component import getUtility
 from zope.event import notify
 
+from p01.memcache.content import listingName
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.interfaces import IMemcacheClient
 
@@ -79,3 +81,32 @@ class Numbers(BrowserView):
         number['value'] = int(self.request.form['value'])
         self.read()
         raise RuntimeError('this page fails')
+
+
+class Contents(BrowserView):
+    """The contents of the root: a page that is cached, until an event."""
+
+    def names(self):
+        folder = self.context
+
+        def compute():
+            return ' '.join(sorted(folder.objectIds('Folder')))
+
+        if 'bare' in self.request.form:
+            return compute()
+        return getUtility(IMemcacheClient).getOrCreate(
+            'names', compute, dependencies=[listingName(folder)])
+
+    def add(self):
+        name = self.request.form['name']
+        self.context._setObject(name, Folder(name))
+        # In the middle of the transaction, as a page does that shows what was
+        # done.
+        names = self.names()
+        if 'fail' in self.request.form:
+            raise RuntimeError('this page fails')
+        return names
+
+    def remove(self):
+        self.context._delObject(self.request.form['name'])
+        return self.names()
