@@ -96,7 +96,6 @@ class ContentTest(ZopeTestCase):
 
     def test_events(self):
         read = self.browser.read
-        self.assertEqual(read('names'), '')
         self.assertEqual(read('add', name='one'), 'one')
         self.assertEqual(read('names'), 'one')
         self.assertEqual(read('add', name='two'), 'one two')
