@@ -3,9 +3,13 @@
 """plone.memoize in memcached."""
 
 import collections
+import multiprocessing
+import pathlib
+import tempfile
 import threading
 import time
 import unittest
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import memcache
@@ -125,6 +129,33 @@ class FaultsTest(MemoizeTestCase):
     def test_once(self):
         self.useOurs()
         self.assertEqual(self.stampede(), 1)
+
+    def test_once_among_processes(self):
+        self.useOurs()
+        folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory()))
+
+        def visit(number):
+            # It stays at work until all have come.
+            during.append(lambda: (
+                (folder / f'computes{number}').touch(),
+                wait(lambda: len(list(folder.glob('comes*'))) == 4, 5)))
+            (folder / f'comes{number}').touch()
+            compute('page')
+            (folder / f'has{number}').touch()
+
+        forks = multiprocessing.get_context('fork')
+        with warnings.catch_warnings():
+            # There are other threads, but the children need none of them.
+            warnings.simplefilter('ignore', DeprecationWarning)
+            processes = [forks.Process(target=visit, args=(number,))
+                         for number in range(4)]
+            for process in processes:
+                process.start()
+        for process in processes:
+            process.join(30)
+        self.assertEqual(len(list(folder.glob('has*'))), 4)
+        self.assertEqual(len(list(folder.glob('computes*'))), 1)
 
     def flush_meanwhile(self):
         """Return what is found after an invalidation in a computation."""
