@@ -65,6 +65,10 @@ setup(
             'pymemcache',
             'tqdm',
         ],
+        # For <p01:dependencies>, outside of Zope.
+        'content': [
+            'zope.lifecycleevent',
+        ],
         'demo': [
             'tqdm',
         ],
@@ -79,6 +83,10 @@ setup(
             # It has no other wheels.
             'pylibmc; python_version < "3.12" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
+        ],
+        'plone': [
+            'plone.memoize',
+            'zope.ramcache',
         ],
         'security': [
             'zope.component[security]',
@@ -102,6 +110,14 @@ setup(
         ],
         'zstd': [
             'zstandard',
+        ],
+    },
+    entry_points={
+        # Not this package, but the one within it. z3c.autoinclude, which
+        # Plone 5 used, has no such option.
+        'plone.autoinclude.plugin': [
+            'target = plone',
+            'module = p01.memcache.plone',
         ],
     },
 )

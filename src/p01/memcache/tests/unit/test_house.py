@@ -48,7 +48,11 @@ KNOWS = {
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
     'transactional': 'errors facade.client facade.deriving store wire',
-    'zcml': 'facade.arguments interfaces secret transactional uclient',
+    'protection': '',
+    'zcml': 'facade.arguments interfaces protection secret transactional'
+            ' uclient',
+    'content': 'event interfaces values.unstorable',
+    'plone': 'content.identity errors facade.arguments interfaces log zcml',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
     'demo': 'embedded errors interfaces log testing transport.address',
@@ -64,7 +68,8 @@ NO_CODE = (
 
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
-FOREIGN = {'_Host', '_inverted_registry', '_name_', '_replace', '_resources',
+FOREIGN = {'_Host', '_inverted_registry', '_name_', '_p_jar', '_replace',
+           '_resources',
            '_type', '_value_'}
 
 
