@@ -68,11 +68,20 @@ setup(
         'demo': [
             'tqdm',
         ],
+        # p01.memcache.dogpile
+        'dogpile': [
+            'dogpile.cache >= 1.1.2',
+        ],
         # For bin/fuzz, which it guides by the code that replies reach.
         'fuzz': [
             # It has no other wheels.
             'atheris; python_version < "3.14" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
+        ],
+        # p01.memcache.mcdutils, for sessions of Zope.
+        'mcdutils': [
+            'Products.mcdutils',
+            'transaction',
         ],
         # Other clients, for comparison.
         'peers': [
@@ -80,9 +89,19 @@ setup(
             'pylibmc; python_version < "3.12" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
         ],
+        # p01.memcache.ramcache
+        'ramcache': [
+            'zope.ramcache',
+        ],
         'security': [
             'zope.component[security]',
             'zope.security',
+        ],
+        # p01.memcache.session, for zope.session.
+        'session': [
+            'transaction',
+            'zope.location',
+            'zope.session',
         ],
         'test': [
             'Acquisition',
@@ -98,6 +117,11 @@ setup(
         ],
         'zstd': [
             'zstandard',
+        ],
+    },
+    entry_points={
+        'dogpile.cache': [
+            'p01.memcache = p01.memcache.dogpile.backend:Backend',
         ],
     },
 )

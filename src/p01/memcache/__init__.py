@@ -21,6 +21,17 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
 =============  ============================================================
 
+What frameworks need is in rooms of its own. They are built on the public
+interface, so no other room knows them:
+
+=============  ============================================================
+``ramcache``   zope.ramcache's cache
+``session``    zope.session's sessions, which follow the transaction
+``face``       a look-alike of python-memcached's client
+``mcdutils``   Zope's SESSION, by Products.mcdutils on the look-alike
+``dogpile``    a backend of dogpile.cache
+=============  ============================================================
+
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.
 """

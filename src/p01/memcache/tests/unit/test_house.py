@@ -48,6 +48,11 @@ KNOWS = {
     'zcml': 'facade.arguments interfaces secret uclient',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
+    'face': 'errors interfaces log uclient',
+    'ramcache': 'interfaces',
+    'session': 'interfaces log',
+    'dogpile': 'interfaces',
+    'mcdutils': 'errors face interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 

@@ -1,0 +1,81 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The mutex of a key: one thread of one process creates its value."""
+
+import threading
+import time
+import uuid
+
+from dogpile.cache.api import CacheMutex
+
+
+_FREE = 'free'
+
+# Seconds between two looks at a lock that another process holds.
+_SHORTEST, _LONGEST = 0.01, 0.25
+
+
+class Mutex(CacheMutex):
+    """A lock in memcached, behind one that the threads of the process share.
+
+    A region makes one for all of its threads. It is released by the thread
+    that acquired it, or by that of an asynchronous creator.
+
+    The lock in memcached ends after `timeout` seconds, if its process dies.
+    While memcached is down there is none: then a value is created once in each
+    process.
+    """
+
+    def __init__(self, backend, key, timeout):
+        self._backend = backend
+        self._key = 'p01.memcache.dogpile.mutex', key
+        self._timeout = timeout
+        self._local = threading.Lock()
+        self._mine = None
+
+    def acquire(self, wait=True):
+        if not self._local.acquire(wait):
+            return False
+        acquired = False
+        try:
+            acquired = self._acquire(wait)
+        finally:
+            if not acquired:
+                self._local.release()
+        return acquired
+
+    def _acquire(self, wait):
+        mine, pause = uuid.uuid4().hex, _SHORTEST
+        while not self._take(mine):
+            if not wait:
+                return False
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST)
+        self._mine = mine
+        return True
+
+    def _take(self, mine):
+        """Take the lock in memcached, if it is free; return whether it was."""
+        # memcached may end it a second early.
+        client, lifetime = self._backend.client, self._timeout + 1
+        taken = client.add(self._key, mine, lifetime)
+        if taken is False:
+            holder, token = client.gets(self._key)
+            if token is not None and holder == _FREE:
+                taken = bool(client.cas(self._key, mine, token, lifetime))
+        return taken is not False
+
+    def release(self):
+        mine, self._mine = self._mine, None
+        try:
+            client = self._backend.client
+            holder, token = client.gets(self._key)
+            # It may have ended, and be that of another process.
+            if token is not None and holder == mine:
+                client.cas(self._key, _FREE, token, 1)
+        finally:
+            self._local.release()
+
+    def locked(self):
+        return self._local.locked() or self._backend.client.query(
+            self._key, default=_FREE) != _FREE
