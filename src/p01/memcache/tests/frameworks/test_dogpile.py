@@ -269,9 +269,9 @@ class MutexesTest(DogpileTestCase):
     def test_interrupted(self):
         one, two = self.mutex(), self.mutex()
         one.acquire()
-        with mock.patch('time.sleep', side_effect=KeyboardInterrupt):
-            with self.assertRaises(KeyboardInterrupt):
-                two.acquire()
+        with mock.patch('time.sleep', side_effect=KeyboardInterrupt), \
+                self.assertRaises(KeyboardInterrupt):
+            two.acquire()
         one.release()
         self.assertTrue(two.acquire(False))
         two.release()

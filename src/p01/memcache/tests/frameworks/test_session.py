@@ -3,6 +3,8 @@
 """Sessions of zope.session in memcached, and their transactions."""
 
 import datetime
+import doctest
+import io
 import threading
 import time
 import unittest
@@ -14,10 +16,22 @@ import zope.component.testing
 from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
+from zope.configuration import xmlconfig
 from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
+from zope.publisher.http import HTTPRequest
+from zope.publisher.interfaces import IRequest
+from zope.security.checker import ProxyFactory
+from zope.security.checker import undefineChecker
+from zope.security.interfaces import ForbiddenAttribute
+from zope.session.http import CookieClientIdManager
+from zope.session.interfaces import IClientId
+from zope.session.interfaces import IClientIdManager
+from zope.session.interfaces import ISession
 from zope.session.interfaces import ISessionData
 from zope.session.interfaces import ISessionDataContainer
+from zope.session.session import ClientId
+from zope.session.session import Session
 from zope.session.session import SessionData
 from zope.session.session import SessionPkgData
 
@@ -673,3 +687,93 @@ class TroubleTest(SessionTestCase):
             with self.assertNoLogs('p01.memcache', 'WARNING'):
                 self.put(color='red')
         self.assertIn('one has evicted 3 values', logs.output[0])
+
+
+class ZopeSessionTest(SessionTestCase):
+    """By the adapters of zope.session, and with its own tests."""
+
+    def setUp(self):
+        super().setUp()
+        zope.component.provideAdapter(ClientId, (IRequest,), IClientId)
+        zope.component.provideAdapter(Session, (IRequest,), ISession)
+        zope.component.provideUtility(
+            CookieClientIdManager(), IClientIdManager)
+
+    def test_zcml(self):
+        xmlconfig.string('''
+            <configure xmlns="http://namespaces.zope.org/zope">
+              <include package="p01.memcache.session" />
+            </configure>''')
+        request = HTTPRequest(io.BytesIO(), {}, None)
+        ISession(request)['shop']['color'] = 'red'
+        self.assertIsNone(ISession(request).get('news'))
+        transaction.commit()
+        self.assertEqual(ISession(request)['shop']['color'], 'red')
+        self.assertEqual(dict(ISession(request).get('shop')), {'color': 'red'})
+        container = zope.component.getUtility(ISessionDataContainer)
+        self.assertIsInstance(container, MemcacheSessionDataContainer)
+        self.assertEqual((container.timeout, container.resolution),
+                         (3600, 600))
+        other = HTTPRequest(io.BytesIO(), {}, None)
+        self.assertIsNone(ISession(other).get('shop'))
+
+    def test_security(self):
+        xmlconfig.string('''
+            <configure xmlns="http://namespaces.zope.org/zope">
+              <include package="zope.session" file="classes.zcml" />
+              <include package="p01.memcache.session" />
+            </configure>''')
+        self.addCleanup(
+            undefineChecker, MemcacheSessionDataContainer)
+        self.put(color='red')
+        container = ProxyFactory(
+            zope.component.getUtility(ISessionDataContainer))
+        self.assertEqual(container.timeout, 3600)
+        package = container['anna']['shop']
+        self.assertEqual(package['color'], 'red')
+        package['color'] = 'blue'
+        with self.assertRaises(ForbiddenAttribute):
+            container.timeout = 5
+        transaction.commit()
+        self.assertEqual(self.found(), {'color': 'blue'})
+
+
+# The examples of zope.session, with our container instead of its own. Those
+# of `PersistentSessionDataContainer.__getitem__` and `sweep` need its insides.
+EXAMPLES = (
+    'PersistentSessionDataContainer.__setitem__', 'RAMSessionDataContainer',
+    'Session.get', 'Session.__getitem__', 'SessionData', 'SessionPkgData')
+
+
+def examples():
+    """Return a suite of zope.session's own examples."""
+    def setUp(test):
+        zope.component.testing.setUp(test)
+        test.server = EmbeddedServer()
+        test.server.start()
+        test.client = UltraMemcacheClient([test.server.address])
+        # It outlives the clean-up in the examples.
+        test.globs.update(dict.fromkeys(
+            ('PersistentSessionDataContainer', 'RAMSessionDataContainer'),
+            lambda: container(test.client)))
+
+    def container(client):
+        zope.component.provideUtility(client, IMemcacheClient)
+        return MemcacheSessionDataContainer()
+
+    def tearDown(test):
+        transaction.abort()
+        test.client.close()
+        test.server.stop()
+        zope.component.testing.tearDown(test)
+
+    suite = doctest.DocTestSuite(
+        'zope.session.session', setUp=setUp, tearDown=tearDown)
+    return unittest.TestSuite(
+        test for test in suite
+        if test.id().removeprefix('zope.session.session.') in EXAMPLES)
+
+
+def load_tests(loader, tests, pattern):
+    tests.addTest(examples())
+    return tests
