@@ -10,6 +10,7 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 =============  ============================================================
 ``facade``     what an operation means to its caller; settings, arguments
 ``features``   namespaces, dependencies, values that are computed once
+``trouble``    what fails, which is logged and counted, and never raised
 ``keys``       any Python object as a memcached key
 ``values``     Python objects as bytes and flags: pickles, JSON, signatures
 ``cluster``    the pooled store: which server for which key, and all at once

@@ -203,6 +203,46 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
     utility(_context, IMemcacheClient, factory=create, name=name)
 
 
+class IRegionOfClient(Interface):
+    """Which region of which client to register."""
+
+    name = schema.TextLine(
+        title='Name',
+        description='The name by which to look up the region.')
+
+    client = schema.TextLine(
+        title='Client',
+        description=(
+            'The name of its client, another IMemcacheClient utility, which '
+            'is registered before. The default is the unnamed one.'),
+        required=False)
+
+    region = schema.TextLine(
+        title='Region',
+        description=(
+            'The name of the region itself, which all processes that share '
+            'the cache must use. The default is its name.'),
+        min_length=1,
+        required=False)
+
+
+IMemcacheRegionDirective = InterfaceClass(
+    'IMemcacheRegionDirective', (IRegionOfClient,),
+    {name: ClientAttribute(IMemcacheClient[name])
+     for name in ('lifetime', 'keyScheme', 'generations')},
+    'Register a region of a client as a utility, an `IMemcacheClient`.',
+    __name__)
+
+
+def memcacheRegion(_context, name, client='', region=None, **settings):
+    """See `IMemcacheRegionDirective`. Its action makes the region."""
+    def create():
+        return zope.component.getUtility(IMemcacheClient, client).region(
+            region or name, **settings)
+
+    utility(_context, IMemcacheClient, factory=create, name=name)
+
+
 def _protected(create, required):
     """Return a factory of clients with a permission for each name."""
     try:

@@ -7,20 +7,18 @@ from time import monotonic
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.facade.arguments import listed
-from p01.memcache.facade.settings import Configured
+from p01.memcache.facade.deriving import Derivable
 from p01.memcache.facade.settings import Part
 from p01.memcache.facade.state import State
-from p01.memcache.facade.trouble import Trouble
 from p01.memcache.features.lifetime import expiry
-from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.store import has_errors
-from p01.memcache.threads import fork
+from p01.memcache.trouble import Trouble
 from p01.memcache.values import codec
 from p01.memcache.values import stamp
 from p01.memcache.wire.command import Stats
 
 
-class Base(Configured):
+class Base(Derivable):
     """A client without its operations.
 
     A subclass implements ``_make_store(settings, changed, former)``, which
@@ -28,33 +26,24 @@ class Base(Configured):
     or None. ``_timeout`` is the most seconds that an operation may take.
     """
 
-    _interface = IMemcacheClient
-
-    # Whether the changes of the servers' states are reported.
-    _reports_states = False
+    # See `deriving.derive`.
+    _wrap = None
 
     def __init__(self, **settings):
         self._trouble = Trouble(self, self._reports_states)
         self._unlending = set()  # servers that cannot compare and swap
+        self._flights = {}
         super().__init__(**settings)
-
-    def __copy__(self):
-        copy = object.__new__(type(self))
-        vars(copy).update(vars(self))
-        vars(copy).update(_trouble=Trouble(copy, self._reports_states))
-        vars(copy).update(_state=copy._make_state(
-            self._state.settings, (), self._state))
-        fork.register(copy)
-        return copy
 
     def after_fork(self):
         super().after_fork()
         # What threads of this process compute: a `Flight` by the place of the
         # key and its token. The parent's never end in this process.
-        self._flights = {}
+        self._flights.clear()
 
     def __repr__(self):
-        return f'<{type(self).__name__} {", ".join(self.servers)}>'
+        regions = ''.join(f', region {name!r}' for name in self._regions)
+        return f'<{type(self).__name__} {", ".join(self.servers)}{regions}>'
 
     def buildKey(self, key):
         return self._state.build_key(key)
@@ -85,9 +74,12 @@ class Base(Configured):
         coding = former and former.coding
         if coding is None or coding.depends_on(changed):
             coding = Part(codec.make, settings)
-        return State(
-            settings, coding, self._make_store(settings, changed, former),
-            self._unlending, self._trouble)
+        serving = self._make_store(settings, changed, former)
+        if self._wrap is not None:
+            serving = Part(
+                lambda settings, store: self._wrap(store), settings, serving)
+        return State(settings, coding, serving, self._unlending,
+                     self._trouble, self._regions)
 
     def _check(self):
         """Raise a ValueError if an argument would have no effect."""
@@ -116,11 +108,11 @@ class Base(Configured):
 
     def _tags(self, dependencies):
         """Return the keys under which their versions are stored."""
-        tags = []
+        tags, build = [], self._outermost().buildKey
         for dependency in listed('dependencies', dependencies):
             if not isinstance(dependency, str):
                 raise TypeError(f'dependency {dependency!r}: must be a str')
-            tags.append(stamp.TAG + self.buildKey(dependency).encode())
+            tags.append(stamp.TAG + build(dependency).encode())
         return list(dict.fromkeys(tags))
 
     def _tags_of_value(self, dependencies):
@@ -141,26 +133,29 @@ class Base(Configured):
             self._trouble.report(error, 'key %s: ' + trouble, builtKey)
             return None
 
-    def _attempt_many(self, state, pairs, trouble, make, deadline):
-        """Run the command ``make(built key, key on the wire)`` for many keys.
+    def _attempt_many(self, state, pairs, trouble, make, deadline, tags=()):
+        """Run the command ``make(built key, wire, versions)`` for many keys.
 
-        `pairs` are keys and their built keys, as bytes. Returns a list of the
-        keys for which it failed.
+        `pairs` are keys and their built keys, as bytes. `versions` are those
+        of the tags. Returns a list of the keys for which it failed.
         """
         if not pairs:
             return []
-        suffix = b''
+        suffix, versions = b'', {}
         built = dict.fromkeys([builtKey for _, builtKey in pairs])
         self._end_flights(built)
         try:
             if state.namespace is not None:
                 suffix = state.namespace.suffix_of_targets(deadline)
                 self._end_flights([key + suffix for key in built])
+            if tags:
+                versions = self._versions(
+                    state, [key + suffix for key in built], tags, deadline)
         except MemcacheError as error:
             self._trouble.report(error, trouble, f'{len(pairs)} keys')
             return [key for key, _ in pairs]
         replies = state.store.run_many(
-            [make(key, key + suffix) for key in built], deadline)
+            [make(key, key + suffix, versions) for key in built], deadline)
         if not has_errors(replies):
             return []
         failed = []
@@ -171,6 +166,17 @@ class Base(Configured):
                     reply, 'key ' + trouble, builtKey.decode())
                 failed.append(key)
         return failed
+
+    def _versions(self, state, wires, tags, deadline):
+        """Return the versions for values that replace those of the keys."""
+        try:
+            return state.versions.current(tags, deadline)
+        except BaseException:
+            # Nothing will be stored, so the old values must go, as after a
+            # `set` whose outcome is unknown.
+            for wire in wires:
+                state.store.owe(wire)
+            raise
 
     def _aim(self, state, builtKey, deadline):
         """Return the key on the wire of a value that is about to be changed.

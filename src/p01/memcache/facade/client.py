@@ -4,11 +4,12 @@
 
 from zope.interface import implementer
 
+from p01.memcache.facade.counting import Counting
+from p01.memcache.facade.creating import Creating
 from p01.memcache.facade.flushing import Flushing
-from p01.memcache.facade.reading import Reading
 from p01.memcache.interfaces import IMemcacheClient
 
 
 @implementer(IMemcacheClient)
-class BaseClient(Reading, Flushing):
+class BaseClient(Creating, Counting, Flushing):
     """See `IMemcacheClient`."""

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The operations of `IMemcacheReader`: they read values, or compute them."""
+"""The operations of `IMemcacheReader`: they read values."""
 
 from time import monotonic
 
@@ -8,10 +8,8 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
-from p01.memcache.features.computing import Computation
 from p01.memcache.features.inspection import DOUBTFUL
 from p01.memcache.features.inspection import inspect
-from p01.memcache.threads import fork
 from p01.memcache.wire.command import GetAndTouch
 
 
@@ -65,7 +63,16 @@ class Reading(Base):
 
     def queryMany(self, keys, raw=False):
         wanted = self._wanted(keys)
-        state, deadline = self._state, monotonic() + self._timeout
+        values, errors = self._find_many(self._state, wanted, raw)
+        for key in list(errors):
+            # Nothing here keeps it: its traceback may lead back here.
+            self._trouble.unreadable(
+                key, wanted[key].decode(), errors.pop(key))
+        return values
+
+    def _find_many(self, state, wanted, raw):
+        """Return dicts of the values, and of those that are unreadable."""
+        deadline = monotonic() + self._timeout
         try:
             items, errors = state.source.get_many(
                 list(set(wanted.values())), deadline, state.codec.most)
@@ -78,11 +85,8 @@ class Reading(Base):
         except MemcacheError as error:
             self._trouble.report(
                 error, '%s: not read', f'{len(wanted)} keys')
-            return {}
-        values, errors = state.codec.loads_many(wanted, items, raw)
-        for key, error in errors.items():
-            self._trouble.unreadable(key, wanted[key].decode(), error)
-        return values
+            return {}, {}
+        return state.codec.loads_many(wanted, items, raw)
 
     def _wanted(self, keys):
         """Return a dict of the keys and their built keys, as bytes."""
@@ -91,34 +95,17 @@ class Reading(Base):
         try:
             wanted = dict(zip(keys, wires, strict=True))
         except TypeError:
-            [key, *_] = [key for key in keys if not _is_hashable(key)]
-            raise TypeError(f'keys: {key!r} cannot be in a dict') from None
+            wanted = {}
         if len(wanted) < len(keys):
-            first = {}
+            wanted = {}  # one by one, to say which of them is wrong
             for key, wire in zip(keys, wires, strict=True):
-                if first.setdefault(key, wire) != wire:
+                try:
+                    former = wanted.setdefault(key, wire)
+                except TypeError:
+                    raise TypeError(
+                        f'keys: {key!r} cannot be in a dict') from None
+                if former != wire:
                     raise ValueError(
                         f'keys: {key!r} equals another key, but is a'
                         ' different one to memcached')
         return wanted
-
-    def getOrCreate(self, key, factory, lifetime=None, grace=None,
-                    dependencies=()):
-        if not callable(factory):
-            raise TypeError(f'factory {factory!r}: must be callable')
-        fork.notice()  # forget the parent's computations: none ends here
-        return Computation(
-            self._state, self._flights, self._trouble, self._timeout, key,
-            self.buildKey(key), factory,
-            self.lifetime if lifetime is None else lifetime,
-            0 if grace is None else grace,
-            self._tags_of_value(dependencies) if dependencies != () else []
-        ).run()
-
-
-def _is_hashable(key):
-    try:
-        hash(key)
-    except TypeError:
-        return False
-    return True

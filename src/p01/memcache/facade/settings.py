@@ -105,7 +105,7 @@ class Configured:
     def __setattr__(self, name, value):
         field = self._interface.get(name)
         if IField.providedBy(field):
-            value = _checked(field, value)
+            value = checked(field, value)
         if self._state is None or name not in self._names:
             super().__setattr__(name, value)
         else:
@@ -131,10 +131,14 @@ class Configured:
             if self._state is former:
                 update(changed)
                 break
+        self._lead()
         former.retire(state)
 
+    def _lead(self):
+        """Let others follow that use the state."""
 
-def _checked(field, value):
+
+def checked(field, value):
     """Return the value as it is kept."""
     if isinstance(field, List) and isinstance(value, (list, tuple)):
         value = list(value)

@@ -9,6 +9,7 @@ from p01.memcache.features.lease import Lending
 from p01.memcache.features.namespace import Namespace
 from p01.memcache.keys import compatible
 from p01.memcache.keys import strict
+from p01.memcache.keys.regions import RegionKeys
 
 
 # Prefix of the key of a namespace's generation. No built key has it: they are
@@ -24,7 +25,8 @@ class State:
     are the codec and the store.
     """
 
-    def __init__(self, settings, coding, serving, unlending, trouble):
+    def __init__(
+            self, settings, coding, serving, unlending, trouble, regions=()):
         self.settings = settings
         self.coding = coding
         self.serving = serving
@@ -33,12 +35,19 @@ class State:
         self.versions = Versions(self.store)
         self.lending = Lending(
             self.store, unlending, trouble, self.codec.most)
-        scheme, options = compatible, {'protocol': settings.pickleProtocol}
-        if settings.keyScheme == 'strict':
-            scheme, options = strict, {}
-        options['namespace'] = settings.namespace
-        self.build_key = partial(scheme.build, **options)
-        self.build_all = partial(scheme.build_all, **options)
+        is_strict = settings.keyScheme == 'strict'
+        if regions:
+            keys = RegionKeys((settings.namespace or '', *regions), is_strict,
+                              settings.pickleProtocol)
+            self.build_key, self.build_all = keys.build, keys.build_all
+        else:
+            scheme, options = compatible, {
+                'protocol': settings.pickleProtocol}
+            if is_strict:
+                scheme, options = strict, {}
+            options['namespace'] = settings.namespace
+            self.build_key = partial(scheme.build, **options)
+            self.build_all = partial(scheme.build_all, **options)
         self.namespace = None
         if settings.generations:
             self.namespace = Namespace(

@@ -5,16 +5,14 @@
 from time import monotonic
 
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.facade.arguments import check_number
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
+from p01.memcache.features.lifetime import AT_ONCE
 from p01.memcache.features.lifetime import expiry
-from p01.memcache.values.flags import PLAIN
+from p01.memcache.values.flags import CLAIM
 from p01.memcache.wire import cas
 from p01.memcache.wire import command
-from p01.memcache.wire.replies import NOT_A_NUMBER
 
 
 class Writing(Base):
@@ -36,7 +34,7 @@ class Writing(Base):
             if tags:
                 data, flags = state.codec.stamp(
                     builtKey.encode(),
-                    self._versions(state, wire, tags, deadline), data, flags)
+                    self._versions(state, [wire], tags, deadline), data, flags)
             state.store.run(
                 command.Set(wire, data, flags, expires), deadline)
         except MemcacheError as error:
@@ -45,17 +43,16 @@ class Writing(Base):
             return None
         return builtKey
 
-    def _versions(self, state, wire, tags, deadline):
-        try:
-            return state.versions.current(tags, deadline)
-        except BaseException:
-            # Nothing will be stored, so the old value must go, as after a
-            # `set` whose outcome is unknown.
-            state.store.owe(wire)
-            raise
-
     def invalidate(self, key):
         return self._invalidate(self.buildKey(key))
+
+    def invalidateUnchanged(self, key, token):
+        # An empty claim in its place, which has expired already: unlike a
+        # comparison by meta commands, every server with `cas` knows it.
+        return self._compare(
+            key, token, 'not invalidated',
+            lambda wire, unique, server, deadline: command.Discard(
+                wire, b'', CLAIM, unique, AT_ONCE, server))
 
     def _invalidate(self, builtKey):
         reply = self._command(
@@ -70,12 +67,13 @@ class Writing(Base):
 
     # Under a condition
 
-    def add(self, key, data, lifetime=None, raw=False):
-        return self._store_if(command.Add, key, data, lifetime, raw)
-
-    def replace(self, key, data, lifetime=None, raw=False):
+    def add(self, key, data, lifetime=None, raw=False, dependencies=()):
         return self._store_if(
-            command.Replace, key, data, lifetime, raw, self._invalidate)
+            command.Add, key, data, lifetime, raw, dependencies)
+
+    def replace(self, key, data, lifetime=None, raw=False, dependencies=()):
+        return self._store_if(
+            command.Replace, key, data, lifetime, raw, dependencies, True)
 
     def append(self, key, data):
         # The server ignores the lifetime here: 0 is as good as any.
@@ -84,33 +82,68 @@ class Writing(Base):
     def prepend(self, key, data):
         return self._store_if(command.Prepend, key, data, 0, raw=True)
 
-    def _store_if(self, kind, key, data, lifetime, raw, too_large=None):
+    def _store_if(self, kind, key, data, lifetime, raw, dependencies=(),
+                  replaces=False):
+        """Store data by a command of this kind; return its reply, or None.
+
+        If it `replaces` a value, that must not pass for the new one.
+        """
         state, builtKey = self._state, self.buildKey(key)
-        expires = self._expiry(lifetime)
+        expires, tags = self._expiry(lifetime), self._tags_of_value(
+            dependencies)
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:
-            if too_large is not None:
-                too_large(builtKey)
+            if replaces:
+                self._invalidate(builtKey)
             return None
-        return self._command(
-            state, builtKey, 'not stored',
-            lambda wire: kind(wire, *dumped, expires))
 
-    def cas(self, key, data, token, lifetime=None, raw=False):
+        def store(wire, deadline):
+            stamped = self._stamp(
+                state, builtKey, [wire] if replaces else [], tags, dumped,
+                deadline)
+            return state.store.run(kind(wire, *stamped, expires), deadline)
+
+        return self._attempt(state, builtKey, 'not stored', store)
+
+    def cas(self, key, data, token, lifetime=None, raw=False,
+            dependencies=()):
+        cas.parse(token)
+        state, builtKey = self._state, self.buildKey(key)
+        expires, tags = self._expiry(lifetime), self._tags_of_value(
+            dependencies)
+        dumped = self._dump(state, builtKey, data, raw)
+        if dumped is None:
+            return None
+        return self._compare(
+            key, token, 'not stored',
+            lambda wire, unique, server, deadline: command.Cas(
+                wire, *self._stamp(state, builtKey, [], tags, dumped,
+                                   deadline),
+                unique, expires, server))
+
+    def _compare(self, key, token, trouble, make):
+        """Return the reply to ``make(wire, unique, server, deadline)``."""
         unique, server = cas.parse(token)
         state, builtKey = self._state, self.buildKey(key)
-        expires = self._expiry(lifetime)
-        dumped = self._dump(state, builtKey, data, raw)
-        if dumped is None:
-            return None
         if not cas.compares(token):
             self._trouble.report(
                 MemcacheError(f'{server} has no compare-and-swap'),
-                'key %s: not stored', builtKey)
+                'key %s: ' + trouble, builtKey)
             return None
-        return self._command(
-            state, builtKey, 'not stored',
-            lambda wire: command.Cas(wire, *dumped, unique, expires, server))
+        return self._attempt(
+            state, builtKey, trouble, lambda wire, deadline: state.store.run(
+                make(wire, unique, server, deadline), deadline))
+
+    def _stamp(self, state, builtKey, owed, tags, dumped, deadline):
+        """Return the data and flags with the current versions of the tags.
+
+        If these cannot be read, the keys that are `owed` are.
+        """
+        if not tags:
+            return dumped
+        return state.codec.stamp(
+            builtKey.encode(), self._versions(state, owed, tags, deadline),
+            *dumped)
 
     def touch(self, key, lifetime=None):
         expires = self._expiry(lifetime)
@@ -123,39 +156,9 @@ class Writing(Base):
             self._trouble.report(error, 'key %s: not touched', builtKey)
             return None
 
-    # Counters
-
-    def increment(self, key, delta=1, initial=None, lifetime=None):
-        return self._count(command.Increment, key, delta, initial, lifetime)
-
-    def decrement(self, key, delta=1, initial=None, lifetime=None):
-        return self._count(command.Decrement, key, delta, initial, lifetime)
-
-    def _count(self, kind, key, delta, initial, lifetime):
-        check_number('delta', delta)
-        if initial is not None:
-            check_number('initial', initial)
-        state, expires = self._state, self._expiry(lifetime)
-
-        def count(wire, deadline):
-            number = state.store.run(kind(wire, delta), deadline)
-            if number is None and initial is not None:
-                if state.store.run(
-                        command.Add(wire, b'%d' % initial, PLAIN, expires),
-                        deadline):
-                    return initial
-                # Another client was faster.
-                number = state.store.run(kind(wire, delta), deadline)
-            if number is NOT_A_NUMBER:
-                raise UnreadableValue('the value is not a number')
-            return number
-
-        return self._attempt(
-            state, self.buildKey(key), 'not counted', count)
-
     # Many values
 
-    def setMany(self, mapping, lifetime=None, raw=False):
+    def setMany(self, mapping, lifetime=None, raw=False, dependencies=()):
         try:
             values = list(mapping.items())
         except AttributeError:
@@ -163,6 +166,7 @@ class Writing(Base):
                 f'mapping {type(mapping).__name__}: must map keys to values'
             ) from None
         state, expires = self._state, self._expiry(lifetime)
+        tags = self._tags_of_value(dependencies)
         keys = [key for key, _ in values]
         built = self._build_all(keys)
         objects = dict(zip(built, [obj for _, obj in values], strict=True))
@@ -178,7 +182,12 @@ class Writing(Base):
         for key, builtKey in large:
             error = errors[builtKey]
             if not isinstance(error, ValueTooLarge):
-                raise type(error)(f'mapping: {key!r}: {error}') from error
+                errors.clear()
+                try:
+                    raise type(error)(f'mapping: {key!r}: {error}') from error
+                finally:
+                    # The traceback of its cause leads back here.
+                    del error
             self._trouble.report(
                 error, 'key %s: not stored', builtKey.decode())
         deadline = monotonic() + self._timeout
@@ -187,12 +196,15 @@ class Writing(Base):
             pairs = [(key, builtKey) for key, builtKey in pairs
                      if builtKey in dumped]
 
-        def make(builtKey, wire):
+        def make(builtKey, wire, versions):
             data, flags = dumped[builtKey]
+            if versions:
+                data, flags = state.codec.stamp(
+                    builtKey, versions, data, flags)
             return command.Set(wire, data, flags, expires)
 
         return [key for key, _ in large] + self._attempt_many(
-            state, pairs, '%s: not stored', make, deadline)
+            state, pairs, '%s: not stored', make, deadline, tags)
 
     def invalidateMany(self, keys):
         keys = listed('keys', keys)
@@ -202,7 +214,7 @@ class Writing(Base):
     def _remove_many(self, pairs, deadline):
         return self._attempt_many(
             self._state, pairs, '%s: not invalidated',
-            lambda builtKey, wire: command.Delete(wire), deadline)
+            lambda builtKey, wire, versions: command.Delete(wire), deadline)
 
     # The values that share a dependency
 

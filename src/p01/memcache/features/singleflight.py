@@ -4,8 +4,24 @@
 
 import collections
 import contextlib
+import threading
 
 from p01.memcache.threads.mailbox import Mailbox
+
+
+_local = threading.local()
+
+
+def me():
+    """Return an object that stands for this thread.
+
+    Not its number, which another thread gets when this one has ended: what it
+    looked up may outlive it.
+    """
+    try:
+        return _local.me
+    except AttributeError:
+        return _local.__dict__.setdefault('me', object())
 
 
 class Flight:
@@ -17,7 +33,7 @@ class Flight:
 
     def __init__(self, key):
         self.key = key
-        self.threads = set()  # those that compute
+        self.callers = set()  # the threads that compute, see `me`
         self._waiting = collections.deque()
         self.is_over = False
 
@@ -38,3 +54,30 @@ class Flight:
         with contextlib.suppress(IndexError):  # two threads may be finishing
             while True:
                 self._waiting.popleft().put(found)
+
+
+class Caller:
+    """A caller's part in the flights of its process, a dict by their keys.
+
+    ``flight`` is its own, with which it waits, or computes if it is the first.
+    """
+
+    def __init__(self, flights):
+        self._flights = flights
+        self.flight = Flight(None)
+
+    def join(self, key):
+        """Return the flight of the callers that see the key in this state.
+
+        A caller that finds another state, for example after an invalidation,
+        must not get a value that was computed before.
+        """
+        if self.flight.key != key or self.flight.is_over:
+            self.leave(self.flight, None)
+            self.flight = Flight(key)
+        return self._flights.setdefault(key, self.flight)
+
+    def leave(self, flight, found):
+        if self._flights.get(flight.key) is flight:
+            self._flights.pop(flight.key, None)
+        flight.finish(found)

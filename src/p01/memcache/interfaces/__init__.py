@@ -20,6 +20,7 @@ from p01.memcache.interfaces.field import Namespace
 from p01.memcache.interfaces.field import Seconds
 from p01.memcache.interfaces.field import Servers
 from p01.memcache.interfaces.field import Unshown
+from p01.memcache.interfaces.lookup import ILookUp
 from p01.memcache.interfaces.pooled import IUltraMemcacheClient
 from p01.memcache.interfaces.pooled import IUltraMemcacheReader
 from p01.memcache.interfaces.pooled import IUltraMemcacheSettings
@@ -34,6 +35,7 @@ from p01.memcache.interfaces.writing import IMemcacheWriter
 __all__ = [
     'File',
     'IInvalidateCacheEvent',
+    'ILookUp',
     'IMemcacheClient',
     'IMemcacheFlusher',
     'IMemcacheReader',

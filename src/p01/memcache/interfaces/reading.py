@@ -66,6 +66,35 @@ class IMemcacheReader(IMemcacheSettings):
         be pickled and a str that cannot be encoded as UTF-8.
         """
 
+    def region(name, lifetime=None, keyScheme=None, generations=None):
+        """Return a region of this client: a client within it, for its own
+        values.
+
+        It is a client of the same class. It shares the connections, what is
+        known of the servers, and what they have to make up for. Its settings
+        are those of this client, also after they change; setting one there is
+        setting it here. Only `lifetime`, `keyScheme` and `generations` may be
+        its own: those that are given, or are set there. What is not given is
+        as here.
+
+        No key within it is the same in memcached as a key of this client, of
+        another region, of a region within one, or of any other client,
+        whatever the texts: it is built from the namespace, the names of the
+        regions and the key, each with its length, and by another function than
+        all other keys. It has 64 digits.
+
+        `IMemcacheFlusher.invalidateNamespace` of a region concerns its own
+        values, and that of this client not those of its regions. Dependencies
+        are those of this client: `IMemcacheWriter.invalidateDependencies`,
+        here or in one of the regions, concerns all of them.
+        `IMemcacheFlusher.invalidateAll`, `IMemcacheFlusher.close` and
+        `IMemcacheStatistics.getStatistics` concern the servers, as here.
+
+        All processes that share the cache must use the same names and schemes.
+        A name that is not a str is a ``TypeError``, an empty one a
+        ``ValueError``. Another region with the same name has the same values.
+        """
+
     def query(key, raw=False, default=None):
         """Return the value of `key`, or `default` on a miss.
 

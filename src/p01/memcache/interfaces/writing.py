@@ -52,12 +52,12 @@ class IMemcacheWriter(Interface):
         it reads the versions before it computes.
         """
 
-    def add(key, data, lifetime=None, raw=False):
+    def add(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data` if the key has no value.
 
         Returns True if it was stored, False if there is a value, None if the
-        outcome is unknown. The arguments are those of `set`, without
-        dependencies.
+        outcome is unknown, or the versions of the dependencies cannot be read.
+        The arguments are those of `set`.
 
         `add` may be False where `query` misses: the key may have a value whose
         dependencies were invalidated, a value in its grace period, or the
@@ -70,12 +70,12 @@ class IMemcacheWriter(Interface):
         what it cannot guarantee. To compute a value once, use `getOrCreate`.
         """
 
-    def replace(key, data, lifetime=None, raw=False):
+    def replace(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data` if the key has a value.
 
         Returns True if it was stored, False if there is no value, None if the
-        outcome is unknown. The arguments are those of `set`, without
-        dependencies.
+        outcome is unknown, or the versions of the dependencies cannot be read.
+        The arguments are those of `set`.
         """
 
     def append(key, data):
@@ -105,18 +105,19 @@ class IMemcacheWriter(Interface):
         it, this is always a miss.
         """
 
-    def cas(key, data, token, lifetime=None, raw=False):
+    def cas(key, data, token, lifetime=None, raw=False, dependencies=()):
         """Store `data` if the value is still the one that `gets` returned.
 
         Returns True if it was stored, False if the value has been changed
         since. None means that there is no value any more, that the key has
-        moved to another server, or that the outcome is unknown: begin again
-        with `gets`. If the server does not support compare-and-swap, it is
-        None, which is logged.
+        moved to another server, or that the outcome is unknown, or the
+        versions of the dependencies cannot be read: begin again with `gets`.
+        If the server does not support compare-and-swap, it is None, which is
+        logged.
 
         A `token` that did not come from `gets` is a ``ValueError``. One from
         before a restart of the server may match another value, see `gets`. The
-        other arguments are those of `set`, without dependencies.
+        other arguments are those of `set`.
         """
 
     def increment(key, delta=1, initial=None, lifetime=None):
@@ -144,13 +145,16 @@ class IMemcacheWriter(Interface):
         shorter with blanks: ``query(key, raw=True)`` may return b'9 '.
         """
 
-    def setMany(mapping, lifetime=None, raw=False):
+    def setMany(mapping, lifetime=None, raw=False, dependencies=()):
         """Store values, and return a list of the keys that are not stored.
 
         `mapping` maps keys to values. If one key cannot be built, or one value
         cannot be serialized, nothing is sent. Keys that are the same in
         memcached (1 and '1', see `buildKey`) are a ``ValueError``. Otherwise
         each key is treated as by `set`.
+
+        `dependencies` are those of all the values; their versions are read
+        once. If they cannot be read, none of the values is stored.
 
         The pooled client sends to all servers at the same time, in batches of
         up to 500 keys, or 64 KiB (16 KiB over TLS), per server; each batch is
@@ -163,6 +167,19 @@ class IMemcacheWriter(Interface):
         Returns True if there is no value any more, or never was; None if the
         server could not be reached: the old value may be read until it
         expires.
+        """
+
+    def invalidateUnchanged(key, token):
+        """Remove the value if it is still the one that `gets` returned.
+
+        Returns True if there is no value any more: it was removed, or was gone
+        before. False means that the value has been changed since, and stays.
+        None means that the key has moved to another server, that the server
+        does not support compare-and-swap, which is logged, or that the outcome
+        is unknown: the value, whichever it is, is then removed before this
+        client reads it.
+
+        The `token` is as for `cas`.
         """
 
     def invalidateMany(keys):
@@ -232,4 +249,56 @@ class IMemcacheWriter(Interface):
         A server that does not support compare-and-swap lends nothing, which is
         logged once. One thread of each process then computes, and its result
         is stored whatever has happened since.
+        """
+
+    def lookUp(key, lifetime=None, grace=None, dependencies=()):
+        """Look for the value of `key` as `getOrCreate` does; return an
+        `ILookUp`.
+
+        It is a hit, or holds the right to compute the value: the caller does
+        that by itself, and stores the result. So it is for callers that
+        cannot pass a factory. Until it ends, others wait for it as they wait
+        for a factory. The versions of the dependencies are those from before
+        it is returned.
+
+        A look-up of a key that the same thread has looked up, and computes,
+        is a ``RuntimeError``. All else is as with `getOrCreate`.
+        """
+
+    def getOrCreateMany(
+            keys, factory, lifetime=None, grace=None, dependencies=()):
+        """Return a dict of values; the factory computes those that miss.
+
+        `keys` is as for `queryMany`. Each key is treated as by `getOrCreate`,
+        but there is one call of ``factory(keys)`` for all that this caller has
+        the right to compute. It gets a list of them, in their order, and
+        returns a mapping. A key that it leaves out has no value: it is not
+        stored, and is not in the dict that is returned.
+
+        - Values are read as by `queryMany`. For missing keys a pooled client
+          asks all servers that have the meta commands for the rights at the
+          same time, as `setMany` does; others are asked for one key after the
+          other. Results are stored one after the other.
+
+        - A value that another caller computes is waited for, but only after
+          this caller has computed its own, for up to one more `timeout`. So
+          two callers never wait for each other. If it does not come, or its
+          caller has given up, this one computes it: the factory is called
+          again, with such keys.
+
+        - With a `grace`, values that are stale are renewed by the same call.
+          Those that others renew are returned at once.
+
+        - If the factory raises an exception, it is raised, and all rights are
+          given back. So they are if it returns anything but a mapping (a
+          ``TypeError``), or a key that it was not asked for (a
+          ``ValueError``), and if a value cannot be serialized (a
+          ``SerializationError`` that names the key); values before that one
+          may be stored.
+
+        - Without a server, it computes what no other thread of the process
+          does. With one server of many, this holds for the keys of that one.
+
+        Keys that are the same in memcached (1 and '1') are a ``ValueError``.
+        `dependencies` are those of all the values.
         """

@@ -26,7 +26,7 @@ def build(key: object, namespace: str | None, protocol: int) -> str:
     elif type(bare(key)) is strict.CallKey:
         return strict.build(key, namespace)
     else:
-        base = _base(key, protocol)
+        base = encode(key, protocol)
     if namespace:
         base = namespace.encode() + base
     return md5(base).hexdigest()
@@ -43,7 +43,7 @@ def build_all(keys: Iterable[object], namespace: str | None,
         for key in keys]
 
 
-def _base(key: object, protocol: int) -> bytes:
+def encode(key: object, protocol: int) -> bytes:
     """Return the bytes that stand for the key."""
     found = bare(key)
     if isinstance(found, str):

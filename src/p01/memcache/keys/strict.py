@@ -52,15 +52,20 @@ _missing = object()
 def build(key: object, namespace: str | None) -> str:
     """Return the memcached key of an object that has a stable identity."""
     space = (namespace or '').encode()
-    parts = [b'%d:%b' % (len(space), space)]
+    return blake2b(
+        b'%d:%b%b' % (len(space), space, encode(key)),
+        digest_size=32).hexdigest()
+
+
+def encode(key: object) -> bytes:
+    """Return the encoding of the key, which differs from all others."""
     try:
-        _encode(key, parts)
+        return b''.join(_encoded(key))
     except Refused as refused:
         raise refused.error('key') from None
     except RecursionError:
         raise ValueError(
             'key: it contains itself, or is nested too deeply') from None
-    return blake2b(b''.join(parts), digest_size=32).hexdigest()
 
 
 def build_all(keys: Iterable[object], namespace: str | None) -> list[bytes]:

@@ -157,7 +157,7 @@ class _Fake(Counted):
     """A client that is always faked, and counts its requests.
 
     ``gets``, ``hits``, ``misses`` and ``sets`` are what its servers would have
-    counted for this client alone.
+    counted for this client and its regions. A region has none of its own.
     """
 
     @discreet
@@ -173,6 +173,14 @@ class _Fake(Counted):
     @property
     def gets(self):
         return _Gets(self._gets, super(Counted, self).gets)
+
+    def _copy(self):
+        # It has the store of this one, which counts the requests of both.
+        other, own = super()._copy(), storage.get(self)
+        other.resetCounts()
+        if own is not None:
+            storage[other] = own
+        return other
 
     def getStatistics(self):
         return 'Testing Stats'

@@ -198,6 +198,12 @@ class Cas(Set):
             self.data)
 
 
+class Discard(Cas):
+    """`Cas` with a value that has expired already: nothing is left."""
+
+    read = staticmethod(replies.read_discarded)
+
+
 class Touch(Command):
 
     repeats = True

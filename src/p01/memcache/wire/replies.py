@@ -173,6 +173,10 @@ read_stored_or_not = one_of({b'STORED\r\n': True, b'NOT_STORED\r\n': False})
 read_compared = one_of({
     b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': None})
 
+#: Whether there is none any more: it is removed, or was gone before.
+read_discarded = one_of({
+    b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': True})
+
 #: Whether there is a value that could be touched.
 read_touched = one_of({b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False})
 

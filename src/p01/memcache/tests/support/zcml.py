@@ -13,6 +13,7 @@ from zope.security.checker import getCheckerForInstancesOf
 from zope.security.checker import undefineChecker
 
 from p01.memcache.client import MemcacheClient
+from p01.memcache.features.lookup import LookUp
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -57,7 +58,7 @@ def setUpDocument(test):
 def tearDownZCML(test=None):
     management.endInteraction()
     management.setSecurityPolicy(_policy)
-    for client in MemcacheClient, UltraMemcacheClient:
+    for client in MemcacheClient, UltraMemcacheClient, LookUp:
         if getCheckerForInstancesOf(client) is not None:
             undefineChecker(client)
     zope.component.testing.tearDown(test)

@@ -31,6 +31,7 @@ KNOWS = {
     'event': 'interfaces',
     'secret': 'errors log',
     'threads': 'errors',
+    'trouble': 'errors event log threads',
     'wire': 'errors',
     'store': 'errors wire',
     'values': 'errors interfaces log secret',
@@ -39,9 +40,9 @@ KNOWS = {
     'health': 'errors log threads wire',
     'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
-    'features': 'errors store threads values wire',
-    'facade': 'errors event features interfaces keys log secret store threads'
-              ' transport.address values wire',
+    'features': 'errors interfaces store threads values wire',
+    'facade': 'errors features interfaces keys log secret store threads'
+              ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',

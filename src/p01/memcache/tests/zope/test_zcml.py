@@ -68,12 +68,13 @@ OWN_PERMISSION = {
 # The methods of each part. Its other names are attributes, which belong to
 # reading.
 METHODS = {
-    'read': {'buildKey', 'query', 'queryMany', 'gets'},
+    'read': {'buildKey', 'region', 'query', 'queryMany', 'gets'},
     'write': {
         'set', 'add', 'replace', 'append', 'prepend', 'touch',
         'queryAndTouch', 'cas', 'increment', 'decrement', 'setMany',
         'invalidate', 'invalidateMany', 'invalidateDependencies',
-        'getOrCreate'},
+        'invalidateUnchanged',
+        'getOrCreate', 'getOrCreateMany', 'lookUp'},
     'flush': {'invalidateNamespace', 'invalidateAll', 'close'},
     'statistics': {'getStatistics', 'getUnreadable'},
 }

@@ -20,6 +20,8 @@ from zope.security.checker import undefineChecker
 from zope.security.metaconfigure import ClassDirective
 
 from p01.memcache.client import MemcacheClient
+from p01.memcache.features.lookup import LookUp
+from p01.memcache.interfaces import ILookUp
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.tests.support.zcml import PACKAGE
@@ -121,8 +123,10 @@ class FiveTest(ZCMLTestCase):
     def test_zopes_own_protection_remains(self):
         load('', DIRECTIVES + PACKAGE)
         self.assertEqual(sorted(Five.declared, key=str), sorted((
-            (class_, name, 'zope.View')
-            for class_, interface in CLASSES.items()
+            (class_, name, permission)
+            for class_, interface, permission in (
+                *((*each, 'zope.View') for each in CLASSES.items()),
+                (LookUp, ILookUp, 'zope.Public'))
             for name in interface.names(all=True)), key=str))
         # Nor does zope.security get a new checker.
         for class_ in CLASSES:

@@ -1,0 +1,150 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The operations of `IMemcacheWriter` that compute values once."""
+
+from collections.abc import Mapping
+from time import monotonic
+
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import SerializationError
+from p01.memcache.facade.reading import Reading
+from p01.memcache.features.computing import WAITING
+from p01.memcache.features.computing import Computation
+from p01.memcache.features.looking import MISSING
+from p01.memcache.features.lookup import LookUp
+from p01.memcache.threads import fork
+
+
+class Creating(Reading):
+
+    def lookUp(self, key, lifetime=None, grace=None, dependencies=()):
+        builtKey = self.buildKey(key)
+        lookUp = LookUp(self._computation(
+            self._state, key, builtKey, lifetime, grace,
+            self._tags_of_value(dependencies)), builtKey)
+        lookUp.begin()
+        return lookUp
+
+    def getOrCreate(self, key, factory, lifetime=None, grace=None,
+                    dependencies=()):
+        _check_factory(factory)
+        computation = self._computation(
+            self._state, key, self.buildKey(key), lifetime, grace,
+            self._tags_of_value(dependencies) if dependencies != () else [])
+        try:
+            value = computation.begin()
+            if value is MISSING:
+                value = factory()
+                computation.store(value)
+            return value
+        except BaseException:
+            computation.release()
+            raise
+
+    def _computation(self, state, key, builtKey, lifetime, grace, tags):
+        fork.notice()  # forget the parent's computations: none ends here
+        return Computation(
+            self._flights, state, self._trouble, self._timeout, key, builtKey,
+            self.lifetime if lifetime is None else lifetime,
+            0 if grace is None else grace, tags)
+
+    def getOrCreateMany(self, keys, factory, lifetime=None, grace=None,
+                        dependencies=()):
+        _check_factory(factory)
+        wanted = self._wanted(keys)
+        if len(set(wanted.values())) < len(wanted):
+            raise ValueError(
+                f'keys: {_second(wanted)!r} and another key are the same to'
+                ' memcached')
+        tags = self._tags_of_value(dependencies)
+        state = self._state
+        # Each of them checks the arguments, before anything is sent.
+        left = {key: self._computation(
+            state, key, wire.decode(), lifetime, grace, tags)
+            for key, wire in wanted.items()}
+        values, unread = self._find_many(state, wanted, False)
+        unread.clear()  # an error's traceback leads to all values
+        for key in values:
+            del left[key]
+        try:
+            claimed = self._claim_many(state, wanted, left)
+            deadline = None
+            while left:
+                ours = []
+                for key, computation in left.items():
+                    # While others may wait for a right of ours, wait for none.
+                    value = MISSING
+                    if key not in claimed:
+                        value = computation.begin(
+                            deadline, deadline is not None and not ours)
+                    if value is MISSING:
+                        ours.append(key)
+                    elif value is not WAITING:
+                        values[key] = value
+                if ours:
+                    values.update(_compute(factory, ours, left))
+                for key in (*ours, *values):
+                    left.pop(key, None)
+                claimed = ()
+                deadline = deadline or monotonic() + self._timeout
+        except BaseException:
+            for computation in left.values():
+                computation.release()
+            raise
+        return {key: values[key] for key in wanted if key in values}
+
+    def _claim_many(self, state, wanted, left):
+        """Claim those that are missing; return the set of their keys."""
+        claimed, deadline = set(), monotonic() + self._timeout
+        if not left:
+            return claimed
+        try:
+            suffix = state.locate(b'', deadline)
+            leases = state.lending.lend_many(
+                [wanted[key] + suffix for key in left], deadline)
+        except MemcacheError as error:
+            self._trouble.report(
+                error, '%s: not all read', f'{len(left)} keys')
+            return claimed
+        versions = None
+        for key, computation in left.items():
+            wire = wanted[key] + suffix
+            if wire in leases:
+                versions = computation.take(wire, leases[wire], versions)
+                claimed.add(key)
+        return claimed
+
+
+def _check_factory(factory):
+    if not callable(factory):
+        raise TypeError(f'factory {factory!r}: must be callable')
+
+
+def _second(wanted):
+    """Return a key whose built key is that of a former one."""
+    seen = set()
+    return next(key for key, wire in wanted.items()
+                if wire in seen or seen.add(wire))
+
+
+def _compute(factory, keys, computations):
+    """Return what the factory returns for the keys; store it, too."""
+    values = factory(keys)
+    if not isinstance(values, Mapping):
+        raise TypeError(
+            f'factory {factory!r}: must return a mapping, not a'
+            f' {type(values).__name__}')
+    values, asked = dict(values), set(keys)
+    for key in values:
+        if key not in asked:
+            raise ValueError(f'factory {factory!r}: has not been asked for'
+                             f' {key!r}')
+    for key in keys:
+        if key not in values:
+            computations[key].release()
+            continue
+        try:
+            computations[key].store(values[key])
+        except SerializationError as error:
+            raise SerializationError(f'{key!r}: {error}') from error
+    return values
