@@ -8,7 +8,7 @@ from p01.memcache.log import logger
 
 
 # Seconds between two looks.
-_PAUSE = 60
+PAUSE = 60
 
 
 class Evictions:
@@ -22,7 +22,7 @@ class Evictions:
         now = time.monotonic()
         if now < self._next:
             return
-        self._next = now + _PAUSE
+        self._next = now + PAUSE
         statistics = client.getStatistics()
         if not isinstance(statistics, list):
             return  # that of a fake
