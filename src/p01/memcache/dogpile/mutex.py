@@ -9,8 +9,6 @@ import uuid
 from dogpile.cache.api import CacheMutex
 
 
-_FREE = 'free'
-
 # Seconds between two looks at a lock that another process holds.
 _SHORTEST, _LONGEST = 0.01, 0.25
 
@@ -21,7 +19,8 @@ class Mutex(CacheMutex):
     A region makes one for all of its threads. It is released by the thread
     that acquired it, or by that of an asynchronous creator.
 
-    The lock in memcached ends after `timeout` seconds, if its process dies.
+    The lock in memcached ends after `timeout` seconds, if its process dies; a
+    second is added, as memcached may end it so much early.
     While memcached is down there is none: then a value is created once in each
     process.
     """
@@ -46,24 +45,15 @@ class Mutex(CacheMutex):
 
     def _acquire(self, wait):
         mine, pause = uuid.uuid4().hex, _SHORTEST
-        while not self._take(mine):
+        # None is trouble: go on without.
+        while self._backend.client.add(
+                self._key, mine, self._timeout + 1) is False:
             if not wait:
                 return False
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST)
         self._mine = mine
         return True
-
-    def _take(self, mine):
-        """Take the lock in memcached, if it is free; return whether it was."""
-        # memcached may end it a second early.
-        client, lifetime = self._backend.client, self._timeout + 1
-        taken = client.add(self._key, mine, lifetime)
-        if taken is False:
-            holder, token = client.gets(self._key)
-            if token is not None and holder == _FREE:
-                taken = bool(client.cas(self._key, mine, token, lifetime))
-        return taken is not False
 
     def release(self):
         mine, self._mine = self._mine, None
@@ -72,10 +62,10 @@ class Mutex(CacheMutex):
             holder, token = client.gets(self._key)
             # It may have ended, and be that of another process.
             if token is not None and holder == mine:
-                client.cas(self._key, _FREE, token, 1)
+                client.invalidateUnchanged(self._key, token)
         finally:
             self._local.release()
 
     def locked(self):
-        return self._local.locked() or self._backend.client.query(
-            self._key, default=_FREE) != _FREE
+        return self._local.locked() or (
+            self._backend.client.query(self._key) is not None)
