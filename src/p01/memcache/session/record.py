@@ -113,6 +113,7 @@ class Record:
         found, before, merged = self._found, self._base, values
         failures, begin = 0, time.monotonic()
         for _ in range(_ATTEMPTS):
+            self._written = before, freeze_all(merged)
             change, done = self._write(found, merged)
             if done is None:
                 failures += 1
@@ -122,14 +123,14 @@ class Record:
                 found = stored.read(self._client, self._key)
                 done = found.change == change  # only its reply was lost
             if done:
-                self._written = change, before, found.accessed
                 return True
+            self._written = None
             before, merged = freeze_all(found.values), values
             # If there is nothing, memcached has lost it: a session that was
             # removed would be there, empty.
             if found.token is not None and not self._is_removed:
                 self._check(changes, before)
-                merged = _merge(found.values, values, changes)
+                merged = _changed(found.values, values, changes)
         raise ConflictError('a session is changed all the time')
 
     def _refresh(self, values):
@@ -164,10 +165,18 @@ class Record:
         """Put back what the vote has replaced, unless it has changed since."""
         if self._written is None:
             return
-        (change, values, accessed), self._written = self._written, None
-        found = stored.read(self._client, self._key)
-        if found.change == change:
-            self._write(found._replace(accessed=accessed), thaw_all(values))
+        before, after = self._written
+        for _ in range(_ATTEMPTS):
+            found = stored.read(self._client, self._key)
+            theirs = freeze_all(found.values)
+            ours = {place for place in changed(before, after)
+                    if theirs.get(place) == after.get(place)}
+            if found.token is None or not ours:
+                return
+            _, done = self._write(found, _changed(
+                found.values, thaw_all(before), ours))
+            if done is not False:
+                return
 
     def _values(self):
         return {} if self.data is None else stored.flatten(self.data)
@@ -180,11 +189,10 @@ def _fill(data, values):
         data[name][key] = value
 
 
-def _merge(theirs, ours, changes):
-    merged = dict(theirs)
-    for place in changes:
-        if place in ours:
-            merged[place] = ours[place]
-        else:
-            merged.pop(place, None)
-    return merged
+def _changed(values, others, places):
+    """Return the values, in some places as the others are."""
+    result = {place: value for place, value in values.items()
+              if place not in places}
+    result.update((place, others[place]) for place in places
+                  if place in others)
+    return result

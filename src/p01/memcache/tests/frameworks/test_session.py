@@ -2,17 +2,21 @@
 # ZPL 2.1, see LICENSE.txt
 """Sessions of zope.session in memcached, and their transactions."""
 
+import copy
 import datetime
 import doctest
 import io
+import itertools
 import threading
 import time
 import unittest
 from unittest import mock
 
+import hypothesis
 import transaction
 import zope.component
 import zope.component.testing
+from hypothesis import strategies
 from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
@@ -35,12 +39,16 @@ from zope.session.session import Session
 from zope.session.session import SessionData
 from zope.session.session import SessionPkgData
 
+from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.session import MemcacheSessionDataContainer
+from p01.memcache.session import stored
 from p01.memcache.session.interfaces import IMemcacheSessionDataContainer
 from p01.memcache.session.manager import SessionManager
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import MemcachedLayer
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -69,14 +77,16 @@ class Failure(Exception):
 
 class SessionTestCase(unittest.TestCase):
 
-    serializer = 'pickle'
+    settings = {}
+
+    def makeClient(self):
+        self.server = self.enterContext(EmbeddedServer())
+        return UltraMemcacheClient([self.server.address], **self.settings)
 
     def setUp(self):
         zope.component.testing.setUp(self)
         self.addCleanup(zope.component.testing.tearDown, self)
-        self.server = self.enterContext(EmbeddedServer())
-        self.client = UltraMemcacheClient(
-            [self.server.address], serializer=self.serializer)
+        self.client = self.makeClient()
         self.addCleanup(self.client.close)
         zope.component.provideUtility(self.client, IMemcacheClient)
         self.container = MemcacheSessionDataContainer()
@@ -271,7 +281,7 @@ class ContainerTest(SessionTestCase):
 
 class JSONTest(ContainerTest):
 
-    serializer = 'json'
+    settings = {'serializer': 'json', 'keyScheme': 'strict'}
 
     def test_all_kinds_of_values(self):
         values = {'a': 1, 'c': None, 'd': [1, {'x': [1, 2]}], 'e': 1.5}
@@ -472,6 +482,75 @@ class PhasesTest(SessionTestCase):
             transaction.commit()
         transaction.abort()
         self.assertEqual(self.found(), {'color': 'green'})
+
+    def test_what_others_have_not_changed_since_is_undone(self):
+        self.put(color='red', size='M')
+        self.package().update(color='blue', size='L', shape='round')
+        failing = Failing(None)
+
+        def vote(txn):
+            self.elsewhere(lambda: self.package().update(
+                color='green', material='wood'))
+            raise Failure
+
+        failing.tpc_vote = vote
+        transaction.get().join(failing)
+        with self.assertRaises(Failure):
+            transaction.commit()
+        transaction.abort()
+        self.assertEqual(self.found(), {
+            'color': 'green', 'size': 'M', 'material': 'wood'})
+
+    def test_a_removal_is_undone(self):
+        self.put(color='red')
+        del self.container['anna']
+        transaction.get().join(Failing('tpc_vote'))
+        with self.assertRaises(Failure):
+            transaction.commit()
+        transaction.abort()
+        self.assertEqual(self.found(), {'color': 'red'})
+
+    def test_interrupted(self):
+        self.put(color='red')
+        for number, (name, before) in enumerate(itertools.product(
+                ('read', 'write'), (True, False))):
+            with self.subTest(name, before=before):
+                self.interrupt(number, name, before)
+                self.assertEqual(self.found(), {'color': 'red'})
+                self.assertEqual(self.found('news'), {'read': number})
+
+    def interrupt(self, number, name, before):
+        """Interrupt a vote, in which something must be merged."""
+        original = getattr(stored, name)
+
+        def interrupt(*args):
+            setattr(stored, name, original)
+            if not before:
+                original(*args)
+            raise KeyboardInterrupt
+
+        self.package()['color'] = 'blue'
+        self.elsewhere(lambda: self.package('news').update(read=number))
+        with mock.patch.object(stored, name, interrupt), \
+                self.assertRaises(KeyboardInterrupt):
+            transaction.commit()
+        transaction.abort()
+
+    def test_interrupted_when_it_is_stored(self):
+        self.put(color='red')
+        original = self.client.cas
+
+        def interrupt(*args):
+            self.client.cas = original
+            self.assertTrue(original(*args))
+            raise KeyboardInterrupt
+
+        self.package()['color'] = 'blue'
+        self.client.cas = interrupt
+        with self.assertRaises(KeyboardInterrupt):
+            transaction.commit()
+        transaction.abort()
+        self.assertEqual(self.found(), {'color': 'red'})
 
     def test_savepoint(self):
         self.put(cart=['apples'])
@@ -687,6 +766,155 @@ class TroubleTest(SessionTestCase):
             with self.assertNoLogs('p01.memcache', 'WARNING'):
                 self.put(color='red')
         self.assertIn('one has evicted 3 values', logs.output[0])
+
+
+PLACES = strategies.sampled_from(
+    [(package, key) for package in 'ab' for key in 'xyz'])
+VALUES = strategies.one_of(
+    strategies.none(), strategies.integers(0, 3), strategies.booleans(),
+    strategies.text('ab', max_size=2),
+    strategies.lists(strategies.integers(0, 2), max_size=2),
+    strategies.dictionaries(
+        strategies.text('k', max_size=1), strategies.floats(), max_size=2))
+STATES = strategies.dictionaries(PLACES, VALUES)
+# A change to Ellipsis deletes the key.
+CHANGES = strategies.dictionaries(
+    PLACES, strategies.one_of(VALUES, strategies.just(...)))
+
+
+class ModelTest(SessionTestCase):
+    """Two transactions, compared to what a dict would say."""
+
+    def makeClient(self):
+        return FakeUltraMemcacheClient()
+
+    def change(self, changes):
+        for (package, key), value in changes.items():
+            data = self.package(package)
+            if value is ...:
+                data.pop(key, None)
+            else:
+                data[key] = copy.deepcopy(value)
+
+    def all(self):
+        transaction.begin()
+        data = self.container.get('anna', {})
+        found = {(package, key): value for package in data
+                 for key, value in data[package].items()}
+        transaction.abort()
+        return found
+
+    @hypothesis.settings(deadline=None, max_examples=150)
+    @hypothesis.given(STATES, CHANGES, CHANGES, strategies.booleans(),
+                      strategies.booleans())
+    def test_two(self, state, ours, theirs, fails, lastOneWins):
+        transaction.abort()
+        self.client.invalidateAll()
+        self.container.lastOneWins = lastOneWins
+        self.change(state)
+        transaction.commit()
+        self.change(ours)
+        self.elsewhere(lambda: self.change(theirs))
+        expected = changed(state, theirs)
+        places = [
+            {place for place in changes
+             if repr(state.get(place, ...)) != repr(changes[place])}
+            for changes in (ours, theirs)]
+        both = set.intersection(*places) and not lastOneWins
+        if fails:
+            transaction.get().join(Failing('tpc_vote'))
+        try:
+            transaction.commit()
+        except ConflictError:
+            self.assertTrue(both)
+        except Failure:
+            self.assertTrue(fails and not both)
+        else:
+            self.assertFalse(fails or both)
+            expected = changed(
+                expected, {place: ours[place] for place in places[0]})
+        transaction.abort()
+        self.assertEqual(repr(sorted(self.all().items())),
+                         repr(sorted(expected.items())))
+
+
+def changed(state, changes):
+    return {place: value for place, value in {**state, **changes}.items()
+            if value is not ...}
+
+
+class Classic:
+
+    def makeClient(self):
+        self.server = self.enterContext(EmbeddedServer())
+        return MemcacheClient([self.server.address])
+
+
+class Fake:
+
+    def makeClient(self):
+        return FakeUltraMemcacheClient()
+
+
+class Region:
+
+    def makeClient(self):
+        return super().makeClient().region('sessions', generations=True)
+
+
+class Real:
+
+    layer = MemcachedLayer
+    level = 2
+
+    def makeClient(self):
+        client = UltraMemcacheClient([self.layer.address])
+        client.invalidateAll()
+        return client
+
+
+class ClassicContainerTest(Classic, ContainerTest):
+    pass
+
+
+class ClassicConflictTest(Classic, ConflictTest):
+    pass
+
+
+class ClassicPhasesTest(Classic, PhasesTest):
+    pass
+
+
+class FakeContainerTest(Fake, ContainerTest):
+    pass
+
+
+class FakeConflictTest(Fake, ConflictTest):
+    pass
+
+
+class FakePhasesTest(Fake, PhasesTest):
+    pass
+
+
+class RegionContainerTest(Region, ContainerTest):
+    pass
+
+
+class RegionConflictTest(Region, ConflictTest):
+    pass
+
+
+class RealContainerTest(Real, ContainerTest):
+    pass
+
+
+class RealConflictTest(Real, ConflictTest):
+    pass
+
+
+class RealPhasesTest(Real, PhasesTest):
+    pass
 
 
 class ZopeSessionTest(SessionTestCase):
