@@ -55,6 +55,11 @@ KNOWS = {
     'plone': 'content.identity errors facade.arguments interfaces log zcml',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
+    'face': 'errors interfaces log uclient',
+    'ramcache': 'interfaces',
+    'session': 'interfaces log',
+    'dogpile': 'interfaces',
+    'mcdutils': 'errors face interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
