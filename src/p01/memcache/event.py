@@ -23,14 +23,17 @@ class InvalidateCacheEvent:
         self.cacheName = cacheName
 
 
+def clientsOf(cacheName):
+    """Return the utility of that name, or all of them if it is None."""
+    if cacheName is not None:
+        return [zope.component.getUtility(IMemcacheClient, cacheName)]
+    return zope.component.getAllUtilitiesRegisteredFor(IMemcacheClient)
+
+
 @zope.component.adapter(IInvalidateCacheEvent)
 def invalidateCache(event):
     """Invalidate the event's key in the utility that it names, or in all."""
-    if event.cacheName is not None:
-        clients = [zope.component.getUtility(IMemcacheClient, event.cacheName)]
-    else:
-        clients = zope.component.getAllUtilitiesRegisteredFor(IMemcacheClient)
-    for client in clients:
+    for client in clientsOf(event.cacheName):
         client.invalidate(event.key)
 
 

@@ -82,6 +82,11 @@ class Computation(Looking):
             self._versions = self._read_versions(lease)
         return MISSING
 
+    @property
+    def is_away(self):
+        """Whether, after a miss, the versions or the key could not be read."""
+        return self._versions is None
+
     def take(self, wire, lease, versions):
         """Begin with the lease of a missing key, which is ours already.
 

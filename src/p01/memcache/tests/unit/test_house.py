@@ -50,9 +50,18 @@ KNOWS = {
     'decorator': 'facade.arguments features.lifetime interfaces keys',
     'transactional': 'errors event facade features interfaces log snapshots'
                      ' store values wire',
-    'zcml': 'facade.arguments interfaces secret transactional uclient',
+    'protection': '',
+    'zcml': 'facade.arguments interfaces protection secret transactional'
+            ' uclient',
+    'content': 'event interfaces values.unstorable',
+    'plone': 'content.identity errors facade.arguments interfaces log zcml',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
+    'face': 'errors interfaces log uclient',
+    'ramcache': 'interfaces',
+    'session': 'interfaces log',
+    'dogpile': 'interfaces',
+    'mcdutils': 'errors face interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
@@ -67,7 +76,7 @@ NO_CODE = (
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
 FOREIGN = {'_Host', '_adapter', '_call', '_inverted_registry',
-           '_load_connection', '_name_', '_replace', '_resources',
+           '_load_connection', '_name_', '_p_jar', '_replace', '_resources',
            '_storage', '_synchs',
            '_type', '_value_'}
 
