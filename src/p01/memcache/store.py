@@ -177,8 +177,10 @@ class Store:
         finally:
             lost = []
             if len(replies) < len(commands) or has_errors(replies):
-                lost = [command.key for command in commands if isinstance(
-                    replies.get(command.key, _UNKNOWN), MemcacheError)]
+                lost = [
+                    command.key for command in commands
+                    if command.changes and isinstance(
+                        replies.get(command.key, _UNKNOWN), MemcacheError)]
             for key in lost:
                 self.owe(key)
         refused = [

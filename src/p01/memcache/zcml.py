@@ -33,6 +33,8 @@ from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
 from p01.memcache.interfaces import Unshown
+from p01.memcache.protection import in_zope
+from p01.memcache.protection import protected
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.uclient import UltraMemcacheClient
@@ -209,8 +211,8 @@ def memcache(_context, factory=UltraMemcacheClient, name='',
             (statistics, statisticsPermission)):
         if own is not None:
             required.update(dict.fromkeys(part.names(all=True), own))
-    if required:
-        create = _protected(create, required)
+    if required or in_zope():
+        create = protected(create, required)
     utility(_context, IMemcacheClient, factory=create, name=name)
 
 
@@ -263,31 +265,6 @@ def memcacheRegion(_context, name, client='', region=None, **settings):
             region or name, **settings)
 
     utility(_context, IMemcacheClient, factory=create, name=name)
-
-
-def _protected(create, required):
-    """Return a factory of clients with a permission for each name."""
-    try:
-        from zope.security.checker import Checker
-        from zope.security.checker import CheckerPublic
-        from zope.security.interfaces import PUBLIC_PERMISSION_NAME
-        from zope.security.proxy import Proxy
-    except ImportError:
-        raise ConfigurationError(
-            'permission: zope.security is not available') from None
-    checker = Checker({
-        name: CheckerPublic if own == PUBLIC_PERMISSION_NAME else own
-        for name, own in required.items()})
-
-    def createProtected():
-        client = create()
-        try:
-            client.__Security_checker__ = checker
-        except AttributeError:  # a class with __slots__
-            client = Proxy(client, checker)
-        return client
-
-    return createProtected
 
 
 class IDefaultPermissionDirective(Interface):

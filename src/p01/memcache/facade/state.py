@@ -34,7 +34,9 @@ class State:
         self.codec = coding.value
         self.base = serving.value
         self.store = store
-        self.versions = Versions(self.store)
+        #: See `IVersions`.
+        self.versions = getattr(self.store, 'make_versions', partial(
+            Versions, self.store))()
         self.lending = Lending(
             self.base, unlending, trouble, self.codec.most)
         is_strict = settings.keyScheme == 'strict'

@@ -66,7 +66,7 @@ class Computation(Looking):
             value = self._find()
             if value is not MISSING:
                 return value
-            self._caller = Caller(self._flights)
+            self._caller = self._make_caller()
             self._transaction, self._is_apart = self._state.store.transaction()
             if self._is_apart:
                 return self._begin_apart()
@@ -82,6 +82,11 @@ class Computation(Looking):
             self._versions = self._read_versions(lease)
         return MISSING
 
+    @property
+    def is_away(self):
+        """Whether, after a miss, the versions or the key could not be read."""
+        return self._versions is None
+
     def take(self, wire, lease, versions):
         """Begin with the lease of a missing key, which is ours already.
 
@@ -90,11 +95,15 @@ class Computation(Looking):
         self._wire = self._place = wire
         self._lease = lease
         self._transaction, _ = self._state.store.transaction()
-        self._caller = Caller(self._flights)
+        self._caller = self._make_caller()
         self._board(self._join())
         self._versions = (
             self._read_versions(lease) if versions is None else versions)
         return self._versions
+
+    def _make_caller(self):
+        return Caller(
+            self._flights, self._state.versions.view() if self._tags else None)
 
     def _board(self, flight):
         self._flight = flight

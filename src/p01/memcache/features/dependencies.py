@@ -20,6 +20,16 @@ from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire.command import Delete
 
 
+class Outdated(MemcacheError):
+    """What a transaction sees of the database is not what others see.
+
+    It sees an older snapshot, or what it sees is being changed. So what it
+    computes is not stored. That is no trouble, and only logged with `debug`.
+    """
+
+    expected = True
+
+
 class IVersions(Interface):
     """The versions of dependencies, which are given by their keys.
 
@@ -36,8 +46,25 @@ class IVersions(Interface):
     def current(tags, deadline):
         """Return the versions for the stamp of a value that is yet to be made.
 
-        Missing ones are made. Raises a `MemcacheError` in trouble.
+        Missing ones are made. Raises a `MemcacheError` in trouble, or
+        `Outdated`: nothing may be stored.
         """
+
+    def first(tags, deadline):
+        """Return what is to be known of the tags before a value is looked for.
+
+        That is a dict of versions, which may be empty. It raises like
+        `current`.
+        """
+
+    def view():
+        """Return what the caller sees of that on which values depend.
+
+        Callers with the same view may use each other's results.
+        """
+
+    def is_ahead(versions, deadline):
+        """Return whether a stamp is right, but not for this caller."""
 
     def forget(tags, deadline):
         """Make all values obsolete that depend on one of the tags.
@@ -58,6 +85,15 @@ class Versions:
 
     def current(self, tags, deadline):
         return current(self._store, tags, deadline)
+
+    def first(self, tags, deadline):
+        return {}
+
+    def view(self):
+        return None
+
+    def is_ahead(self, versions, deadline):
+        return False
 
     def forget(self, tags, deadline):
         return self._store.run_many(list(map(Delete, tags)), deadline)

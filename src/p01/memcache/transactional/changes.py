@@ -10,6 +10,7 @@ from p01.memcache.transactional.effects import KEPT
 from p01.memcache.transactional.effects import UNCHANGED
 from p01.memcache.transactional.effects import is_told
 from p01.memcache.transactional.effects import outcome
+from p01.memcache.values import stamp
 from p01.memcache.wire import cas
 from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Delete
@@ -39,6 +40,13 @@ class Changes:
 
     def __len__(self):
         return len(self._steps)
+
+    @property
+    def tags(self):
+        """The dependencies that it invalidates."""
+        return list(dict.fromkeys(
+            command.key for command, _ in self._steps
+            if command.removes and (command.key or b'').startswith(stamp.TAG)))
 
     @property
     def commands(self):

@@ -14,8 +14,13 @@ from time import monotonic
 from transaction.interfaces import IDataManagerSavepoint
 from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransactionFailedError
+from transaction.interfaces import TransientError
+from zope.event import notify
 from zope.interface import implementer
 
+from p01.memcache.errors import MemcacheError
+from p01.memcache.event import NotHeldEvent
+from p01.memcache.log import logger
 from p01.memcache.transactional.batches import send
 from p01.memcache.transactional.changes import Changes
 
@@ -24,15 +29,23 @@ from p01.memcache.transactional.changes import Changes
 _LAST = '\U0010ffff p01.memcache'
 
 
+class NotHeld(TransientError, MemcacheError):
+    """A transaction fails, as memcached has not heard of what it changes."""
+
+
 @implementer(ISavepointDataManager)
 class Queue:
     """Joins the transaction with the first change.
 
     `store` is where they are sent to. ``report(error, message, *args)``
-    reports what fails, and ``begin()`` is called before anything is sent.
+    reports what fails, and ``begin()`` is called before anything is sent. The
+    dependencies are held in the `snapshots`, if there are any; with `strict`
+    the vote fails where memcached cannot be reached.
     """
 
-    def __init__(self, transaction, manager, store, report, begin):
+    def __init__(
+            self, transaction, manager, store, report, begin, snapshots=None,
+            strict=False):
         self.transaction_manager = manager
         #: A forked child has a copy, and must not send it once more.
         self.process = getpid()
@@ -42,6 +55,9 @@ class Queue:
         self._store = store
         self._report = report
         self._begin = begin
+        self._snapshots = snapshots
+        self._strict = strict
+        self._hold = None  # between vote and end
         self._drop()
 
     def _drop(self):
@@ -81,7 +97,9 @@ class Queue:
     # See `ISavepointDataManager`.
 
     def abort(self, transaction):
+        changes, hold = self.changes, self._take_hold()
         self._drop()
+        self._send(changes, hold.ends(changes.tags) if hold else [])
 
     def tpc_begin(self, transaction):
         pass
@@ -90,17 +108,44 @@ class Queue:
         pass
 
     def tpc_vote(self, transaction):
-        pass
+        tags = self.changes.tags
+        if tags and self._snapshots and getpid() == self.process:
+            self._hold = self._snapshots.hold()
+            errors = self._hold.vote(tags, monotonic() + self.changes.seconds)
+            if errors:
+                self._fail(errors)
+
+    def _fail(self, errors):
+        """Tell that dependencies are not held."""
+        [error, *_] = errors.values()
+        if self._strict:
+            raise NotHeld(f'dependencies: not held: {error}') from error
+        self._report(error, '%s: not held', 'dependencies')
+        try:
+            notify(NotHeldEvent(list(errors), error))
+        except Exception:
+            # This is no reason for the transaction to fail.
+            logger.exception('memcache: a subscriber of INotHeldEvent failed')
 
     def tpc_finish(self, transaction):
         self.is_over = True
-        changes = self.changes
+        changes, commands = self.changes, self.changes.commands
+        if changes.tags and self._snapshots:
+            hold = self._take_hold() or self._snapshots.hold()
+            commands = commands + hold.ends(changes.tags)
         self._drop()
+        self._send(changes, commands)
+
+    def _take_hold(self):
+        hold, self._hold = self._hold, None
+        return hold
+
+    def _send(self, changes, commands):
         # The database has committed: nothing may fail any more.
         with contextlib.suppress(Exception):
-            if changes and getpid() == self.process:
+            if commands and getpid() == self.process:
                 self._begin()
-                send(changes.commands, self._store, self._report,
+                send(commands, self._store, self._report,
                      monotonic() + changes.seconds)
 
     tpc_abort = abort

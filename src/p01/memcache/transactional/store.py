@@ -7,6 +7,7 @@ from os import getpid
 from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
+from p01.memcache.features.dependencies import Versions
 from p01.memcache.store import AddVersion
 from p01.memcache.store import IStore
 from p01.memcache.transactional.changes import UNKNOWN
@@ -46,14 +47,28 @@ class TransactionalStore:
 
     While a transaction of the `manager` is under way, its changes go to its
     `Queue`, and its reads begin there. All else goes to the `store`.
-    `report` and `begin` are those of the queue.
+    `report`, `begin` and `strict` are those of it. ``date(store, versions,
+    has_changed, is_queued)`` returns the `Snapshots`, or None.
     """
 
-    def __init__(self, manager, store, report, begin):
+    def __init__(self, manager, date, strict, store, report, begin):
         self._manager = manager
         self._store = store
         self._report = report
         self._begin = begin
+        self._strict = strict
+        self._snapshots = date(
+            store, Versions(self), self._has_changed,
+            lambda: self._changes() is not None)
+
+    def make_versions(self):
+        return self._snapshots or Versions(self)
+
+    def _has_changed(self, tags):
+        """Return whether the transaction has invalidated one of the tags."""
+        changes = self._reads()
+        return changes is not None and any(
+            changes.look(tag) is not UNKNOWN for tag in tags)
 
     def _under_way(self):
         """Return the transaction under way, or None."""
@@ -84,8 +99,9 @@ class TransactionalStore:
             return None
         queue = self._known(transaction)
         if queue is None:
-            queue = Queue(transaction, self._manager, self._store,
-                          self._report, self._begin)
+            queue = Queue(
+                transaction, self._manager, self._store, self._report,
+                self._begin, self._snapshots, self._strict)
             transaction.set_data(self._store, queue)
         return None if queue.is_over else queue
 
