@@ -123,10 +123,6 @@ setup(
             # There is no wheel for 3.15 yet.
             'zstandard; python_version < "3.15"',
         ],
-        # Changes that follow the transaction.
-        'transaction': [
-            'transaction >= 3.0',
-        ],
         # For transactional="true".
         'transaction': [
             'transaction',
