@@ -123,9 +123,9 @@ setup(
             # There is no wheel for 3.15 yet.
             'zstandard; python_version < "3.15"',
         ],
-        # For transactional="true".
+        # Changes that follow the transaction.
         'transaction': [
-            'transaction',
+            'transaction >= 3.0',
         ],
         # Dependencies as fresh as a snapshot of the database.
         'zodb': [
