@@ -30,6 +30,7 @@ from p01.memcache.interfaces.reading import IMemcacheReader
 from p01.memcache.interfaces.serializer import ISerializer
 from p01.memcache.interfaces.serializer import SerializerName
 from p01.memcache.interfaces.settings import IMemcacheSettings
+from p01.memcache.interfaces.transactional import ITransactional
 from p01.memcache.interfaces.writing import IMemcacheWriter
 
 
@@ -48,6 +49,7 @@ __all__ = [
     'IServerDownEvent',
     'IServerEvent',
     'IServerUpEvent',
+    'ITransactional',
     'IUltraMemcacheClient',
     'IUltraMemcacheReader',
     'IUltraMemcacheSettings',

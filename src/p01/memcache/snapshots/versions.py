@@ -62,17 +62,22 @@ class Snapshots:
 
     def read(self, keys, deadline):
         snapshot = self._database.snapshot()
-        if snapshot is None:
-            return self._versions.read(keys, deadline)
         found, errors = self._read(keys, deadline)
-        return {key: version for key, version in found.items()
-                if self._is_ours(key, version, snapshot)}, errors
+        if snapshot is not None:
+            return {key: version for key, version in found.items()
+                    if self._is_ours(key, version, snapshot)}, errors
+        others = [key for key in keys if key.startswith(stamp.TAG)]
+        if others:
+            random, more = self._versions.read(others, deadline)
+            found, errors = {**found, **random}, [*errors, *more]
+        return found, errors
 
     def _read(self, keys, deadline):
         """Return the versions of those keys that count in transactions."""
-        items, errors = self._store.get_many(
-            [key for key in keys if not key.startswith(stamp.TAG)], deadline,
-            MAX_VALUE)
+        dated = [key for key in keys if not key.startswith(stamp.TAG)]
+        if not dated:
+            return {}, []
+        items, errors = self._store.get_many(dated, deadline, MAX_VALUE)
         return {
             key: item.data for key, item in items.items()
             if (entry.is_version(item) if key.startswith(stamp.TID)

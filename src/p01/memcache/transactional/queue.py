@@ -57,7 +57,8 @@ class Queue:
         self._begin = begin
         self._snapshots = snapshots
         self._strict = strict
-        self._hold = None  # between vote and end
+        self._hold = None  # a `Hold`, between vote and end
+        self._held = set()  # the tags that it holds
         self._drop()
 
     def _drop(self):
@@ -105,15 +106,26 @@ class Queue:
         pass
 
     def commit(self, transaction):
-        pass
+        # Not only in the vote: there the database may hold a lock by now.
+        self._hold_tags()
 
     def tpc_vote(self, transaction):
-        tags = self.changes.tags
-        if tags and self._snapshots and getpid() == self.process:
+        self._hold_tags()  # what has been added meanwhile
+
+    def _hold_tags(self):
+        """Hold the dependencies that are not held yet."""
+        tags = [tag for tag in self.changes.tags if tag not in self._held]
+        if not tags or self._snapshots is None or getpid() != self.process:
+            return
+        if self._hold is None:
             self._hold = self._snapshots.hold()
-            errors = self._hold.vote(tags, monotonic() + self.changes.seconds)
-            if errors:
-                self._fail(errors)
+        start = monotonic()
+        errors = self._hold.vote(tags, start + self.changes.seconds)
+        # All of the commit has the time of one operation.
+        self.changes.seconds += start - monotonic()
+        self._held.update(tags)
+        if errors:
+            self._fail(errors)
 
     def _fail(self, errors):
         """Tell that dependencies are not held."""
@@ -137,7 +149,7 @@ class Queue:
         self._send(changes, commands)
 
     def _take_hold(self):
-        hold, self._hold = self._hold, None
+        hold, self._hold, self._held = self._hold, None, set()
         return hold
 
     def _send(self, changes, commands):
