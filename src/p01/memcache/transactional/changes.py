@@ -52,6 +52,12 @@ class Changes:
     def commands(self):
         return [command for command, _ in self._steps]
 
+    @property
+    def removals(self):
+        """Commands that remove whatever it changes."""
+        return [command if command.removes else Delete(command.key)
+                for command in self.commands]
+
     def truncate(self, size):
         """Forget all but the first so many changes."""
         del self._steps[size:]

@@ -62,7 +62,7 @@ class Queue:
         self._drop()
 
     def _drop(self):
-        self._is_joined = False
+        self._is_joined = self._has_voted = False
         #: See `Changes`.
         self.changes = Changes(self._store)
 
@@ -98,9 +98,13 @@ class Queue:
     # See `ISavepointDataManager`.
 
     def abort(self, transaction):
+        self._end([])
+
+    def _end(self, commands):
         changes, hold = self.changes, self._take_hold()
         self._drop()
-        self._send(changes, hold.ends(changes.tags) if hold else [])
+        self._send(changes, commands + (
+            hold.ends(changes.tags) if hold else []))
 
     def tpc_begin(self, transaction):
         pass
@@ -111,6 +115,7 @@ class Queue:
 
     def tpc_vote(self, transaction):
         self._hold_tags()  # what has been added meanwhile
+        self._has_voted = True
 
     def _hold_tags(self):
         """Hold the dependencies that are not held yet."""
@@ -160,7 +165,10 @@ class Queue:
                 send(commands, self._store, self._report,
                      monotonic() + changes.seconds)
 
-    tpc_abort = abort
+    def tpc_abort(self, transaction):
+        # It votes last. What fails afterwards is the finish of another
+        # resource, and the database may have finished before it.
+        self._end(self.changes.removals if self._has_voted else [])
 
     def sortKey(self):
         return f'{_LAST} {id(self)}'
