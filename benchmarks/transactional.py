@@ -5,7 +5,7 @@
     bin/py-zope benchmarks/transactional.py [rounds]
 
 Each kind of request is done with a plain client and with a transactional one,
-in turn, each within a transaction of its own. It prints the µs of a request, in
+in turn, each within a transaction of its own. It prints the µs of a request in
 the fastest of the rounds, and its round trips to memcached.
 """
 

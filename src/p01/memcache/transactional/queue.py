@@ -8,6 +8,7 @@ by the time that the first change is sent.
 
 import contextlib
 import math
+import weakref
 from os import getpid
 from time import monotonic
 
@@ -27,6 +28,11 @@ from p01.memcache.transactional.changes import Changes
 
 # It sorts behind all other text.
 _LAST = '\U0010ffff p01.memcache'
+
+
+#: The queues of this process that have changes. Mostly there are none, and to
+#: read from it takes less time than to ask for the transaction under way.
+joined = weakref.WeakSet()
 
 
 class NotHeld(TransientError, MemcacheError):
@@ -63,6 +69,7 @@ class Queue:
 
     def _drop(self):
         self._is_joined = self._has_voted = False
+        joined.discard(self)
         #: See `Changes`.
         self.changes = Changes(self._store)
 
@@ -80,6 +87,7 @@ class Queue:
     def _join(self):
         if self._is_joined or not self.changes:
             return
+        joined.add(self)
         try:
             self._transaction.join(self)
         except TransactionFailedError:
