@@ -71,9 +71,12 @@ class Snapshots:
         snapshot = self._database.snapshot()
         found, errors = self._read(keys, deadline)
         if snapshot is not None:
-            return {key: version for key, version in found.items()
-                    if self._is_ours(key, version, snapshot)}, errors
-        others = [key for key in keys if key.startswith(stamp.TAG)]
+            found = {key: version for key, version in found.items()
+                     if self._is_ours(key, version, snapshot)}
+        # A lifetime that the transaction itself has begun is not sent yet.
+        others = [key for key in keys if (
+            snapshot is None if key.startswith(stamp.TAG)
+            else key.startswith(stamp.FRESH) and self._has_changed([key]))]
         if others:
             random, more = self._versions.read(others, deadline)
             found, errors = {**found, **random}, [*errors, *more]

@@ -8,6 +8,7 @@ by the time that the first change is sent.
 
 import contextlib
 import math
+import weakref
 from os import getpid
 from time import monotonic
 
@@ -27,6 +28,11 @@ from p01.memcache.transactional.changes import Changes
 
 # It sorts behind all other text.
 _LAST = '\U0010ffff p01.memcache'
+
+
+#: The queues of this process that have changes. Mostly there are none, and to
+#: read from it takes less time than to ask for the transaction under way.
+joined = weakref.WeakSet()
 
 
 class NotHeld(TransientError, MemcacheError):
@@ -62,7 +68,8 @@ class Queue:
         self._drop()
 
     def _drop(self):
-        self._is_joined = False
+        self._is_joined = self._has_voted = False
+        joined.discard(self)
         #: See `Changes`.
         self.changes = Changes(self._store)
 
@@ -80,6 +87,7 @@ class Queue:
     def _join(self):
         if self._is_joined or not self.changes:
             return
+        joined.add(self)
         try:
             self._transaction.join(self)
         except TransactionFailedError:
@@ -98,9 +106,13 @@ class Queue:
     # See `ISavepointDataManager`.
 
     def abort(self, transaction):
+        self._end([])
+
+    def _end(self, commands):
         changes, hold = self.changes, self._take_hold()
         self._drop()
-        self._send(changes, hold.ends(changes.tags) if hold else [])
+        self._send(changes, commands + (
+            hold.ends(changes.tags) if hold else []))
 
     def tpc_begin(self, transaction):
         pass
@@ -111,6 +123,7 @@ class Queue:
 
     def tpc_vote(self, transaction):
         self._hold_tags()  # what has been added meanwhile
+        self._has_voted = True
 
     def _hold_tags(self):
         """Hold the dependencies that are not held yet."""
@@ -160,7 +173,10 @@ class Queue:
                 send(commands, self._store, self._report,
                      monotonic() + changes.seconds)
 
-    tpc_abort = abort
+    def tpc_abort(self, transaction):
+        # It votes last. What fails afterwards is the finish of another
+        # resource, and the database may have finished before it.
+        self._end(self.changes.removals if self._has_voted else [])
 
     def sortKey(self):
         return f'{_LAST} {id(self)}'
