@@ -5,7 +5,7 @@
 Makes a private virtual environment in .venv, installs the tool chain there in
 the versions that versions.cfg pins, and runs buildout with it. The Python that
 runs this script is not changed. With "-c FILE" buildout reads that file
-instead of buildout.cfg, and what it pins is fetched, too.
+instead of buildout.cfg, and what it and the files it extends pin is fetched.
 
 Only pip uses the network, as the user has configured it. Buildout knows
 nothing of pip's indexes, proxies and certificates, so pip fetches a wheel of
@@ -90,6 +90,8 @@ def pinned(names):
         with open(os.path.join(HERE, name)) as stream:
             config.read_file(stream)
     requirements = []
+    if not config.has_section('versions'):
+        return requirements
     for name, version in config.items('versions'):
         requirement = '%s==%s' % (name, version)
         if config.has_option('markers', name):
@@ -98,10 +100,25 @@ def pinned(names):
     return requirements
 
 
+def chain(name):
+    """Return the files that a file extends, each before what extends it."""
+    import configparser
+    config = configparser.ConfigParser(interpolation=None)
+    path = os.path.normpath(os.path.join(HERE, name))
+    with open(path) as stream:
+        config.read_file(stream)
+    names = []
+    for base in config.get('buildout', 'extends', fallback='').split():
+        names += chain(os.path.join(os.path.dirname(path), base))
+    return names + [os.path.relpath(path, HERE)]
+
+
 def hashed(names):
     """Return the requirements with their hashes, as pip checks them."""
     requirements = []
     for name in names:
+        if not pinned([name]):
+            continue
         path = os.path.splitext(os.path.join(HERE, name))[0] + '.txt'
         with open(path) as stream:
             lines = [line for line in stream if not line.startswith('#')]
@@ -184,10 +201,10 @@ def main(arguments):
     if not os.access(HERE, os.W_OK):
         fail('the folder %s is not writable.' % HERE)
 
-    names = ['versions.cfg']
+    name = 'buildout.cfg'
     if '-c' in arguments:
-        names += arguments[arguments.index('-c') + 1:][:1]
-    requirements = hashed(names)
+        [name] = arguments[arguments.index('-c') + 1:][:1] or [name]
+    requirements = hashed(list(dict.fromkeys(chain(name))))
     # A change of any of these makes a new environment.
     stamp = '\n'.join([HERE, sys.base_prefix, sys.version] + requirements)
     if not is_ready(stamp):

@@ -62,7 +62,8 @@ class Creating(Reading):
         left = {key: self._computation(
             state, key, wire.decode(), lifetime, grace, tags)
             for key, wire in wanted.items()}
-        values, _ = self._find_many(state, wanted, False)
+        values, unread = self._find_many(state, wanted, False)
+        unread.clear()  # an error's traceback leads to all values
         for key in values:
             del left[key]
         try:

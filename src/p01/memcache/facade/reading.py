@@ -64,8 +64,10 @@ class Reading(Base):
     def queryMany(self, keys, raw=False):
         wanted = self._wanted(keys)
         values, errors = self._find_many(self._state, wanted, raw)
-        for key, error in errors.items():
-            self._trouble.unreadable(key, wanted[key].decode(), error)
+        for key in list(errors):
+            # Nothing here keeps it: its traceback may lead back here.
+            self._trouble.unreadable(
+                key, wanted[key].decode(), errors.pop(key))
         return values
 
     def _find_many(self, state, wanted, raw):
@@ -93,21 +95,17 @@ class Reading(Base):
         try:
             wanted = dict(zip(keys, wires, strict=True))
         except TypeError:
-            [key, *_] = [key for key in keys if not _is_hashable(key)]
-            raise TypeError(f'keys: {key!r} cannot be in a dict') from None
+            wanted = {}
         if len(wanted) < len(keys):
-            first = {}
+            wanted = {}  # one by one, to say which of them is wrong
             for key, wire in zip(keys, wires, strict=True):
-                if first.setdefault(key, wire) != wire:
+                try:
+                    former = wanted.setdefault(key, wire)
+                except TypeError:
+                    raise TypeError(
+                        f'keys: {key!r} cannot be in a dict') from None
+                if former != wire:
                     raise ValueError(
                         f'keys: {key!r} equals another key, but is a'
                         ' different one to memcached')
         return wanted
-
-
-def _is_hashable(key):
-    try:
-        hash(key)
-    except TypeError:
-        return False
-    return True

@@ -182,7 +182,12 @@ class Writing(Base):
         for key, builtKey in large:
             error = errors[builtKey]
             if not isinstance(error, ValueTooLarge):
-                raise type(error)(f'mapping: {key!r}: {error}') from error
+                errors.clear()
+                try:
+                    raise type(error)(f'mapping: {key!r}: {error}') from error
+                finally:
+                    # The traceback of its cause leads back here.
+                    del error
             self._trouble.report(
                 error, 'key %s: not stored', builtKey.decode())
         deadline = monotonic() + self._timeout

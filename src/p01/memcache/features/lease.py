@@ -210,6 +210,10 @@ class Lending:
             if added:
                 self._store.run(Delete(key), deadline)
             return self._lend_nothing(server, key, error, deadline)
+        except BaseException:
+            if added:
+                self._store.owe(key)  # else the claim would stay
+            raise
         if item is None:
             raise Moved
         data, flags, token = item

@@ -72,6 +72,8 @@ class TLSStream(Stream):
     connection says so in plain text.
     """
 
+    _ahead = b''  # decrypted already, to see whether it is a reply
+
     def __init__(self, connection: socket.socket, context: ssl.SSLContext,
                  host: str, deadline: float) -> None:
         """Shake hands. A failure is an OSError or a `ServerBusy`."""
@@ -119,10 +121,12 @@ class TLSStream(Stream):
 
     def has_input(self) -> object:
         # A ticket for a later session is not a reply.
+        if self._ahead:
+            return True
         try:
             for _ in range(_MOST_TICKETS):
                 if not super().has_input():
-                    self._tls.read(1)
+                    self._ahead = self._tls.read(RECORD)
                     break
                 data = self._socket.recv(RECORD)
                 if not data:
@@ -144,6 +148,9 @@ class TLSStream(Stream):
             raise SendError(f'cannot send: {error}') from error
 
     def receive(self, size: int) -> bytes:
+        if self._ahead:
+            data, self._ahead = self._ahead, b''
+            return data
         while True:
             try:
                 data = self._tls.read(min(size, RECORD))

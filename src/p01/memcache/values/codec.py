@@ -93,10 +93,9 @@ class Codec:
         self._serializer = serializer
         self._largest = largest
         self._threshold = threshold
-        # The serializer, if its pickles are neither signed nor compressed.
-        self._pickles = (
-            serializer if signer is None and isinstance(
-                serializer, PickleSerializer) else None)
+        # The serializer, if it is just ours, and its pickles are not signed.
+        self._pickles = (serializer if signer is None and type(
+            serializer) is PickleSerializer else None)
         # Flags of the serialized bytes that are read as raw.
         self._raw_flags = (
             FREE if isinstance(serializer, ForeignSerializer) else JSON)
@@ -215,7 +214,8 @@ class Codec:
                 else:
                     dumped[key] = data, PLAIN
             except (ValueError, ValueTooLarge) as error:
-                errors[key] = error
+                # A traceback would lead back to the errors, and to all values.
+                errors[key] = error.with_traceback(None)
         return dumped, errors
 
     def _too_large(self, data: bytes) -> ValueTooLarge:

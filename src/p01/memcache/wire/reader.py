@@ -16,8 +16,8 @@ from p01.memcache.wire.item import Item
 _match_value = re.compile(
     rb'VALUE ([!-\xff]+) (\d{1,10}) (\d{1,10})\r\n').match
 
-# What follows a key in the same line.
-_parse_rest = re.compile(rb' (\d{1,10}) (\d{1,10})\r\n').fullmatch
+# What follows a key in the same line. No value of a longer size can be here.
+_parse_rest = re.compile(rb' (\d{1,10}) (\d{1,9})\r\n').fullmatch
 _BEFORE = len(b'VALUE ')
 
 # Together with the longest line of the protocol this is less than 8 kB: all

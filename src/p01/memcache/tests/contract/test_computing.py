@@ -1215,7 +1215,8 @@ class Trouble(Callers):
         client.getOrCreate('another', Factory())  # asks the server
         late = self.makeClient(proxy.address, timeout=SHORT)
         late.getOrCreate('another', Factory())
-        proxy.fault = HOLD
+        # The first reply says that there is no value.
+        proxy.once(Fault(), HOLD)
         self.assertEqual(late.getOrCreate('key', Factory('a')), 'a')
         proxy.clear()
         proxy.release(drop=True)
@@ -1331,7 +1332,8 @@ class Liar(ScriptedServer):
 
     def __init__(self, replies, closing=False):
         super().__init__(default=self._lie)
-        self.replies = {b'mn': b'ERROR', b'delete': b'DELETED', **replies}
+        self.replies = {b'mn': b'ERROR', b'delete': b'DELETED',
+                        b'get': b'END', **replies}
         self.closing = closing
         self.numbers = itertools.count(1)
         self.stored = b''
@@ -1400,6 +1402,7 @@ class TestLies(unittest.TestCase):
 
     def test_an_unreadable_value_that_cannot_be_removed(self):
         self.assertFew(*({
+            b'get': b'VALUE {key} 0 1\r\n?\r\nEND',
             b'gets': b'VALUE {key} 0 1 {new}\r\n?\r\nEND',
             b'cas': refusal, **lent}
             for refusal in (b'EXISTS', b'NOT_FOUND')
@@ -1412,7 +1415,7 @@ class TestLies(unittest.TestCase):
         head, _, data = value.partition(b'\r\n')
         replies = {
             b'gets': b'VALUE {key} 64 %b {new}\r\n%b\r\nEND' % (head, data),
-            b'get': b'END', b'add': b'STORED', b'cas': b'EXISTS'}
+            b'add': b'STORED', b'cas': b'EXISTS'}
         lent = ({
             **replies, b'mn': b'MN',
             b'mg': b'VA %b f64 c{new} k{key}%b\r\n%b' % (head, win, data)}
@@ -1425,3 +1428,14 @@ class TestLies(unittest.TestCase):
         self.assertFew({
             b'gets': b'VALUE {key} 128 {size} 7\r\n{stored}\r\nEND',
             b'add': b'STORED', b'cas': b'EXISTS'}, closing=True)
+
+    def test_a_claim_is_removed_if_it_cannot_be_seen(self):
+        keep_quiet(self)
+        server = self.enterContext(Liar({
+            b'add': b'STORED', b'gets': b'SERVER_ERROR unknown command'}))
+        client = self.makePooled(server.address)
+        self.addCleanup(client.close)
+        self.assertEqual(client.getOrCreate('key', lambda: 'mine'), 'mine')
+        self.assertIsNone(client.query('key'))
+        wire = client.buildKey('key').encode()
+        self.assertIn(b'delete %b\r\n' % wire, server.requests)

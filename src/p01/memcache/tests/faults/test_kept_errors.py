@@ -15,9 +15,11 @@ import weakref
 from time import monotonic
 from unittest import mock
 
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
 from p01.memcache.errors import NotInvalidated
+from p01.memcache.errors import SerializationError
 from p01.memcache.tests.support.layers import Replies
 from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -293,3 +295,61 @@ class ManyTest(Case):
                     [*caught.exception.errors], client.servers)
                 self.assertBare(caught.exception.errors.values())
                 self.assertIsNone(caught.exception.__context__)
+
+
+class Unreadable:
+
+    def __init__(self):
+        self.used = True
+
+    def __setstate__(self, state):
+        raise RuntimeError('no')
+
+
+class Seen:
+    """A value that remembers each that was made of it, as long as it lives."""
+
+    made = []  # noqa: RUF012
+
+    def __init__(self):
+        self.used = True
+
+    def __setstate__(self, state):
+        self.made.append(weakref.ref(self))
+
+
+class ValuesTest(Case):
+    """What is wrong with one of many values keeps no other one alive."""
+
+    def setUp(self):
+        super().setUp()
+        server = self.enterContext(EmbeddedServer())
+        self.client = UltraMemcacheClient(
+            [server.address], timeout=PATIENCE, maxValueSize=1000)
+        self.addCleanup(self.client.close)
+
+    def stored(self, **values):
+        """Store them, and one more; return a reference to that."""
+        values['more'] = Seen()
+        self.client.setMany(values)
+        return weakref.ref(values['more'])
+
+    def test_too_large(self):
+        for value in 'x' * 1001, ['x' * 1001]:
+            self.assertIsNone(self.stored(key=value)())
+
+    def test_it_cannot_be_pickled(self):
+        more = weakref.ref(seen := Seen())
+        values = {'more': seen, 'key': lambda: 1, 'key 2': lambda: 2}
+        with self.assertRaises(SerializationError):
+            self.client.setMany(values)
+        del values, seen
+        self.assertIsNone(more())
+
+    def test_it_cannot_be_read(self):
+        self.stored(key=Unreadable(), key2=Unreadable())
+        Seen.made.clear()
+        found = self.client.queryMany(['more', 'key', 'key2'])
+        self.assertEqual([*found], ['more'])
+        del found
+        self.assertEqual([made() for made in Seen.made], [None])

@@ -430,6 +430,22 @@ class SerializerScenario(Scenario):
 
     # Assigning attributes
 
+    def test_a_serializer_derived_from_ours(self):
+        class Shouting(PickleSerializer):
+
+            def dumps(self, key, obj):
+                return super().dumps(key, obj.upper())
+
+            def loads(self, key, data, flags):
+                return super().loads(key, data, flags) + '!'
+
+        client = self.makeClient(serializer=Shouting())
+        client.set('a', 'one')
+        client.setMany({'b': 'two'})
+        for key, value in {'a': 'ONE!', 'b': 'TWO!'}.items():
+            self.assertEqual(client.query(key), value)
+            self.assertEqual(client.queryMany([key]), {key: value})
+
     def test_one_after_the_other(self):
         client = self.client
         for serializer, flags in [

@@ -387,6 +387,11 @@ class TLSStreamTest(TLSCase):
         while not self.stream.has_input():
             self.assertReadable()
             self.assertLess(time.monotonic(), self.stream.deadline)
+        # Looking takes nothing away from it.
+        self.assertTrue(self.stream.has_input())
+        self.assertEqual(self.stream.receive(100),
+                         f'VERSION {embedded.VERSION}\r\n'.encode())
+        self.assertFalse(self.stream.has_input())
 
     def test_bytes_that_pour_in_are_not_all_received(self):
         # Whatever they are, and however fast they arrive.
