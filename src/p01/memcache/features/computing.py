@@ -65,6 +65,9 @@ class Computation(Looking):
         else:
             self._deadline = deadline
         value = self._search(waits)
+        if value is WAITING:
+            self._caller.leave(self._caller.flight, None)
+            return value
         if value is not MISSING:
             self._end(None)
             return value
@@ -135,6 +138,8 @@ class Computation(Looking):
     def _search(self, waits):
         """Look until there is a value, or this caller has to compute it."""
         pause = _FIRST_PAUSE
+        if self._lease is not None and self._is_late():
+            return MISSING
         while True:
             self._lease, value = self._look()
             lease = self._lease
@@ -163,9 +168,12 @@ class Computation(Looking):
             if found is not None:
                 with contextlib.suppress(UnreadableValue):
                     return self._load(*found)
-            if self._deadline - monotonic() < _FIRST_PAUSE:
+            if self._is_late():
                 # It is stored if the claim seen last is still there.
                 return MISSING
+
+    def _is_late(self):
+        return self._deadline - monotonic() < _FIRST_PAUSE
 
     def _join(self):
         return self._caller.join(
