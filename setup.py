@@ -65,8 +65,16 @@ setup(
             'pymemcache',
             'tqdm',
         ],
+        # For <p01:dependencies>, outside of Zope.
+        'content': [
+            'zope.lifecycleevent',
+        ],
         'demo': [
             'tqdm',
+        ],
+        # p01.memcache.dogpile
+        'dogpile': [
+            'dogpile.cache >= 1.1.2',
         ],
         # For bin/fuzz, which it guides by the code that replies reach.
         'fuzz': [
@@ -74,15 +82,34 @@ setup(
             'atheris; python_version < "3.14" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
         ],
+        # p01.memcache.mcdutils, for sessions of Zope.
+        'mcdutils': [
+            'Products.mcdutils',
+            'transaction',
+        ],
         # Other clients, for comparison.
         'peers': [
             # It has no other wheels.
             'pylibmc; python_version < "3.12" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
         ],
+        'plone': [
+            'plone.memoize',
+            'zope.ramcache',
+        ],
+        # p01.memcache.ramcache
+        'ramcache': [
+            'zope.ramcache',
+        ],
         'security': [
             'zope.component[security]',
             'zope.security',
+        ],
+        # p01.memcache.session, for zope.session.
+        'session': [
+            'transaction',
+            'zope.location',
+            'zope.session',
         ],
         'test': [
             'Acquisition',
@@ -96,8 +123,28 @@ setup(
             # There is no wheel for 3.15 yet.
             'zstandard; python_version < "3.15"',
         ],
+        # Changes that follow the transaction.
+        'transaction': [
+            'transaction >= 3.0',
+        ],
+        # Dependencies as fresh as a snapshot of the database.
+        'zodb': [
+            'ZODB',
+            'transaction',
+        ],
         'zstd': [
             'zstandard',
+        ],
+    },
+    entry_points={
+        # Not this package, but the one within it. z3c.autoinclude, which
+        # Plone 5 used, has no such option.
+        'plone.autoinclude.plugin': [
+            'target = plone',
+            'module = p01.memcache.plone',
+        ],
+        'dogpile.cache': [
+            'p01.memcache = p01.memcache.dogpile.backend:Backend',
         ],
     },
 )
