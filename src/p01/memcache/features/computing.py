@@ -46,15 +46,13 @@ class Computation(Looking):
     the built key.
     """
 
-    def __init__(self, flights, *args):
-        super().__init__(*args)
-        self._flights = flights
-        self._caller = None  # its part in them, once there is no hit
-        self._flight = None  # of those that get what it computes
-        self._me = None  # its thread
-        self._lease = None
-        self._transaction = None
-        self._is_apart = False  # right for the transaction alone
+    # Here, as a hit needs none of them.
+    _caller = None  # its part in the flights
+    _flight = None  # of those that get what it computes
+    _me = None  # its thread
+    _lease = None
+    _transaction = None
+    _is_apart = False  # right for the transaction alone
 
     def begin(self, deadline=None, waits=True):
         """Return the value, or MISSING: then this caller computes it.
