@@ -81,10 +81,15 @@ class SessionManager:
 
     def tpc_abort(self, transaction):
         for record in self._records.values():
+            # Nothing may fail here.
             try:
-                record.undo()
-            except Exception:
-                logger.exception('a session keeps changes that were aborted')
+                is_gone, error = record.undo(), None
+            except Exception as failure:
+                is_gone, error = False, failure
+            if not is_gone:
+                logger.warning(
+                    'a session may have the changes of a transaction that was'
+                    ' aborted', exc_info=error)
 
 
 @implementer(IDataManagerSavepoint)

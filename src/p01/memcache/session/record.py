@@ -162,21 +162,30 @@ class Record:
                     f'{key!r} of {package!r}' for package, key in both)))
 
     def undo(self):
-        """Put back what the vote has replaced, unless it has changed since."""
+        """Put back what the vote has replaced.
+
+        If another transaction has changed the same keys since, what it has
+        stored depends on ours, so all of it stays. Returns whether it is gone.
+        """
         if self._written is None:
-            return
+            return True
         before, after = self._written
+        places = changed(before, after)
         for _ in range(_ATTEMPTS):
             found = stored.read(self._client, self._key)
+            if found.token is None:
+                # Either it is gone, or it must go once memcached is back.
+                return bool(self._client.invalidate(self._key))
             theirs = freeze_all(found.values)
-            ours = {place for place in changed(before, after)
-                    if theirs.get(place) == after.get(place)}
-            if found.token is None or not ours:
-                return
+            if not places & changed(before, theirs):
+                return True  # it was not stored
+            if places & changed(after, theirs):
+                return False
             _, done = self._write(found, _changed(
-                found.values, thaw_all(before), ours))
+                found.values, thaw_all(before), places))
             if done is not False:
-                return
+                return bool(done)
+        return False
 
     def _values(self):
         return {} if self.data is None else stored.flatten(self.data)

@@ -467,39 +467,78 @@ class PhasesTest(SessionTestCase):
         transaction.abort()
         self.assertEqual(self.found(), {'color': 'red', 'size': 'L'})
 
-    def test_what_has_changed_since_is_not_undone(self):
+    def fail_after(self, function):
+        """Fail after a vote, when another transaction has done something."""
+        failing = Failing(None)
+
+        def vote(txn):
+            self.elsewhere(function)
+            raise Failure
+
+        failing.tpc_vote = vote
+        transaction.get().join(failing)
+        with self.assertRaises(Failure):
+            transaction.commit()
+        transaction.abort()
+
+    def test_others_have_changed_other_keys_since(self):
+        self.put(color='red', size='M')
+        self.package().update(color='blue', shape='round')
+        self.fail_after(lambda: self.package().update(
+            size='L', material='wood'))
+        self.assertEqual(self.found(), {
+            'color': 'red', 'size': 'L', 'material': 'wood'})
+
+    def test_others_have_changed_the_same_key_since(self):
+        # They have seen what is about to be undone: all of it stays.
+        self.put(apples=5, pears=5)
+        self.package().update(apples=4, pears=6)
+        with self.assertLogs('p01.memcache', 'WARNING') as logs:
+            self.fail_after(lambda: self.package().update(apples=3, figs=1))
+        self.assertEqual(self.found(), {'apples': 3, 'pears': 6, 'figs': 1})
+        self.assertIn('aborted', logs.output[0])
+
+    def test_others_have_removed_the_session_since(self):
         self.put(color='red')
         self.package()['color'] = 'blue'
-        failing = Failing(None)
+        with self.assertLogs('p01.memcache', 'WARNING'):
+            self.fail_after(lambda: self.container.__delitem__('anna'))
+        self.assertIsNone(self.found())
 
-        def vote(txn):
-            self.elsewhere(lambda: self.package().update(color='green'))
-            raise Failure
+    def test_memcached_has_lost_it_since(self):
+        self.put(color='red')
+        self.package()['color'] = 'blue'
+        with self.assertNoLogs('p01.memcache', 'WARNING'):
+            self.fail_after(self.client.invalidateAll)
+        self.assertIsNone(self.found())
 
-        failing.tpc_vote = vote
-        transaction.get().join(failing)
-        with self.assertRaises(Failure):
-            transaction.commit()
-        transaction.abort()
-        self.assertEqual(self.found(), {'color': 'green'})
+    def test_memcached_is_down_since(self):
+        self.put(color='red')
+        self.package()['color'] = 'blue'
+        with self.assertLogs('p01.memcache', 'WARNING') as logs:
+            self.fail_after(self.server.stop)
+        self.assertIn('aborted', logs.output[-1])
 
-    def test_what_others_have_not_changed_since_is_undone(self):
-        self.put(color='red', size='M')
-        self.package().update(color='blue', size='L', shape='round')
-        failing = Failing(None)
+    def test_undo_fails(self):
+        for result in (None, False), RuntimeError:
+            transaction.abort()
+            self.put(color='red')
+            self.package()['color'] = 'blue'
 
-        def vote(txn):
-            self.elsewhere(lambda: self.package().update(
-                color='green', material='wood'))
-            raise Failure
+            def fail(result=result):
+                patch = mock.patch.object(
+                    stored, 'write', **(
+                        {'return_value': result}
+                        if isinstance(result, tuple)
+                        else {'side_effect': result}))
+                patch.start()
 
-        failing.tpc_vote = vote
-        transaction.get().join(failing)
-        with self.assertRaises(Failure):
-            transaction.commit()
-        transaction.abort()
-        self.assertEqual(self.found(), {
-            'color': 'green', 'size': 'M', 'material': 'wood'})
+            with self.subTest(result), \
+                    self.assertLogs('p01.memcache', 'WARNING') as logs:
+                self.fail_after(fail)
+            mock.patch.stopall()
+            self.assertIn('aborted', logs.output[0])
+            self.client.invalidateAll()
 
     def test_a_removal_is_undone(self):
         self.put(color='red')
@@ -894,7 +933,8 @@ class FakeConflictTest(Fake, ConflictTest):
 
 
 class FakePhasesTest(Fake, PhasesTest):
-    pass
+
+    test_memcached_is_down_since = None
 
 
 class RegionContainerTest(Region, ContainerTest):
@@ -914,7 +954,8 @@ class RealConflictTest(Real, ConflictTest):
 
 
 class RealPhasesTest(Real, PhasesTest):
-    pass
+
+    test_memcached_is_down_since = None
 
 
 class ZopeSessionTest(SessionTestCase):
