@@ -65,6 +65,10 @@ setup(
             'pymemcache',
             'tqdm',
         ],
+        # For <p01:dependencies>, outside of Zope.
+        'content': [
+            'zope.lifecycleevent',
+        ],
         'demo': [
             'tqdm',
         ],
@@ -88,6 +92,10 @@ setup(
             # It has no other wheels.
             'pylibmc; python_version < "3.12" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
+        ],
+        'plone': [
+            'plone.memoize',
+            'zope.ramcache',
         ],
         # p01.memcache.ramcache
         'ramcache': [
@@ -115,11 +123,30 @@ setup(
             # There is no wheel for 3.15 yet.
             'zstandard; python_version < "3.15"',
         ],
+        # Changes that follow the transaction.
+        'transaction': [
+            'transaction >= 3.0',
+        ],
+        # For transactional="true".
+        'transaction': [
+            'transaction',
+        ],
+        # Dependencies as fresh as a snapshot of the database.
+        'zodb': [
+            'ZODB',
+            'transaction',
+        ],
         'zstd': [
             'zstandard',
         ],
     },
     entry_points={
+        # Not this package, but the one within it. z3c.autoinclude, which
+        # Plone 5 used, has no such option.
+        'plone.autoinclude.plugin': [
+            'target = plone',
+            'module = p01.memcache.plone',
+        ],
         'dogpile.cache': [
             'p01.memcache = p01.memcache.dogpile.backend:Backend',
         ],

@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from p01.memcache.interfaces import IInvalidateCacheEvent
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import INotHeldEvent
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.interfaces import IUnreadableValueEvent
@@ -22,15 +23,27 @@ class InvalidateCacheEvent:
         self.cacheName = cacheName
 
 
+def clientsOf(cacheName):
+    """Return the utility of that name, or all of them if it is None."""
+    if cacheName is not None:
+        return [zope.component.getUtility(IMemcacheClient, cacheName)]
+    return zope.component.getAllUtilitiesRegisteredFor(IMemcacheClient)
+
+
 @zope.component.adapter(IInvalidateCacheEvent)
 def invalidateCache(event):
     """Invalidate the event's key in the utility that it names, or in all."""
-    if event.cacheName is not None:
-        clients = [zope.component.getUtility(IMemcacheClient, event.cacheName)]
-    else:
-        clients = zope.component.getAllUtilitiesRegisteredFor(IMemcacheClient)
-    for client in clients:
+    for client in clientsOf(event.cacheName):
         client.invalidate(event.key)
+
+
+@implementer(INotHeldEvent)
+class NotHeldEvent:
+    """See `INotHeldEvent`."""
+
+    def __init__(self, keys, error):
+        self.keys = keys
+        self.error = error
 
 
 @implementer(IUnreadableValueEvent)

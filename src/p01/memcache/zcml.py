@@ -33,6 +33,8 @@ from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
 from p01.memcache.interfaces import Unshown
+from p01.memcache.protection import in_zope
+from p01.memcache.protection import protected
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.uclient import UltraMemcacheClient
@@ -111,6 +113,14 @@ class IRegistration(Interface):
         description='The name by which to look up the client.',
         required=False)
 
+    transactional = Bool(
+        title='Transactional',
+        description=(
+            'Whether what changes the cache in a transaction is sent after '
+            'its commit, and dropped by an abort. Needs the extra '
+            '"transaction".'),
+        required=False)
+
     permission = Permission(
         title='Permission',
         description=(
@@ -170,8 +180,9 @@ IMemcacheDirective = InterfaceClass(
 
 
 @discreet
-def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
-             readPermission=None, writePermission=None, flushPermission=None,
+def memcache(_context, factory=UltraMemcacheClient, name='',
+             transactional=False, permission=None, readPermission=None,
+             writePermission=None, flushPermission=None,
              statisticsPermission=None, **attributes):
     """See `IMemcacheDirective`. Its action makes the client."""
     try:
@@ -183,6 +194,8 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
     def create():
         return factory(**attributes)
 
+    if transactional:
+        create = _transactional(create)
     if IUltraMemcacheClient.implementedBy(factory):
         client = IUltraMemcacheClient
         reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics
@@ -198,9 +211,20 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
             (statistics, statisticsPermission)):
         if own is not None:
             required.update(dict.fromkeys(part.names(all=True), own))
-    if required:
-        create = _protected(create, required)
+    if required or in_zope():
+        create = protected(create, required)
     utility(_context, IMemcacheClient, factory=create, name=name)
+
+
+def _transactional(create):
+    """Return a factory of clients whose changes follow transactions."""
+    try:
+        from p01.memcache.transactional import Transactional
+    except ImportError:
+        raise ConfigurationError(
+            'transactional: the package transaction is not available'
+        ) from None
+    return discreet(lambda: Transactional(create()))
 
 
 class IRegionOfClient(Interface):
@@ -241,31 +265,6 @@ def memcacheRegion(_context, name, client='', region=None, **settings):
             region or name, **settings)
 
     utility(_context, IMemcacheClient, factory=create, name=name)
-
-
-def _protected(create, required):
-    """Return a factory of clients with a permission for each name."""
-    try:
-        from zope.security.checker import Checker
-        from zope.security.checker import CheckerPublic
-        from zope.security.interfaces import PUBLIC_PERMISSION_NAME
-        from zope.security.proxy import Proxy
-    except ImportError:
-        raise ConfigurationError(
-            'permission: zope.security is not available') from None
-    checker = Checker({
-        name: CheckerPublic if own == PUBLIC_PERMISSION_NAME else own
-        for name, own in required.items()})
-
-    def createProtected():
-        client = create()
-        try:
-            client.__Security_checker__ = checker
-        except AttributeError:  # a class with __slots__
-            client = Proxy(client, checker)
-        return client
-
-    return createProtected
 
 
 class IDefaultPermissionDirective(Interface):

@@ -36,6 +36,10 @@ class LookUp:
         else:
             self.isHit, self.value = True, value
 
+    @property
+    def isAway(self):
+        return not self.isHit and self._computation.is_away
+
     def store(self, value):
         self._take('store')
         return self._builtKey if self._computation.store(value) else None

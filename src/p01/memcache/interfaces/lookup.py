@@ -28,6 +28,10 @@ class ILookUp(Interface):
 
     value = Attribute('The value of a hit; None for a miss.')
 
+    isAway = Attribute(
+        'Whether it is a miss because a server did not answer. Then nothing '
+        'will be stored.')
+
     def store(value):
         """Store the value that was computed, and end the look-up.
 

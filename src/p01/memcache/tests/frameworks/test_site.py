@@ -1,0 +1,204 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A real Zope, served by waitress, and what goes wrong around its cache."""
+
+import tempfile
+import threading
+import time
+import unittest
+
+from p01.memcache.testing import Memcached
+from p01.memcache.tests.frameworks.visitors import Visitors
+from p01.memcache.tests.frameworks.zopeprocess import ZEO
+from p01.memcache.tests.frameworks.zopeprocess import Zope
+from p01.memcache.zcml import IMemcacheDirective
+
+
+IS_THERE = 'transactional' in IMemcacheDirective
+
+# The values for a site of four threads, see zope.txt.
+DELAY = 1
+BLACK_TIME = 10
+SITE = f'''
+    <p01:memcache servers="{{address}}" timeout="0.5" delay="{DELAY}"
+        blacktime="{BLACK_TIME}" maxPoolSize="5" {{attributes}} />
+    <p01:dependencies for="*" />'''
+
+
+class SiteLayer:
+    """A memcached for the tests of a Zope, which each have their own."""
+
+    __bases__ = ()
+    __name__ = 'SiteLayer'
+
+    def __init__(self):
+        self.memcached = Memcached()
+
+    def setUp(self):
+        self.memcached.start()
+
+    def tearDown(self):
+        self.memcached.stop()
+
+
+SITE_LAYER = SiteLayer()
+
+
+class ZopeTestCase(unittest.TestCase):
+
+    layer = SITE_LAYER
+    level = 2
+    attributes = ''
+
+    def setUp(self):
+        self.memcached = self.layer.memcached
+        self.memcached.stop()
+        self.memcached.start()
+        self.zope = self.start()
+        self.browser = self.zope.browser()
+        self.addCleanup(self.browser.close)
+        self.browser.read('change', value=5)
+
+    def start(self, **kw):
+        """Return a Zope that has been started."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        return self.enterContext(Zope(folder, SITE.format(
+            address=self.memcached.address, attributes=self.attributes), **kw))
+
+    def compute_and_fail(self):
+        """A: return the page after a failed request has computed it."""
+        status, _ = self.browser.open('fail', value=999)
+        self.assertEqual(status, 500)
+        return self.browser.read()
+
+    def read_before_the_commit(self, **how):
+        """B: return the page that was computed between an invalidation and
+        its commit.
+        """
+        self.assertEqual(self.browser.read(), '5')
+        editor = self.zope.browser()
+        self.addCleanup(editor.close)
+        thread = threading.Thread(
+            target=editor.read, args=('change',),
+            kwargs={'value': 7, 'hold': 1, **how})
+        thread.start()
+        self.addCleanup(thread.join)
+        # It cannot be seen when the other request is there.
+        time.sleep(0.5)
+        self.assertEqual(self.browser.read(), '5')
+        self.browser.read('release')
+        thread.join()
+        self.assertEqual(self.browser.read(bare=1), '7')
+        return self.browser.read()
+
+
+class ContentTest(ZopeTestCase):
+    """Events of content invalidate what depends on it."""
+
+    def test_events(self):
+        read = self.browser.read
+        self.assertEqual(read('add', name='one'), 'one')
+        self.assertEqual(read('names'), 'one')
+        self.assertEqual(read('add', name='two'), 'one two')
+        self.assertEqual(read('names'), 'one two')
+        self.assertEqual(read('remove', name='one'), 'two')
+        self.assertEqual(read('names'), 'two')
+
+
+class FaultsTest(ZopeTestCase):
+    """What happens without transactions."""
+
+    def test_a_page_of_an_aborted_request(self):
+        self.assertEqual(self.compute_and_fail(), '999')
+
+    def test_an_aborted_event(self):
+        self.browser.read('add', name='one')
+        self.browser.open('add', name='two', fail=1)
+        self.assertEqual(self.browser.read('names', bare=1), 'one')
+        self.assertEqual(self.browser.read('names'), 'one two')
+
+    def test_a_page_from_before_the_commit(self):
+        self.assertEqual(self.read_before_the_commit(), '5')
+
+    def test_an_event(self):
+        self.assertEqual(self.read_before_the_commit(event=1), '5')
+
+
+@unittest.skipUnless(IS_THERE, 'transactional is not here')
+class TransactionalTest(ZopeTestCase):
+
+    attributes = 'transactional="true"'
+
+    def test_a_page_of_an_aborted_request(self):
+        self.assertEqual(self.compute_and_fail(), '5')
+
+    def test_a_page_from_before_the_commit(self):
+        self.assertEqual(self.read_before_the_commit(), '7')
+
+    def test_an_event(self):
+        self.assertEqual(self.read_before_the_commit(event=1), '7')
+
+    def test_an_aborted_event(self):
+        read = self.browser.read
+        self.assertEqual(read('add', name='one'), 'one')
+        self.assertEqual(read('names'), 'one')
+        status, _ = self.browser.open('add', name='two', fail=1)
+        self.assertEqual(status, 500)
+        self.assertEqual(read('names', bare=1), 'one')
+        self.assertEqual(read('names'), 'one')
+
+    def test_two_zopes(self):
+        """What one of them commits, the other one's visitors get."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        zeo = self.enterContext(ZEO(folder))
+        one, two = [self.start(zeo=zeo.address) for _ in range(2)]
+        editor, visitor = one.browser(), two.browser()
+        self.addCleanup(editor.close)
+        self.addCleanup(visitor.close)
+        for value in range(1, 20):
+            editor.read('change', value=value)
+            # ZEO's client in the other Zope may lag for a moment.
+            end = time.monotonic() + 10
+            while visitor.read(bare=1) != str(value):
+                self.assertLess(time.monotonic(), end)
+            self.assertIn(visitor.read(), (str(value), str(value - 1)))
+
+
+@unittest.skipUnless(IS_THERE, 'transactional is not here')
+class OutageTest(ZopeTestCase):
+    """memcached is stopped, killed and restarted under 16 visitors."""
+
+    attributes = 'transactional="true"'
+
+    def median(self, visitors, delay=0):
+        """Return the median of the answers in the second after a delay."""
+        start = time.monotonic() + delay
+        time.sleep(delay + 1)
+        return visitors.median(start, start + 1)
+
+    def test_outages(self):
+        server, work = self.memcached, 20_000
+        with Visitors(self.zope, work=work, bare=1) as visitors:
+            slow = self.median(visitors, 1)
+        with Visitors(self.zope, work=work) as visitors:
+            quick = self.median(visitors, 1)
+            self.assertLess(5 * quick, slow)
+            # What happens, and how quick the answers are a `DELAY` later: as
+            # without a cache, or as with it.
+            for happen, usual in (
+                    (server.freeze, slow), (server.thaw, None),
+                    (self.restart, quick),
+                    (server.stop, slow), (server.start, None),
+                    (self.restart, quick), (self.restart, quick)):
+                happen()
+                if usual is None:
+                    # It was marked down.
+                    time.sleep(BLACK_TIME)
+                    usual = quick
+                with self.subTest(happen.__name__):
+                    self.assertLess(self.median(visitors, DELAY), 3 * usual)
+        self.assertEqual((visitors.errors[:5], visitors.stale[:5]), ([], []))
+
+    def restart(self):
+        self.memcached.stop()
+        self.memcached.start()
