@@ -21,6 +21,7 @@ from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 from zope.configuration import xmlconfig
+from zope.configuration.exceptions import ConfigurationError
 from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
 from zope.publisher.http import HTTPRequest
@@ -49,6 +50,7 @@ from p01.memcache.session.interfaces import IMemcacheSessionDataContainer
 from p01.memcache.session.manager import SessionManager
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
+from p01.memcache.tests.support import zcml
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -142,6 +144,15 @@ class ContainerTest(SessionTestCase):
         # Not ISessionDataContainer, whose methods there begin with `self`.
         verifyObject(IMemcacheSessionDataContainer, self.container)
         verifyClass(ISavepointDataManager, SessionManager)
+
+    def test_wrong_settings(self):
+        for settings in (
+                {'timeout': -1}, {'timeout': None}, {'timeout': 1.5},
+                {'resolution': -1}, {'name': None}, {'cacheName': 5},
+                {'lastOneWins': 'yes'}):
+            [(name, value)] = settings.items()
+            with self.assertRaisesRegex(ValueError, f'{name} {value!r}: '):
+                MemcacheSessionDataContainer(**settings)
 
     def test_missing(self):
         with self.assertRaises(KeyError):
@@ -985,6 +996,34 @@ class ZopeSessionTest(SessionTestCase):
                          (3600, 600))
         other = HTTPRequest(io.BytesIO(), {}, None)
         self.assertIsNone(ISession(other).get('shop'))
+
+    def test_directive(self):
+        self.load('''
+            <include package="p01.memcache.session" file="meta.zcml" />
+            <p01:sessions
+                timeout="60" resolution="5" name="all" lastOneWins="true" />
+            <p01:sessions package="shop" cacheName="other" />''')
+        container = zope.component.getUtility(ISessionDataContainer)
+        self.assertEqual(
+            [getattr(container, name) for name in (
+                'timeout', 'resolution', 'name', 'cacheName', 'lastOneWins')],
+            [60, 5, 'all', '', True])
+        container = zope.component.getUtility(ISessionDataContainer, 'shop')
+        self.assertEqual((container.timeout, container.cacheName),
+                         (3600, 'other'))
+
+    def test_wrong_directive(self):
+        for attribute in 'timeout="-1"', 'resolution="x"', 'unknown="1"':
+            with self.subTest(attribute), \
+                    self.assertRaises(ConfigurationError) as caught:
+                self.load(f'''
+                    <include package="p01.memcache.session"
+                        file="meta.zcml" />
+                    <p01:sessions {attribute} />''')
+            self.assertIn(attribute.partition('=')[0], str(caught.exception))
+
+    def load(self, directives):
+        xmlconfig.string(zcml.SITE % directives)
 
     def test_security(self):
         xmlconfig.string('''
