@@ -6,6 +6,7 @@ import time
 import unittest
 from unittest import mock
 
+import Products.Five
 import transaction
 import zope.component
 import zope.component.testing
@@ -22,10 +23,14 @@ from Products.Sessions.BrowserIdManager import BrowserIdManager
 from Products.Sessions.SessionDataManager import SessionDataManager
 from Testing.makerequest import makerequest
 from zope.configuration import xmlconfig
+from zope.ramcache.interfaces.ram import IRAMCache
+from zope.session.interfaces import ISessionDataContainer
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.mcdutils.client import SessionClient
+from p01.memcache.session import MemcacheSessionDataContainer
+from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import tearDownZCML
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -166,6 +171,23 @@ class SessionTest(McdutilsTestCase):
 class JSONSessionTest(SessionTest):
 
     serializer = 'json'
+
+
+class FiveTest(McdutilsTestCase):
+    """The lines of ZCML with the directives of Zope."""
+
+    def test_each_room(self):
+        context = xmlconfig.file('meta.zcml', Products.Five)
+        xmlconfig.string(SITE % '''
+            <include package="p01.memcache.ramcache" />
+            <include package="p01.memcache.session" />
+            <include package="p01.memcache.mcdutils" />''', context=context)
+        cache = zope.component.getUtility(IRAMCache)
+        cache.set('value', 'path')
+        self.assertEqual(cache.query('path'), 'value')
+        sessions = zope.component.getUtility(ISessionDataContainer)
+        self.assertIsInstance(sessions, MemcacheSessionDataContainer)
+        self.assertIsNone(sessions.get('anna'))
 
 
 class ProxyTest(McdutilsTestCase):

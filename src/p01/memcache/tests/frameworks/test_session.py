@@ -27,7 +27,6 @@ from zope.interface.verify import verifyObject
 from zope.publisher.http import HTTPRequest
 from zope.publisher.interfaces import IRequest
 from zope.security.checker import ProxyFactory
-from zope.security.checker import undefineChecker
 from zope.security.interfaces import ForbiddenAttribute
 from zope.session.http import CookieClientIdManager
 from zope.session.interfaces import IClientId
@@ -1031,8 +1030,6 @@ class ZopeSessionTest(SessionTestCase):
               <include package="zope.session" file="classes.zcml" />
               <include package="p01.memcache.session" />
             </configure>''')
-        self.addCleanup(
-            undefineChecker, MemcacheSessionDataContainer)
         self.put(color='red')
         container = ProxyFactory(
             zope.component.getUtility(ISessionDataContainer))
