@@ -62,8 +62,8 @@ class IMemcacheWriter(Interface):
         `add` may be False where `query` misses: the key may have a value whose
         dependencies were invalidated, a value in its grace period, or the
         claim of a process that computes the value for `getOrCreate`. The claim
-        of a process that died lasts ten minutes. `replace`, `append`,
-        `prepend` and `touch` find these, too.
+        of a process that died lasts ten minutes, that of a transaction a
+        minute. `replace`, `append`, `prepend` and `touch` find these, too.
 
         As a lock it holds for a second less than its lifetime, and only while
         memcached keeps the value. commands.txt shows how to release it, and

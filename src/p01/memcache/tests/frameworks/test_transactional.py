@@ -24,6 +24,8 @@ from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.store import IStore
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.contract.matrix import EMBEDDED
 from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import MEMCACHED
@@ -942,11 +944,10 @@ class ComputingScenario(TransactionCase):
         transactions.
         """
         entered = threading.Event()
-        leave = threading.Event()
 
         def factory():
             entered.set()
-            leave.wait(PATIENCE)
+            threading.Event().wait(0.05)
             return 1
 
         def first(_):
@@ -955,7 +956,6 @@ class ComputingScenario(TransactionCase):
 
         def second(_):
             entered.wait(PATIENCE)
-            threading.Timer(0.05, leave.set).start()
             with transaction.manager:
                 return self.cache.getOrCreate('key', lambda: 2)
 
@@ -1284,3 +1284,51 @@ class ComputingScenario(TransactionCase):
         self.client.invalidateAll()
         transaction.commit()
         self.assertOthersFind(key=MISSING)
+
+
+class FakeTest(unittest.TestCase):
+
+    def test_a_fake_counts_and_shows(self):
+        cache = Transactional(FakeUltraMemcacheClient())
+        cache.set('key', 1)
+        cache.query('key')
+        cache.query('new')
+        self.assertEqual(
+            (cache.gets, cache.hits, cache.misses, cache.sets), (2, 1, 1, 1))
+        self.assertIn(cache.buildKey('key'), getFakeBackend(cache).cache)
+        cache.resetCounts()
+        with transaction.manager:
+            cache.set('key', 2)
+            cache.query('key')
+            self.assertEqual(cache.sets + cache.gets, 0)
+        self.assertEqual((cache.sets, cache.gets), (1, 0))
+
+
+@matrix(*FAKES, *EMBEDDED, slow=MEMCACHED)
+class RegionScenario(TransactionCase):
+
+    def test_regions_of_a_transactional_client(self):
+        region, plain = self.cache.region('news'), self.client.region('news')
+        plain.set('key', 0)
+        transaction.begin()
+        region.set('key', 1)
+        self.cache.set('key', 2)
+        region.region('old').set('key', 3)
+        self.assertEqual(self.found('key', region), 1)
+        self.assertEqual(self.found('key', plain), 0)
+        self.assertOthersFind(key=MISSING)
+        self.assertEqual(len(transaction.get()._resources), 1)
+        transaction.commit()
+        self.assertEqual(self.found('key', plain), 1)
+        self.assertEqual(self.found('key', plain.region('old')), 3)
+        self.assertOthersFind(key=2)
+
+    def test_a_transactional_region(self):
+        region = Transactional(self.client.region('news'))
+        transaction.begin()
+        region.set('key', 1)
+        self.assertEqual(self.found('key', region), 1)
+        self.assertEqual(
+            self.found('key', self.client.region('news')), MISSING)
+        transaction.commit()
+        self.assertEqual(self.found('key', self.client.region('news')), 1)
