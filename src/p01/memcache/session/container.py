@@ -65,9 +65,10 @@ class MemcacheSessionDataContainer(Location):
         try:
             manager = current.data(self)
         except KeyError:
+            client = getUtility(IMemcacheClient, self.cacheName)
+            # A manager follows the transaction by itself.
             manager = SessionManager(
-                self, getUtility(IMemcacheClient, self.cacheName), current,
-                self._finished)
+                self, client.immediate(), current, self._finished)
             current.set_data(self, manager)
         return manager.record(client_id)
 

@@ -50,6 +50,7 @@ from p01.memcache.session.manager import SessionManager
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.support import zcml
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -87,9 +88,10 @@ class SessionTestCase(unittest.TestCase):
     def setUp(self):
         zope.component.testing.setUp(self)
         self.addCleanup(zope.component.testing.tearDown, self)
-        self.client = self.makeClient()
+        utility = self.makeClient()
+        zope.component.provideUtility(utility, IMemcacheClient)
+        self.client = utility.immediate()
         self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
         self.container = MemcacheSessionDataContainer()
         self.addCleanup(transaction.abort)
 
@@ -945,6 +947,24 @@ class FakeConflictTest(Fake, ConflictTest):
 class FakePhasesTest(Fake, PhasesTest):
 
     test_memcached_is_down_since = None
+
+
+class TransactionalClient:
+
+    def makeClient(self):
+        return Transactional(super().makeClient())
+
+
+class TransactionalContainerTest(TransactionalClient, ContainerTest):
+    pass
+
+
+class TransactionalConflictTest(TransactionalClient, ConflictTest):
+    pass
+
+
+class TransactionalPhasesTest(TransactionalClient, PhasesTest):
+    pass
 
 
 class RegionContainerTest(Region, ContainerTest):
