@@ -32,6 +32,7 @@ from p01.memcache.mcdutils.client import SessionClient
 from p01.memcache.session import MemcacheSessionDataContainer
 from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import tearDownZCML
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -46,6 +47,9 @@ class McdutilsTestCase(unittest.TestCase):
 
     serializer = 'pickle'
 
+    def makeUtility(self, client):
+        return client
+
     def setUp(self):
         zope.component.testing.setUp(self)
         self.addCleanup(tearDownZCML, self)
@@ -55,7 +59,8 @@ class McdutilsTestCase(unittest.TestCase):
         self.client = UltraMemcacheClient(
             [self.server.address], serializer=self.serializer)
         self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
+        zope.component.provideUtility(
+            self.makeUtility(self.client), IMemcacheClient)
         xmlconfig.string(ZCML)
         self.addCleanup(transaction.abort)
 
@@ -92,7 +97,8 @@ class SessionTest(McdutilsTestCase):
 
     def test_the_client(self):
         self.assertIs(type(self.app().proxy.client), SessionClient)
-        self.assertIs(self.app().proxy.client.client, self.client)
+        self.assertIs(self.app().proxy.client.client,
+                      zope.component.getUtility(IMemcacheClient))
 
     def test_commit(self):
         browser_id = self.begin(color='red', cart=['apples'])
@@ -171,6 +177,15 @@ class SessionTest(McdutilsTestCase):
 class JSONSessionTest(SessionTest):
 
     serializer = 'json'
+
+
+class TransactionalSessionTest(SessionTest):
+
+    # It sets the attributes of the client.
+    test_expires = None
+
+    def makeUtility(self, client):
+        return Transactional(client)
 
 
 class FiveTest(McdutilsTestCase):

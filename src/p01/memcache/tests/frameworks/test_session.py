@@ -799,6 +799,14 @@ class TroubleTest(SessionTestCase):
         cas.assert_called_once()
         gets.assert_not_called()
 
+    def test_strange_statistics(self):
+        for statistics in [('one', {'evictions': 'x'})], [5]:
+            with mock.patch.object(
+                    self.client, 'getStatistics', lambda s=statistics: s), \
+                    self.assertLogs('p01.memcache', 'ERROR'):
+                self.put(color='red')
+            self.container = MemcacheSessionDataContainer()
+
     def test_evictions(self):
         statistics = [('one', {'evictions': '5'}), ('two', {'error': 'down'})]
         now = time.monotonic()
