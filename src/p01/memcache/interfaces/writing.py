@@ -16,6 +16,15 @@ __name__ = 'p01.memcache.interfaces'
 class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
+    def immediate():
+        """Return this client, or one that does not wait for transactions.
+
+        The changes of a transactional client are sent after the commit. Those
+        of the client that it returns are sent at once, in whatever state the
+        transaction is. It is for locks, and for what makes itself part of the
+        transaction.
+        """
+
     def set(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data`. Return the built key, or None if it is not stored.
 
