@@ -117,9 +117,9 @@ def hashed(names):
     """Return the requirements with their hashes, as pip checks them."""
     requirements = []
     for name in names:
-        if not pinned([name]):
-            continue
         path = os.path.splitext(os.path.join(HERE, name))[0] + '.txt'
+        if not os.path.exists(path) and not pinned([name]):
+            continue
         with open(path) as stream:
             lines = [line for line in stream if not line.startswith('#')]
         # A requirement continues as long as its lines are indented.

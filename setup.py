@@ -72,11 +72,20 @@ setup(
         'demo': [
             'tqdm',
         ],
+        # p01.memcache.dogpile
+        'dogpile': [
+            'dogpile.cache >= 1.1.2',
+        ],
         # For bin/fuzz, which it guides by the code that replies reach.
         'fuzz': [
             # It has no other wheels.
             'atheris; python_version < "3.14" and sys_platform == "linux"'
             ' and platform_machine == "x86_64"',
+        ],
+        # p01.memcache.mcdutils, for sessions of Zope.
+        'mcdutils': [
+            'Products.mcdutils',
+            'transaction',
         ],
         # Other clients, for comparison.
         'peers': [
@@ -88,9 +97,19 @@ setup(
             'plone.memoize',
             'zope.ramcache',
         ],
+        # p01.memcache.ramcache
+        'ramcache': [
+            'zope.ramcache',
+        ],
         'security': [
             'zope.component[security]',
             'zope.security',
+        ],
+        # p01.memcache.session, for zope.session.
+        'session': [
+            'transaction',
+            'zope.location',
+            'zope.session',
         ],
         'test': [
             'Acquisition',
@@ -104,6 +123,19 @@ setup(
             # There is no wheel for 3.15 yet.
             'zstandard; python_version < "3.15"',
         ],
+        # Changes that follow the transaction.
+        'transaction': [
+            'transaction >= 3.0',
+        ],
+        # For transactional="true".
+        'transaction': [
+            'transaction',
+        ],
+        # Dependencies as fresh as a snapshot of the database.
+        'zodb': [
+            'ZODB',
+            'transaction',
+        ],
         'zstd': [
             'zstandard',
         ],
@@ -114,6 +146,9 @@ setup(
         'plone.autoinclude.plugin': [
             'target = plone',
             'module = p01.memcache.plone',
+        ],
+        'dogpile.cache': [
+            'p01.memcache = p01.memcache.dogpile.backend:Backend',
         ],
     },
 )

@@ -10,6 +10,7 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 =============  ============================================================
 ``facade``     what an operation means to its caller; settings, arguments
 ``features``   namespaces, dependencies, values that are computed once
+``leases``     who computes a value, and those that wait for it
 ``trouble``    what fails, which is logged and counted, and never raised
 ``keys``       any Python object as a memcached key
 ``values``     Python objects as bytes and flags: pickles, JSON, signatures
@@ -21,6 +22,20 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``wire``       bytes as commands and replies, without socket, lock or clock
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
 =============  ============================================================
+
+What Zope, its transactions and other frameworks need is in rooms of its own,
+which no other room knows. Each needs a package of its own (an extra):
+
+=================  ========================================================
+``transactional``  changes that follow the transaction
+``content``        names of content, and the events that change it
+``plone``          plone.memoize's cache
+``ramcache``       zope.ramcache's cache
+``session``        zope.session's sessions, which follow the transaction
+``face``           a look-alike of python-memcached's client
+``mcdutils``       Zope's SESSION, by Products.mcdutils on the look-alike
+``dogpile``        a backend of dogpile.cache
+=================  ========================================================
 
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.

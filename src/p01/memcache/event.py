@@ -8,6 +8,7 @@ from zope.interface import implementer
 
 from p01.memcache.interfaces import IInvalidateCacheEvent
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import INotHeldEvent
 from p01.memcache.interfaces import IServerDownEvent
 from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.interfaces import IUnreadableValueEvent
@@ -34,6 +35,15 @@ def invalidateCache(event):
     """Invalidate the event's key in the utility that it names, or in all."""
     for client in clientsOf(event.cacheName):
         client.invalidate(event.key)
+
+
+@implementer(INotHeldEvent)
+class NotHeldEvent:
+    """See `INotHeldEvent`."""
+
+    def __init__(self, keys, error):
+        self.keys = keys
+        self.error = error
 
 
 @implementer(IUnreadableValueEvent)

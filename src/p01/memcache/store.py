@@ -14,6 +14,8 @@ from zope.interface import Interface
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerError
+from p01.memcache.wire.command import Add
+from p01.memcache.wire.command import Cas
 
 
 _UNKNOWN = MemcacheError('the outcome is unknown')
@@ -93,9 +95,36 @@ class IStore(Interface):
         one stands in for them.
         """
 
+    def transaction():
+        """Return the transaction for whose end changes wait, and a bool.
+
+        It is an object that stands for it, or None if changes are made at
+        once. The bool says whether it has changed anything, here or in a
+        database: then what is computed may be right for it alone.
+        """
+
+    def has_changed(keys):
+        """Return whether that transaction has changed one of the keys here.
+        """
+
     def close():
         """Close the connections that are idle. The store can still be used.
         """
+
+
+class AddVersion(Add):
+    """`Add` of what all share, and what changes no value.
+
+    So it need not wait for the end of a transaction.
+    """
+
+
+class Fill(Cas):
+    """`Cas` for a value that was computed within a transaction.
+
+    The transaction sees it, also if it is not the one that will be stored.
+    Without a server (``only_at`` is '') nobody else ever does.
+    """
 
 
 class Store:
@@ -121,6 +150,12 @@ class Store:
         """Remove keys whose server refused a new value."""
         raise NotImplementedError
 
+    def transaction(self):
+        return None, False
+
+    def has_changed(self, keys):
+        return False
+
     def _change(self, server, command, deadline):
         """Run a command on the server of its key."""
         try:
@@ -142,8 +177,10 @@ class Store:
         finally:
             lost = []
             if len(replies) < len(commands) or has_errors(replies):
-                lost = [command.key for command in commands if isinstance(
-                    replies.get(command.key, _UNKNOWN), MemcacheError)]
+                lost = [
+                    command.key for command in commands
+                    if command.changes and isinstance(
+                        replies.get(command.key, _UNKNOWN), MemcacheError)]
             for key in lost:
                 self.owe(key)
         refused = [

@@ -43,9 +43,10 @@ class Trouble:
 
     def report(self, error, message, *args):
         """Log why an operation failed, each kind of failure once a minute."""
-        debug = self._client().debug
+        debug = getattr(self._client(), 'debug', 0)  # it may be gone
         if not debug:
-            if self._states and error.reported_elsewhere:
+            if getattr(error, 'expected', False) or (
+                    self._states and error.reported_elsewhere):
                 return
             kind, now = (message, type(error)), time.monotonic()
             if now < self._logged.get(kind, 0):

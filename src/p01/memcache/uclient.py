@@ -40,7 +40,7 @@ class UltraMemcacheClient(BaseClient):
     def getPools(self):
         return [
             (server.address, server.statistics())
-            for server in self._state.store.servers]
+            for server in self._state.base.servers]
 
     def _check(self):
         super()._check()

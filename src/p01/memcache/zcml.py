@@ -113,6 +113,14 @@ class IRegistration(Interface):
         description='The name by which to look up the client.',
         required=False)
 
+    transactional = Bool(
+        title='Transactional',
+        description=(
+            'Whether what changes the cache in a transaction is sent after '
+            'its commit, and dropped by an abort. Needs the extra '
+            '"transaction".'),
+        required=False)
+
     permission = Permission(
         title='Permission',
         description=(
@@ -172,8 +180,9 @@ IMemcacheDirective = InterfaceClass(
 
 
 @discreet
-def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
-             readPermission=None, writePermission=None, flushPermission=None,
+def memcache(_context, factory=UltraMemcacheClient, name='',
+             transactional=False, permission=None, readPermission=None,
+             writePermission=None, flushPermission=None,
              statisticsPermission=None, **attributes):
     """See `IMemcacheDirective`. Its action makes the client."""
     try:
@@ -185,6 +194,8 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
     def create():
         return factory(**attributes)
 
+    if transactional:
+        create = _transactional(create)
     if IUltraMemcacheClient.implementedBy(factory):
         client = IUltraMemcacheClient
         reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics
@@ -203,6 +214,17 @@ def memcache(_context, factory=UltraMemcacheClient, name='', permission=None,
     if required or in_zope():
         create = protected(create, required)
     utility(_context, IMemcacheClient, factory=create, name=name)
+
+
+def _transactional(create):
+    """Return a factory of clients whose changes follow transactions."""
+    try:
+        from p01.memcache.transactional import Transactional
+    except ImportError:
+        raise ConfigurationError(
+            'transactional: the package transaction is not available'
+        ) from None
+    return discreet(lambda: Transactional(create()))
 
 
 class IRegionOfClient(Interface):

@@ -5,10 +5,10 @@
 import os
 import time
 
+from Products.Five.browser import BrowserView
 from zope.component import getUtility
 
 from p01.memcache.interfaces import IMemcacheClient
-from Products.Five.browser import BrowserView
 
 
 class FrontPage(BrowserView):

@@ -75,10 +75,11 @@ class Base(Derivable):
         if coding is None or coding.depends_on(changed):
             coding = Part(codec.make, settings)
         serving = self._make_store(settings, changed, former)
+        store = serving.value
         if self._wrap is not None:
-            serving = Part(
-                lambda settings, store: self._wrap(store), settings, serving)
-        return State(settings, coding, serving, self._unlending,
+            store = self._wrap(
+                store, self._trouble.report, self._flights.clear)
+        return State(settings, coding, serving, store, self._unlending,
                      self._trouble, self._regions)
 
     def _check(self):

@@ -96,7 +96,7 @@ class Creating(Reading):
     def _claim_many(self, state, wanted, left):
         """Claim those that are missing; return the set of their keys."""
         claimed, deadline = set(), monotonic() + self._timeout
-        if not left:
+        if not left or state.store.transaction()[1]:
             return claimed
         try:
             suffix = state.locate(b'', deadline)

@@ -22,8 +22,10 @@ def derive(client, own=None, owns=(), **attributes):
     It has the settings of this one, now and after each change, but for the
     dict `own`. It can be given its own settings of the names in `owns`, too;
     to set another one is to set that of this client. `attributes` are those
-    that it has instead of this one's, such as ``_regions``, or ``_wrap``: a
-    function that wraps the store.
+    that it has instead of this one's, such as ``_regions``, or ``_wrap``:
+    ``_wrap(store, report, begin)`` returns an `IStore` on top of the store.
+    For ``report(error, message, *args)`` see `Trouble`; ``begin()`` is called
+    before changes are made that no operation waits for.
     """
     return client._derive(own or {}, frozenset(owns), attributes)
 

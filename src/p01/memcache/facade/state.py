@@ -5,11 +5,11 @@
 from functools import partial
 
 from p01.memcache.features.dependencies import Versions
-from p01.memcache.features.lease import Lending
 from p01.memcache.features.namespace import Namespace
 from p01.memcache.keys import compatible
 from p01.memcache.keys import strict
 from p01.memcache.keys.regions import RegionKeys
+from p01.memcache.leases.lease import Lending
 
 
 # Prefix of the key of a namespace's generation. No built key has it: they are
@@ -22,19 +22,23 @@ class State:
 
     An operation takes it once, so all that it uses fits together. `coding`
     and `serving` are each a `p01.memcache.facade.settings.Part`; their values
-    are the codec and the store.
+    are the codec and the `base`. That is the store itself; `store` may be a
+    layer on top of it, which leases pass by.
     """
 
-    def __init__(
-            self, settings, coding, serving, unlending, trouble, regions=()):
+    def __init__(self, settings, coding, serving, store, unlending, trouble,
+                 regions=()):
         self.settings = settings
         self.coding = coding
         self.serving = serving
         self.codec = coding.value
-        self.store = serving.value
-        self.versions = Versions(self.store)
+        self.base = serving.value
+        self.store = store
+        #: See `IVersions`.
+        self.versions = getattr(self.store, 'make_versions', partial(
+            Versions, self.store))()
         self.lending = Lending(
-            self.store, unlending, trouble, self.codec.most)
+            self.base, unlending, trouble, self.codec.most)
         is_strict = settings.keyScheme == 'strict'
         if regions:
             keys = RegionKeys((settings.namespace or '', *regions), is_strict,
@@ -63,5 +67,5 @@ class State:
 
     def retire(self, successor):
         """Close what the next state does not use."""
-        if successor.store is not self.store:
-            self.store.close()
+        if successor.base is not self.base:
+            self.base.close()

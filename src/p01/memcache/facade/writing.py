@@ -8,8 +8,8 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
-from p01.memcache.features.lifetime import AT_ONCE
 from p01.memcache.features.lifetime import expiry
+from p01.memcache.leases.claim import AT_ONCE
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.wire import cas
 from p01.memcache.wire import command

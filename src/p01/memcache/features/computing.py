@@ -13,14 +13,17 @@ from time import monotonic
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.features.lease import try_to
+from p01.memcache.features.inspection import inspect
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.features.looking import MISSING
 from p01.memcache.features.looking import Looking
-from p01.memcache.features.singleflight import Caller
-from p01.memcache.features.singleflight import me
+from p01.memcache.leases.lease import try_to
+from p01.memcache.leases.singleflight import Caller
+from p01.memcache.leases.singleflight import me
+from p01.memcache.store import Fill
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
+from p01.memcache.wire import cas
 from p01.memcache.wire.command import Set
 from p01.memcache.wire.meta import OURS
 
@@ -50,6 +53,8 @@ class Computation(Looking):
         self._flight = None  # of those that get what it computes
         self._me = None  # its thread
         self._lease = None
+        self._transaction = None
+        self._is_apart = False  # right for the transaction alone
 
     def begin(self, deadline=None, waits=True):
         """Return the value, or MISSING: then this caller computes it.
@@ -61,14 +66,17 @@ class Computation(Looking):
             value = self._find()
             if value is not MISSING:
                 return value
-            self._caller = Caller(self._flights)
+            self._caller = self._make_caller()
+            self._transaction, self._is_apart = self._state.store.transaction()
+            if self._is_apart:
+                return self._begin_apart()
         else:
             self._deadline = deadline
         value = self._search(waits)
         if value is not MISSING:
             self._end(None)
             return value
-        self._board()
+        self._board(self._join())
         self._versions, lease = self._early, self._lease
         if not lease or not lease.token or lease.right is OURS:
             self._versions = self._read_versions(lease)
@@ -86,14 +94,19 @@ class Computation(Looking):
         """
         self._wire = self._place = wire
         self._lease = lease
-        self._caller = Caller(self._flights)
-        self._board()
+        self._transaction, _ = self._state.store.transaction()
+        self._caller = self._make_caller()
+        self._board(self._join())
         self._versions = (
             self._read_versions(lease) if versions is None else versions)
         return self._versions
 
-    def _board(self):
-        self._flight = self._join()
+    def _make_caller(self):
+        return Caller(
+            self._flights, self._state.versions.view() if self._tags else None)
+
+    def _board(self, flight):
+        self._flight = flight
         self._me = me()
         self._flight.callers.add(self._me)
 
@@ -101,7 +114,12 @@ class Computation(Looking):
         """Store what was computed; return whether it is stored."""
         found, stored = None, False
         try:
+            transaction, is_dirty = self._state.store.transaction()
             computed = self._dump(value)
+            if (is_dirty or self._is_apart
+                    or transaction is not self._transaction):
+                return self._store_apart(
+                    computed, is_dirty and transaction is self._transaction)
             if computed is None:
                 self._lending.refuse(
                     self._wire, self._lease, self._new_time())
@@ -136,6 +154,79 @@ class Computation(Looking):
             self._caller.leave(self._flight, found)
         if self._caller is not None:
             self._caller.leave(self._caller.flight, None)
+
+    # In a transaction that has changed something
+
+    def _begin_apart(self):
+        """Like `begin`, without a right: the value is nobody else's."""
+        if any(place == self._place and me() in flight.callers
+               for (place, _), flight in list(self._flights.items())):
+            raise RuntimeError(
+                f'key {self._builtKey}: its factory asks for it')
+        value = self._query()
+        if value is MISSING:
+            self._board(self._caller.join((self._place, me())))
+            self._versions = self._read_versions(self._wire)
+            if self._versions is not None and not self._has_changed():
+                self._lease = self._try(
+                    self._lending.watch, self._wire, self._deadline)
+        return value
+
+    def _has_changed(self):
+        """Return whether the transaction has invalidated the value itself.
+
+        Others may have done so, too, for changes that it does not see. So the
+        value is not stored.
+        """
+        keys = [self._wire, *self._tags]
+        if self._state.namespace is not None:
+            keys.append(self._state.namespace.key)
+        return self._state.store.has_changed(keys)
+
+    def _query(self):
+        """Return the value that there is, or MISSING."""
+        if self._is_missing or self._wire is None:
+            return MISSING
+        key = self._builtKey.encode()
+        item = self._try(
+            self._state.source.get, key, self._deadline, self._codec.most)
+        if item is not None:
+            item = inspect(self._state, self._trouble, {key: item},
+                           self._deadline).get(key)
+        try:
+            return MISSING if item is None else self._load(*item[:2])
+        except UnreadableValue as error:
+            self._trouble.unreadable(self._key, self._builtKey, error)
+            return MISSING
+
+    def _try(self, step, *args):
+        """Return what the step returns, None if it fails."""
+        try:
+            return step(*args)
+        except MemcacheError as error:
+            self._trouble.report(error, 'key %s: not read', self._builtKey)
+            return None
+
+    def _store_apart(self, computed, is_current):
+        """Store it with the changes of the transaction, for it alone.
+
+        Unless it is the current one, what it has computed is of no use. Others
+        get it after the commit, if nothing has changed the key since the
+        transaction looked: that is only known if it did not ask for a right.
+        """
+        lease = self._lease if self._is_apart else None
+        self.release()
+        if not is_current or computed is None or self._versions is None:
+            return False
+        unique, server, since = 0, '', 0
+        if lease is not None:
+            (unique, server), since = cas.parse(lease.token), lease.since
+        deadline = self._new_time()
+        data, flags = self._stamped(self._state.store, computed, deadline)
+        self._state.store.run(
+            Fill(self._wire, data, flags, unique, self._expiry(), server,
+                 since), deadline)
+        return lease is not None
 
     def _search(self, waits):
         """Look until there is a value, or this caller has to compute it."""
@@ -191,21 +282,9 @@ class Computation(Looking):
 
     def _put(self, computed):
         """Store the value; return whether it is stored, None if not known."""
-        (data, flags), deadline = computed, self._new_time()
-        lease, versions = self._lease, self._versions
+        lease, deadline = self._lease, self._new_time()
         try:
-            if self._grace:
-                # A unique key, so that the loser of the race cannot overwrite
-                # the winner's.
-                version = stamp.make()
-                key = stamp.FRESH + version
-                self._store.run(
-                    Set(key, version, PLAIN, expiry(self._lifetime)),
-                    deadline)
-                versions = {key: version, **versions}
-            if versions:
-                data, flags = self._codec.stamp(
-                    self._builtKey.encode(), versions, data, flags)
+            data, flags = self._stamped(self._store, computed, deadline)
             stored = bool(self._lending.store(
                 self._wire, lease, data, flags, self._expiry(), deadline))
         except MemcacheError as error:
@@ -217,3 +296,19 @@ class Computation(Looking):
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
         return stored
+
+    def _stamped(self, store, computed, deadline):
+        """Return what was computed with its stamp, and store its lifetime."""
+        (data, flags), versions = computed, self._versions
+        if self._grace:
+            # A unique key, so that the loser of the race cannot overwrite the
+            # winner's.
+            version = stamp.make()
+            key = stamp.FRESH + version
+            store.run(
+                Set(key, version, PLAIN, expiry(self._lifetime)), deadline)
+            versions = {key: version, **versions}
+        if versions:
+            data, flags = self._codec.stamp(
+                self._builtKey.encode(), versions, data, flags)
+        return data, flags

@@ -14,10 +14,20 @@ from zope.interface import Interface
 from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
+from p01.memcache.store import AddVersion
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
-from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
+
+
+class Outdated(MemcacheError):
+    """What a transaction sees of the database is not what others see.
+
+    It sees an older snapshot, or what it sees is being changed. So what it
+    computes is not stored. That is no trouble, and only logged with `debug`.
+    """
+
+    expected = True
 
 
 class IVersions(Interface):
@@ -36,8 +46,25 @@ class IVersions(Interface):
     def current(tags, deadline):
         """Return the versions for the stamp of a value that is yet to be made.
 
-        Missing ones are made. Raises a `MemcacheError` in trouble.
+        Missing ones are made. Raises a `MemcacheError` in trouble, or
+        `Outdated`: nothing may be stored.
         """
+
+    def first(tags, deadline):
+        """Return what is to be known of the tags before a value is looked for.
+
+        That is a dict of versions, which may be empty. It raises like
+        `current`.
+        """
+
+    def view():
+        """Return what the caller sees of that on which values depend.
+
+        Callers with the same view may use each other's results.
+        """
+
+    def is_ahead(versions, deadline):
+        """Return whether a stamp is right, but not for this caller."""
 
     def forget(tags, deadline):
         """Make all values obsolete that depend on one of the tags.
@@ -58,6 +85,15 @@ class Versions:
 
     def current(self, tags, deadline):
         return current(self._store, tags, deadline)
+
+    def first(self, tags, deadline):
+        return {}
+
+    def view(self):
+        return None
+
+    def is_ahead(self, versions, deadline):
+        return False
 
     def forget(self, tags, deadline):
         return self._store.run_many(list(map(Delete, tags)), deadline)
@@ -82,8 +118,8 @@ def current(store, keys, deadline):
     missing = {key: stamp.make() for key in keys if key not in versions}
     if missing:
         replies = store.run_many(
-            [Add(key, version, PLAIN, 0) for key, version in missing.items()],
-            deadline)
+            [AddVersion(key, version, PLAIN, 0)
+             for key, version in missing.items()], deadline)
         for reply in replies.values():
             if isinstance(reply, MemcacheError):
                 raise reply

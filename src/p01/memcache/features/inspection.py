@@ -10,6 +10,7 @@ from time import monotonic
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.leases.claim import is_claim
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.values.flags import STAMPED
@@ -69,8 +70,8 @@ def _is_claim(state, trouble, key, item, deadline):
     try:
         if monotonic() >= deadline:
             raise MemcacheError('no time left to ask whether it is a value')
-        return state.lending.is_claim(
-            state.locate(key, deadline), item, deadline, False)
+        return is_claim(
+            state.store, state.locate(key, deadline), item, deadline, False)
     except MemcacheError as error:
         # A miss; the other keys are not affected.
         trouble.report(error, 'key %s: not read', key.decode())

@@ -10,10 +10,6 @@ import time
 _RELATIVE = 60 * 60 * 24 * 30
 _LAST = 2 ** 31 - 1
 
-#: An ``exptime`` in the past: a value expires at once. A negative number would
-#: mean the same, but proxies close the connection on it.
-AT_ONCE = _RELATIVE + 1
-
 
 def plain(value):
     """Return a number as a plain int or float, and anything else as nan.

@@ -13,10 +13,11 @@ from time import sleep
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.features.dependencies import Outdated
 from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
-from p01.memcache.features.lease import Moved
 from p01.memcache.features.lifetime import expiry
+from p01.memcache.leases.lease import Moved
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import STAMPED
 from p01.memcache.wire.command import Delete
@@ -42,7 +43,7 @@ class Looking:
 
     def __init__(self, state, trouble, timeout, key, builtKey, lifetime,
                  grace, tags):
-        self._store = state.store
+        self._store = state.base  # rights are lent at once
         self._codec = state.codec
         self._lending = state.lending
         self._state = state
@@ -62,6 +63,7 @@ class Looking:
         self._tags = tags
         self._deadline = monotonic() + self._timeout
         self._pauses = iter(_PAUSES)
+        self._known = {}  # versions that were read at first
         self._early = {}  # versions that were read while there was time
         self._is_missing = False  # there was nothing just now
         self._wire = None  # the key on the wire, once it is known
@@ -81,6 +83,9 @@ class Looking:
                     # What cannot be read is reported further below.
                     with contextlib.suppress(UnreadableValue):
                         return self._load(item.data, item.flags)
+            if self._tags:
+                self._known = self._state.versions.first(
+                    self._tags, self._deadline)
             self._wire = self._place = self._state.locate(
                 self._place, self._deadline)
         except MemcacheError as error:
@@ -169,14 +174,18 @@ class Looking:
         if lease.knows_age:
             versions = {key: version for key, version in versions.items()
                         if not key.startswith(stamp.FRESH)}
-        if not versions:
+        if versions.items() <= self._known.items():
             return []
         current, errors = self._state.versions.read(
             list(versions), self._deadline)
         if errors:
             raise errors[0]
-        return [key for key, version in versions.items()
-                if current.get(key) != version]
+        changed = [key for key, version in versions.items()
+                   if current.get(key) != version]
+        if changed and self._state.versions.is_ahead(
+                versions, self._deadline):
+            raise Outdated('what is there is for newer snapshots')
+        return changed
 
     def _use_stale(self, value, lease):
         """Like `_use`, for a value whose lifetime is over."""
@@ -190,10 +199,13 @@ class Looking:
         # It must not be served stale: wait for the caller that renews it.
         return MISSING, lease._replace(item=None, right=THEIRS)
 
-    def _read_versions(self, lease):
-        """Return the versions before it is computed; None if unknown."""
-        if lease is None or not self._tags:
-            return None if lease is None else {}
+    def _read_versions(self, seen):
+        """Return the versions before it is computed; None if unknown.
+
+        They are if nothing was `seen` of the key: no lease, and no value.
+        """
+        if seen is None or not self._tags:
+            return None if seen is None else {}
         try:
             return self._state.versions.current(self._tags, self._deadline)
         except MemcacheError as error:

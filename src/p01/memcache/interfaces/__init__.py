@@ -10,6 +10,7 @@ from p01.memcache.interfaces.client import IMemcacheClient
 from p01.memcache.interfaces.client import IMemcacheFlusher
 from p01.memcache.interfaces.client import IMemcacheStatistics
 from p01.memcache.interfaces.event import IInvalidateCacheEvent
+from p01.memcache.interfaces.event import INotHeldEvent
 from p01.memcache.interfaces.event import IServerDownEvent
 from p01.memcache.interfaces.event import IServerEvent
 from p01.memcache.interfaces.event import IServerUpEvent
@@ -42,6 +43,7 @@ __all__ = [
     'IMemcacheSettings',
     'IMemcacheStatistics',
     'IMemcacheWriter',
+    'INotHeldEvent',
     'ISerializer',
     'IServerDownEvent',
     'IServerEvent',

@@ -46,6 +46,20 @@ class IInvalidateCacheEvent(Interface):
         '``zope.interface.interfaces.ComponentLookupError``.')
 
 
+class INotHeldEvent(Interface):
+    """A transaction commits, but memcached has not heard of what it changes.
+
+    Its invalidations are sent as soon as the servers can be reached. Until
+    then another transaction may be given values that are older than its
+    snapshot. Sent in the thread that commits; that thread waits for the
+    handlers. An exception of a handler is logged.
+    """
+
+    keys = Attribute('The keys on the wire of the dependencies, a list.')
+
+    error = Attribute('The `p01.memcache.errors.MemcacheError` of one.')
+
+
 class IUnreadableValueEvent(Interface):
     """A stored value could not be read, and was a miss.
 

@@ -24,7 +24,8 @@ load_tests = run_in(Commands)
 
 ROOT = pathlib.Path(__file__).parents[4]
 SCRIPT = ROOT / 'bootstrap.py'
-FILES = ('versions.cfg', 'benchmark.cfg', '.ci/tools.cfg')
+FILES = ('versions.cfg', 'benchmark.cfg', 'zope.cfg', '.ci/tools.cfg',
+         'examples/deployment/buildout.cfg')
 
 
 @unittest.skipUnless(SCRIPT.exists(), 'this is no checkout')
@@ -75,6 +76,29 @@ class HashesTest(BootstrapCase):
         path.write_text('[versions]\nx = 2\n')
         self.assertEqual(
             self.bootstrap.hashed([path]), ['x==2 --hash=sha256:00'])
+
+
+class ChainTest(BootstrapCase):
+
+    def test_what_a_file_extends(self):
+        for name, lines in (
+                ('a.cfg', 'extends = b.cfg sub/c.cfg'), ('b.cfg', ''),
+                ('sub/c.cfg', 'extends = ../b.cfg')):
+            path = self.folder / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f'[buildout]\n{lines}\n')
+        with mock.patch.object(self.bootstrap, 'HERE', str(self.folder)):
+            self.assertEqual(
+                self.bootstrap.chain('a.cfg'),
+                ['b.cfg', 'b.cfg', os.path.join('sub', 'c.cfg'), 'a.cfg'])
+
+    def test_ours(self):
+        for name, expected in (
+                ('buildout.cfg', {'versions.cfg'}),
+                ('benchmark.cfg', {'versions.cfg', 'buildout.cfg'}),
+                ('zope.cfg', {'versions.cfg', 'buildout.cfg'})):
+            self.assertEqual(
+                set(self.bootstrap.chain(name)), {name, *expected})
 
 
 class FetchTest(BootstrapCase):

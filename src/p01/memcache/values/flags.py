@@ -11,7 +11,7 @@ PLAIN = 0
 
 # A stamp is in front, see `p01.memcache.values.stamp`.
 STAMPED = 1 << 6
-# A claim instead of a value, see `p01.memcache.features.lease`.
+# A claim instead of a value, see `p01.memcache.leases.lease`.
 CLAIM = 1 << 7
 # A signature is in front.
 SIGNED = 1 << 8

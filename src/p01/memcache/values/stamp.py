@@ -22,17 +22,17 @@ Versions = dict[bytes, bytes]  # of keys
 # The most versions of one value, all of which have to be read.
 MOST = 100
 
-# In front of a built key that is a dependency, and of a version that is the
-# lifetime of a value itself.
-TAG = b'tag:'
-FRESH = b'fresh:'
+# In front of a built key that is a dependency, of one whose version is dated
+# (see `p01.memcache.snapshots`), and of a version that is a lifetime.
+TAG, TID, FRESH = b'tag:', b'tid:', b'fresh:'
 
-# Bytes of a version, and of the largest stamp.
+# Bytes of a version, half of those of a dated one, and of the largest stamp.
 VERSION = 16
-SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + VERSION + 1)
+SIZE = (MOST + 1) * (len(TAG) + 64 + 1 + 2 * VERSION + 1)
 
 _is_version = re.compile(rb'[0-9a-f]{16}').fullmatch
-_PAIR = rb'(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
+_PAIR = (rb'(?:(?:tag:(?:[0-9a-f]{32}){1,2}|fresh:[0-9a-f]{16}) [0-9a-f]{16}'
+         rb'|tid:(?:[0-9a-f]{32}){1,2} [0-9a-f]{32})')
 is_stamp = re.compile(rb'%b(?: %b){,%d}' % (_PAIR, _PAIR, MOST)).fullmatch
 
 

@@ -20,9 +20,10 @@ _match_value = re.compile(
 _parse_rest = re.compile(rb' (\d{1,10}) (\d{1,9})\r\n').fullmatch
 _BEFORE = len(b'VALUE ')
 
-# Together with the longest line of the protocol this is less than 8 kB: all
+# Most replies, with values of some kB or a hundred small ones, arrive in one
+# piece of this size. It is also, but for the longest line of the protocol, all
 # that a server can make us read without ever sending the end of a line.
-SIZE = 6144
+SIZE = 16384
 
 # The ends of a value and of its reply, received together with the value.
 _BEHIND = b'\r\nEND\r\n'

@@ -26,7 +26,7 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SerializationError
 from p01.memcache.features import computing
 from p01.memcache.features import dependencies as versions
-from p01.memcache.features import lease
+from p01.memcache.leases import lease
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import FakeMemcacheClient
 from p01.memcache.testing import FakeUltraMemcacheClient
@@ -654,7 +654,7 @@ class Scenario(Callers):
 
     def test_a_computation_that_outlasts_its_claim(self):
         # An invalidated value is not stored after its claim has expired.
-        with mock.patch('p01.memcache.features.lease.SECONDS', 2):
+        with mock.patch('p01.memcache.leases.lease.SECONDS', 2):
             for client in self.client, self.other:
                 with self.subTest(client=client):
                     old = Factory('old', slow=True)

@@ -40,18 +40,28 @@ KNOWS = {
     'health': 'errors log threads wire',
     'cluster': 'digest errors event health store threads transport wire',
     'classic': 'errors store threads transport wire',
-    'features': 'errors interfaces store threads values wire',
-    'facade': 'errors features interfaces keys log secret store threads'
+    'leases': 'errors store threads values wire',
+    'features': 'errors interfaces leases store threads values wire',
+    'snapshots': 'errors features values wire',
+    'facade': 'errors features interfaces keys leases log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
+    'transactional': 'errors event facade.client facade.deriving features log'
+                     ' snapshots store values wire',
     'protection': '',
-    'zcml': 'facade.arguments interfaces protection secret uclient',
+    'zcml': 'facade.arguments interfaces protection secret transactional'
+            ' uclient',
     'content': 'event interfaces values.unstorable',
     'plone': 'content.identity errors facade.arguments interfaces log zcml',
     'testing': 'classic client cluster embedded errors facade features'
                ' interfaces secret store threads transport uclient wire',
+    'face': 'errors interfaces log uclient',
+    'ramcache': 'interfaces',
+    'session': 'interfaces log',
+    'dogpile': 'interfaces',
+    'mcdutils': 'errors face interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
@@ -65,7 +75,9 @@ NO_CODE = (
 
 # Private names of libraries that have no public equivalent, or that are meant
 # to be used.
-FOREIGN = {'_Host', '_inverted_registry', '_name_', '_p_jar', '_replace',
+FOREIGN = {'_Host', '_adapter', '_call', '_inverted_registry',
+           '_load_connection', '_name_', '_p_jar', '_replace', '_resources',
+           '_storage', '_synchs',
            '_type', '_value_'}
 
 

@@ -165,7 +165,8 @@ class DirectiveTests(ZCMLTestCase):
     def test_every_attribute_of_the_client(self):
         self.assertEqual(
             set(IMemcacheDirective.names(all=True)),
-            {'factory', 'name', 'permission', *OWN_PERMISSION.values(),
+            {'factory', 'name', 'permission', 'transactional',
+             *OWN_PERMISSION.values(),
              *schema.getFields(IUltraMemcacheClient)})
         load('''<p01:memcache
             name="all" servers=" a:1  [::1]:2
@@ -227,6 +228,14 @@ class DirectiveTests(ZCMLTestCase):
         self.assertEqual(
             Recorder.made, [{}, {'delay': 1, 'servers': ['a', 'b']}])
         self.assertIs(type(getUtility(IMemcacheClient)), Recorder)
+
+    def test_transactional_without_its_package(self):
+        with (mock.patch.dict(sys.modules, {
+                'p01.memcache.transactional': None}),
+              self.assertRaisesRegex(
+                  ConfigurationError, 'package transaction is not available')):
+            load('<p01:memcache transactional="true" />')
+        load('<p01:memcache transactional="false" />')
 
     def test_classic_client(self):
         load(f'<p01:memcache {CLASSIC} namespace="shop" lifetime="5" />')

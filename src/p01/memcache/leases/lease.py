@@ -15,10 +15,14 @@ from typing import NamedTuple
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
-from p01.memcache.features.lifetime import AT_ONCE
-from p01.memcache.values import stamp
+from p01.memcache.leases.claim import AT_ONCE
+from p01.memcache.leases.claim import SECONDS
+from p01.memcache.leases.claim import WATCHED
+from p01.memcache.leases.claim import is_claim
+from p01.memcache.leases.claim import is_watch
+from p01.memcache.leases.claim import make_mark
+from p01.memcache.leases.claim import make_watch
 from p01.memcache.values.flags import CLAIM
-from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire import cas
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Cas
@@ -33,10 +37,6 @@ from p01.memcache.wire.meta import GetOrRenew
 from p01.memcache.wire.meta import MakeStale
 from p01.memcache.wire.meta import Right
 
-
-# Seconds for which a claim lasts. A value that takes longer to compute is not
-# stored. No caller waits that long for one that has died, see `computing`.
-SECONDS = 600
 
 # Seconds for which the right to renew a value lasts, while the stale value is
 # served.
@@ -75,15 +75,6 @@ class Lease(NamedTuple):
     mark: bytes = b''
 
 
-def make_mark():
-    """Return a unique claim.
-
-    To a reader that knows no claims, such as an older release, it is a pickle
-    of None: the text is pushed and popped, and None is left.
-    """
-    return b'\x80\x02U\x10%b0N.' % stamp.make()
-
-
 def _right(claim, mine):
     return OURS if claim == mine else THEIRS
 
@@ -101,17 +92,6 @@ class Lending:
         self._unlending = unlending
         self._trouble = trouble
         self._most = most
-
-    def is_claim(self, key, item, deadline, doubtful):
-        """Return whether the item is a claim, and not a value.
-
-        Other clients' claims are empty values. `doubtful` is returned for an
-        empty value if the server cannot tell whether it is one of them.
-        """
-        if item.data or item.flags != PLAIN:
-            return item.flags == CLAIM
-        leased = self._store.server(key, deadline).is_leased(key, deadline)
-        return doubtful if leased is None else leased
 
     def lend(self, key, grace, deadline, is_missing=False):
         """Return the `Lease` of a key, or raise `Moved`.
@@ -177,8 +157,9 @@ class Lending:
                 server, key, 'its CAS numbers are 0', deadline)
         token = cas.make(unique, server.name)
         if flags == CLAIM:
-            return Lease(
-                None, token, _right(data, mine), since=since, mark=data)
+            return self._or_take_over(key, Lease(
+                None, token, _right(data, mine), since=since, mark=data
+            ), deadline)
         if not data and right is not NOBODYS:
             # The claim of a client that is not ours.
             return Lease(None, token, right, since=since)
@@ -222,10 +203,39 @@ class Lending:
                 self._store.run(Delete(key), deadline)
             return self._lend_nothing(
                 server, key, 'its CAS numbers are 0', deadline)
-        if self.is_claim(key, item, deadline, True):
-            return Lease(
-                None, token, _right(data, mine), since=since, mark=data)
+        if is_claim(self._store, key, item, deadline, True):
+            return self._or_take_over(key, Lease(
+                None, token, _right(data, mine), since=since, mark=data
+            ), deadline)
         return Lease(item, token, since=since, mark=data)
+
+    def _or_take_over(self, key, lease, deadline):
+        """Return the lease; put a claim of ours in the place of a watch."""
+        if not is_watch(lease.mark):
+            return lease
+        mark = make_mark()
+        self.swap(key, lease, mark, CLAIM, SECONDS, deadline)
+        lease = self._confirm(
+            key, lease._replace(right=OURS, mark=mark), deadline)
+        if lease is None:
+            raise Moved
+        return lease
+
+    def watch(self, key, deadline):
+        """Return a `Lease` that tells later whether the key has changed.
+
+        It is None if that cannot be told, or if another caller computes.
+        """
+        since, mark = monotonic(), make_watch()
+        self._store.run(Add(key, mark, CLAIM, WATCHED), deadline)
+        item = self._store.gets(key, deadline, self._most)
+        if item is None or item.flags == CLAIM and not is_watch(item.data):
+            return None
+        if not cas.compares(item.token):
+            if item.data == mark:
+                self._store.run(Delete(key), deadline)
+            return None
+        return Lease(item, item.token, since=since, mark=item.data)
 
     def _lend_nothing(self, server, key, reason, deadline):
         """Note that the server cannot compare and swap; return a `Lease`."""

@@ -31,8 +31,9 @@ class Flight:
     anywhere, and no thread waits for ever.
     """
 
-    def __init__(self, key):
+    def __init__(self, key, view=None):
         self.key = key
+        self.view = view
         self.callers = set()  # the threads that compute, see `me`
         self._waiting = collections.deque()
         self.is_over = False
@@ -60,10 +61,12 @@ class Caller:
     """A caller's part in the flights of its process, a dict by their keys.
 
     ``flight`` is its own, with which it waits, or computes if it is the first.
+    Callers with another `view` do not join them, see `IVersions`.
     """
 
-    def __init__(self, flights):
+    def __init__(self, flights, view=None):
         self._flights = flights
+        self._view = view
         self.flight = Flight(None)
 
     def join(self, key):
@@ -74,8 +77,9 @@ class Caller:
         """
         if self.flight.key != key or self.flight.is_over:
             self.leave(self.flight, None)
-            self.flight = Flight(key)
-        return self._flights.setdefault(key, self.flight)
+            self.flight = Flight(key, self._view)
+        flight = self._flights.setdefault(key, self.flight)
+        return flight if flight.view == self._view else self.flight
 
     def leave(self, flight, found):
         if self._flights.get(flight.key) is flight:

@@ -1,0 +1,216 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""Zope's SESSION by Products.mcdutils on the utility."""
+
+import time
+import unittest
+from unittest import mock
+
+import transaction
+import zope.component
+import zope.component.testing
+from OFS.Application import Application
+from persistent.mapping import PersistentMapping
+from Products.mcdutils.mapping import MemCacheMapping
+from Products.mcdutils.proxy import MemCacheProxy
+from Products.mcdutils.sessiondata import MemCacheSessionDataContainer
+from Products.mcdutils.tests import test_mapping
+from Products.mcdutils.tests import test_proxy
+from Products.mcdutils.tests import test_sessiondata
+from Products.mcdutils.zcache import MemCacheZCacheManager
+from Products.Sessions.BrowserIdManager import BrowserIdManager
+from Products.Sessions.SessionDataManager import SessionDataManager
+from Testing.makerequest import makerequest
+from zope.configuration import xmlconfig
+
+from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.mcdutils.client import SessionClient
+from p01.memcache.tests.support.zcml import tearDownZCML
+from p01.memcache.uclient import UltraMemcacheClient
+
+
+ZCML = '''
+<configure xmlns="http://namespaces.zope.org/zope">
+  <include package="p01.memcache.mcdutils" />
+</configure>
+'''
+
+
+class McdutilsTestCase(unittest.TestCase):
+
+    serializer = 'pickle'
+
+    def setUp(self):
+        zope.component.testing.setUp(self)
+        self.addCleanup(tearDownZCML, self)
+        self.addCleanup(
+            setattr, MemCacheProxy, 'client', MemCacheProxy.client)
+        self.server = self.enterContext(EmbeddedServer())
+        self.client = UltraMemcacheClient(
+            [self.server.address], serializer=self.serializer)
+        self.addCleanup(self.client.close)
+        zope.component.provideUtility(self.client, IMemcacheClient)
+        xmlconfig.string(ZCML)
+        self.addCleanup(transaction.abort)
+
+
+class SessionTest(McdutilsTestCase):
+
+    def app(self, browser_id=None):
+        """Return an application as another process has it."""
+        app = makerequest(Application())
+        app._setObject('proxy', MemCacheProxy('proxy'))
+        container = MemCacheSessionDataContainer('container')
+        container.proxy_path = 'proxy'
+        app._setObject('container', container)
+        app._setObject('browser_id_manager', BrowserIdManager(
+            'browser_id_manager'))
+        app._setObject('session_data_manager', SessionDataManager(
+            'session_data_manager', path='/container', requestName='SESSION'))
+        if browser_id is not None:
+            app.REQUEST.browser_id_ = browser_id
+        return app
+
+    def session(self, app):
+        return app.session_data_manager.getSessionData()
+
+    def begin(self, **values):
+        """Store a session; return its browser's id."""
+        app = self.app()
+        self.session(app).update(values)
+        transaction.commit()
+        return app.browser_id_manager.getBrowserId()
+
+    def found(self, browser_id):
+        return dict(self.session(self.app(browser_id)))
+
+    def test_the_client(self):
+        self.assertIs(type(self.app().proxy.client), SessionClient)
+        self.assertIs(self.app().proxy.client.client, self.client)
+
+    def test_commit(self):
+        browser_id = self.begin(color='red', cart=['apples'])
+        self.assertEqual(
+            self.found(browser_id), {'color': 'red', 'cart': ['apples']})
+        session = self.session(self.app(browser_id))
+        self.assertIsInstance(session, MemCacheMapping)
+        session['color'] = 'blue'
+        transaction.commit()
+        self.assertEqual(self.found(browser_id)['color'], 'blue')
+
+    def test_abort(self):
+        browser_id = self.begin(color='red')
+        self.session(self.app(browser_id))['color'] = 'blue'
+        transaction.abort()
+        self.assertEqual(self.found(browser_id), {'color': 'red'})
+
+    def test_others_have_none(self):
+        self.begin(color='red')
+        self.assertEqual(dict(self.session(self.app())), {})
+
+    def test_named_client(self):
+        other = UltraMemcacheClient([self.server.address], namespace='other')
+        self.addCleanup(other.close)
+        zope.component.provideUtility(other, IMemcacheClient, 'proxy')
+        self.assertIs(self.app().proxy.client.client, other)
+
+    def test_expires(self):
+        now = time.time()
+        self.client.lifetime = 600
+        with mock.patch('time.time', lambda: now), mock.patch.object(
+                self.client, 'set', wraps=self.client.set) as set_, \
+                mock.patch.object(
+                    self.client, 'cas', wraps=self.client.cas) as cas:
+            browser_id = self.begin(color='red')
+            self.assertEqual(set_.call_args.kwargs, {'lifetime': 600})
+            now += 99
+            self.found(browser_id)
+            cas.assert_not_called()
+            now += 3
+            self.assertEqual(self.found(browser_id), {'color': 'red'})
+            cas.assert_called_once()
+            now += 99
+            self.found(browser_id)
+            cas.assert_called_once()
+            self.client.lifetime = 0
+            now += 1000
+            self.found(browser_id)
+            cas.assert_called_once()
+
+    def test_wrong_values_do_not_break_the_commit(self):
+        browser_id = self.begin(color='red')
+        session = self.session(self.app(browser_id))
+        session['wrong'] = [PersistentMapping()]
+        with self.assertLogs('p01.memcache', 'ERROR') as logs:
+            transaction.commit()
+        self.assertIn('lost', logs.output[0])
+        self.assertEqual(self.found(browser_id), {'color': 'red'})
+
+    def test_down(self):
+        browser_id = self.begin(color='red')
+        self.server.stop()
+        with self.assertLogs('p01.memcache', 'WARNING'):
+            session = self.session(self.app(browser_id))
+            self.assertEqual(dict(session), {})
+            session['color'] = 'blue'
+            transaction.commit()
+
+    def test_invalidate(self):
+        browser_id = self.begin(color='red')
+        self.session(self.app(browser_id)).invalidate()
+        transaction.commit()
+        self.assertEqual(self.found(browser_id), {})
+
+
+class JSONSessionTest(SessionTest):
+
+    serializer = 'json'
+
+
+class ProxyTest(McdutilsTestCase):
+
+    def test_values(self):
+        proxy = MemCacheProxy('proxy')
+        self.assertIsNone(proxy.get(b'key'))
+        self.assertTrue(proxy.set(b'key', {'a': 1}))
+        self.assertEqual(proxy.get(b'key'), {'a': 1})
+        self.assertFalse(proxy.add(b'key', 'other'))
+        self.assertTrue(proxy.replace(b'key', 'other'))
+        mapping = proxy.create(b'session')
+        mapping['a'] = 1
+        self.assertTrue(proxy.add(b'session', mapping))
+        found = proxy.get_multi([b'key', b'session', b'missing'])
+        self.assertEqual(found, {b'key': 'other', b'session': {'a': 1}})
+        self.assertIsInstance(found[b'session'], MemCacheMapping)
+        self.assertTrue(proxy.delete(b'key'))
+        self.assertFalse(proxy.delete(b'key'))
+
+    def test_cache(self):
+        app = makerequest(Application())
+        app._setObject('proxy', MemCacheProxy('proxy'))
+        manager = MemCacheZCacheManager('cache')
+        manager.proxy_path = 'proxy'
+        app._setObject('cache', manager)
+        cache = app.cache.ZCacheManager_getCache()
+        cache.ZCache_set(app.proxy, 'page', 'view', {'a': 1})
+        self.assertEqual(
+            cache.ZCache_get(app.proxy, 'view', {'a': 1}), 'page')
+        self.assertIsNone(cache.ZCache_get(app.proxy, 'view', {'a': 2}))
+        cache.ZCache_invalidate(app.proxy)
+        self.assertIsNone(cache.ZCache_get(app.proxy, 'view', {'a': 1}))
+
+
+class OwnMappingTest(
+        McdutilsTestCase, test_mapping.MemCacheMappingTests):
+    """The product's own tests."""
+
+
+class OwnProxyTest(McdutilsTestCase, test_proxy.MemCacheProxyTests):
+
+    test_client = None  # it asks for the original
+
+
+class OwnSessionDataTest(
+        McdutilsTestCase, test_sessiondata.MemCacheSessionDataTests):
+    pass
