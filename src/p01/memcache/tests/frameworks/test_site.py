@@ -11,14 +11,14 @@ from p01.memcache.testing import Memcached
 from p01.memcache.tests.frameworks.visitors import Visitors
 from p01.memcache.tests.frameworks.zopeprocess import ZEO
 from p01.memcache.tests.frameworks.zopeprocess import Zope
-from p01.memcache.zcml import IMemcacheDirective
 
-
-IS_THERE = 'transactional' in IMemcacheDirective
 
 # The values for a site of four threads, see zope.txt.
 DELAY = 1
 BLACK_TIME = 10
+
+# Seconds that a busy machine may need to come back.
+BUSY = 3
 SITE = f'''
     <p01:memcache servers="{{address}}" timeout="0.5" delay="{DELAY}"
         blacktime="{BLACK_TIME}" maxPoolSize="5" {{attributes}} />
@@ -124,7 +124,6 @@ class FaultsTest(ZopeTestCase):
         self.assertEqual(self.read_before_the_commit(event=1), '5')
 
 
-@unittest.skipUnless(IS_THERE, 'transactional is not here')
 class TransactionalTest(ZopeTestCase):
 
     attributes = 'transactional="true"'
@@ -164,24 +163,25 @@ class TransactionalTest(ZopeTestCase):
             self.assertIn(visitor.read(), (str(value), str(value - 1)))
 
 
-@unittest.skipUnless(IS_THERE, 'transactional is not here')
 class OutageTest(ZopeTestCase):
     """memcached is stopped, killed and restarted under 16 visitors."""
 
     attributes = 'transactional="true"'
 
-    def median(self, visitors, delay=0):
-        """Return the median of the answers in the second after a delay."""
-        start = time.monotonic() + delay
-        time.sleep(delay + 1)
+    def median(self, visitors):
+        """Return the median of the answers in the next second."""
+        start = time.monotonic()
+        time.sleep(1)
         return visitors.median(start, start + 1)
 
     def test_outages(self):
         server, work = self.memcached, 20_000
         with Visitors(self.zope, work=work, bare=1) as visitors:
-            slow = self.median(visitors, 1)
+            time.sleep(1)
+            slow = self.median(visitors)
         with Visitors(self.zope, work=work) as visitors:
-            quick = self.median(visitors, 1)
+            time.sleep(1)
+            quick = self.median(visitors)
             self.assertLess(5 * quick, slow)
             # What happens, and how quick the answers are a `DELAY` later: as
             # without a cache, or as with it.
@@ -196,7 +196,11 @@ class OutageTest(ZopeTestCase):
                     time.sleep(BLACK_TIME)
                     usual = quick
                 with self.subTest(happen.__name__):
-                    self.assertLess(self.median(visitors, DELAY), 3 * usual)
+                    time.sleep(DELAY)
+                    # Or somewhat later, on a busy machine.
+                    self.assertTrue(any(
+                        self.median(visitors) < 3 * usual
+                        for _ in range(BUSY)))
         self.assertEqual((visitors.errors[:5], visitors.stale[:5]), ([], []))
 
     def restart(self):
