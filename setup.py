@@ -127,10 +127,6 @@ setup(
         'transaction': [
             'transaction >= 3.0',
         ],
-        # For transactional="true".
-        'transaction': [
-            'transaction',
-        ],
         # Dependencies as fresh as a snapshot of the database.
         'zodb': [
             'ZODB',
