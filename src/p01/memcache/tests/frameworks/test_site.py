@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """A real Zope, served by waitress, and what goes wrong around its cache."""
 
+import contextlib
 import tempfile
 import threading
 import time
@@ -76,20 +77,35 @@ class ZopeTestCase(unittest.TestCase):
         its commit.
         """
         self.assertEqual(self.browser.read(), '5')
-        editor = self.zope.browser()
-        self.addCleanup(editor.close)
-        thread = threading.Thread(
-            target=editor.read, args=('change',),
-            kwargs={'value': 7, 'hold': 1, **how})
-        thread.start()
-        self.addCleanup(thread.join)
-        # It cannot be seen when the other request is there.
-        time.sleep(0.5)
-        self.assertEqual(self.browser.read(), '5')
-        self.browser.read('release')
-        thread.join()
+        with self.held('change', value=7, hold=1, **how):
+            self.assertEqual(self.browser.read(), '5')
         self.assertEqual(self.browser.read(bare=1), '7')
         return self.browser.read()
+
+    def read_in_an_old_snapshot(self):
+        """C: return the page that was last computed in a transaction that had
+        begun before the change.
+        """
+        with self.held('late'):
+            self.browser.read('change', value=7)
+        self.assertEqual(self.browser.read(bare=1), '7')
+        return self.browser.read()
+
+    @contextlib.contextmanager
+    def held(self, page, **form):
+        """A request that is on its way, and released in the end."""
+        browser = self.zope.browser()
+        self.addCleanup(browser.close)
+        thread = threading.Thread(
+            target=browser.read, args=(page,), kwargs=form)
+        thread.start()
+        # It cannot be seen when it is there.
+        time.sleep(0.5)
+        try:
+            yield
+        finally:
+            self.browser.read('release')
+            thread.join()
 
 
 class ContentTest(ZopeTestCase):
@@ -123,6 +139,9 @@ class FaultsTest(ZopeTestCase):
     def test_an_event(self):
         self.assertEqual(self.read_before_the_commit(event=1), '5')
 
+    def test_an_old_snapshot(self):
+        self.assertEqual(self.read_in_an_old_snapshot(), '5')
+
 
 class TransactionalTest(ZopeTestCase):
 
@@ -136,6 +155,9 @@ class TransactionalTest(ZopeTestCase):
 
     def test_an_event(self):
         self.assertEqual(self.read_before_the_commit(event=1), '7')
+
+    def test_an_old_snapshot(self):
+        self.assertEqual(self.read_in_an_old_snapshot(), '7')
 
     def test_an_aborted_event(self):
         read = self.browser.read
