@@ -396,7 +396,9 @@ class SnapshotScenario(Site):
 
     def test_evicted(self):
         [key] = entry.keys(self.cache._tags(['price']))
-        for lost in key.decode(), self.cache.buildKey('page'):
+        page = self.cache._state.locate(
+            self.cache.buildKey('page').encode(), time.monotonic() + 10)
+        for lost in key.decode(), page.decode():
             self.shown()
             self.assertTrue(self.is_hit())
             self.lose(lost)
@@ -435,6 +437,21 @@ class RegionScenario(SnapshotScenario):
 
     def wrap(self, client):
         return super().wrap(client).region('shop')
+
+
+@matrix(*FAKES, slow=(*EMBEDDED, *MEMCACHED))
+class SettingsScenario(SnapshotScenario):
+    """With settings that change what is stored."""
+
+    settings = {  # noqa: RUF012
+        'keyScheme': 'strict', 'generations': True, 'namespace': 'shop',
+        'serializer': 'signed-json', 'secretsVariable': 'P01_TEST_SECRET',
+        'compress': 10}
+
+    def setUp(self):
+        self.enterContext(mock.patch.dict('os.environ', {
+            'P01_TEST_SECRET': '0123456789abcdefghijklmnopqrstuvwxyz'}))
+        super().setUp()
 
 
 @matrix(POOLED_EMBEDDED, slow=[POOLED_MEMCACHED])
