@@ -98,9 +98,14 @@ def _of_server(storage):
 
 
 def _of_sql(storage):
-    # Not from the connection that it loads from, which has a snapshot.
-    with storage._load_connection.isolated_connection() as cursor:
-        return p64(storage._adapter.poller.get_current_tid(cursor))
+    # Not by a connection for loads: it has a snapshot, perhaps of a replica
+    # that lags. Without write access there is no other.
+    poller = storage._adapter.poller
+    if storage.isReadOnly():
+        with storage._load_connection.isolated_connection() as cursor:
+            return p64(poller.get_current_tid(cursor))
+    with storage._store_connection_pool.borrowing() as connection:
+        return p64(poller.get_current_tid(connection.cursor))
 
 
 # How each class of storage is asked.

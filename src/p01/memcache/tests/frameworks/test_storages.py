@@ -245,6 +245,25 @@ class RelStorageTest(Storages, StorageCase):
         if self.keep_history:
             super().test_a_moment_in_the_past()
 
+    def test_read_only(self):
+        tid = self.elsewhere(1)
+        options = Options(keep_history=self.keep_history, read_only=True)
+        db = ZODB.DB(RelStorage(
+            Sqlite3Adapter(self.folder, pragmas={}, options=options),
+            options=options))
+        self.addCleanup(db.close)
+        self.assertEqual(zodb.last(db.storage), tid)
+        tid = self.elsewhere(2)
+        self.assertEqual(zodb.last(db.storage), tid)
+
+    def test_connections_are_used_again(self):
+        pool = self.db.storage._store_connection_pool
+        self.open()
+        for _ in range(5):
+            self.database.last()
+            count = pool.pooled_connection_count
+        self.assertEqual(count, pool.pooled_connection_count)
+
     def test_between_two_transactions(self):
         """It sees no snapshot until the next one begins."""
         manager = transaction.TransactionManager(explicit=True)
