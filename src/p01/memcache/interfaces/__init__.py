@@ -21,20 +21,24 @@ from p01.memcache.interfaces.field import Namespace
 from p01.memcache.interfaces.field import Seconds
 from p01.memcache.interfaces.field import Servers
 from p01.memcache.interfaces.field import Unshown
+from p01.memcache.interfaces.key import ICacheKey
 from p01.memcache.interfaces.lookup import ILookUp
 from p01.memcache.interfaces.pooled import IUltraMemcacheClient
 from p01.memcache.interfaces.pooled import IUltraMemcacheReader
 from p01.memcache.interfaces.pooled import IUltraMemcacheSettings
 from p01.memcache.interfaces.pooled import IUltraMemcacheStatistics
 from p01.memcache.interfaces.reading import IMemcacheReader
+from p01.memcache.interfaces.serializer import IPersistentSerializer
 from p01.memcache.interfaces.serializer import ISerializer
 from p01.memcache.interfaces.serializer import SerializerName
 from p01.memcache.interfaces.settings import IMemcacheSettings
+from p01.memcache.interfaces.transactional import ITransactional
 from p01.memcache.interfaces.writing import IMemcacheWriter
 
 
 __all__ = [
     'File',
+    'ICacheKey',
     'IInvalidateCacheEvent',
     'ILookUp',
     'IMemcacheClient',
@@ -43,11 +47,13 @@ __all__ = [
     'IMemcacheSettings',
     'IMemcacheStatistics',
     'IMemcacheWriter',
+    'IPersistentSerializer',
     'INotHeldEvent',
     'ISerializer',
     'IServerDownEvent',
     'IServerEvent',
     'IServerUpEvent',
+    'ITransactional',
     'IUltraMemcacheClient',
     'IUltraMemcacheReader',
     'IUltraMemcacheSettings',

@@ -43,9 +43,10 @@ class IMemcacheWriter(Interface):
         `data` is serialized, see `IMemcacheSettings.serializer`. An object
         that cannot be serialized is a ``SerializationError`` (a
         ``ValueError``). So is a security-proxied object, which would lose its
-        proxy, and a persistent object; for the serializers of this package
-        also as a part of the value. With `raw`, `data` is bytes, stored as
-        they are; anything else is a ``ValueError``.
+        proxy, and a persistent object, unless the serializer is an
+        `IPersistentSerializer` that takes it; for the serializers of this
+        package also as a part of the value. With `raw`, `data` is bytes,
+        stored as they are; anything else is a ``ValueError``.
 
         None means that no server acknowledged the value: `query` may then
         return an older value, or miss. If the value exceeds `maxValueSize`,

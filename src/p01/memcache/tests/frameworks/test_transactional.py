@@ -19,6 +19,7 @@ from transaction.interfaces import TransientError
 from zope.event import notify
 from zope.interface.verify import verifyObject
 
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
@@ -179,7 +180,7 @@ class OutcomeScenario(TransactionCase):
         self.assertUnchanged()
 
     def test_another_resource_fails(self):
-        for phase in 'tpc_begin', 'commit', 'tpc_vote', 'tpc_finish':
+        for phase in 'tpc_begin', 'commit', 'tpc_vote':
             with self.subTest(phase):
                 transaction.begin()
                 Resource(**{phase: boom})
@@ -194,6 +195,41 @@ class OutcomeScenario(TransactionCase):
                 self.assertOthersFind(old=1, gone=1, new=MISSING)
                 transaction.abort()
                 self.assertUnchanged()
+
+    def test_the_finish_of_another_resource_fails(self):
+        """The database may have finished before: what it changes is removed.
+        """
+        transaction.begin()
+        Resource('a')
+        Resource('b', tpc_finish=boom)
+        self.change()
+        self.cache.add('more', 1)
+        self.cache.getOrCreate('computed', lambda: 1)
+        with self.assertRaises(Boom):
+            transaction.commit()
+        self.assertOthersFind(
+            old=MISSING, gone=MISSING, new=MISSING, more=MISSING,
+            computed=MISSING)
+        transaction.abort()
+        self.assertOthersFind(old=MISSING)
+
+    def test_servers_change_within(self):
+        """What was asked for before goes to the former ones."""
+        if 'Fake' in type(self).__name__:
+            self.skipTest('it has no servers')
+        with EmbeddedServer() as server:
+            transaction.begin()
+            self.cache.set('new', 1)
+            former = self.cache.servers
+            self.addCleanup(self.client._state.base.close)
+            self.client.servers = [server.address]
+            self.assertEqual(self.cache.servers, [server.address])
+            self.cache.set('new', 2)
+            self.assertEqual(self.cache.query('new'), 2)
+            transaction.commit()
+            self.assertOthersFind(new=2)
+            self.cache.servers = former
+            self.assertOthersFind(new=1)
 
     def test_an_abort_of_another_resource_fails(self):
         transaction.begin()
@@ -901,6 +937,19 @@ class ForkScenario(TransactionCase):
         self.child(work)
         self.assertFinds(key=1)
         self.assertOthersFind(key=0)
+        transaction.commit()
+        self.assertOthersFind(key=1)
+
+    def test_a_child_changes_something_itself(self):
+        def work():
+            self.cache.set('own', 1)
+            transaction.commit()
+            return 0
+
+        self.assertEqual(self.child(work), 0)
+        self.assertOthersFind(key=0)
+        if 'Fake' not in type(self).__name__:
+            self.assertOthersFind(own=1)
         transaction.commit()
         self.assertOthersFind(key=1)
 

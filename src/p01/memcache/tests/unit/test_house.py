@@ -28,14 +28,15 @@ KNOWS = {
     'embedded': '',
     'interfaces': '',
     'log': 'errors',
+    'path': '',
     'event': 'interfaces',
     'secret': 'errors log',
     'threads': 'errors',
     'trouble': 'errors event log threads',
     'wire': 'errors',
     'store': 'errors wire',
-    'values': 'errors interfaces log secret',
-    'keys': 'digest errors log values',
+    'values': 'errors interfaces log path secret',
+    'keys': 'digest errors interfaces log path values',
     'transport': 'errors secret threads wire',
     'health': 'errors log threads wire',
     'cluster': 'digest errors event health store threads transport wire',
@@ -48,8 +49,8 @@ KNOWS = {
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'transactional': 'errors event facade.client facade.deriving features log'
-                     ' snapshots store values wire',
+    'transactional': 'errors event facade features interfaces log snapshots'
+                     ' store values wire',
     'protection': '',
     'zcml': 'facade.arguments interfaces protection secret transactional'
             ' uclient',
