@@ -17,9 +17,8 @@ class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
     def immediate():
-        """Return the client whose changes wait for no transaction: itself,
-        unless it is transactional. It is for locks, and for what joins a
-        transaction itself.
+        """Return this client; of a transactional one, that which does not
+        wait for transactions, for locks and for what joins them itself.
         """
 
     def set(key, data, lifetime=None, raw=False, dependencies=()):
