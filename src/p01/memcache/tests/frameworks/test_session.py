@@ -17,6 +17,8 @@ import transaction
 import zope.component
 import zope.component.testing
 from hypothesis import strategies
+from persistent import Persistent
+from persistent.mapping import PersistentMapping
 from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
@@ -75,6 +77,15 @@ class Failing:
 
 class Failure(Exception):
     pass
+
+
+class Content(Persistent):
+
+    taken_apart = 0
+
+    def __getstate__(self):
+        Content.taken_apart += 1
+        return super().__getstate__()
 
 
 class SessionTestCase(unittest.TestCase):
@@ -270,7 +281,6 @@ class ContainerTest(SessionTestCase):
         self.assertNotIn('anna', self.client.buildKey(key))
 
     def test_wrong_values_fail_the_vote(self):
-        from persistent.mapping import PersistentMapping
         for value in lambda: None, PersistentMapping(), [PersistentMapping()]:
             with self.subTest(value):
                 self.put(color='red')
@@ -279,6 +289,14 @@ class ContainerTest(SessionTestCase):
                     transaction.commit()
                 transaction.abort()
                 self.assertEqual(self.found(), {'color': 'red'})
+
+    def test_no_persistent_object_is_taken_apart(self):
+        # It may lead to the whole database.
+        self.put(color='red')
+        self.package()['wrong'] = [Content()]
+        with self.assertRaises(SerializationError):
+            transaction.commit()
+        self.assertEqual(Content.taken_apart, 0)
 
     def test_something_else_under_the_key(self):
         key = 'p01.memcache.session', '', 'anna'
