@@ -669,6 +669,20 @@ class PhasesTest(SessionTestCase):
         transaction.commit()
         self.assertEqual(self.found(), {'color': 'red'})
 
+    def test_votes_last(self):
+        order = []
+        for key in 'Data.fs:1', '/var/Data.fs', 'zeo', 'ZODB':
+            failing = Failing(None, key)
+            failing.tpc_vote = lambda txn, key=key: order.append(key)
+            transaction.get().join(failing)
+        self.package()['color'] = 'red'
+        with mock.patch.object(
+                stored, 'write', side_effect=lambda *args: order.append('us')
+                or ('change', True)):
+            transaction.commit()
+        self.assertEqual(len(order), 5)
+        self.assertEqual(order[-1], 'us')
+
     def test_doomed(self):
         self.put(color='red')
         transaction.doom()
@@ -755,6 +769,14 @@ class TimeTest(SessionTestCase):
         self.assertIsNone(self.found())
         self.put(size='L')
         self.assertEqual(self.found(), {'size': 'L'})
+
+    def test_of_a_removed_session(self):
+        self.put(color='red')
+        del self.container['anna']
+        with self.lifetimes('cas') as cas:
+            transaction.commit()
+        # As long as a request may last that has read it.
+        self.assertEqual(cas.call_args.args[3], 600)
 
     def test_never(self):
         self.container.timeout = 0
