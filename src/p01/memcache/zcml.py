@@ -236,8 +236,9 @@ class IRegionOfClient(Interface):
     client = schema.TextLine(
         title='Client',
         description=(
-            'The name of its client, another IMemcacheClient utility, which '
-            'is registered before. The default is the unnamed one.'),
+            'The name of its client, another IMemcacheClient utility. If that '
+            'is a region, too, it comes before this one. The default is the '
+            'unnamed one.'),
         required=False)
 
     region = schema.TextLine(
@@ -263,7 +264,11 @@ def memcacheRegion(_context, name, client='', region=None, **settings):
         return zope.component.getUtility(IMemcacheClient, client).region(
             region or name, **settings)
 
-    utility(_context, IMemcacheClient, factory=create, name=name)
+    # Behind all clients, wherever these are registered.
+    _context.action(
+        discriminator=('utility', IMemcacheClient, name), callable=handler,
+        args=('registerUtility', None, IMemcacheClient, name, _context.info),
+        kw={'factory': create}, order=1)
 
 
 class IDefaultPermissionDirective(Interface):

@@ -62,36 +62,35 @@ class Creating(Reading):
         left = {key: self._computation(
             state, key, wire.decode(), lifetime, grace, tags)
             for key, wire in wanted.items()}
-        values, unread = self._find_many(state, wanted, False)
-        unread.clear()  # an error's traceback leads to all values
-        for key in values:
-            del left[key]
+        values = {}
         try:
-            claimed = self._claim_many(state, wanted, left)
-            deadline = None
+            self._take_found(state, wanted, left, values)
+            claimed, deadline = self._claim_many(state, wanted, left), None
             while left:
-                ours = []
-                for key, computation in left.items():
-                    # While others may wait for a right of ours, wait for none.
-                    value = MISSING
-                    if key not in claimed:
-                        value = computation.begin(
-                            deadline, deadline is not None and not ours)
-                    if value is MISSING:
-                        ours.append(key)
-                    elif value is not WAITING:
-                        values[key] = value
+                ours = _begin(left, claimed, deadline, values)
                 if ours:
                     values.update(_compute(factory, ours, left))
                 for key in (*ours, *values):
                     left.pop(key, None)
-                claimed = ()
-                deadline = deadline or monotonic() + self._timeout
+                if left:
+                    # Others compute these. They have had some time.
+                    self._take_found(state, wanted, left, values)
+                    claimed = ()
+                    deadline = deadline or monotonic() + self._timeout
         except BaseException:
             for computation in left.values():
                 computation.release()
             raise
         return {key: values[key] for key in wanted if key in values}
+
+    def _take_found(self, state, wanted, left, values):
+        """Move what is found now from those that are left to the values."""
+        found, unread = self._find_many(
+            state, {key: wanted[key] for key in left}, False)
+        unread.clear()  # an error's traceback leads to all values
+        values.update(found)
+        for key in found:
+            del left[key]
 
     def _claim_many(self, state, wanted, left):
         """Claim those that are missing; return the set of their keys."""
@@ -118,6 +117,26 @@ class Creating(Reading):
 def _check_factory(factory):
     if not callable(factory):
         raise TypeError(f'factory {factory!r}: must be callable')
+
+
+def _begin(computations, claimed, deadline, values):
+    """Look for the keys; return those that this caller has to compute.
+
+    Before the deadline it waits for one of those that others compute; but
+    while others may wait for a right of its own, it waits for none.
+    """
+    ours = []
+    for key, computation in computations.items():
+        waits = deadline is not None and not ours
+        value = (MISSING if key in claimed
+                 else computation.begin(deadline, waits))
+        if value is MISSING:
+            ours.append(key)
+        elif value is not WAITING:
+            values[key] = value
+            if waits:
+                break  # the others may be there, too, by now
+    return ours
 
 
 def _second(wanted):

@@ -46,15 +46,13 @@ class Computation(Looking):
     the built key.
     """
 
-    def __init__(self, flights, *args):
-        super().__init__(*args)
-        self._flights = flights
-        self._caller = None  # its part in them, once there is no hit
-        self._flight = None  # of those that get what it computes
-        self._me = None  # its thread
-        self._lease = None
-        self._transaction = None
-        self._is_apart = False  # right for the transaction alone
+    # Here, as a hit needs none of them.
+    _caller = None  # its part in the flights
+    _flight = None  # of those that get what it computes
+    _me = None  # its thread
+    _lease = None
+    _transaction = None
+    _is_apart = False  # right for the transaction alone
 
     def begin(self, deadline=None, waits=True):
         """Return the value, or MISSING: then this caller computes it.
@@ -73,6 +71,9 @@ class Computation(Looking):
         else:
             self._deadline = deadline
         value = self._search(waits)
+        if value is WAITING:
+            self._caller.leave(self._caller.flight, None)
+            return value
         if value is not MISSING:
             self._end(None)
             return value
@@ -237,6 +238,9 @@ class Computation(Looking):
     def _search(self, waits):
         """Look until there is a value, or this caller has to compute it."""
         pause = _FIRST_PAUSE
+        if (self._lease is not None
+                and self._deadline - monotonic() < _FIRST_PAUSE):
+            return MISSING
         while True:
             self._lease, value = self._look()
             lease = self._lease

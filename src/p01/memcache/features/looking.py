@@ -10,6 +10,7 @@ import contextlib
 import math
 from time import monotonic
 from time import sleep
+from types import MappingProxyType
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
@@ -38,11 +39,20 @@ MISSING = object()
 class Looking:
     """Looks for the value of a key, and asks for the right to compute it.
 
-    `state` is the client's state at the moment.
+    `state` is the client's state at the moment. `flights` are the computations
+    of this process, see `Computation`.
     """
 
-    def __init__(self, state, trouble, timeout, key, builtKey, lifetime,
-                 grace, tags):
+    # Here, as a hit needs none of them.
+    _wire = None  # the key on the wire, once it is known
+    _is_missing = False  # there was nothing just now
+    _pauses = None  # that are left
+    _known = MappingProxyType({})  # versions that were read at first
+    _early = _known  # versions that were read while there was time
+
+    def __init__(self, flights, state, trouble, timeout, key, builtKey,
+                 lifetime, grace, tags):
+        self._flights = flights
         self._store = state.base  # rights are lent at once
         self._codec = state.codec
         self._lending = state.lending
@@ -62,11 +72,6 @@ class Looking:
             self._expiry()
         self._tags = tags
         self._deadline = monotonic() + self._timeout
-        self._pauses = iter(_PAUSES)
-        self._known = {}  # versions that were read at first
-        self._early = {}  # versions that were read while there was time
-        self._is_missing = False  # there was nothing just now
-        self._wire = None  # the key on the wire, once it is known
         self._place = builtKey.encode()  # that, or the built key
 
     def _expiry(self):
@@ -80,9 +85,11 @@ class Looking:
                     self._place, self._deadline, self._codec.most)
                 self._is_missing = item is None
                 if item is not None and not is_doubtful(item):
-                    # What cannot be read is reported further below.
-                    with contextlib.suppress(UnreadableValue):
-                        return self._load(item.data, item.flags)
+                    try:
+                        return self._codec.loads(
+                            self._place, item.data, item.flags, False)
+                    except UnreadableValue:
+                        pass  # reported further below
             if self._tags:
                 self._known = self._state.versions.first(
                     self._tags, self._deadline)
@@ -110,6 +117,8 @@ class Looking:
 
     def _pause(self):
         """Wait before the next look; raise if there were too many."""
+        if self._pauses is None:
+            self._pauses = iter(_PAUSES)
         try:
             pause = next(self._pauses)
         except StopIteration:

@@ -21,12 +21,14 @@ from p01.memcache.interfaces.field import Namespace
 from p01.memcache.interfaces.field import Seconds
 from p01.memcache.interfaces.field import Servers
 from p01.memcache.interfaces.field import Unshown
+from p01.memcache.interfaces.key import ICacheKey
 from p01.memcache.interfaces.lookup import ILookUp
 from p01.memcache.interfaces.pooled import IUltraMemcacheClient
 from p01.memcache.interfaces.pooled import IUltraMemcacheReader
 from p01.memcache.interfaces.pooled import IUltraMemcacheSettings
 from p01.memcache.interfaces.pooled import IUltraMemcacheStatistics
 from p01.memcache.interfaces.reading import IMemcacheReader
+from p01.memcache.interfaces.serializer import IPersistentSerializer
 from p01.memcache.interfaces.serializer import ISerializer
 from p01.memcache.interfaces.serializer import SerializerName
 from p01.memcache.interfaces.settings import IMemcacheSettings
@@ -36,6 +38,7 @@ from p01.memcache.interfaces.writing import IMemcacheWriter
 
 __all__ = [
     'File',
+    'ICacheKey',
     'IInvalidateCacheEvent',
     'ILookUp',
     'IMemcacheClient',
@@ -44,6 +47,7 @@ __all__ = [
     'IMemcacheSettings',
     'IMemcacheStatistics',
     'IMemcacheWriter',
+    'IPersistentSerializer',
     'INotHeldEvent',
     'ISerializer',
     'IServerDownEvent',

@@ -59,6 +59,9 @@ class IMemcacheReader(IMemcacheSettings):
         ``SerializationError``: its key would reveal its state to anyone who
         can guess it but may not read it.
 
+        In both schemes an object that has an adapter to `ICacheKey` counts as
+        what that returns, also within a key.
+
         The result of ``function.key(...)`` of a `cached` function has 64
         digits in both schemes, and equals no other key.
 

@@ -40,6 +40,25 @@ class ISerializer(Interface):
         """
 
 
+class IPersistentSerializer(ISerializer):
+    """A serializer that can also serialize some persistent objects.
+
+    It must know how to take them apart, and how to put them together: what it
+    returns from `loads` belongs to no database. All other serializers, also
+    those of this package, are never asked for one.
+    """
+
+    def takes(obj):
+        """Return whether `dumps` can serialize this persistent object.
+
+        It is asked for a value that is persistent, not for its parts, which
+        are the serializer's own concern. If it returns anything that is not
+        true, the value is a ``SerializationError``, as it is if this raises an
+        exception. An object that is security-proxied or acquisition-wrapped is
+        always one.
+        """
+
+
 class SerializerName(schema.TextLine):
     """The name of a serializer, or an `ISerializer` itself."""
 

@@ -16,6 +16,15 @@ __name__ = 'p01.memcache.interfaces'
 class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
+    def immediate():
+        """Return this client, or one that does not wait for transactions.
+
+        The changes of a transactional client are sent after the commit. Those
+        of the client that it returns are sent at once, in whatever state the
+        transaction is. It is for locks, and for what makes itself part of the
+        transaction.
+        """
+
     def set(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data`. Return the built key, or None if it is not stored.
 
@@ -34,9 +43,10 @@ class IMemcacheWriter(Interface):
         `data` is serialized, see `IMemcacheSettings.serializer`. An object
         that cannot be serialized is a ``SerializationError`` (a
         ``ValueError``). So is a security-proxied object, which would lose its
-        proxy, and a persistent object; for the serializers of this package
-        also as a part of the value. With `raw`, `data` is bytes, stored as
-        they are; anything else is a ``ValueError``.
+        proxy, and a persistent object, unless the serializer is an
+        `IPersistentSerializer` that takes it; for the serializers of this
+        package also as a part of the value. With `raw`, `data` is bytes,
+        stored as they are; anything else is a ``ValueError``.
 
         None means that no server acknowledged the value: `query` may then
         return an older value, or miss. If the value exceeds `maxValueSize`,

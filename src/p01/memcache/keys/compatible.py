@@ -12,6 +12,7 @@ from typing import Any
 from p01.memcache.digest import md5
 from p01.memcache.keys import canonical
 from p01.memcache.keys import strict
+from p01.memcache.keys.adapted import stripped
 from p01.memcache.values import pickles
 from p01.memcache.values.unstorable import bare
 
@@ -45,7 +46,7 @@ def build_all(keys: Iterable[object], namespace: str | None,
 
 def encode(key: object, protocol: int) -> bytes:
     """Return the bytes that stand for the key."""
-    found = bare(key)
+    found = stripped(key, strict.TYPES)
     if isinstance(found, str):
         return str.encode(found)
     if isinstance(found, bytes):

@@ -21,6 +21,7 @@ from types import MethodType
 from typing import Any
 
 from p01.memcache.errors import SerializationError
+from p01.memcache.keys.adapted import adapted
 from p01.memcache.keys.instance import Content
 from p01.memcache.keys.instance import Instance
 from p01.memcache.keys.instance import InstancePickler
@@ -91,7 +92,9 @@ class Copies:
         elif kind is bytearray:
             return bytearray(obj)
         else:
-            found = unwrapped(obj)
+            found = adapted(obj, TYPES)
+            if found is obj:
+                found = unwrapped(obj)
             if found is obj:
                 return self._instance(obj)
             return self._guarded(kind is Proxy or self._is_guarded, found)

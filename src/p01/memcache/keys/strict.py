@@ -28,8 +28,10 @@ from typing import Any
 from typing import NoReturn
 from uuid import UUID
 
-from p01.memcache.values.path import Refused
-from p01.memcache.values.unstorable import bare
+from p01.memcache.errors import SerializationError
+from p01.memcache.keys.adapted import adapted
+from p01.memcache.path import Refused
+from p01.memcache.values.unstorable import unwrapped
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,12 @@ TYPES = frozenset(_ENCODERS)
 
 
 def _encode_other(key: Any, parts: _Parts) -> None:
-    found = bare(key)
+    try:
+        found = adapted(key, TYPES)
+    except SerializationError as error:
+        raise Refused(SerializationError, error) from None
+    if found is key:
+        found = unwrapped(key)
     if found is not key:
         return _encode(found, parts)
     if issubclass(type(key), Enum):

@@ -6,8 +6,10 @@ from typing import Any
 
 from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.interfaces import IPersistentSerializer
 from p01.memcache.log import describe
 from p01.memcache.values.flags import FREE
+from p01.memcache.values.unstorable import is_persistent
 from p01.memcache.values.unstorable import refuse
 
 
@@ -16,15 +18,14 @@ class ForeignSerializer:
 
     def __init__(self, serializer: Any) -> None:
         self._serializer = serializer
+        self._takes: Any = (
+            serializer.takes if IPersistentSerializer.providedBy(serializer)
+            else lambda obj: False)
 
     def dumps(self, key: bytes, obj: object) -> tuple[bytes, int]:
-        refuse(obj)
-        try:
-            result = self._serializer.dumps(key, obj)
-        except Exception as error:
-            raise SerializationError(
-                f'a {type(obj).__name__} cannot be serialized:'
-                f' {describe(error)}') from error
+        if not (is_persistent(obj) and self._ask(self._takes, obj)):
+            refuse(obj)
+        result = self._ask(self._serializer.dumps, key, obj)
         if not isinstance(result, tuple) or len(result) != 2 or (
                 type(result[0]) is not bytes or type(result[1]) is not int):
             raise SerializationError(
@@ -34,6 +35,14 @@ class ForeignSerializer:
                 f'serializer {self._serializer!r}: flags {result[1]} must be'
                 ' made of the bits 0 to 5 and 12 to 15')
         return result
+
+    def _ask(self, method: Any, *args: Any) -> Any:
+        try:
+            return method(*args)
+        except Exception as error:
+            raise SerializationError(
+                f'a {type(args[-1]).__name__} cannot be serialized:'
+                f' {describe(error)}') from error
 
     def loads(self, key: bytes, data: bytes, flags: int) -> Any:
         if flags & ~FREE:

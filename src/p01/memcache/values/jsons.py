@@ -15,8 +15,8 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.log import describe
+from p01.memcache.path import Refused
 from p01.memcache.values.flags import JSON
-from p01.memcache.values.path import Refused
 from p01.memcache.values.unstorable import refuse
 
 

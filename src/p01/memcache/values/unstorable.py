@@ -52,6 +52,12 @@ def is_special(kind: Any) -> bool:
     return kind is Proxy or kind in _WRAPPERS or hasattr(kind, '_p_oid')
 
 
+def is_persistent(obj: Any) -> bool:
+    """Return whether it is a persistent object, and not in a wrapper."""
+    kind: Any = type(obj)
+    return is_special(kind) and unwrapped(obj) is obj
+
+
 def refuse(obj: object) -> None:
     """Raise a `SerializationError` if the object must not be stored."""
     kind: Any = type(obj)

@@ -73,17 +73,21 @@ class Callers:
 
     def lookers(self, client):
         """Return a list that records each look of the client's calls."""
-        looks, look = [], Computation._look
+        looks = []
 
-        def looked(computation):
-            try:
-                return look(computation)
-            finally:
-                if computation._state is client._state:
-                    looks.append(getattr(self._local, 'call', None))
+        def noting(look):
+            def looked(computation, *args):
+                try:
+                    return look(computation, *args)
+                finally:
+                    if computation._state is client._state:
+                        looks.append(getattr(self._local, 'call', None))
 
-        self.enterContext(
-            mock.patch.object(Computation, '_look', looked))
+            return looked
+
+        self.enterContext(mock.patch.multiple(
+            Computation, _look=noting(Computation._look),
+            take=noting(Computation.take)))
         return looks
 
     def waiting(self, client, number, factory, **kw):

@@ -1455,8 +1455,8 @@ class OwedTest(FaultCase):
                 _, token = client.gets('key', raw=True)
 
                 def change(client=client, use=use, outcome=outcome,
-                           token=token):
-                    if use is CHANGING['cas'][0]:
+                           token=token, name=name):
+                    if name in ('cas', 'invalidateUnchanged'):
                         self.assertIs(use(client, 'key', token), None)
                     else:
                         self.assertEqual(use(client, 'key'), outcome)

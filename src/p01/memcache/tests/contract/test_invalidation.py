@@ -609,7 +609,17 @@ class DependencyScenario(Scenario):
         self.assertFound(self.client, key='former')
 
     def uses(self, dependencies):
+        token = self.client.gets('key')[1]
         yield lambda: self.client.set('key', 1, dependencies=dependencies)
+        yield lambda: self.client.setMany(
+            {'key': 1}, dependencies=dependencies)
+        yield lambda: self.client.add('other', 1, dependencies=dependencies)
+        yield lambda: self.client.replace('key', 1, dependencies=dependencies)
+        yield lambda: self.client.cas(
+            'key', 1, token, dependencies=dependencies)
+        yield lambda: self.client.lookUp('key', dependencies=dependencies)
+        yield lambda: self.client.getOrCreateMany(
+            ['key'], self.fail, dependencies=dependencies)
         yield lambda: self.client.getOrCreate(
             'key', self.fail, dependencies=dependencies)
         yield lambda: self.client.getOrCreate(

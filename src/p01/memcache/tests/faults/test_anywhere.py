@@ -150,6 +150,25 @@ class LinesTest(unittest.TestCase):
 
         self.check(self.used, operate)
 
+    def test_looking_up(self):
+        def operate(client):
+            with client.lookUp('computed') as found:
+                if not found.isHit:
+                    found.store('value')
+            client.invalidate('computed')
+            found = client.lookUp('computed')
+            if not found.isHit:
+                found.release()
+
+        self.check(self.used, operate)
+
+    def test_computing_many(self):
+        def operate(client):
+            client.getOrCreateMany(['a', 'b'], dict.fromkeys)
+            client.invalidateMany(['a', 'b'])
+
+        self.check(self.used, operate)
+
     def test_asking_two_servers(self):
         other = self.enterContext(FaultProxy(self.server.address))
         keys = [f'key {number}' for number in range(9)]

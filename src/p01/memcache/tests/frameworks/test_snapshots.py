@@ -23,6 +23,8 @@ from p01.memcache.testing import Memcached
 from p01.memcache.tests.contract.matrix import EMBEDDED
 from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import MEMCACHED
+from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
+from p01.memcache.tests.contract.matrix import POOLED_MEMCACHED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.frameworks.resource import Resource
 from p01.memcache.tests.support.scenario import Scenario
@@ -38,11 +40,10 @@ class Boom(Exception):
 class Site(Scenario):
     """A price in a database, and pages with it."""
 
-    options = {}  # noqa: RUF012
-
     def setUp(self):
         transaction.abort()
         self.addCleanup(transaction.abort)
+        self.settle(0)
         super().setUp()
         self.cache = self.wrap(self.client)
         self.db = ZODB.DB(MappingStorage())
@@ -51,8 +52,13 @@ class Site(Scenario):
         self.addCleanup(lambda: [one.close() for one in self.opened])
         self.change(5, 'nothing')
 
+    def settle(self, seconds):
+        """Change for how long a server counts as new."""
+        self.enterContext(mock.patch(
+            'p01.memcache.snapshots.versions.SETTLED', seconds))
+
     def wrap(self, client):
-        return Transactional(client, **self.options)
+        return Transactional(client)
 
     @contextlib.contextmanager
     def request(self, manager=None):
@@ -426,11 +432,38 @@ class RegionScenario(SnapshotScenario):
         return super().wrap(client).region('shop')
 
 
+@matrix(POOLED_EMBEDDED, slow=[POOLED_MEMCACHED])
+class NewScenario(Site):
+    """The server has been started just now."""
+
+    def test_nothing_is_stored_at_first(self):
+        self.settle(10 ** 9)
+        self.shown()
+        self.assertFalse(self.is_hit())
+        # Nor after a commit, or a commit that nobody has ended.
+        self.change(6)
+        self.assertFalse(self.is_hit())
+        self.settle(0)
+        self.assertFalse(self.is_hit())
+        self.assertTrue(self.is_hit())
+
+    def test_what_was_there_before(self):
+        """Marks behind a version show that nothing was lost."""
+        self.shown()
+        self.settle(10 ** 9)
+        self.assertTrue(self.is_hit())
+        self.change(6)
+        self.assertFalse(self.is_hit())
+        self.assertTrue(self.is_hit())
+
+
 class NotReachedTest(unittest.TestCase):
     """memcached cannot be reached while a transaction commits."""
 
     def setUp(self):
         transaction.abort()
+        self.enterContext(mock.patch(
+            'p01.memcache.snapshots.versions.SETTLED', 0))
         self.server = self.enterContext(Memcached())
         self.client = UltraMemcacheClient(
             [self.server.address], timeout=0.3, delay=0.1, blacktime=0.1)

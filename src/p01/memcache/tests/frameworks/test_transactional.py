@@ -322,6 +322,26 @@ class OutcomeScenario(TransactionCase):
         transaction.commit()
         self.assertOthersFind(new=1)
 
+    def test_immediate(self):
+        self.assertIs(self.client.immediate(), self.client)
+        immediate = self.cache.immediate()
+        self.assertIs(immediate, self.cache.immediate())
+        self.assertIs(immediate, immediate.immediate())
+        self.assertIs(type(immediate), type(self.cache))
+        transaction.begin()
+        self.cache.set('key', 'queued')
+        immediate.set('key', 'at once')
+        self.assertEqual(immediate.query('key'), 'at once')
+        self.assertEqual(self.cache.query('key'), 'queued')
+        region = self.cache.region('region')
+        region.immediate().set('key', 'in the region')
+        self.assertEqual(region.query('key'), 'in the region')
+        self.assertEqual(immediate.query('key'), 'at once')
+        self.cache.lifetime = 5
+        self.assertEqual(immediate.lifetime, 5)
+        transaction.abort()
+        self.assertEqual(self.cache.query('key'), 'at once')
+
     def test_another_settings_change_within(self):
         transaction.begin()
         self.cache.set('new', 1)

@@ -39,6 +39,15 @@ CHANGING = {
     'prepend': (lambda client, key: client.prepend(key, b'1'), None),
     'cas': (
         lambda client, key, token='1@a': client.cas(key, 'new', token), None),
+    'invalidateUnchanged': (
+        lambda client, key, token='1@a': client.invalidateUnchanged(
+            key, token), None),
+    'setMany, dependencies': (
+        lambda client, key: client.setMany({key: 'new'}, dependencies=['a']),
+        ['key']),
+    'replace, dependencies': (
+        lambda client, key: client.replace(key, 'new', dependencies=['a']),
+        None),
     'increment': (lambda client, key: client.increment(key), None),
     'increment, initial': (
         lambda client, key: client.increment(key, 1, 5), None),

@@ -28,6 +28,7 @@ from p01.memcache.wire.command import Append
 from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Decrement
 from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import Discard
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import GetAndTouch
 from p01.memcache.wire.command import Gets
@@ -94,6 +95,8 @@ READERS = {
         b'STORED\r\n': True, b'NOT_STORED\r\n': False}),
     'compared': (Cas(KEY, b'', 0, 1, 0).read, {
         b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': None}),
+    'discarded': (Discard(KEY, b'', 0, 1, 0).read, {
+        b'STORED\r\n': True, b'EXISTS\r\n': False, b'NOT_FOUND\r\n': True}),
     'touched': (Touch(KEY, 0).read, {
         b'TOUCHED\r\n': True, b'NOT_FOUND\r\n': False}),
     'deleted': (Delete(KEY).read, {

@@ -463,6 +463,9 @@ REQUESTS = {
     'Cas': (
         lambda key: command.Cas(key, b'a\r\nb', 64, 5, 7).encode(),
         b'cas key 64 7 4 5\r\na\r\nb\r\n'),
+    'Discard': (
+        lambda key: command.Discard(key, b'', 128, 5, 7).encode(),
+        b'cas key 128 7 0 5\r\n\r\n'),
     'Touch': (
         lambda key: command.Touch(key, 7).encode(), b'touch key 7\r\n'),
     'Increment': (

@@ -74,7 +74,7 @@ METHODS = {
         'set', 'add', 'replace', 'append', 'prepend', 'touch',
         'queryAndTouch', 'cas', 'increment', 'decrement', 'setMany',
         'invalidate', 'invalidateMany', 'invalidateDependencies',
-        'invalidateUnchanged',
+        'immediate', 'invalidateUnchanged',
         'getOrCreate', 'getOrCreateMany', 'lookUp'},
     'flush': {'invalidateNamespace', 'invalidateAll', 'close'},
     'statistics': {'getStatistics', 'getUnreadable'},
