@@ -8,6 +8,7 @@ computes is stored after its commit if the key has not been changed until then.
 
 from time import monotonic
 
+from p01.memcache.errors import ClientError
 from p01.memcache.leases.claim import WATCHED
 from p01.memcache.leases.claim import is_watch
 from p01.memcache.leases.claim import make_watch
@@ -28,9 +29,15 @@ class Watching(Lending):
 
         It is None if that cannot be told, or if another caller computes.
         """
+        if self._store.server(key, deadline).name in self._unlending:
+            return None
         since, mark = monotonic(), make_watch()
         self._store.run(Add(key, mark, CLAIM, WATCHED), deadline)
-        item = self._store.gets(key, deadline, self._most)
+        try:
+            item = self._store.gets(key, deadline, self._most)
+        except ClientError:
+            self._store.run(Delete(key), deadline)
+            raise
         if item is None or item.flags == CLAIM and not is_watch(item.data):
             return None
         if not cas.compares(item.token):

@@ -7,6 +7,7 @@ import os
 import threading
 import unittest
 from time import monotonic
+from unittest import mock
 
 import transaction
 import zope.component
@@ -20,6 +21,7 @@ from zope.event import notify
 from zope.interface.verify import verifyObject
 
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
@@ -1387,6 +1389,54 @@ class ComputingScenario(TransactionCase):
             self.client.getOrCreate('key', lambda: 5)
             self.assertOthersFind(key=5)
             self.client.invalidate('key')
+
+    def test_a_server_that_cannot_compare(self):
+        """Nothing is known of what happens until the commit."""
+        for token, error in (
+                (self.uncounted, None), (self.refused, ClientError)):
+            with (self.subTest(error), mock.patch.object(
+                    type(self.client._state.base), 'gets', token)):
+                transaction.begin()
+                Resource()
+                self.create('key', 1)
+                self.assertEqual(self.found('key', self.cache), 1)
+                self.assertIsNone(
+                    self.stored(self.client.buildKey('key')))
+                transaction.commit()
+                self.assertOthersFind(key=MISSING)
+
+    @staticmethod
+    def uncounted(store, key, deadline, most):
+        item = store.get(key, deadline, most)
+        return item and item._replace(token='0@server')
+
+    @staticmethod
+    def refused(store, key, deadline, most):
+        raise ClientError('ERROR')
+
+    def test_a_trace_of_a_transaction(self):
+        """To readers it is a miss, and nobody waits for it."""
+        Resource()
+        self.create('key', 1)
+        transaction.abort()
+        self.assertIsNotNone(self.stored(self.client.buildKey('key')))
+        self.assertMiss(self.client, 'key')
+        self.assertIs(self.client.add('key', 2), False)
+        began = monotonic()
+        # One of them puts a claim in its place, and the others wait for it.
+        [value] = set(at_once(lambda number: self.client.getOrCreate(
+            'key', Sleeper(number, lambda: threading.Event().wait(0.1))),
+            range(8)))
+        self.assertOthersFind(key=value)
+        self.assertLess(monotonic() - began, 1)
+        self.client.invalidate('key')
+        transaction.begin()
+        Resource()
+        self.create('key', 1)
+        transaction.abort()
+        self.assertEqual(self.client.getOrCreateMany(
+            ['key', 'more'], lambda keys: dict.fromkeys(keys, 3)),
+            {'key': 3, 'more': 3})
 
     def test_a_savepoint(self):
         Resource()
