@@ -712,6 +712,15 @@ class GenerationScenario(TransactionCase):
         self.assertOthersFind(key=0)
         self.assertFinds(key=0)
 
+    def test_others_have_invalidated_in_the_former_generation(self):
+        transaction.begin()
+        self.cache.invalidateNamespace()
+        self.assertEqual(self.cache.getOrCreate('key', lambda: 1), 1)
+        self.client.invalidate('key')
+        self.assertFinds(key=1)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
     def test_another_makes_the_next_generation(self):
         transaction.begin()
         self.cache.invalidateNamespace()
@@ -1278,6 +1287,14 @@ class ComputingScenario(TransactionCase):
         self.assertOthersFind(page=0)
         transaction.abort()
         self.assertOthersFind(page=0)
+
+    def test_others_have_invalidated_the_same_dependencies(self):
+        """What they have changed is not in the value, which is not stored."""
+        self.cache.invalidateDependencies('x')
+        self.assertEqual(self.create('page', 1, dependencies=['x']), 1)
+        self.client.invalidateDependencies('x')
+        transaction.commit()
+        self.assertOthersFind(page=MISSING)
 
     def test_grace(self):
         Resource()
