@@ -30,6 +30,8 @@ class ICacheKey(Interface):
     Anything else, such as the object itself, is a ``SerializationError`` (a
     ``ValueError``). What the adapter raises is raised, or the cause of a
     ``SerializationError``. No adapter is asked for plain data of exactly the
-    types above. All processes that share the cache need the same adapters:
-    register them globally, not for a site.
+    types above. Of a persistent object the interfaces of its class count, not
+    its own: it is not loaded to find out that it has no adapter. All processes
+    that share the cache need the same adapters: register them globally, not
+    for a site.
     """
