@@ -24,6 +24,9 @@ SITE = '''
     <p01:memcache servers="{address}" {attributes}
         timeout="0.5" delay="1" blacktime="10" maxPoolSize="5" />'''
 
+# Until then it may stay unused after it was marked down.
+BLACK_TIME = 10
+
 SECONDS = 5
 WARM_UP = 1
 
@@ -65,6 +68,7 @@ def main():
             measure(visitors, 'memcached is thawed', server.thaw)
             measure(visitors, 'memcached is killed', server.stop)
             measure(visitors, 'memcached is restarted', server.start)
+            time.sleep(BLACK_TIME)
             measure(visitors, 'later')
     for what in 'errors', 'stale':
         print(f'{what}: {len(getattr(visitors, what))}')

@@ -29,6 +29,7 @@ from p01.memcache.interfaces import IMemcacheFlusher
 from p01.memcache.interfaces import IMemcacheReader
 from p01.memcache.interfaces import IMemcacheStatistics
 from p01.memcache.interfaces import IMemcacheWriter
+from p01.memcache.interfaces import ITransactional
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
@@ -113,14 +114,6 @@ class IRegistration(Interface):
         description='The name by which to look up the client.',
         required=False)
 
-    transactional = Bool(
-        title='Transactional',
-        description=(
-            'Whether what changes the cache in a transaction is sent after '
-            'its commit, and dropped by an abort. Needs the extra '
-            '"transaction".'),
-        required=False)
-
     permission = Permission(
         title='Permission',
         description=(
@@ -161,7 +154,8 @@ class IRegistration(Interface):
 def _attributes(is_discreet):
     fields = {
         name: ClientAttribute(field)
-        for name, field in schema.getFieldsInOrder(IUltraMemcacheClient)}
+        for interface in (IUltraMemcacheClient, ITransactional)
+        for name, field in schema.getFieldsInOrder(interface)}
     return {name: field for name, field in fields.items()
             if field.is_discreet is is_discreet}
 
@@ -181,10 +175,15 @@ IMemcacheDirective = InterfaceClass(
 
 @discreet
 def memcache(_context, factory=UltraMemcacheClient, name='',
-             transactional=False, permission=None, readPermission=None,
-             writePermission=None, flushPermission=None,
-             statisticsPermission=None, **attributes):
+             permission=None, readPermission=None, writePermission=None,
+             flushPermission=None, statisticsPermission=None, **attributes):
     """See `IMemcacheDirective`. Its action makes the client."""
+    options = {name: attributes.pop(name) for name in ITransactional
+               if name in attributes}
+    transactional = options.pop('transactional', False)
+    if options and not transactional:
+        raise ConfigurationError(
+            f'{", ".join(options)}: no effect unless it is transactional')
     try:
         inspect.signature(factory).bind(**attributes)
     except (TypeError, ValueError) as error:
@@ -195,7 +194,7 @@ def memcache(_context, factory=UltraMemcacheClient, name='',
         return factory(**attributes)
 
     if transactional:
-        create = _transactional(create)
+        create = _transactional(create, options)
     if IUltraMemcacheClient.implementedBy(factory):
         client = IUltraMemcacheClient
         reader, statistics = IUltraMemcacheReader, IUltraMemcacheStatistics
@@ -216,7 +215,7 @@ def memcache(_context, factory=UltraMemcacheClient, name='',
     utility(_context, IMemcacheClient, factory=create, name=name)
 
 
-def _transactional(create):
+def _transactional(create, options):
     """Return a factory of clients whose changes follow transactions."""
     try:
         from p01.memcache.transactional import Transactional
@@ -224,7 +223,7 @@ def _transactional(create):
         raise ConfigurationError(
             'transactional: the package transaction is not available'
         ) from None
-    return discreet(lambda: Transactional(create()))
+    return discreet(lambda: Transactional(create(), **options))
 
 
 class IRegionOfClient(Interface):

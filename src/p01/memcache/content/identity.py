@@ -45,12 +45,14 @@ class Identity:
         if oid is None:
             return None
         connection = self._bare._p_jar
-        database = connection.db().database_name if connection else ''
+        database = '' if connection is None else connection.db().database_name
         return f'{database}-{oid.hex()}'
 
     def _number(self):
         numbers = None if IIntIds is None else queryUtility(IIntIds)
-        number = numbers and numbers.queryId(self._bare)
+        if numbers is None:
+            return None
+        number = numbers.queryId(self._bare)
         return None if number is None else str(number)
 
     @property
@@ -59,19 +61,23 @@ class Identity:
             path = '/'.join(self._context.getPhysicalPath())
             # Without its containers it would be relative, and the root's ''.
             return path if path.startswith('/') else None if path else '/'
-        info = ILocationInfo and ILocationInfo(self._bare, None)
+        info = None if ILocationInfo is None else ILocationInfo(
+            self._bare, None)
         try:
-            return info and info.getPath()
+            return None if info is None else info.getPath()
         except TypeError:  # it is not within a root
             return None
 
     @property
     def type(self):
-        kind = type(self._bare)
-        return getattr(self._bare, 'portal_type', None) or (
-            f'{kind.__module__}.{kind.__qualname__}')
+        name, kind = getattr(self._bare, 'portal_type', None), type(self._bare)
+        # Anything may be an attribute of an object of an application.
+        if name and isinstance(name, str):
+            return name
+        return f'{kind.__module__}.{kind.__qualname__}'
 
 
 def identify(obj):
     """Return the `IContentIdentity` of an object."""
-    return IContentIdentity(obj, None) or Identity(obj)
+    identity = IContentIdentity(obj, None)
+    return Identity(obj) if identity is None else identity

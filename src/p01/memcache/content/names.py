@@ -12,7 +12,8 @@ from p01.memcache.content.identity import identify
 
 
 def name(kind, text):
-    return f'{kind}:{quote(text, safe="/:@+~")}'
+    return f'{kind}:' + quote(
+        str(text), safe='/:@+~', errors='surrogatepass')
 
 
 def _found(obj, what):

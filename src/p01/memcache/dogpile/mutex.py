@@ -20,9 +20,8 @@ class Mutex(CacheMutex):
     that acquired it, or by that of an asynchronous creator.
 
     The lock in memcached ends after `timeout` seconds, if its process dies; a
-    second is added, as memcached may end it so much early.
-    While memcached is down there is none: then a value is created once in each
-    process.
+    second is added, as memcached may end it so much early. While memcached is
+    down there is none: then a value is created once in each process.
     """
 
     def __init__(self, backend, key, timeout):
@@ -45,9 +44,9 @@ class Mutex(CacheMutex):
 
     def _acquire(self, wait):
         mine, pause = uuid.uuid4().hex, _SHORTEST
+        client = self._backend.client.immediate()
         # None is trouble: go on without.
-        while self._backend.client.add(
-                self._key, mine, self._timeout + 1) is False:
+        while client.add(self._key, mine, self._timeout + 1) is False:
             if not wait:
                 return False
             time.sleep(pause)
@@ -58,7 +57,7 @@ class Mutex(CacheMutex):
     def release(self):
         mine, self._mine = self._mine, None
         try:
-            client = self._backend.client
+            client = self._backend.client.immediate()
             holder, token = client.gets(self._key)
             # It may have ended, and be that of another process.
             if token is not None and holder == mine:
@@ -67,5 +66,5 @@ class Mutex(CacheMutex):
             self._local.release()
 
     def locked(self):
-        return self._local.locked() or (
-            self._backend.client.query(self._key) is not None)
+        client = self._backend.client.immediate()
+        return self._local.locked() or client.query(self._key) is not None

@@ -38,6 +38,7 @@ class Derivable(Configured):
     _regions: tuple[str, ...] = ()
 
     _origin: Any = None  # the client that it is derived from
+    _immediate: Any = None  # that without a layer on its store, if needed
     _state: Any
 
     # Whether the changes of the servers' states are reported.
@@ -59,6 +60,13 @@ class Derivable(Configured):
                    if value is not None},
             OF_REGION, _regions=(*self._regions, name))
 
+    def immediate(self):
+        if self._wrap is None:
+            return self
+        if self._immediate is None:
+            self._immediate = derive(self, _wrap=None)
+        return self._immediate
+
     def __copy__(self):
         copy = self._copy()
         if self._origin is None:
@@ -76,6 +84,7 @@ class Derivable(Configured):
         copy = object.__new__(type(self))
         vars(copy).update(vars(self))
         vars(copy).update(
+            _immediate=None,
             _trouble=Trouble(copy, self._reports_states),
             _derived=weakref.WeakValueDictionary())
         fork.register(copy)

@@ -81,7 +81,9 @@ class Versions:
         self._store = store
 
     def read(self, keys, deadline):
-        return read(self._store, keys, deadline)
+        # A dated version is for transactions.
+        keys = [key for key in keys if not key.startswith(stamp.TID)]
+        return read(self._store, keys, deadline) if keys else ({}, [])
 
     def current(self, tags, deadline):
         return current(self._store, tags, deadline)

@@ -32,6 +32,7 @@ from p01.memcache.interfaces.serializer import IPersistentSerializer
 from p01.memcache.interfaces.serializer import ISerializer
 from p01.memcache.interfaces.serializer import SerializerName
 from p01.memcache.interfaces.settings import IMemcacheSettings
+from p01.memcache.interfaces.transactional import ITransactional
 from p01.memcache.interfaces.writing import IMemcacheWriter
 
 
@@ -52,6 +53,7 @@ __all__ = [
     'IServerDownEvent',
     'IServerEvent',
     'IServerUpEvent',
+    'ITransactional',
     'IUltraMemcacheClient',
     'IUltraMemcacheReader',
     'IUltraMemcacheSettings',

@@ -16,6 +16,15 @@ __name__ = 'p01.memcache.interfaces'
 class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
+    def immediate():
+        """Return this client, or one that does not wait for transactions.
+
+        The changes of a transactional client are sent after the commit. Those
+        of the client that it returns are sent at once, in whatever state the
+        transaction is. It is for locks, and for what makes itself part of the
+        transaction.
+        """
+
     def set(key, data, lifetime=None, raw=False, dependencies=()):
         """Store `data`. Return the built key, or None if it is not stored.
 
@@ -63,8 +72,8 @@ class IMemcacheWriter(Interface):
         `add` may be False where `query` misses: the key may have a value whose
         dependencies were invalidated, a value in its grace period, or the
         claim of a process that computes the value for `getOrCreate`. The claim
-        of a process that died lasts ten minutes. `replace`, `append`,
-        `prepend` and `touch` find these, too.
+        of a process that died lasts ten minutes, that of a transaction a
+        minute. `replace`, `append`, `prepend` and `touch` find these, too.
 
         As a lock it holds for a second less than its lifetime, and only while
         memcached keeps the value. commands.txt shows how to release it, and

@@ -39,7 +39,8 @@ class IMemoizeSettings(Interface):
         description=(
             'Seconds for which a process keeps a result in its own memory '
             'while memcached is away; 0 keeps none. Such a result may be that '
-            'old, as no invalidation by other processes reaches it.'),
+            'old, as no invalidation by other processes reaches it, and it '
+            'follows no transaction.'),
         default=0)
 
     cacheName = schema.TextLine(

@@ -8,6 +8,7 @@ import transaction
 from zope.component import getUtility
 from zope.interface import implementer
 from zope.location import Location
+from zope.schema import ValidationError
 
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.log import LimitedLog
@@ -22,11 +23,16 @@ class MemcacheSessionDataContainer(Location):
 
     def __init__(self, timeout=3600, resolution=600, name='', cacheName='',
                  lastOneWins=False):
-        self.timeout = timeout
-        self.resolution = resolution
-        self.name = name
-        self.cacheName = cacheName
-        self.lastOneWins = lastOneWins
+        for attribute, value in (
+                ('timeout', timeout), ('resolution', resolution),
+                ('name', name), ('cacheName', cacheName),
+                ('lastOneWins', lastOneWins)):
+            try:
+                IMemcacheSessionDataContainer[attribute].validate(value)
+            except ValidationError as error:
+                raise ValueError(
+                    f'{attribute} {value!r}: {error.doc()}') from None
+            setattr(self, attribute, value)
         self._log = LimitedLog()
         self._evictions = Evictions()
 
@@ -59,9 +65,10 @@ class MemcacheSessionDataContainer(Location):
         try:
             manager = current.data(self)
         except KeyError:
+            client = getUtility(IMemcacheClient, self.cacheName)
+            # A manager follows the transaction by itself.
             manager = SessionManager(
-                self, getUtility(IMemcacheClient, self.cacheName), current,
-                self._finished)
+                self, client.immediate(), current, self._finished)
             current.set_data(self, manager)
         return manager.record(client_id)
 

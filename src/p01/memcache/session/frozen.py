@@ -2,11 +2,13 @@
 # ZPL 2.1, see LICENSE.txt
 """Values as they were at one moment, to compare with and to return to.
 
-A value may change in place, deep within. So what can change is kept as a
-pickle, which never leaves the process.
+A value may change in place, deep within. So what is kept of it is a pickle,
+which never leaves the process. Mostly nothing has changed, which one pickle of
+all of them tells; only otherwise there is one for each.
 """
 
 import pickle
+from functools import cached_property
 
 
 # Types of values that cannot change.
@@ -23,8 +25,40 @@ class _Unknown:
         self.value = value
 
 
-def freeze(value):
-    """Return what equals that of another value if nothing has changed."""
+class Frozen:
+    """A dict as it was when this was made."""
+
+    def __init__(self, values):
+        try:
+            self._whole = pickle.dumps(values, pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            self._whole = None
+            self._parts = _freeze(values)
+
+    def thaw(self):
+        """Return a dict like that one."""
+        if self._whole is not None:
+            return pickle.loads(self._whole)
+        return {place: _thaw(*part) for place, part in self._parts.items()}
+
+    def changed(self, other):
+        """Return the keys whose values differ in another one."""
+        if self._whole is not None and self._whole == other._whole:
+            return set()
+        old, new = self._parts, other._parts
+        return {place for place in old.keys() | new.keys()
+                if old.get(place) != new.get(place)}
+
+    @cached_property
+    def _parts(self):
+        return _freeze(pickle.loads(self._whole))
+
+
+def _freeze(values):
+    return {place: _freeze_one(value) for place, value in values.items()}
+
+
+def _freeze_one(value):
     kind = type(value)
     if kind in _SIMPLE:
         return kind, value
@@ -34,23 +68,7 @@ def freeze(value):
         return _Unknown, _Unknown(value)
 
 
-def thaw(frozen):
-    """Return a value like the one that was frozen."""
-    kind, content = frozen
+def _thaw(kind, content):
     if kind is pickle:
         return pickle.loads(content)
     return content.value if kind is _Unknown else content
-
-
-def freeze_all(values):
-    return {place: freeze(value) for place, value in values.items()}
-
-
-def thaw_all(values):
-    return {place: thaw(value) for place, value in values.items()}
-
-
-def changed(old, new):
-    """Return the places in which two frozen states differ."""
-    return {place for place in old.keys() | new.keys()
-            if old.get(place) != new.get(place)}

@@ -77,14 +77,21 @@ class SessionManager:
             self._lost += not record.store()
 
     def tpc_finish(self, transaction):
-        self._finished(self._client, self._lost)
+        try:
+            self._finished(self._client, self._lost)
+        except Exception:  # nothing may fail here
+            logger.exception('the statistics of memcached are not as expected')
 
     def tpc_abort(self, transaction):
         for record in self._records.values():
-            try:
-                record.undo()
-            except Exception:
-                logger.exception('a session keeps changes that were aborted')
+            try:  # nothing may fail here, either
+                is_gone, error = record.undo(), None
+            except Exception as failure:
+                is_gone, error = False, failure
+            if not is_gone:
+                logger.warning(
+                    'a session may have the changes of a transaction that was'
+                    ' aborted', exc_info=error)
 
 
 @implementer(IDataManagerSavepoint)

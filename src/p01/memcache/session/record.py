@@ -11,9 +11,7 @@ from zope.session.session import SessionData
 from zope.session.session import SessionPkgData
 
 from p01.memcache.session import stored
-from p01.memcache.session.frozen import changed
-from p01.memcache.session.frozen import freeze_all
-from p01.memcache.session.frozen import thaw_all
+from p01.memcache.session.frozen import Frozen
 
 
 # A vote holds the lock of the database. After a failure that took so many
@@ -29,7 +27,7 @@ class State(NamedTuple):
 
     data: Any
     packages: dict
-    values: dict  # frozen
+    values: Frozen
     accessed: int
     is_removed: bool
 
@@ -48,13 +46,14 @@ class Record:
         self._is_removed = False
         self._written = None
         self._found = stored.read(client, key)
-        self._base = freeze_all(self._found.values)
         self.data = None
         if self._found.values and not self._has_expired():
             self.data = SessionData()
             self.data.setLastAccessTime(self._found.accessed)
             _fill(self.data, self._found.values)
-        self.initial = self._state(self._base if self.data is not None else {})
+        # In the order of `data`, to be like it if nothing changes.
+        self._base = Frozen(self._values() or self._found.values)
+        self.initial = self._state(self._base)
 
     def _has_expired(self):
         # memcached may have it still, if the timeout was longer.
@@ -78,7 +77,7 @@ class Record:
     # States to return to
 
     def state(self):
-        return self._state(freeze_all(self._values()))
+        return self._state(Frozen(self._values()))
 
     def _state(self, frozen):
         data = self.data
@@ -96,7 +95,7 @@ class Record:
         for name, package in state.packages.items():
             package.clear()
             self.data[name] = package
-        _fill(self.data, thaw_all(state.values))
+        _fill(self.data, state.values.thaw())
 
     # The vote
 
@@ -107,13 +106,13 @@ class Record:
         ``ConflictError`` if another transaction was faster.
         """
         values = self._values()
-        changes = changed(self._base, freeze_all(values))
+        changes = self._base.changed(Frozen(values))
         if not changes and not self._is_removed:
             return self._refresh(values)
         found, before, merged = self._found, self._base, values
         failures, begin = 0, time.monotonic()
         for _ in range(_ATTEMPTS):
-            self._written = before, freeze_all(merged)
+            self._written = before, Frozen(merged)
             change, done = self._write(found, merged)
             if done is None:
                 failures += 1
@@ -125,7 +124,7 @@ class Record:
             if done:
                 return True
             self._written = None
-            before, merged = freeze_all(found.values), values
+            before, merged = Frozen(found.values), values
             # If there is nothing, memcached has lost it: a session that was
             # removed would be there, empty.
             if found.token is not None and not self._is_removed:
@@ -154,7 +153,7 @@ class Record:
 
         Also to the same value: it may be a number that both have counted.
         """
-        both = changes & changed(self._base, theirs)
+        both = changes & self._base.changed(theirs)
         if both and not self._container.lastOneWins:
             raise ConflictError(
                 'a session was changed by another transaction: '
@@ -162,21 +161,30 @@ class Record:
                     f'{key!r} of {package!r}' for package, key in both)))
 
     def undo(self):
-        """Put back what the vote has replaced, unless it has changed since."""
+        """Put back what the vote has replaced.
+
+        If another transaction has changed the same keys since, what it has
+        stored depends on ours, so all of it stays. Returns whether it is gone.
+        """
         if self._written is None:
-            return
+            return True
         before, after = self._written
+        places = before.changed(after)
         for _ in range(_ATTEMPTS):
             found = stored.read(self._client, self._key)
-            theirs = freeze_all(found.values)
-            ours = {place for place in changed(before, after)
-                    if theirs.get(place) == after.get(place)}
-            if found.token is None or not ours:
-                return
+            if found.token is None:
+                # Either it is gone, or it must go once memcached is back.
+                return bool(self._client.invalidate(self._key))
+            theirs = Frozen(found.values)
+            if not places & before.changed(theirs):
+                return True  # it was not stored
+            if places & after.changed(theirs):
+                return False
             _, done = self._write(found, _changed(
-                found.values, thaw_all(before), ours))
+                found.values, before.thaw(), places))
             if done is not False:
-                return
+                return bool(done)
+        return False
 
     def _values(self):
         return {} if self.data is None else stored.flatten(self.data)

@@ -63,9 +63,21 @@ def end(name):
     return b' -%b' % name
 
 
-def tidied(log, now):
-    """Return a log with those marks alone that hold the dependency."""
+def is_new(log):
+    """Return whether there was nothing before it.
+
+    Then marks may have been lost with what there had been.
+    """
+    return _is_version(log[:32]) is None
+
+
+def held(log, now):
+    """Return a set of the marks that hold the dependency."""
     ended = set(_ended(log))
-    return LOG + b''.join(sorted({
-        b' +' + name + until for name, until in _open(log)
-        if name not in ended and int(until, 16) >= now}))
+    return {b' +' + name + until for name, until in _open(log)
+            if name not in ended and int(until, 16) >= now}
+
+
+def tidied(log, now):
+    """Return a log with those marks alone."""
+    return LOG + b''.join(sorted(held(log, now)))

@@ -72,8 +72,8 @@ class Hold:
     def ends(self, tags):
         """Return the commands that end the hold, whatever has become of it.
 
-        They also destroy a version that was made although there was a mark:
-        memcached may have lost it in a restart.
+        They also destroy a version that has been made because the vote could
+        not be heard.
         """
         end = entry.end(self._name)
         return [_End(key, end, PLAIN, 0) for key in entry.keys(tags)]

@@ -6,14 +6,15 @@ Of each dependency memcached has one entry, see `p01.memcache.snapshots.entry`.
 
 - A transaction appends a mark to the entries of what it changes before it
   commits, in its vote, and ends the mark afterwards, committed or not. The
-  first destroys the version and keeps others from making one. The second
-  also destroys one that was made meanwhile, which takes a restart of memcached
-  that lost the mark. If the process dies between the two, the mark ends by
-  itself, after `life` seconds.
+  first destroys the version and keeps others from making one. If the process
+  dies between the two, the mark ends by itself, after `life` seconds.
 
 - A version is made in this order: add a log, if there is none; read it with
   its unique number, no mark in it may be open; ask for the last commit; put a
   version of that in its place, if it still has the number.
+
+- Nor is one made just after the start of a server, if there was nothing: a
+  restart may have lost the marks of transactions that are about to commit.
 
 - A version is good for a snapshot that is not older than it. While it is
   there, nothing has been committed since that changed the dependency. So a
@@ -33,7 +34,13 @@ from p01.memcache.snapshots.hold import Hold
 from p01.memcache.snapshots.hold import look
 from p01.memcache.snapshots.hold import swap
 from p01.memcache.values import stamp
+from p01.memcache.wire.command import Stats
 from p01.memcache.wire.limits import MAX_VALUE
+
+
+#: Seconds after the start of a server in which no version is made where there
+#: was nothing. A transaction commits in less time once it has voted.
+SETTLED = 5
 
 
 @implementer(IVersions)
@@ -62,17 +69,25 @@ class Snapshots:
 
     def read(self, keys, deadline):
         snapshot = self._database.snapshot()
-        if snapshot is None:
-            return self._versions.read(keys, deadline)
         found, errors = self._read(keys, deadline)
-        return {key: version for key, version in found.items()
-                if self._is_ours(key, version, snapshot)}, errors
+        if snapshot is not None:
+            found = {key: version for key, version in found.items()
+                     if self._is_ours(key, version, snapshot)}
+        # A lifetime that the transaction itself has begun is not sent yet.
+        others = [key for key in keys if (
+            snapshot is None if key.startswith(stamp.TAG)
+            else key.startswith(stamp.FRESH) and self._has_changed([key]))]
+        if others:
+            random, more = self._versions.read(others, deadline)
+            found, errors = {**found, **random}, [*errors, *more]
+        return found, errors
 
     def _read(self, keys, deadline):
         """Return the versions of those keys that count in transactions."""
-        items, errors = self._store.get_many(
-            [key for key in keys if not key.startswith(stamp.TAG)], deadline,
-            MAX_VALUE)
+        dated = [key for key in keys if not key.startswith(stamp.TAG)]
+        if not dated:
+            return {}, []
+        items, errors = self._store.get_many(dated, deadline, MAX_VALUE)
         return {
             key: item.data for key, item in items.items()
             if (entry.is_version(item) if key.startswith(stamp.TID)
@@ -123,12 +138,14 @@ class Snapshots:
         """Return the versions of entries that had none, if they can be made.
         """
         since = monotonic()
-        versions, numbers = {}, {}
+        versions, numbers, started = {}, {}, {}
         for key, item in look(self._store, keys, deadline).items():
             if entry.is_version(item):
                 versions[key] = item.data  # another caller was faster
-            elif item is not None and entry.tidied(
-                    item.data, time.time()) == entry.LOG:
+            elif (item is not None
+                    and not entry.held(item.data, time.time())
+                    and not (entry.is_new(item.data) and self._may_have_lost(
+                        key, started, deadline))):
                 numbers[key] = item.token
         if numbers:
             last = self._database.last()
@@ -137,6 +154,22 @@ class Snapshots:
             if swap(self._store, key, version, number, since, deadline):
                 versions[key] = version
         return versions
+
+    def _may_have_lost(self, key, started, deadline):
+        """Return whether the server was started just now.
+
+        Then transactions may be about to commit whose marks are lost. What is
+        known of servers is in the dict `started`.
+        """
+        server = self._store.server(key, deadline)
+        if server.name not in started:
+            # What does not know meta commands may be a proxy, whose servers
+            # do not say when they were started.
+            uptime = server.lends(deadline) and server.run(
+                Stats(), deadline).get('uptime', '')
+            started[server.name] = bool(
+                uptime and uptime.isdigit() and int(uptime) < SETTLED)
+        return started[server.name]
 
     # Writers
 

@@ -172,7 +172,7 @@ class _Fake(Counted):
 
     @property
     def gets(self):
-        return _Gets(self._gets, super(Counted, self).gets)
+        return _Gets(self._counts.gets, super(Counted, self).gets)
 
     def _copy(self):
         # It has the store of this one, which counts the requests of both.

@@ -59,7 +59,7 @@ def _send(batch, store, report, deadline):
     try:
         if command.key is None:
             replies = dict(store.ask_all(command, deadline))
-        elif others or command.only_at is None:
+        elif others:
             replies = store.run_many([command, *others], deadline)
         else:
             replies = {command.key: store.run(command, deadline)}

@@ -4,6 +4,7 @@
 
 import itertools
 import secrets
+from functools import cached_property
 from time import monotonic
 
 from p01.memcache.transactional.effects import KEPT
@@ -29,14 +30,17 @@ class Changes:
     """
 
     def __init__(self, store):
-        #: The name of the server that tokens tell.
-        self.name = f'transaction-{secrets.token_hex(8)}'
         #: The seconds that an operation may take.
         self.seconds = 0
         self._store = store
         self._numbers = itertools.count(1)
         self._steps = []  # commands, each with what its key has then
         self._recall()
+
+    @cached_property
+    def name(self):
+        """The name of the server that tokens tell."""
+        return f'transaction-{secrets.token_hex(8)}'
 
     def __len__(self):
         return len(self._steps)
@@ -51,6 +55,12 @@ class Changes:
     @property
     def commands(self):
         return [command for command, _ in self._steps]
+
+    @property
+    def removals(self):
+        """Commands that remove whatever it changes."""
+        return [command if command.removes else Delete(command.key)
+                for command in self.commands]
 
     def truncate(self, size):
         """Forget all but the first so many changes."""

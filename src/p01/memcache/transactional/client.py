@@ -7,16 +7,17 @@ from functools import partial
 import transaction
 from transaction.interfaces import ITransactionManager
 
+from p01.memcache.facade.arguments import check_attribute
 from p01.memcache.facade.client import BaseClient
 from p01.memcache.facade.deriving import derive
-from p01.memcache.features.lifetime import plain
+from p01.memcache.interfaces import ITransactional
 from p01.memcache.snapshots.database import IDatabase
 from p01.memcache.snapshots.versions import Snapshots
 from p01.memcache.transactional.store import TransactionalStore
 
 
 def Transactional(client, manager=None, database=None, holdTime=600,
-                  strict=False):
+                  holdOrFail=False):
     """Return a client like this one, whose changes follow the transaction.
 
     What changes the cache while a transaction is under way is sent after its
@@ -29,11 +30,7 @@ def Transactional(client, manager=None, database=None, holdTime=600,
 
     `client` is one of this package's, or a fake, which stays as it is. The two
     share their connections and settings. `manager` is the transaction manager,
-    by default that of the thread. `database` is the name of the ZODB database
-    that dependencies are about, if there are several; or an `IDatabase`.
-    `holdTime` is for how many seconds a process that dies in a commit keeps
-    values from being stored. A commit fails if `strict` is true and memcached
-    cannot be reached then.
+    by default that of the thread. For the others see `ITransactional`.
     """
     if not isinstance(client, BaseClient):
         raise TypeError(
@@ -42,9 +39,8 @@ def Transactional(client, manager=None, database=None, holdTime=600,
         manager = transaction.manager
     elif not ITransactionManager.providedBy(manager):
         raise TypeError(f'manager {manager!r}: must be a transaction manager')
-    if not plain(holdTime) > 0:
-        raise ValueError(
-            f'holdTime {holdTime!r}: must be a number of seconds')
+    for name in ('holdTime', 'holdOrFail'):
+        check_attribute(ITransactional[name], locals()[name])
     if database is None or isinstance(database, str):
         database = _find(database, manager)
     elif not IDatabase.providedBy(database):
@@ -55,7 +51,7 @@ def Transactional(client, manager=None, database=None, holdTime=600,
         return database and Snapshots(database, *args, life=holdTime)
 
     return derive(client, _wrap=partial(
-        TransactionalStore, manager, date, strict))
+        TransactionalStore, manager, date, holdOrFail))
 
 
 def _find(name, manager):

@@ -8,6 +8,7 @@ by the time that the first change is sent.
 
 import contextlib
 import math
+import weakref
 from os import getpid
 from time import monotonic
 
@@ -27,6 +28,11 @@ from p01.memcache.transactional.changes import Changes
 
 # It sorts behind all other text.
 _LAST = '\U0010ffff p01.memcache'
+
+
+#: The queues of this process that have changes. Mostly there are none, and to
+#: read from it takes less time than to ask for the transaction under way.
+joined = weakref.WeakSet()
 
 
 class NotHeld(TransientError, MemcacheError):
@@ -57,11 +63,13 @@ class Queue:
         self._begin = begin
         self._snapshots = snapshots
         self._strict = strict
-        self._hold = None  # between vote and end
+        self._hold = None  # a `Hold`, between vote and end
+        self._held = set()  # the tags that it holds
         self._drop()
 
     def _drop(self):
-        self._is_joined = False
+        self._is_joined = self._has_voted = False
+        joined.discard(self)
         #: See `Changes`.
         self.changes = Changes(self._store)
 
@@ -79,6 +87,7 @@ class Queue:
     def _join(self):
         if self._is_joined or not self.changes:
             return
+        joined.add(self)
         try:
             self._transaction.join(self)
         except TransactionFailedError:
@@ -97,23 +106,39 @@ class Queue:
     # See `ISavepointDataManager`.
 
     def abort(self, transaction):
+        self._end([])
+
+    def _end(self, commands):
         changes, hold = self.changes, self._take_hold()
         self._drop()
-        self._send(changes, hold.ends(changes.tags) if hold else [])
+        self._send(changes, commands + (
+            hold.ends(changes.tags) if hold else []))
 
     def tpc_begin(self, transaction):
         pass
 
     def commit(self, transaction):
-        pass
+        # Not only in the vote: there the database may hold a lock by now.
+        self._hold_tags()
 
     def tpc_vote(self, transaction):
-        tags = self.changes.tags
-        if tags and self._snapshots and getpid() == self.process:
+        self._hold_tags()  # what has been added meanwhile
+        self._has_voted = True
+
+    def _hold_tags(self):
+        """Hold the dependencies that are not held yet."""
+        tags = [tag for tag in self.changes.tags if tag not in self._held]
+        if not tags or self._snapshots is None or getpid() != self.process:
+            return
+        if self._hold is None:
             self._hold = self._snapshots.hold()
-            errors = self._hold.vote(tags, monotonic() + self.changes.seconds)
-            if errors:
-                self._fail(errors)
+        start = monotonic()
+        errors = self._hold.vote(tags, start + self.changes.seconds)
+        # All of the commit has the time of one operation.
+        self.changes.seconds += start - monotonic()
+        self._held.update(tags)
+        if errors:
+            self._fail(errors)
 
     def _fail(self, errors):
         """Tell that dependencies are not held."""
@@ -137,7 +162,7 @@ class Queue:
         self._send(changes, commands)
 
     def _take_hold(self):
-        hold, self._hold = self._hold, None
+        hold, self._hold, self._held = self._hold, None, set()
         return hold
 
     def _send(self, changes, commands):
@@ -148,7 +173,10 @@ class Queue:
                 send(commands, self._store, self._report,
                      monotonic() + changes.seconds)
 
-    tpc_abort = abort
+    def tpc_abort(self, transaction):
+        # It votes last. What fails afterwards is the finish of another
+        # resource, and the database may have finished before it.
+        self._end(self.changes.removals if self._has_voted else [])
 
     def sortKey(self):
         return f'{_LAST} {id(self)}'

@@ -13,6 +13,7 @@ from p01.memcache.store import IStore
 from p01.memcache.transactional.changes import UNKNOWN
 from p01.memcache.transactional.effects import limited
 from p01.memcache.transactional.queue import Queue
+from p01.memcache.transactional.queue import joined
 from p01.memcache.wire.command import Delete
 
 
@@ -58,17 +59,11 @@ class TransactionalStore:
         self._begin = begin
         self._strict = strict
         self._snapshots = date(
-            store, Versions(self), self._has_changed,
+            store, Versions(self), self.has_changed,
             lambda: self._changes() is not None)
 
     def make_versions(self):
         return self._snapshots or Versions(self)
-
-    def _has_changed(self, tags):
-        """Return whether the transaction has invalidated one of the tags."""
-        changes = self._reads()
-        return changes is not None and any(
-            changes.look(tag) is not UNKNOWN for tag in tags)
 
     def _under_way(self):
         """Return the transaction under way, or None."""
@@ -88,7 +83,7 @@ class TransactionalStore:
 
     def _reads(self):
         """Return the changes in which a read begins, or None."""
-        transaction = self._under_way()
+        transaction = self._under_way() if joined else None
         queue = transaction and self._known(transaction)
         return queue and queue.changes or None
 

@@ -251,6 +251,25 @@ class PermissionTest(AccessControlTestCase):
         self.assertIsInstance(client, MemcacheClient)
         self.assertAllowed(client, 'query')
 
+    def test_a_transactional_client(self):
+        client = self.configure(
+            'permission="shop.UseCache" transactional="true"')
+        self.assertForbidden(client, 'query')
+        self.app.manage_permission('Shop: Use the cache', ['Reader'])
+        self.logIn('rita')
+        self.assertAllowed(client, 'query')
+        self.assertEqual(self.shop.page().strip(), '<p>page</p>')
+
+    def test_a_region(self):
+        """It has the permissions of its client."""
+        load(ZOPE + PACKAGE + f'''
+            <p01:memcache permission="zope2.Private"
+                readPermission="zope.Public" factory="{FAKE}" />
+            <p01:memcacheRegion name="pages" />''', package='')
+        region = zope.component.getUtility(IMemcacheClient, 'pages')
+        self.assertAllowed(region, 'query')
+        self.assertForbidden(region, 'set')
+
     def test_classes_keep_their_declarations(self):
         self.configure('permission="zope2.Private"')
         client = UltraMemcacheClient()

@@ -9,6 +9,7 @@ import types
 import unittest
 from unittest import mock
 
+import transaction
 import zope.component
 import zope.component.testing
 from dogpile.cache import make_region
@@ -22,6 +23,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -265,6 +267,16 @@ class MutexesTest(DogpileTestCase):
         self.assertFalse(self.mutex(1).acquire(False))
         two.release()
         self.assertFalse(two.locked())
+
+    def test_in_a_transaction(self):
+        transactional = Transactional(self.client)
+        transaction.begin()
+        self.addCleanup(transaction.abort)
+        mutex = Backend({'client': transactional}).get_mutex('key')
+        mutex.acquire()
+        self.assertFalse(self.mutex().acquire(False))
+        mutex.release()
+        self.assertTrue(self.mutex().acquire(False))
 
     def test_interrupted(self):
         one, two = self.mutex(), self.mutex()

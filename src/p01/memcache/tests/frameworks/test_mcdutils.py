@@ -6,6 +6,7 @@ import time
 import unittest
 from unittest import mock
 
+import Products.Five
 import transaction
 import zope.component
 import zope.component.testing
@@ -22,11 +23,16 @@ from Products.Sessions.BrowserIdManager import BrowserIdManager
 from Products.Sessions.SessionDataManager import SessionDataManager
 from Testing.makerequest import makerequest
 from zope.configuration import xmlconfig
+from zope.ramcache.interfaces.ram import IRAMCache
+from zope.session.interfaces import ISessionDataContainer
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.mcdutils.client import SessionClient
+from p01.memcache.session import MemcacheSessionDataContainer
+from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import tearDownZCML
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -41,6 +47,9 @@ class McdutilsTestCase(unittest.TestCase):
 
     serializer = 'pickle'
 
+    def makeUtility(self, client):
+        return client
+
     def setUp(self):
         zope.component.testing.setUp(self)
         self.addCleanup(tearDownZCML, self)
@@ -50,7 +59,8 @@ class McdutilsTestCase(unittest.TestCase):
         self.client = UltraMemcacheClient(
             [self.server.address], serializer=self.serializer)
         self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
+        zope.component.provideUtility(
+            self.makeUtility(self.client), IMemcacheClient)
         xmlconfig.string(ZCML)
         self.addCleanup(transaction.abort)
 
@@ -87,7 +97,8 @@ class SessionTest(McdutilsTestCase):
 
     def test_the_client(self):
         self.assertIs(type(self.app().proxy.client), SessionClient)
-        self.assertIs(self.app().proxy.client.client, self.client)
+        self.assertIs(self.app().proxy.client.client,
+                      zope.component.getUtility(IMemcacheClient))
 
     def test_commit(self):
         browser_id = self.begin(color='red', cart=['apples'])
@@ -166,6 +177,32 @@ class SessionTest(McdutilsTestCase):
 class JSONSessionTest(SessionTest):
 
     serializer = 'json'
+
+
+class TransactionalSessionTest(SessionTest):
+
+    # It sets the attributes of the client.
+    test_expires = None
+
+    def makeUtility(self, client):
+        return Transactional(client)
+
+
+class FiveTest(McdutilsTestCase):
+    """The lines of ZCML with the directives of Zope."""
+
+    def test_each_room(self):
+        context = xmlconfig.file('meta.zcml', Products.Five)
+        xmlconfig.string(SITE % '''
+            <include package="p01.memcache.ramcache" />
+            <include package="p01.memcache.session" />
+            <include package="p01.memcache.mcdutils" />''', context=context)
+        cache = zope.component.getUtility(IRAMCache)
+        cache.set('value', 'path')
+        self.assertEqual(cache.query('path'), 'value')
+        sessions = zope.component.getUtility(ISessionDataContainer)
+        self.assertIsInstance(sessions, MemcacheSessionDataContainer)
+        self.assertIsNone(sessions.get('anna'))
 
 
 class ProxyTest(McdutilsTestCase):

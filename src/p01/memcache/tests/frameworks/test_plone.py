@@ -13,6 +13,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import memcache
+import transaction
 import zope.component
 from plone.memoize import ram
 from plone.memoize.interfaces import ICacheChooser
@@ -31,6 +32,7 @@ from p01.memcache.plone import chooseCache
 from p01.memcache.plone import chooser
 from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.tests.support.zcml import load
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -354,6 +356,60 @@ class ChooserTest(MemoizeTestCase):
     def test_interface(self):
         verifyObject(IMemoizeSettings, MemoizeSettings())
         self.assertTrue(ICacheChooser.providedBy(chooseCache))
+
+
+class TransactionalTest(FaultsTest):
+    """A client that follows transactions."""
+
+    def setUp(self):
+        super().setUp()
+        self.plain = self.client
+        self.client = Transactional(self.client)
+        self.addCleanup(transaction.abort)
+
+    def begin(self):
+        """Begin a transaction that has changed something."""
+        self.useOurs()
+        transaction.begin()
+        self.client.set('other', 'changed')
+
+    def test_abort(self):
+        self.begin()
+        self.assertEqual([compute('a'), compute('a')], [1, 1])
+        transaction.abort()
+        self.assertEqual(compute('a'), 2)
+
+    def test_commit(self):
+        self.begin()
+        compute('a')
+        transaction.commit()
+        self.assertEqual(compute('a'), 1)
+
+    def test_nobody_else_gets_it(self):
+        self.begin()
+        compute('a')
+        with ThreadPoolExecutor(1) as thread:
+            self.assertEqual(thread.submit(compute, 'a').result(), 2)
+
+    def test_a_function_is_emptied_by_the_commit(self):
+        self.begin()
+        transaction.commit()
+        self.assertEqual(compute('a'), 1)
+        transaction.begin()
+        self.client.invalidateDependencies(NAME)
+        with ThreadPoolExecutor(1) as thread:
+            self.assertEqual(thread.submit(compute, 'a').result(), 1)
+            transaction.commit()
+            self.assertEqual(thread.submit(compute, 'a').result(), 2)
+
+    def test_an_aborted_invalidation(self):
+        self.useOurs()
+        compute('a')
+        transaction.begin()
+        chooseCache(NAME).ramcache.invalidate(NAME)
+        self.assertEqual(compute('a'), 2)
+        transaction.abort()
+        self.assertEqual(compute('a'), 1)
 
 
 class AwayTest(MemoizeTestCase):

@@ -7,8 +7,10 @@ import threading
 import unittest
 import weakref
 
+import transaction
 import zope.component
 import zope.component.testing
+from plone.memoize.ram import RAMCacheAdapter
 from zope.configuration import xmlconfig
 from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
@@ -22,6 +24,7 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.ramcache import MemcacheRAMCache
 from p01.memcache.ramcache.interfaces import IMemcacheRAMCache
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -211,6 +214,36 @@ class CacheTest(CacheTestCase):
         for thread in threads:
             thread.join()
         self.assertEqual(errors, [])
+
+    def test_plone_memoize(self):
+        cache = RAMCacheAdapter(self.cache, 'shop.prices')
+        with self.assertRaises(KeyError):
+            cache['apples']
+        cache['apples'] = 0.5
+        self.assertEqual(cache['apples'], 0.5)
+        self.assertIsNone(cache.get('pears'))
+        self.cache.invalidate('shop.prices')
+        self.assertIsNone(cache.get('apples'))
+
+    def test_transactional(self):
+        zope.component.provideUtility(
+            Transactional(self.client), IMemcacheClient, 'transactional')
+        cache = MemcacheRAMCache(cacheName='transactional')
+        self.addCleanup(transaction.abort)
+        self.cache.set('old', 'path')
+        transaction.begin()
+        cache.invalidate('path')
+        self.assertIsNone(cache.query('path'))
+        self.assertEqual(self.cache.query('path'), 'old')
+        cache.set('new', 'path')
+        self.assertEqual(cache.query('path'), 'new')
+        self.assertEqual(self.cache.query('path'), 'old')
+        transaction.commit()
+        self.assertEqual(self.cache.query('path'), 'new')
+        transaction.begin()
+        cache.invalidateAll()
+        transaction.abort()
+        self.assertEqual(self.cache.query('path'), 'new')
 
     def test_zcml(self):
         xmlconfig.string('''

@@ -21,12 +21,12 @@ from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
 from zope.configuration import xmlconfig
+from zope.configuration.exceptions import ConfigurationError
 from zope.interface.verify import verifyClass
 from zope.interface.verify import verifyObject
 from zope.publisher.http import HTTPRequest
 from zope.publisher.interfaces import IRequest
 from zope.security.checker import ProxyFactory
-from zope.security.checker import undefineChecker
 from zope.security.interfaces import ForbiddenAttribute
 from zope.session.http import CookieClientIdManager
 from zope.session.interfaces import IClientId
@@ -49,6 +49,8 @@ from p01.memcache.session.interfaces import IMemcacheSessionDataContainer
 from p01.memcache.session.manager import SessionManager
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import MemcachedLayer
+from p01.memcache.tests.support import zcml
+from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -86,9 +88,10 @@ class SessionTestCase(unittest.TestCase):
     def setUp(self):
         zope.component.testing.setUp(self)
         self.addCleanup(zope.component.testing.tearDown, self)
-        self.client = self.makeClient()
+        utility = self.makeClient()
+        zope.component.provideUtility(utility, IMemcacheClient)
+        self.client = utility.immediate()
         self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
         self.container = MemcacheSessionDataContainer()
         self.addCleanup(transaction.abort)
 
@@ -142,6 +145,15 @@ class ContainerTest(SessionTestCase):
         # Not ISessionDataContainer, whose methods there begin with `self`.
         verifyObject(IMemcacheSessionDataContainer, self.container)
         verifyClass(ISavepointDataManager, SessionManager)
+
+    def test_wrong_settings(self):
+        for settings in (
+                {'timeout': -1}, {'timeout': None}, {'timeout': 1.5},
+                {'resolution': -1}, {'name': None}, {'cacheName': 5},
+                {'lastOneWins': 'yes'}):
+            [(name, value)] = settings.items()
+            with self.assertRaisesRegex(ValueError, f'{name} {value!r}: '):
+                MemcacheSessionDataContainer(**settings)
 
     def test_missing(self):
         with self.assertRaises(KeyError):
@@ -467,39 +479,78 @@ class PhasesTest(SessionTestCase):
         transaction.abort()
         self.assertEqual(self.found(), {'color': 'red', 'size': 'L'})
 
-    def test_what_has_changed_since_is_not_undone(self):
+    def fail_after(self, function):
+        """Fail after a vote, when another transaction has done something."""
+        failing = Failing(None)
+
+        def vote(txn):
+            self.elsewhere(function)
+            raise Failure
+
+        failing.tpc_vote = vote
+        transaction.get().join(failing)
+        with self.assertRaises(Failure):
+            transaction.commit()
+        transaction.abort()
+
+    def test_others_have_changed_other_keys_since(self):
+        self.put(color='red', size='M')
+        self.package().update(color='blue', shape='round')
+        self.fail_after(lambda: self.package().update(
+            size='L', material='wood'))
+        self.assertEqual(self.found(), {
+            'color': 'red', 'size': 'L', 'material': 'wood'})
+
+    def test_others_have_changed_the_same_key_since(self):
+        # They have seen what is about to be undone: all of it stays.
+        self.put(apples=5, pears=5)
+        self.package().update(apples=4, pears=6)
+        with self.assertLogs('p01.memcache', 'WARNING') as logs:
+            self.fail_after(lambda: self.package().update(apples=3, figs=1))
+        self.assertEqual(self.found(), {'apples': 3, 'pears': 6, 'figs': 1})
+        self.assertIn('aborted', logs.output[0])
+
+    def test_others_have_removed_the_session_since(self):
         self.put(color='red')
         self.package()['color'] = 'blue'
-        failing = Failing(None)
+        with self.assertLogs('p01.memcache', 'WARNING'):
+            self.fail_after(lambda: self.container.__delitem__('anna'))
+        self.assertIsNone(self.found())
 
-        def vote(txn):
-            self.elsewhere(lambda: self.package().update(color='green'))
-            raise Failure
+    def test_memcached_has_lost_it_since(self):
+        self.put(color='red')
+        self.package()['color'] = 'blue'
+        with self.assertNoLogs('p01.memcache', 'WARNING'):
+            self.fail_after(self.client.invalidateAll)
+        self.assertIsNone(self.found())
 
-        failing.tpc_vote = vote
-        transaction.get().join(failing)
-        with self.assertRaises(Failure):
-            transaction.commit()
-        transaction.abort()
-        self.assertEqual(self.found(), {'color': 'green'})
+    def test_memcached_is_down_since(self):
+        self.put(color='red')
+        self.package()['color'] = 'blue'
+        with self.assertLogs('p01.memcache', 'WARNING') as logs:
+            self.fail_after(self.server.stop)
+        self.assertIn('aborted', logs.output[-1])
 
-    def test_what_others_have_not_changed_since_is_undone(self):
-        self.put(color='red', size='M')
-        self.package().update(color='blue', size='L', shape='round')
-        failing = Failing(None)
+    def test_undo_fails(self):
+        for result in (None, False), RuntimeError:
+            transaction.abort()
+            self.put(color='red')
+            self.package()['color'] = 'blue'
 
-        def vote(txn):
-            self.elsewhere(lambda: self.package().update(
-                color='green', material='wood'))
-            raise Failure
+            def fail(result=result):
+                patch = mock.patch.object(
+                    stored, 'write', **(
+                        {'return_value': result}
+                        if isinstance(result, tuple)
+                        else {'side_effect': result}))
+                patch.start()
 
-        failing.tpc_vote = vote
-        transaction.get().join(failing)
-        with self.assertRaises(Failure):
-            transaction.commit()
-        transaction.abort()
-        self.assertEqual(self.found(), {
-            'color': 'green', 'size': 'M', 'material': 'wood'})
+            with self.subTest(result), \
+                    self.assertLogs('p01.memcache', 'WARNING') as logs:
+                self.fail_after(fail)
+            mock.patch.stopall()
+            self.assertIn('aborted', logs.output[0])
+            self.client.invalidateAll()
 
     def test_a_removal_is_undone(self):
         self.put(color='red')
@@ -748,6 +799,14 @@ class TroubleTest(SessionTestCase):
         cas.assert_called_once()
         gets.assert_not_called()
 
+    def test_strange_statistics(self):
+        for statistics in [('one', {'evictions': 'x'})], [5]:
+            with mock.patch.object(
+                    self.client, 'getStatistics', lambda s=statistics: s), \
+                    self.assertLogs('p01.memcache', 'ERROR'):
+                self.put(color='red')
+            self.container = MemcacheSessionDataContainer()
+
     def test_evictions(self):
         statistics = [('one', {'evictions': '5'}), ('two', {'error': 'down'})]
         now = time.monotonic()
@@ -894,6 +953,25 @@ class FakeConflictTest(Fake, ConflictTest):
 
 
 class FakePhasesTest(Fake, PhasesTest):
+
+    test_memcached_is_down_since = None
+
+
+class TransactionalClient:
+
+    def makeClient(self):
+        return Transactional(super().makeClient())
+
+
+class TransactionalContainerTest(TransactionalClient, ContainerTest):
+    pass
+
+
+class TransactionalConflictTest(TransactionalClient, ConflictTest):
+    pass
+
+
+class TransactionalPhasesTest(TransactionalClient, PhasesTest):
     pass
 
 
@@ -914,7 +992,8 @@ class RealConflictTest(Real, ConflictTest):
 
 
 class RealPhasesTest(Real, PhasesTest):
-    pass
+
+    test_memcached_is_down_since = None
 
 
 class ZopeSessionTest(SessionTestCase):
@@ -945,14 +1024,40 @@ class ZopeSessionTest(SessionTestCase):
         other = HTTPRequest(io.BytesIO(), {}, None)
         self.assertIsNone(ISession(other).get('shop'))
 
+    def test_directive(self):
+        self.load('''
+            <include package="p01.memcache.session" file="meta.zcml" />
+            <p01:sessions
+                timeout="60" resolution="5" name="all" lastOneWins="true" />
+            <p01:sessions package="shop" cacheName="other" />''')
+        container = zope.component.getUtility(ISessionDataContainer)
+        self.assertEqual(
+            [getattr(container, name) for name in (
+                'timeout', 'resolution', 'name', 'cacheName', 'lastOneWins')],
+            [60, 5, 'all', '', True])
+        container = zope.component.getUtility(ISessionDataContainer, 'shop')
+        self.assertEqual((container.timeout, container.cacheName),
+                         (3600, 'other'))
+
+    def test_wrong_directive(self):
+        for attribute in 'timeout="-1"', 'resolution="x"', 'unknown="1"':
+            with self.subTest(attribute), \
+                    self.assertRaises(ConfigurationError) as caught:
+                self.load(f'''
+                    <include package="p01.memcache.session"
+                        file="meta.zcml" />
+                    <p01:sessions {attribute} />''')
+            self.assertIn(attribute.partition('=')[0], str(caught.exception))
+
+    def load(self, directives):
+        xmlconfig.string(zcml.SITE % directives)
+
     def test_security(self):
         xmlconfig.string('''
             <configure xmlns="http://namespaces.zope.org/zope">
               <include package="zope.session" file="classes.zcml" />
               <include package="p01.memcache.session" />
             </configure>''')
-        self.addCleanup(
-            undefineChecker, MemcacheSessionDataContainer)
         self.put(color='red')
         container = ProxyFactory(
             zope.component.getUtility(ISessionDataContainer))

@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """A real Zope, served by waitress, and what goes wrong around its cache."""
 
+import contextlib
 import tempfile
 import threading
 import time
@@ -11,14 +12,14 @@ from p01.memcache.testing import Memcached
 from p01.memcache.tests.frameworks.visitors import Visitors
 from p01.memcache.tests.frameworks.zopeprocess import ZEO
 from p01.memcache.tests.frameworks.zopeprocess import Zope
-from p01.memcache.zcml import IMemcacheDirective
 
-
-IS_THERE = 'transactional' in IMemcacheDirective
 
 # The values for a site of four threads, see zope.txt.
 DELAY = 1
 BLACK_TIME = 10
+
+# Seconds that a busy machine may need to come back.
+BUSY = 3
 SITE = f'''
     <p01:memcache servers="{{address}}" timeout="0.5" delay="{DELAY}"
         blacktime="{BLACK_TIME}" maxPoolSize="5" {{attributes}} />
@@ -76,20 +77,35 @@ class ZopeTestCase(unittest.TestCase):
         its commit.
         """
         self.assertEqual(self.browser.read(), '5')
-        editor = self.zope.browser()
-        self.addCleanup(editor.close)
-        thread = threading.Thread(
-            target=editor.read, args=('change',),
-            kwargs={'value': 7, 'hold': 1, **how})
-        thread.start()
-        self.addCleanup(thread.join)
-        # It cannot be seen when the other request is there.
-        time.sleep(0.5)
-        self.assertEqual(self.browser.read(), '5')
-        self.browser.read('release')
-        thread.join()
+        with self.held('change', value=7, hold=1, **how):
+            self.assertEqual(self.browser.read(), '5')
         self.assertEqual(self.browser.read(bare=1), '7')
         return self.browser.read()
+
+    def read_in_an_old_snapshot(self):
+        """C: return the page that was last computed in a transaction that had
+        begun before the change.
+        """
+        with self.held('late'):
+            self.browser.read('change', value=7)
+        self.assertEqual(self.browser.read(bare=1), '7')
+        return self.browser.read()
+
+    @contextlib.contextmanager
+    def held(self, page, **form):
+        """A request that is on its way, and released in the end."""
+        browser = self.zope.browser()
+        self.addCleanup(browser.close)
+        thread = threading.Thread(
+            target=browser.read, args=(page,), kwargs=form)
+        thread.start()
+        # It cannot be seen when it is there.
+        time.sleep(0.5)
+        try:
+            yield
+        finally:
+            self.browser.read('release')
+            thread.join()
 
 
 class ContentTest(ZopeTestCase):
@@ -123,8 +139,10 @@ class FaultsTest(ZopeTestCase):
     def test_an_event(self):
         self.assertEqual(self.read_before_the_commit(event=1), '5')
 
+    def test_an_old_snapshot(self):
+        self.assertEqual(self.read_in_an_old_snapshot(), '5')
 
-@unittest.skipUnless(IS_THERE, 'transactional is not here')
+
 class TransactionalTest(ZopeTestCase):
 
     attributes = 'transactional="true"'
@@ -137,6 +155,9 @@ class TransactionalTest(ZopeTestCase):
 
     def test_an_event(self):
         self.assertEqual(self.read_before_the_commit(event=1), '7')
+
+    def test_an_old_snapshot(self):
+        self.assertEqual(self.read_in_an_old_snapshot(), '7')
 
     def test_an_aborted_event(self):
         read = self.browser.read
@@ -164,24 +185,25 @@ class TransactionalTest(ZopeTestCase):
             self.assertIn(visitor.read(), (str(value), str(value - 1)))
 
 
-@unittest.skipUnless(IS_THERE, 'transactional is not here')
 class OutageTest(ZopeTestCase):
     """memcached is stopped, killed and restarted under 16 visitors."""
 
     attributes = 'transactional="true"'
 
-    def median(self, visitors, delay=0):
-        """Return the median of the answers in the second after a delay."""
-        start = time.monotonic() + delay
-        time.sleep(delay + 1)
+    def median(self, visitors):
+        """Return the median of the answers in the next second."""
+        start = time.monotonic()
+        time.sleep(1)
         return visitors.median(start, start + 1)
 
     def test_outages(self):
         server, work = self.memcached, 20_000
         with Visitors(self.zope, work=work, bare=1) as visitors:
-            slow = self.median(visitors, 1)
+            time.sleep(1)
+            slow = self.median(visitors)
         with Visitors(self.zope, work=work) as visitors:
-            quick = self.median(visitors, 1)
+            time.sleep(1)
+            quick = self.median(visitors)
             self.assertLess(5 * quick, slow)
             # What happens, and how quick the answers are a `DELAY` later: as
             # without a cache, or as with it.
@@ -196,7 +218,11 @@ class OutageTest(ZopeTestCase):
                     time.sleep(BLACK_TIME)
                     usual = quick
                 with self.subTest(happen.__name__):
-                    self.assertLess(self.median(visitors, DELAY), 3 * usual)
+                    time.sleep(DELAY)
+                    # Or somewhat later, on a busy machine.
+                    self.assertTrue(any(
+                        self.median(visitors) < 3 * usual
+                        for _ in range(BUSY)))
         self.assertEqual((visitors.errors[:5], visitors.stale[:5]), ([], []))
 
     def restart(self):

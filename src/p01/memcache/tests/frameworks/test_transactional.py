@@ -19,11 +19,14 @@ from transaction.interfaces import TransientError
 from zope.event import notify
 from zope.interface.verify import verifyObject
 
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.store import IStore
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import getFakeBackend
 from p01.memcache.tests.contract.matrix import EMBEDDED
 from p01.memcache.tests.contract.matrix import FAKES
 from p01.memcache.tests.contract.matrix import MEMCACHED
@@ -177,7 +180,7 @@ class OutcomeScenario(TransactionCase):
         self.assertUnchanged()
 
     def test_another_resource_fails(self):
-        for phase in 'tpc_begin', 'commit', 'tpc_vote', 'tpc_finish':
+        for phase in 'tpc_begin', 'commit', 'tpc_vote':
             with self.subTest(phase):
                 transaction.begin()
                 Resource(**{phase: boom})
@@ -192,6 +195,41 @@ class OutcomeScenario(TransactionCase):
                 self.assertOthersFind(old=1, gone=1, new=MISSING)
                 transaction.abort()
                 self.assertUnchanged()
+
+    def test_the_finish_of_another_resource_fails(self):
+        """The database may have finished before: what it changes is removed.
+        """
+        transaction.begin()
+        Resource('a')
+        Resource('b', tpc_finish=boom)
+        self.change()
+        self.cache.add('more', 1)
+        self.cache.getOrCreate('computed', lambda: 1)
+        with self.assertRaises(Boom):
+            transaction.commit()
+        self.assertOthersFind(
+            old=MISSING, gone=MISSING, new=MISSING, more=MISSING,
+            computed=MISSING)
+        transaction.abort()
+        self.assertOthersFind(old=MISSING)
+
+    def test_servers_change_within(self):
+        """What was asked for before goes to the former ones."""
+        if 'Fake' in type(self).__name__:
+            self.skipTest('it has no servers')
+        with EmbeddedServer() as server:
+            transaction.begin()
+            self.cache.set('new', 1)
+            former = self.cache.servers
+            self.addCleanup(self.client._state.base.close)
+            self.client.servers = [server.address]
+            self.assertEqual(self.cache.servers, [server.address])
+            self.cache.set('new', 2)
+            self.assertEqual(self.cache.query('new'), 2)
+            transaction.commit()
+            self.assertOthersFind(new=2)
+            self.cache.servers = former
+            self.assertOthersFind(new=1)
 
     def test_an_abort_of_another_resource_fails(self):
         transaction.begin()
@@ -283,6 +321,26 @@ class OutcomeScenario(TransactionCase):
         self.assertOthersFind(new=MISSING)
         transaction.commit()
         self.assertOthersFind(new=1)
+
+    def test_immediate(self):
+        self.assertIs(self.client.immediate(), self.client)
+        immediate = self.cache.immediate()
+        self.assertIs(immediate, self.cache.immediate())
+        self.assertIs(immediate, immediate.immediate())
+        self.assertIs(type(immediate), type(self.cache))
+        transaction.begin()
+        self.cache.set('key', 'queued')
+        immediate.set('key', 'at once')
+        self.assertEqual(immediate.query('key'), 'at once')
+        self.assertEqual(self.cache.query('key'), 'queued')
+        region = self.cache.region('region')
+        region.immediate().set('key', 'in the region')
+        self.assertEqual(region.query('key'), 'in the region')
+        self.assertEqual(immediate.query('key'), 'at once')
+        self.cache.lifetime = 5
+        self.assertEqual(immediate.lifetime, 5)
+        transaction.abort()
+        self.assertEqual(self.cache.query('key'), 'at once')
 
     def test_another_settings_change_within(self):
         transaction.begin()
@@ -882,6 +940,19 @@ class ForkScenario(TransactionCase):
         transaction.commit()
         self.assertOthersFind(key=1)
 
+    def test_a_child_changes_something_itself(self):
+        def work():
+            self.cache.set('own', 1)
+            transaction.commit()
+            return 0
+
+        self.assertEqual(self.child(work), 0)
+        self.assertOthersFind(key=0)
+        if 'Fake' not in type(self).__name__:
+            self.assertOthersFind(own=1)
+        transaction.commit()
+        self.assertOthersFind(key=1)
+
     def test_a_child_commits(self):
         """It does not send what the parent has changed."""
         def work():
@@ -942,11 +1013,10 @@ class ComputingScenario(TransactionCase):
         transactions.
         """
         entered = threading.Event()
-        leave = threading.Event()
 
         def factory():
             entered.set()
-            leave.wait(PATIENCE)
+            threading.Event().wait(0.05)
             return 1
 
         def first(_):
@@ -955,7 +1025,6 @@ class ComputingScenario(TransactionCase):
 
         def second(_):
             entered.wait(PATIENCE)
-            threading.Timer(0.05, leave.set).start()
             with transaction.manager:
                 return self.cache.getOrCreate('key', lambda: 2)
 
@@ -1284,3 +1353,51 @@ class ComputingScenario(TransactionCase):
         self.client.invalidateAll()
         transaction.commit()
         self.assertOthersFind(key=MISSING)
+
+
+class FakeTest(unittest.TestCase):
+
+    def test_a_fake_counts_and_shows(self):
+        cache = Transactional(FakeUltraMemcacheClient())
+        cache.set('key', 1)
+        cache.query('key')
+        cache.query('new')
+        self.assertEqual(
+            (cache.gets, cache.hits, cache.misses, cache.sets), (2, 1, 1, 1))
+        self.assertIn(cache.buildKey('key'), getFakeBackend(cache).cache)
+        cache.resetCounts()
+        with transaction.manager:
+            cache.set('key', 2)
+            cache.query('key')
+            self.assertEqual(cache.sets + cache.gets, 0)
+        self.assertEqual((cache.sets, cache.gets), (1, 0))
+
+
+@matrix(*FAKES, *EMBEDDED, slow=MEMCACHED)
+class RegionScenario(TransactionCase):
+
+    def test_regions_of_a_transactional_client(self):
+        region, plain = self.cache.region('news'), self.client.region('news')
+        plain.set('key', 0)
+        transaction.begin()
+        region.set('key', 1)
+        self.cache.set('key', 2)
+        region.region('old').set('key', 3)
+        self.assertEqual(self.found('key', region), 1)
+        self.assertEqual(self.found('key', plain), 0)
+        self.assertOthersFind(key=MISSING)
+        self.assertEqual(len(transaction.get()._resources), 1)
+        transaction.commit()
+        self.assertEqual(self.found('key', plain), 1)
+        self.assertEqual(self.found('key', plain.region('old')), 3)
+        self.assertOthersFind(key=2)
+
+    def test_a_transactional_region(self):
+        region = Transactional(self.client.region('news'))
+        transaction.begin()
+        region.set('key', 1)
+        self.assertEqual(self.found('key', region), 1)
+        self.assertEqual(
+            self.found('key', self.client.region('news')), MISSING)
+        transaction.commit()
+        self.assertEqual(self.found('key', self.client.region('news')), 1)

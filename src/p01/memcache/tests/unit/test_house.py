@@ -49,8 +49,8 @@ KNOWS = {
     'client': 'classic facade interfaces secret transport.address',
     'uclient': 'cluster facade interfaces secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'transactional': 'errors event facade.client facade.deriving features log'
-                     ' snapshots store values wire',
+    'transactional': 'errors event facade features interfaces log snapshots'
+                     ' store values wire',
     'protection': '',
     'zcml': 'facade.arguments interfaces protection secret transactional'
             ' uclient',

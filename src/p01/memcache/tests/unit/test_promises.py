@@ -128,6 +128,7 @@ USES = {
         None),
     'increment': (lambda client: client.increment('counter', 1, 5), None),
     'decrement': (lambda client: client.decrement('counter', 1, 5), None),
+    'immediate': (lambda client: client.immediate() is client, True),
     'setMany': (
         lambda client: client.setMany({'key': 1, 'other': 2}),
         ['key', 'other']),

@@ -46,15 +46,15 @@ class BrokenTest(unittest.TestCase):
 
     def test_the_vote_destroys_the_version(self):
         def is_version(item):
-            return not (item is None or not entry._is_version(item.data[:32]))
+            return item is not None and bool(
+                entry._is_version(item.data[:32]))
 
-        def is_ours(self, keys, deadline):
-            found, errors = read(self, keys, deadline)
-            return {key: data[:32] for key, data in found.items()}, errors
+        def first(self, tags, deadline):
+            return {key: version[:32] for key, version in
+                    self.current(tags, deadline).items()}
 
-        read = Snapshots._read
         with (mock.patch.object(entry, 'is_version', is_version),
-              mock.patch.object(Snapshots, '_read', is_ours)):
+              mock.patch.object(Snapshots, 'first', first)):
             self.assertWrong()
 
     def test_the_end_comes_after_the_commit(self):
@@ -109,11 +109,8 @@ class BrokenTest(unittest.TestCase):
         with mock.patch.object(entry, 'is_after', lambda *args: False):
             self.assertWrong()
 
-    def test_the_end_destroys_the_version(self):
-        def end(name):
-            return b''
-
-        with mock.patch.object(entry, 'end', end):
+    def test_no_version_is_made_just_after_a_restart(self):
+        with mock.patch.object(versions, 'SETTLED', 0):
             self.assertWrong(restarts=True)
 
 

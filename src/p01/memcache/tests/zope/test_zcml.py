@@ -37,6 +37,7 @@ from p01.memcache.interfaces import IMemcacheReader
 from p01.memcache.interfaces import IMemcacheStatistics
 from p01.memcache.interfaces import IMemcacheWriter
 from p01.memcache.interfaces import ISerializer
+from p01.memcache.interfaces import ITransactional
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheReader
 from p01.memcache.interfaces import IUltraMemcacheStatistics
@@ -73,7 +74,7 @@ METHODS = {
         'set', 'add', 'replace', 'append', 'prepend', 'touch',
         'queryAndTouch', 'cas', 'increment', 'decrement', 'setMany',
         'invalidate', 'invalidateMany', 'invalidateDependencies',
-        'invalidateUnchanged',
+        'immediate', 'invalidateUnchanged',
         'getOrCreate', 'getOrCreateMany', 'lookUp'},
     'flush': {'invalidateNamespace', 'invalidateAll', 'close'},
     'statistics': {'getStatistics', 'getUnreadable'},
@@ -165,8 +166,9 @@ class DirectiveTests(ZCMLTestCase):
     def test_every_attribute_of_the_client(self):
         self.assertEqual(
             set(IMemcacheDirective.names(all=True)),
-            {'factory', 'name', 'permission', 'transactional',
+            {'factory', 'name', 'permission',
              *OWN_PERMISSION.values(),
+             *schema.getFields(ITransactional),
              *schema.getFields(IUltraMemcacheClient)})
         load('''<p01:memcache
             name="all" servers=" a:1  [::1]:2

@@ -2,16 +2,11 @@
 # ZPL 2.1, see LICENSE.txt
 """The package's ZCML under Zope's directives, those of Products.Five.
 
-The tests are run without Zope, which would take 70 more eggs. So `Five` does
-what AccessControl's directive does. Zope itself is tested if it can be
-imported.
+These tests are run without Zope, which would take 70 more eggs. So `Five` does
+what AccessControl's directive does. For Zope itself see the tests of
+``frameworks``.
 """
 
-import importlib.util
-import os
-import subprocess
-import sys
-import unittest
 import warnings
 
 from zope.schema import getFieldNames
@@ -49,35 +44,6 @@ DIRECTIVES = f"""
         schema="zope.security.metadirectives.IRequireSubdirective" />
   </meta:complexDirective>
 </meta:directives>
-"""
-
-STARTED = """
-import logging
-import warnings
-
-from Zope2.App import zcml
-
-told = []
-logging.getLogger().addHandler(logging.Handler())
-logging.Handler.emit = lambda self, record: told.append(record.getMessage())
-warnings.simplefilter('always')
-warnings.showwarning = lambda message, *args: told.append(str(message))
-
-import Products.Five
-for name in 'meta.zcml', 'configure.zcml':
-    zcml.load_config(name, Products.Five)
-told.clear()
-
-import p01.memcache
-for name in 'meta.zcml', 'configure.zcml':
-    zcml.load_config(name, p01.memcache)
-from p01.memcache.uclient import UltraMemcacheClient
-from zope.security.checker import getCheckerForInstancesOf
-
-assert getCheckerForInstancesOf(UltraMemcacheClient) is None
-for name in 'query', 'timeout', 'ssl_context':
-    assert getattr(UltraMemcacheClient, name + '__roles__')
-print(told)
 """
 
 
@@ -188,14 +154,3 @@ class CheckerTest(ZCMLTestCase):
             </class>''')
         self.assertEqual(
             self.permissions(Own), self.permissions(UltraMemcacheClient))
-
-
-@unittest.skipUnless(importlib.util.find_spec('Zope2'), 'Zope is not here')
-class ZopeTest(unittest.TestCase):
-
-    def test_start(self):
-        done = subprocess.run(
-            [sys.executable, '-c', STARTED], capture_output=True, text=True,
-            timeout=120, env={
-                **os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)})
-        self.assertEqual((done.stdout, done.stderr), ('[]\n', ''))

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""How a client follows transactions."""
+
+from zope import schema
+from zope.interface import Interface
+
+from p01.memcache.interfaces.field import Seconds
+
+
+# The public path: interfaces are pickled, and shown, by it.
+__name__ = 'p01.memcache.interfaces'
+
+
+class ITransactional(Interface):
+    """The arguments of `p01.memcache.transactional.Transactional`.
+
+    They are attributes of the ZCML directive, as is ``transactional``.
+    """
+
+    transactional = schema.Bool(
+        title='Transactional',
+        description=(
+            'Whether what changes the cache in a transaction is sent after '
+            'its commit, and dropped by an abort. Needs the extra '
+            '"transaction".'),
+        default=False)
+
+    database = schema.TextLine(
+        title='Database',
+        description=(
+            'The name of the ZODB database that dependencies are about, if '
+            'there are several. Values with dependencies are exactly as fresh '
+            "as a transaction's snapshot of it, see snapshots.txt. In Python "
+            'it may be an IDatabase, too.'),
+        required=False,
+        default=None)
+
+    holdTime = Seconds(
+        title='Hold time',
+        description=(
+            'For how many seconds values are not stored after a process has '
+            'died while it committed. It must be longer than any commit '
+            'takes, and the clocks of all machines must agree within that '
+            'time.'),
+        min=1,
+        default=600)
+
+    holdOrFail = schema.Bool(
+        title='Hold or fail',
+        description=(
+            'What happens where memcached cannot be reached by a transaction '
+            'that commits and has invalidated dependencies. The commit fails '
+            'if it is on: it can be tried again. Otherwise it goes on with an '
+            'INotHeldEvent.'),
+        default=False)
