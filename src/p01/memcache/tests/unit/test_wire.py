@@ -25,8 +25,6 @@ from zope.interface import implementer
 from p01.memcache.classic.host import Host
 from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import ISerializer
-from p01.memcache.store import AddVersion
-from p01.memcache.store import Fill
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.testing import MemcachedLayer
 from p01.memcache.tests.support.checkout import load_tool
@@ -464,12 +462,6 @@ REQUESTS = {
                       command.Append, command.Prepend)},
     'Cas': (
         lambda key: command.Cas(key, b'a\r\nb', 64, 5, 7).encode(),
-        b'cas key 64 7 4 5\r\na\r\nb\r\n'),
-    'AddVersion': (
-        lambda key: AddVersion(key, b'version', 0, 0).encode(),
-        b'add key 0 0 7\r\nversion\r\n'),
-    'Fill': (
-        lambda key: Fill(key, b'a\r\nb', 64, 5, 7).encode(),
         b'cas key 64 7 4 5\r\na\r\nb\r\n'),
     'Discard': (
         lambda key: command.Discard(key, b'', 128, 5, 7).encode(),
