@@ -384,7 +384,7 @@ class SecurityTest(ZCMLTestCase):
         self.assertIsNotNone(found.store('value'))
         found = client.lookUp('key')
         self.assertEqual((found.isHit, found.value), (True, 'value'))
-        for name in '_computation', 'begin', '_rights':
+        for name in '_computation', '_rights':
             with (self.subTest(name),
                   self.assertRaises(ForbiddenAttribute)):
                 getattr(found, name)
