@@ -30,6 +30,7 @@ from zope.intid import IntIds
 from zope.intid.interfaces import IIntIds
 from zope.keyreference.interfaces import IKeyReference
 from zope.lifecycleevent import modified
+from zope.security.checker import ProxyFactory
 from zope.traversing.interfaces import IContainmentRoot
 
 from p01.memcache.content import IContentIdentity
@@ -151,6 +152,14 @@ class ZopeTest(ContentTestCase):
         self.assertEqual(
             pathName(self.shop['Grüße & more']),
             'path:/shop/Gr%C3%BC%C3%9Fe%20%26%20more')
+
+    def test_a_security_proxy(self):
+        zope.component.provideAdapter(
+            lambda obj: obj.__name__, (Item,), IUUID)
+        self.assertEqual(dependenciesOf(ProxyFactory(self.boot)), (
+            'uid:boot', 'path:/shop/shoes/boot'))
+        self.assertEqual(
+            typeName(ProxyFactory(self.boot)), f'type:{HERE}.Item')
 
     def test_names_of_any_text(self):
         """An event never fails, whatever its object is called."""
