@@ -58,7 +58,7 @@ class TransactionalTest(ZCMLTestCase):
                  MemcacheClient, IMemcacheClient)):
             with self.subTest(class_.__name__):
                 client = self.load(factory, class_.__name__)
-                self.assertIs(type(client), class_)
+                self.assertIsInstance(client, class_)
                 verifyObject(interface, client)
                 self.assertFollows(client)
 
