@@ -25,6 +25,10 @@ from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Gets
 
 
+# How often a mark is tried to be made, if the entry is evicted just then.
+_TRIES = 3
+
+
 class Swap(Cas):
     """If its outcome is unknown, no harm is done either way."""
 
@@ -54,18 +58,26 @@ class Hold:
         These keys are owed, see `IStore`.
         """
         mark = entry.mark(self._name, time.time() + self._life)
-        replies = self._store.run_many(
-            [Steps(Add(key, entry.LOG, PLAIN, 0), Append(key, mark, PLAIN, 0),
-                   Get(key), changes=True)
-             for key in entry.keys(tags)], deadline)
-        errors, long = {}, []
-        for key, reply in replies.items():
-            if isinstance(reply, MemcacheError):
-                errors[key] = reply
-            elif not reply[1]:
-                errors[key] = MemcacheError('it was evicted at once')
-            elif reply[2] is not None and len(reply[2].data) >= entry.LONG:
-                long.append(key)
+        keys, errors, long = entry.keys(tags), {}, []
+        for _ in range(_TRIES):
+            replies = self._store.run_many(
+                [Steps(Add(key, entry.LOG + mark, PLAIN, 0),
+                       Append(key, mark, PLAIN, 0), Get(key), changes=True)
+                 for key in keys], deadline)
+            keys = []
+            for key, reply in replies.items():
+                if isinstance(reply, MemcacheError):
+                    errors[key] = reply
+                    continue
+                added, appended, item = reply
+                if not added and not appended:
+                    keys.append(key)  # it was evicted in between
+                elif item is not None and len(item.data) >= entry.LONG:
+                    long.append(key)
+            if not keys:
+                break
+        for key in keys:
+            errors[key] = MemcacheError('it is evicted again and again')
         if long:
             self._tidy(long, deadline)
         return errors
