@@ -36,9 +36,19 @@ class Swap(Cas):
 
 
 class _End(Append):
-    """Ends a mark; once more does no harm."""
+    """Ends a mark, and destroys a version; once more does no harm."""
 
     repeats = True
+
+
+class _EndHeld(_End):
+    """Ends a mark that is there.
+
+    If that fails the mark ends by itself, with time. To remove the entry, as
+    `IStore.owe` does, would remove the marks of others, too.
+    """
+
+    changes = False
 
 
 class Hold:
@@ -51,6 +61,7 @@ class Hold:
         self._store = store
         self._life = life
         self._name = stamp.make()
+        self._held = set()  # keys
 
     def vote(self, tags, deadline):
         """Hold them; return a dict of the keys that failed, and the errors.
@@ -78,6 +89,7 @@ class Hold:
                 break
         for key in keys:
             errors[key] = MemcacheError('it is evicted again and again')
+        self._held.update(set(entry.keys(tags)) - set(errors))
         if long:
             self._tidy(long, deadline)
         return errors
@@ -89,7 +101,8 @@ class Hold:
         not be heard.
         """
         end = entry.end(self._name)
-        return [_End(key, end, PLAIN, 0) for key in entry.keys(tags)]
+        return [(_EndHeld if key in self._held else _End)(key, end, PLAIN, 0)
+                for key in entry.keys(tags)]
 
     def _tidy(self, keys, deadline):
         """Shorten logs that many transactions have written, and nobody read.

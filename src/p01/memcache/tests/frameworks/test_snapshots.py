@@ -30,6 +30,7 @@ from p01.memcache.tests.contract.matrix import POOLED_MEMCACHED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.frameworks.resource import Resource
 from p01.memcache.tests.support.scenario import Scenario
+from p01.memcache.tests.support.servers import look
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import until
 from p01.memcache.transactional import Transactional
@@ -589,6 +590,20 @@ class NotReachedTest(unittest.TestCase):
         self.assertEqual(self.events, [])
         self.start()
         self.commit(holdOrFail=True)
+
+    def test_the_end_is_not_heard(self):
+        """The entry stays: there may be marks of others."""
+        cache = Transactional(self.client)
+        [key] = entry.keys(cache._tags(['price']))
+        with transaction.manager:
+            cache.invalidateDependencies('price')
+            Resource('\U0010fffe', tpc_finish=self.server.freeze)
+        self.assertEqual(self.events, [])
+        self.server.thaw()
+        self.start()
+        self.client.queryMany(range(10))
+        data, _ = look(self.server.address, key.decode())
+        self.assertRegex(data, rb' \+[0-9a-f]{24}')
 
     def test_it_is_owed(self):
         """This process removes what it could not hold, before it reads it."""
