@@ -19,11 +19,14 @@ class Creating(Reading):
 
     def lookUp(self, key, lifetime=None, grace=None, dependencies=()):
         builtKey = self.buildKey(key)
-        lookUp = LookUp(self._computation(
+        computation = self._computation(
             self._state, key, builtKey, lifetime, grace,
-            self._tags_of_value(dependencies)), builtKey)
-        lookUp.begin()
-        return lookUp
+            self._tags_of_value(dependencies))
+        try:
+            return LookUp(computation, builtKey, computation.begin())
+        except BaseException:
+            computation.release()
+            raise
 
     def getOrCreate(self, key, factory, lifetime=None, grace=None,
                     dependencies=()):

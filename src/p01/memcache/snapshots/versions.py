@@ -33,6 +33,7 @@ from p01.memcache.snapshots import entry
 from p01.memcache.snapshots.hold import Hold
 from p01.memcache.snapshots.hold import look
 from p01.memcache.snapshots.hold import swap
+from p01.memcache.store import first_of
 from p01.memcache.values import stamp
 from p01.memcache.wire.command import Stats
 from p01.memcache.wire.limits import MAX_VALUE
@@ -123,7 +124,7 @@ class Snapshots:
         keys = entry.keys(tags)
         versions, errors = self._read(keys, deadline)
         if errors:
-            raise errors[0]
+            raise first_of(errors)
         missing = [key for key in keys if key not in versions]
         if missing:
             versions.update(self._make(missing, deadline))

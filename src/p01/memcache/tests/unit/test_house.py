@@ -43,7 +43,7 @@ KNOWS = {
     'classic': 'errors store threads transport wire',
     'leases': 'errors store threads values wire',
     'features': 'errors interfaces leases store threads values wire',
-    'snapshots': 'errors features values wire',
+    'snapshots': 'errors features store values wire',
     'facade': 'errors features interfaces keys leases log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
