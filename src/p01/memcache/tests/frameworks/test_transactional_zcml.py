@@ -58,10 +58,7 @@ class TransactionalTest(ZCMLTestCase):
                  MemcacheClient, IMemcacheClient)):
             with self.subTest(class_.__name__):
                 client = self.load(factory, class_.__name__)
-<<<<<<< HEAD
                 # In a Zope it has a class of its own, with its permissions.
-=======
->>>>>>> h2
                 self.assertIsInstance(client, class_)
                 verifyObject(interface, client)
                 self.assertFollows(client)
