@@ -9,7 +9,7 @@ from p01.memcache.features.namespace import Namespace
 from p01.memcache.keys import compatible
 from p01.memcache.keys import strict
 from p01.memcache.keys.regions import RegionKeys
-from p01.memcache.leases.lease import Lending
+from p01.memcache.leases.watching import Watching
 
 
 # Prefix of the key of a namespace's generation. No built key has it: they are
@@ -37,7 +37,7 @@ class State:
         #: See `IVersions`.
         self.versions = getattr(self.store, 'make_versions', partial(
             Versions, self.store))()
-        self.lending = Lending(
+        self.lending = Watching(
             self.base, unlending, trouble, self.codec.most)
         is_strict = settings.keyScheme == 'strict'
         if regions:

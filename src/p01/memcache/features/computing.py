@@ -219,16 +219,22 @@ class Computation(Looking):
 
         Unless it is the current one, what it has computed is of no use. Others
         get it after the commit, if nothing has changed the key since the
-        transaction looked: that is only known if it did not ask for a right.
+        transaction looked.
         """
-        lease = self._lease if self._is_apart else None
-        self.release()
+        deadline = self._new_time()
         if not is_current or computed is None or self._versions is None:
+            self.release()
             return False
+        lease = self._lease
+        if not self._is_apart:
+            lease = None if self._has_changed() else self._try(
+                self._lending.watch_on, self._wire, lease, deadline)
+            if lease is not None:
+                self._lease = None  # it has been given back
+        self.release()
         unique, server, since = 0, '', 0
         if lease is not None:
             (unique, server), since = cas.parse(lease.token), lease.since
-        deadline = self._new_time()
         data, flags = self._stamped(self._state.store, computed, deadline)
         self._state.store.run(
             Fill(self._wire, data, flags, unique, self._expiry(), server,

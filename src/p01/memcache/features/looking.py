@@ -216,6 +216,8 @@ class Looking:
         """
         if seen is None or not self._tags:
             return None if seen is None else {}
+        if self._known and self._early == {}:
+            return self._known  # just now
         try:
             return self._state.versions.current(self._tags, self._deadline)
         except MemcacheError as error:

@@ -74,6 +74,10 @@ class IMemcacheClient(
     ``p01.memcache``. A wrong argument is a ``ValueError`` or ``TypeError`` at
     once, before anything is sent.
 
+    A transactional client, see transactions.txt, sends what is changed in a
+    transaction after its commit; until then a reply is what the transaction
+    sees.
+
     The interfaces that it extends are its parts, so that untrusted code can be
     granted one part and not another; see zcml.txt.
     """

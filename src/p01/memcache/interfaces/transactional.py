@@ -22,8 +22,7 @@ class ITransactional(Interface):
         title='Transactional',
         description=(
             'Whether what changes the cache in a transaction is sent after '
-            'its commit, and dropped by an abort. Needs the extra '
-            '"transaction".'),
+            'its commit, and dropped by an abort (the extra "transaction").'),
         default=False)
 
     database = schema.TextLine(
@@ -39,18 +38,16 @@ class ITransactional(Interface):
     holdTime = Seconds(
         title='Hold time',
         description=(
-            'For how many seconds values are not stored after a process has '
-            'died while it committed. It must be longer than any commit '
-            'takes, and the clocks of all machines must agree within that '
-            'time.'),
+            'For how many seconds values are not stored after a process died '
+            'in its commit. No commit may take longer, and the clocks of all '
+            'machines must agree within that time.'),
         min=1,
         default=600)
 
     holdOrFail = schema.Bool(
         title='Hold or fail',
         description=(
-            'What happens where memcached cannot be reached by a transaction '
-            'that commits and has invalidated dependencies. The commit fails '
-            'if it is on: it can be tried again. Otherwise it goes on with an '
-            'INotHeldEvent.'),
+            'Whether a transaction that has invalidated dependencies fails, '
+            'and may be tried again, if its commit cannot reach memcached. '
+            'Otherwise the commit goes on, with an INotHeldEvent.'),
         default=False)

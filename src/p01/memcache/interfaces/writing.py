@@ -17,12 +17,8 @@ class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
     def immediate():
-        """Return this client, or one that does not wait for transactions.
-
-        The changes of a transactional client are sent after the commit. Those
-        of the client that it returns are sent at once, in whatever state the
-        transaction is. It is for locks, and for what makes itself part of the
-        transaction.
+        """Return this client; of a transactional one, that which does not
+        wait for transactions, for locks and for what joins them itself.
         """
 
     def set(key, data, lifetime=None, raw=False, dependencies=()):

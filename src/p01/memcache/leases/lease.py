@@ -17,11 +17,9 @@ from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.leases.claim import AT_ONCE
 from p01.memcache.leases.claim import SECONDS
-from p01.memcache.leases.claim import WATCHED
 from p01.memcache.leases.claim import is_claim
 from p01.memcache.leases.claim import is_watch
 from p01.memcache.leases.claim import make_mark
-from p01.memcache.leases.claim import make_watch
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.wire import cas
 from p01.memcache.wire.command import Add
@@ -220,22 +218,6 @@ class Lending:
         if lease is None:
             raise Moved
         return lease
-
-    def watch(self, key, deadline):
-        """Return a `Lease` that tells later whether the key has changed.
-
-        It is None if that cannot be told, or if another caller computes.
-        """
-        since, mark = monotonic(), make_watch()
-        self._store.run(Add(key, mark, CLAIM, WATCHED), deadline)
-        item = self._store.gets(key, deadline, self._most)
-        if item is None or item.flags == CLAIM and not is_watch(item.data):
-            return None
-        if not cas.compares(item.token):
-            if item.data == mark:
-                self._store.run(Delete(key), deadline)
-            return None
-        return Lease(item, item.token, since=since, mark=item.data)
 
     def _lend_nothing(self, server, key, reason, deadline):
         """Note that the server cannot compare and swap; return a `Lease`."""

@@ -15,6 +15,7 @@ from p01.memcache.transactional.effects import limited
 from p01.memcache.transactional.queue import Queue
 from p01.memcache.transactional.queue import joined
 from p01.memcache.wire.command import Delete
+from p01.memcache.wire.limits import MAX_VALUE
 
 
 class _Probe:
@@ -117,21 +118,21 @@ class TransactionalStore:
 
     # Reads
 
-    def get(self, key, deadline, most):
+    def get(self, key, deadline, most=MAX_VALUE):
         changes = self._reads()
         item = UNKNOWN if changes is None else changes.look(key)
         if item is UNKNOWN:
             return self._store.get(key, deadline, most)
         return limited(item, most)
 
-    def gets(self, key, deadline, most):
+    def gets(self, key, deadline, most=MAX_VALUE):
         changes = self._reads()
         item = UNKNOWN if changes is None else changes.look(key)
         if item is UNKNOWN:
             return self._store.gets(key, deadline, most)
         return limited(item, most)
 
-    def get_many(self, keys, deadline, most):
+    def get_many(self, keys, deadline, most=MAX_VALUE):
         changes = self._reads()
         if changes is None:
             return self._store.get_many(keys, deadline, most)

@@ -7,6 +7,7 @@ transactions, and is gone for one with them.
 """
 
 import contextlib
+import logging
 import time
 import unittest
 from unittest import mock
@@ -29,8 +30,12 @@ from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.frameworks.resource import Resource
 from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.waits import until
 from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+logger = logging.getLogger('p01.memcache')
 
 
 class Boom(Exception):
@@ -391,7 +396,9 @@ class SnapshotScenario(Site):
 
     def test_evicted(self):
         [key] = entry.keys(self.cache._tags(['price']))
-        for lost in key.decode(), self.cache.buildKey('page'):
+        page = self.cache._state.locate(
+            self.cache.buildKey('page').encode(), time.monotonic() + 10)
+        for lost in key.decode(), page.decode():
             self.shown()
             self.assertTrue(self.is_hit())
             self.lose(lost)
@@ -430,6 +437,21 @@ class RegionScenario(SnapshotScenario):
 
     def wrap(self, client):
         return super().wrap(client).region('shop')
+
+
+@matrix(*FAKES, slow=(*EMBEDDED, *MEMCACHED))
+class SettingsScenario(SnapshotScenario):
+    """With settings that change what is stored."""
+
+    settings = {  # noqa: RUF012
+        'keyScheme': 'strict', 'generations': True, 'namespace': 'shop',
+        'serializer': 'signed-json', 'secretsVariable': 'P01_TEST_SECRET',
+        'compress': 10}
+
+    def setUp(self):
+        self.enterContext(mock.patch.dict('os.environ', {
+            'P01_TEST_SECRET': '0123456789abcdefghijklmnopqrstuvwxyz'}))
+        super().setUp()
 
 
 @matrix(POOLED_EMBEDDED, slow=[POOLED_MEMCACHED])
@@ -472,6 +494,13 @@ class NotReachedTest(unittest.TestCase):
         self.enterContext(mock.patch(
             'p01.memcache.transactional.queue.notify', self.events.append))
 
+    def start(self):
+        """Start the server, and wait until it does not count as down."""
+        self.server.start()
+        with self.assertLogs('p01.memcache', 'DEBUG'):
+            logger.debug('there may be none')
+            until(lambda: self.client.set('key', 'value'))
+
     def commit(self, **options):
         cache = Transactional(self.client, **options)
         with transaction.manager:
@@ -479,8 +508,7 @@ class NotReachedTest(unittest.TestCase):
 
     def test_the_commit_goes_on(self):
         for stop in self.server.stop, self.server.freeze:
-            self.server.start()
-            time.sleep(0.3)  # it may count as down
+            self.start()
             self.commit()
             self.assertEqual(self.events, [])
             stop()
@@ -510,8 +538,7 @@ class NotReachedTest(unittest.TestCase):
             self.commit(holdOrFail=True)
         transaction.abort()
         self.assertEqual(self.events, [])
-        self.server.start()
-        time.sleep(0.2)
+        self.start()
         self.commit(holdOrFail=True)
 
     def test_it_is_owed(self):

@@ -7,6 +7,7 @@ import os
 import threading
 import unittest
 from time import monotonic
+from unittest import mock
 
 import transaction
 import zope.component
@@ -20,6 +21,7 @@ from zope.event import notify
 from zope.interface.verify import verifyObject
 
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.errors import ClientError
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
@@ -710,6 +712,15 @@ class GenerationScenario(TransactionCase):
         self.assertOthersFind(key=0)
         self.assertFinds(key=0)
 
+    def test_others_have_invalidated_in_the_former_generation(self):
+        transaction.begin()
+        self.cache.invalidateNamespace()
+        self.assertEqual(self.cache.getOrCreate('key', lambda: 1), 1)
+        self.client.invalidate('key')
+        self.assertFinds(key=1)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
     def test_another_makes_the_next_generation(self):
         transaction.begin()
         self.cache.invalidateNamespace()
@@ -1072,6 +1083,57 @@ class ComputingScenario(TransactionCase):
         transaction.commit()
         self.assertOthersFind(key=5)
 
+    def test_it_changes_while_it_computes_and_nobody_else(self):
+        self.cache.getOrCreate('key', Sleeper(1, Resource))
+        self.assertOthersFind(key=MISSING)
+        transaction.commit()
+        self.assertOthersFind(key=1)
+
+    def test_it_changes_and_another_invalidates(self):
+        for when in 'meanwhile', 'after':
+            with self.subTest(when):
+                transaction.begin()
+
+                def change(when=when):
+                    Resource()
+                    if when == 'meanwhile':
+                        self.client.invalidate('key')
+
+                self.cache.getOrCreate('key', Sleeper(1, change))
+                if when == 'after':
+                    self.client.invalidate('key')
+                self.assertFinds(key=1)
+                transaction.commit()
+                self.assertOthersFind(key=MISSING)
+
+    def test_it_invalidates_the_key_while_it_computes(self):
+        def change():
+            self.cache.invalidate('key')
+
+        self.cache.getOrCreate('key', Sleeper(1, change))
+        self.assertFinds(key=1)
+        self.assertEqual(self.client.getOrCreate('key', lambda: 5), 5)
+        transaction.commit()
+        self.assertOthersFind(key=MISSING)
+
+    def test_it_changes_while_it_renews(self):
+        self.client.getOrCreate('key', lambda: 0, lifetime=60, grace=60)
+        fresh = next(key for key in self.stamps('key') if key.startswith(
+            'fresh:'))
+        self.lose(fresh)
+        # To memcached with the meta commands it is due by the larger grace.
+        self.assertEqual(self.cache.getOrCreate(
+            'key', Sleeper(1, Resource), lifetime=60, grace=200), 1)
+        self.assertFinds(key=1)
+        transaction.commit()
+        # Stored or not, the next caller may renew it.
+        self.assertIn(self.client.getOrCreate(
+            'key', lambda: 2, lifetime=60, grace=200), (1, 2))
+
+    def stamps(self, key):
+        data, _ = self.stored(self.client.buildKey(key))
+        return data.partition(b'\n')[0].decode().split()[::2]
+
     def test_others_wait_while_it_changes(self):
         """They do not get what it has computed."""
         entered = threading.Event()
@@ -1226,6 +1288,14 @@ class ComputingScenario(TransactionCase):
         transaction.abort()
         self.assertOthersFind(page=0)
 
+    def test_others_have_invalidated_the_same_dependencies(self):
+        """What they have changed is not in the value, which is not stored."""
+        self.cache.invalidateDependencies('x')
+        self.assertEqual(self.create('page', 1, dependencies=['x']), 1)
+        self.client.invalidateDependencies('x')
+        transaction.commit()
+        self.assertOthersFind(page=MISSING)
+
     def test_grace(self):
         Resource()
         self.create('page', 1, lifetime=60, grace=60, dependencies=['x'])
@@ -1318,7 +1388,7 @@ class ComputingScenario(TransactionCase):
             pass
         self.assertTrue(self.cache.lookUp('other').isHit)
         transaction.commit()
-        self.assertOthersFind(key=MISSING, other=2, released=MISSING)
+        self.assertOthersFind(key=1, other=2, released=MISSING)
 
     def test_a_look_up_outlives_its_transaction(self):
         """What was computed for an aborted transaction is not stored."""
@@ -1336,6 +1406,54 @@ class ComputingScenario(TransactionCase):
             self.client.getOrCreate('key', lambda: 5)
             self.assertOthersFind(key=5)
             self.client.invalidate('key')
+
+    def test_a_server_that_cannot_compare(self):
+        """Nothing is known of what happens until the commit."""
+        for token, error in (
+                (self.uncounted, None), (self.refused, ClientError)):
+            with (self.subTest(error), mock.patch.object(
+                    type(self.client._state.base), 'gets', token)):
+                transaction.begin()
+                Resource()
+                self.create('key', 1)
+                self.assertEqual(self.found('key', self.cache), 1)
+                self.assertIsNone(
+                    self.stored(self.client.buildKey('key')))
+                transaction.commit()
+                self.assertOthersFind(key=MISSING)
+
+    @staticmethod
+    def uncounted(store, key, deadline, most):
+        item = store.get(key, deadline, most)
+        return item and item._replace(token='0@server')
+
+    @staticmethod
+    def refused(store, key, deadline, most):
+        raise ClientError('ERROR')
+
+    def test_a_trace_of_a_transaction(self):
+        """To readers it is a miss, and nobody waits for it."""
+        Resource()
+        self.create('key', 1)
+        transaction.abort()
+        self.assertIsNotNone(self.stored(self.client.buildKey('key')))
+        self.assertMiss(self.client, 'key')
+        self.assertIs(self.client.add('key', 2), False)
+        began = monotonic()
+        # One of them puts a claim in its place, and the others wait for it.
+        [value] = set(at_once(lambda number: self.client.getOrCreate(
+            'key', Sleeper(number, lambda: threading.Event().wait(0.1))),
+            range(8)))
+        self.assertOthersFind(key=value)
+        self.assertLess(monotonic() - began, 1)
+        self.client.invalidate('key')
+        transaction.begin()
+        Resource()
+        self.create('key', 1)
+        transaction.abort()
+        self.assertEqual(self.client.getOrCreateMany(
+            ['key', 'more'], lambda keys: dict.fromkeys(keys, 3)),
+            {'key': 3, 'more': 3})
 
     def test_a_savepoint(self):
         Resource()

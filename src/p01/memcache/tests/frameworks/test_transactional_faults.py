@@ -7,6 +7,7 @@ for one that does.
 """
 
 import contextlib
+from random import Random
 
 import transaction
 import ZODB
@@ -164,24 +165,40 @@ class RightScenario(Site):
             self.assertEqual(self.client.query('price'), 5)
 
     def test_many_requests_at_once(self):
-        """Each shows what its database has, or had a moment before."""
-        def work(number):
-            for step in range(20):
-                with contextlib.suppress(ConflictError), self.request(
-                        ) as root:
-                    if number % 2:
-                        root['price'] = number * 100 + step
-                        self.cache.invalidate('price')
-                        self.assertEqual(self.price(root), root['price'])
-                        if step % 3 == 0:
-                            transaction.doom()
-                            transaction.abort()
-                            transaction.begin()
-                    else:
-                        self.price(root)
+        """Nobody sees what is not committed, whatever others do meanwhile."""
+        states = {5: 'committed'}
 
-        at_once(work, range(8))
-        with self.request() as root:
-            self.cache.invalidate('price')
-        with self.request() as root:
-            self.assertEqual(self.price(root), root['price'])
+        def write(random, number):
+            with self.request() as root:
+                price = root['price'] = number
+                states[price] = 'pending'
+                if random.random() < 0.5:
+                    self.cache.invalidate('price')
+                self.assertEqual(self.cache.getOrCreate(
+                    ('own', number), lambda: root['price']), price)
+                if random.random() < 0.3:
+                    savepoint = transaction.savepoint()
+                    root['price'] = -1
+                    self.cache.invalidate('price')
+                    self.assertEqual(self.price(root), -1)
+                    savepoint.rollback()
+                self.cache.invalidate('price')
+                self.assertEqual(self.price(root), price)
+                if random.random() < 0.3:
+                    raise Boom
+                states[price] = 'committing'
+
+        def work(thread):
+            random = Random(thread)
+            for step in range(40):
+                if random.random() < 0.5:
+                    number = thread * 1000 + step
+                    with contextlib.suppress(ConflictError, Boom):
+                        write(random, number)
+                else:
+                    with self.request() as root:
+                        seen = self.price(root)
+                    self.assertIn(states.get(seen), (
+                        'committing', 'committed'))
+
+        at_once(work, range(1, 9))

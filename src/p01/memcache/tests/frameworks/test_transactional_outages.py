@@ -175,6 +175,36 @@ class OutageTest(OutageCase, unittest.TestCase):
         self.assertLess(monotonic() - began, 2 * TIMEOUT + SLACK)
         self.commit()
 
+    def test_computed_before_a_commit(self):
+        """Without a server, threads share what one of them computes; but
+        not with those that come after a commit has invalidated it.
+        """
+        entered, leave = threading.Event(), threading.Event()
+
+        def old():
+            entered.set()
+            leave.wait(10)
+            return 'old'
+
+        def first(_):
+            return self.cache.getOrCreate('page', old)
+
+        def second(_):
+            entered.wait(10)
+            with transaction.manager:
+                self.cache.invalidate('page')
+            value = self.cache.getOrCreate('page', lambda: 'new')
+            leave.set()
+            return value
+
+        with refusing() as address:
+            self.client.servers = [address]
+            began = monotonic()
+            self.assertEqual(
+                at_once(lambda work: work(None), [first, second]),
+                ['old', 'new'])
+        self.assertLess(monotonic() - began, 5)
+
     def test_it_is_interrupted(self):
         """The keys of what has not been sent are owed."""
         transaction.begin()

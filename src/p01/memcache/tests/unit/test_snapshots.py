@@ -28,8 +28,8 @@ class InterleavingTest(unittest.TestCase):
     def test_each_hit_is_what_its_snapshot_gives(self):
         for restarts in (False, True):
             with self.subTest(restarts=restarts):
-                counts = count(400, restarts=restarts)
-                self.assertGreater(counts['hits'], 400)
+                counts = count(200, restarts=restarts)
+                self.assertGreater(counts['hits'], 200)
                 self.assertEqual(counts['wrong'], 0)
 
 

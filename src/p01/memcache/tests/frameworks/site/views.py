@@ -41,8 +41,11 @@ class Numbers(BrowserView):
         # Without a cache, to compare.
         if 'bare' in self.request.form:
             return compute()
-        return getUtility(IMemcacheClient).getOrCreate(
+        page = getUtility(IMemcacheClient).getOrCreate(
             ('page', name), compute, dependencies=[f'number:{name}'])
+        # With what it should be, in this very transaction.
+        return f'{page}/{compute()}' if 'compare' in self.request.form else (
+            page)
 
     def late(self):
         """Like `read`, but asks the cache when somebody releases it.
