@@ -44,12 +44,13 @@ class Creating(Reading):
             computation.release()
             raise
 
-    def _computation(self, state, key, builtKey, lifetime, grace, tags):
+    def _computation(self, state, key, builtKey, lifetime, grace, tags,
+                     deadline=None):
         fork.notice()  # forget the parent's computations: none ends here
         return Computation(
             self._flights, state, self._trouble, self._timeout, key, builtKey,
             self.lifetime if lifetime is None else lifetime,
-            0 if grace is None else grace, tags)
+            0 if grace is None else grace, tags, deadline)
 
     def getOrCreateMany(self, keys, factory, lifetime=None, grace=None,
                         dependencies=()):
@@ -61,14 +62,16 @@ class Creating(Reading):
                 ' memcached')
         tags = self._tags_of_value(dependencies)
         state = self._state
-        # Each of them checks the arguments, before anything is sent.
-        left = {key: self._computation(
-            state, key, wire.decode(), lifetime, grace, tags)
-            for key, wire in wanted.items()}
+        # It checks the arguments, before anything is sent.
+        self._computation(state, None, '', lifetime, grace, tags)
         values, until = {}, None
-        deadline = self._new_deadline()
+        left, deadline = dict.fromkeys(wanted), self._new_deadline()
+        self._take_found(state, wanted, left, values, deadline)
+        for key in left:
+            left[key] = self._computation(
+                state, key, wanted[key].decode(), lifetime, grace, tags,
+                deadline)
         try:
-            self._take_found(state, wanted, left, values, deadline)
             claimed = self._claim_many(state, wanted, left, deadline)
             while left:
                 ours = _begin(left, claimed, until, values)
