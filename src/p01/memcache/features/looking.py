@@ -52,7 +52,7 @@ class Looking:
     _early = _known  # versions that were read while there was time
 
     def __init__(self, flights, state, trouble, timeout, key, builtKey,
-                 lifetime, grace, tags):
+                 lifetime, grace, tags, deadline=None):
         self._flights = flights
         self._store = state.base  # rights are lent at once
         self._codec = state.codec
@@ -72,7 +72,7 @@ class Looking:
         if grace:
             self._expiry()
         self._tags = tags
-        self._deadline = monotonic() + self._timeout
+        self._deadline = deadline or monotonic() + timeout
         self._place = builtKey.encode()  # that, or the built key
 
     def _expiry(self):
