@@ -266,6 +266,21 @@ class SnapshotScenario(Site):
         self.assertEqual(self.shown(), 5)
         self.assertTrue(self.is_hit())
 
+    def test_a_finish_that_fails(self):
+        """The database may have committed, or may commit yet."""
+        def fail():
+            raise Boom
+
+        self.shown()
+        with self.assertRaises(Boom):
+            self.change(6, tpc_finish=fail)
+        self.assertEqual(self.shown(), 6)
+        self.assertFalse(self.is_hit())
+        later = time.time() + 700
+        with mock.patch('time.time', return_value=later):
+            self.assertFalse(self.is_hit())
+            self.assertTrue(self.is_hit())
+
     def test_a_process_that_dies(self):
         """What it holds is not cached until its mark is over."""
         def die():
