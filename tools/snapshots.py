@@ -48,6 +48,10 @@ KILLS_OF_PHASES = 0.0005
 # Seconds in which processes have started.
 PATIENCE = 60
 
+# What is printed of the counts, besides hits and looks.
+COUNTED = ('reads', 'commits', 'aborts', 'vetoes', 'conflicts', 'not held',
+           'kills', 'restarts', 'evictions', 'wrong')
+
 # How many examples of wrong hits are printed.
 EXAMPLES = 5
 
@@ -466,9 +470,8 @@ def main(args=None):
         looks = counts['hits'] + counts['misses']
         print(f'{kind}: {counts["hits"]} hits of {looks} looks'
               f' ({counts["hits"] / max(looks, 1):.0%}), '
-              + ', '.join(f'{counts[name]} {name}' for name in (
-                  'reads', 'commits', 'aborts', 'vetoes', 'conflicts',
-                  'not held', 'kills', 'restarts', 'evictions', 'wrong')), flush=True)
+              + ', '.join(f'{counts[name]} {name}' for name in COUNTED),
+              flush=True)
         for value, right in site.examples[:EXAMPLES]:
             print(f'  {value}, but the snapshot gives {right}')
         failed = failed or counts['wrong'] > 0 or not counts['hits']
