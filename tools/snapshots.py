@@ -244,7 +244,7 @@ def work(options):
     db = ZODB.DB(open_storage(options.storage, options.where), pool_size=99)
     client = Transactional(
         UltraMemcacheClient(
-            options.memcached.split(), timeout=1, delay=0.2),
+            options.memcached.split(), timeout=1, delay=0.2, blacktime=1),
         holdTime=LIFE, holdOrFail=True)
     workers = [Worker(db, client, f'{options.seed} {number}', options.kills)
                for number in range(options.threads)]
