@@ -26,6 +26,7 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.store import Fill
 from p01.memcache.store import IStore
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import getFakeBackend
@@ -39,6 +40,13 @@ from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.transactional import Transactional
+from p01.memcache.transactional.batches import batches
+from p01.memcache.wire.command import Append
+from p01.memcache.wire.command import Cas
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import FlushAll
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Touch
 
 
 class Boom(Exception):
@@ -761,17 +769,20 @@ class HookScenario(TransactionCase):
         self.assertOthersFind(key=1)
 
     def test_after_the_commit_of_other_changes(self):
+        seen = []  # an exception in a hook would only be logged
+
+        def note(committed):
+            self.cache.set('key', 1)
+            seen.extend((
+                committed, self.found('new', self.cache), self.found('key')))
+
         def add(txn):
             self.cache.set('new', 1)
-            txn.addAfterCommitHook(self.note)
+            txn.addAfterCommitHook(note)
 
         self.commit(add)
+        self.assertEqual(seen, [True, 1, 1])
         self.assertOthersFind(key=1, new=1)
-
-    def note(self, committed):
-        self.assertEqual(self.found('new', self.cache), 1)
-        self.cache.set('key', 1)
-        self.assertOthersFind(key=1)
 
     def test_in_a_phase_of_another_resource(self):
         for phase in 'tpc_begin', 'commit', 'tpc_vote', 'tpc_finish':
@@ -1471,6 +1482,46 @@ class ComputingScenario(TransactionCase):
         self.client.invalidateAll()
         transaction.commit()
         self.assertOthersFind(key=MISSING)
+
+
+class BatchesTest(unittest.TestCase):
+
+    def batches(self, *commands):
+        return [list(batch.values()) for batch in batches(commands)]
+
+    def test_nothing(self):
+        self.assertEqual(self.batches(), [])
+
+    def test_one_batch(self):
+        commands = [Set(b'a', b'', 0, 0), Delete(b'b'), Touch(b'c', 1)]
+        self.assertEqual(self.batches(*commands), [commands])
+
+    def test_void_commands(self):
+        last = Delete(b'a')
+        for void in Set(b'a', b'', 0, 0), Delete(b'a'), Touch(b'a', 1):
+            self.assertEqual(self.batches(*[void] * 50, last), [[last]])
+
+    def test_commands_that_need_the_former_ones(self):
+        first, *others = commands = [
+            Set(b'a', b'', 0, 0), Append(b'a', b'', 0, 0), Touch(b'a', 1)]
+        self.assertEqual(
+            self.batches(Delete(b'b'), *commands, Delete(b'c')),
+            [[mock.ANY, first], [others[0]], [others[1], mock.ANY]])
+
+    def test_flush_all(self):
+        flush, before, after = FlushAll(), Delete(b'a'), Delete(b'b')
+        self.assertEqual(
+            self.batches(before, flush, before, flush, after, before),
+            [[flush], [after, before]])
+
+    def test_on_one_server_only(self):
+        before, after = Delete(b'a'), Delete(b'b')
+        cas = Cas(b'c', b'', 0, 5, 0, 'server')
+        self.assertEqual(
+            self.batches(before, cas, after), [[before], [cas], [after]])
+        self.assertEqual(
+            self.batches(before, Fill(b'c', b'', 0, 0, 0, ''), after),
+            [[before, after]])
 
 
 class FakeTest(unittest.TestCase):
