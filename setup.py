@@ -85,7 +85,6 @@ setup(
         # p01.memcache.mcdutils, for sessions of Zope.
         'mcdutils': [
             'Products.mcdutils',
-            'transaction',
         ],
         # Other clients, for comparison.
         'peers': [
@@ -107,6 +106,7 @@ setup(
         ],
         # p01.memcache.session, for zope.session.
         'session': [
+            'ZODB',
             'transaction',
             'zope.location',
             'zope.session',

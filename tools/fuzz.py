@@ -343,6 +343,9 @@ TARGETS = {
     'read_stored': simple(replies.read_stored, STORED),
     'read_stored_or_not': simple(
         replies.read_stored_or_not, {**STORED, b'NOT_STORED': False}),
+    'read_discarded': simple(
+        replies.read_discarded,
+        {**STORED, b'EXISTS': False, b'NOT_FOUND': True}),
     'read_compared': simple(
         replies.read_compared,
         {**STORED, b'EXISTS': False, b'NOT_FOUND': None}),

@@ -2,11 +2,12 @@
 # ZPL 2.1, see LICENSE.txt
 """Snapshots on real parts: each hit is compared with what its snapshot gives.
 
-The command ``bin/snapshots`` starts a database, a small memcached, and
+The command ``bin/snapshots`` starts a database, some small memcached, and
 processes that change objects and read values that are made of them, with old
 snapshots, too. They abort, conflict, and are killed anywhere; values and
-versions are evicted. In the last part of the time nobody is killed, and
-memcached is restarted instead. Then it reports the hits that were wrong.
+versions are evicted. In the last part of the time nobody is killed, and one
+memcached after the other is restarted instead. Then it reports the hits that
+were wrong.
 """
 
 import argparse
@@ -32,8 +33,8 @@ OBJECTS = 12
 # some, and they shall not last for the whole run.
 LIFE = 5
 
-# Megabytes of memcached, and how many values others store meanwhile.
-MEMORY, OTHERS = 2, 40_000
+# How many memcached, their megabytes, and how many values others store.
+SERVERS, MEMORY, OTHERS = 2, 2, 60_000
 
 # The part of the time in which processes are killed, and the mean of the
 # seconds between two kills, or two restarts.
@@ -232,7 +233,8 @@ def work(options):
     from p01.memcache.transactional import Transactional
     db = ZODB.DB(open_storage(options.storage, options.where), pool_size=99)
     client = Transactional(
-        UltraMemcacheClient([options.memcached], timeout=1, delay=0.2),
+        UltraMemcacheClient(
+            options.memcached.split(), timeout=1, delay=0.2),
         holdTime=LIFE)
     workers = [Worker(db, client, f'{options.seed} {number}', options.kills)
                for number in range(options.threads)]
@@ -307,7 +309,7 @@ class Site:
             process = subprocess.Popen(
                 [*self._options.python, '--work', '--storage', self._kind,
                  '--where', self._database.where,
-                 '--memcached', self._memcached.address,
+                 '--memcached', addresses(self._memcached),
                  '--seed', str(self.chance.random()),
                  '--kills', str(self.kills),
                  '--threads', str(threads),
@@ -362,18 +364,21 @@ class Site:
         self._processes.clear()
 
     def restart(self):
-        self._memcached.stop()
-        self._memcached.start()
+        server = self.chance.choice(self._memcached)
+        server.stop()
+        server.start()
         self.counts['restarts'] += 1
 
 
 def run(options, kind):
     """Run it on a kind of storage; return the `Site`."""
-    with (tempfile.TemporaryDirectory() as folder,
-          Memcached('-m', str(MEMORY)) as memcached):
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        memcached = [stack.enter_context(Memcached('-m', str(MEMORY)))
+                     for _ in range(SERVERS)]
         database = Database(kind, folder)
         site = Site(options, kind, database, memcached)
-        others = UltraMemcacheClient([memcached.address])
+        others = UltraMemcacheClient(addresses(memcached).split())
         try:
             site.start()
             site.wait()
@@ -405,6 +410,10 @@ def run(options, kind):
             others.close()
             database.close()
     return site
+
+
+def addresses(servers):
+    return ' '.join(server.address for server in servers)
 
 
 def crowd(client):

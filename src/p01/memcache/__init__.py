@@ -28,6 +28,7 @@ which no other room knows. Each needs a package of its own (an extra):
 
 =================  ========================================================
 ``transactional``  changes that follow the transaction
+``snapshots``      versions of dependencies, dated by the database's commits
 ``content``        names of content, and the events that change it
 ``plone``          plone.memoize's cache
 ``ramcache``       zope.ramcache's cache

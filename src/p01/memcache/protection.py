@@ -13,10 +13,12 @@ import sys
 import zope.component
 from zope.component.hooks import getSite
 from zope.configuration.exceptions import ConfigurationError
-from zope.interface import providedBy
 
 
-# What AccessControl takes for anybody, and for nobody.
+# What AccessControl looks for, behind a name.
+_ROLES = '__roles__'
+
+# What it takes for anybody, and for nobody.
 _PUBLIC, _PRIVATE = None, ()
 
 
@@ -78,11 +80,10 @@ def _declare(client, required, checker):
     if not hasattr(kind, '__parent__'):
         body['__parent__'] = property(_site)
     if required:
-        names = {name for interface in providedBy(client)
-                 for name in interface.names(all=True)}
-        # Not those of the class.
-        body.update((f'{name}__roles__', _PRIVATE) for name in names)
-        body.update((f'{name}__roles__', _PUBLIC if _is_public(own)
+        # Instead of those of the class.
+        body.update((name, _PRIVATE) for name in dir(kind)
+                    if name.endswith(_ROLES) and name != _ROLES)
+        body.update((name + _ROLES, _PUBLIC if _is_public(own)
                      else Roles(own)) for name, own in required.items())
         body['__Security_checker__'] = checker
     with contextlib.suppress(TypeError):

@@ -27,6 +27,17 @@ def has_errors(replies):
                for kind in set(map(type, replies.values())))
 
 
+def first_of(errors):
+    """Return the first of the errors, to be raised, and empty the list.
+
+    A frame that refers to the error that it raises would be kept alive, with
+    all that its callers have, until the garbage collector runs.
+    """
+    error = errors[0]
+    errors.clear()
+    return error
+
+
 class IStore(Interface):
     """Values as bytes, under keys as bytes, on one server or many.
 

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from p01.memcache.classic.host import Host
 from p01.memcache.classic.host import repeat
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import forget_traceback
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
 from p01.memcache.threads import fork
@@ -169,6 +170,7 @@ class ClassicStore(Store):
             try:
                 self._converse(host, get, deadline)
             except MemcacheError as error:
+                forget_traceback(error)
                 errors.append(error)
         return found, errors
 
@@ -213,6 +215,7 @@ class ClassicStore(Store):
                 self._client.host(commands[0].key), change, deadline,
                 all(command.repeats for command in commands))
         except MemcacheError as error:
+            forget_traceback(error)
             for command in commands:
                 replies.setdefault(command.key, error)
         return {}

@@ -6,6 +6,7 @@ from zope.component import queryUtility
 from zope.interface import implementer
 
 from p01.memcache.content.interfaces import IContentIdentity
+from p01.memcache.values.unstorable import Proxy
 from p01.memcache.values.unstorable import bare
 
 
@@ -30,8 +31,10 @@ class Identity:
     """See `IContentIdentity`."""
 
     def __init__(self, context):
-        self._context = context
         self._bare = bare(context)
+        # An acquisition wrapper knows where it is; a security proxy would
+        # keep from its user what is only a name here.
+        self._context = self._bare if type(context) is Proxy else context
 
     @property
     def uid(self):

@@ -19,11 +19,14 @@ class Creating(Reading):
 
     def lookUp(self, key, lifetime=None, grace=None, dependencies=()):
         builtKey = self.buildKey(key)
-        lookUp = LookUp(self._computation(
+        computation = self._computation(
             self._state, key, builtKey, lifetime, grace,
-            self._tags_of_value(dependencies)), builtKey)
-        lookUp.begin()
-        return lookUp
+            self._tags_of_value(dependencies))
+        try:
+            return LookUp(computation, builtKey, computation.begin())
+        except BaseException:
+            computation.release()
+            raise
 
     def getOrCreate(self, key, factory, lifetime=None, grace=None,
                     dependencies=()):
@@ -41,12 +44,13 @@ class Creating(Reading):
             computation.release()
             raise
 
-    def _computation(self, state, key, builtKey, lifetime, grace, tags):
+    def _computation(self, state, key, builtKey, lifetime, grace, tags,
+                     deadline=None):
         fork.notice()  # forget the parent's computations: none ends here
         return Computation(
             self._flights, state, self._trouble, self._timeout, key, builtKey,
             self.lifetime if lifetime is None else lifetime,
-            0 if grace is None else grace, tags)
+            0 if grace is None else grace, tags, deadline)
 
     def getOrCreateMany(self, keys, factory, lifetime=None, grace=None,
                         dependencies=()):
@@ -58,43 +62,50 @@ class Creating(Reading):
                 ' memcached')
         tags = self._tags_of_value(dependencies)
         state = self._state
-        # Each of them checks the arguments, before anything is sent.
-        left = {key: self._computation(
-            state, key, wire.decode(), lifetime, grace, tags)
-            for key, wire in wanted.items()}
-        values = {}
+        # It checks the arguments, before anything is sent.
+        self._computation(state, None, '', lifetime, grace, tags)
+        values, until = {}, None
+        left, deadline = dict.fromkeys(wanted), self._new_deadline()
+        self._take_found(state, wanted, left, values, deadline)
+        for key in left:
+            left[key] = self._computation(
+                state, key, wanted[key].decode(), lifetime, grace, tags,
+                deadline)
         try:
-            self._take_found(state, wanted, left, values)
-            claimed, deadline = self._claim_many(state, wanted, left), None
+            claimed = self._claim_many(state, wanted, left, deadline)
             while left:
-                ours = _begin(left, claimed, deadline, values)
+                ours = _begin(left, claimed, until, values)
                 if ours:
-                    values.update(_compute(factory, ours, left))
+                    self._compute(factory, ours, left, values)
                 for key in (*ours, *values):
                     left.pop(key, None)
                 if left:
                     # Others compute these. They have had some time.
-                    self._take_found(state, wanted, left, values)
+                    until = until or self._new_deadline()
+                    self._take_found(state, wanted, left, values, until)
                     claimed = ()
-                    deadline = deadline or monotonic() + self._timeout
         except BaseException:
+            deadline = self._new_deadline()
             for computation in left.values():
-                computation.release()
+                computation.release(deadline)
             raise
         return {key: values[key] for key in wanted if key in values}
 
-    def _take_found(self, state, wanted, left, values):
+    def _new_deadline(self):
+        return monotonic() + self._timeout
+
+    def _take_found(self, state, wanted, left, values, deadline):
         """Move what is found now from those that are left to the values."""
         found, unread = self._find_many(
-            state, {key: wanted[key] for key in left}, False)
+            state, {key: wanted[key] for key in left}, False, deadline)
         unread.clear()  # an error's traceback leads to all values
         values.update(found)
         for key in found:
             del left[key]
 
-    def _claim_many(self, state, wanted, left):
+    def _claim_many(self, state, wanted, left, deadline):
         """Claim those that are missing; return the set of their keys."""
-        claimed, deadline = set(), monotonic() + self._timeout
+        claimed = set()
         if not left or state.store.transaction()[1]:
             return claimed
         try:
@@ -112,6 +123,31 @@ class Creating(Reading):
                 versions = computation.take(wire, leases[wire], versions)
                 claimed.add(key)
         return claimed
+
+    def _compute(self, factory, keys, computations, values):
+        """Store what the factory returns for the keys, and put it into the
+        values.
+        """
+        computed = factory(keys)
+        if not isinstance(computed, Mapping):
+            raise TypeError(
+                f'factory {factory!r}: must return a mapping, not a'
+                f' {type(computed).__name__}')
+        computed, asked = dict(computed), set(keys)
+        for key in computed:
+            if key not in asked:
+                raise ValueError(f'factory {factory!r}: has not been asked for'
+                                 f' {key!r}')
+        deadline = self._new_deadline()  # for all of them
+        for key in keys:
+            if key not in computed:
+                computations[key].release(deadline)
+                continue
+            try:
+                computations[key].store(computed[key], deadline)
+            except SerializationError as error:
+                raise SerializationError(f'{key!r}: {error}') from error
+        values.update(computed)
 
 
 def _check_factory(factory):
@@ -144,26 +180,3 @@ def _second(wanted):
     seen = set()
     return next(key for key, wire in wanted.items()
                 if wire in seen or seen.add(wire))
-
-
-def _compute(factory, keys, computations):
-    """Return what the factory returns for the keys; store it, too."""
-    values = factory(keys)
-    if not isinstance(values, Mapping):
-        raise TypeError(
-            f'factory {factory!r}: must return a mapping, not a'
-            f' {type(values).__name__}')
-    values, asked = dict(values), set(keys)
-    for key in values:
-        if key not in asked:
-            raise ValueError(f'factory {factory!r}: has not been asked for'
-                             f' {key!r}')
-    for key in keys:
-        if key not in values:
-            computations[key].release()
-            continue
-        try:
-            computations[key].store(values[key])
-        except SerializationError as error:
-            raise SerializationError(f'{key!r}: {error}') from error
-    return values

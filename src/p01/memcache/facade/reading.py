@@ -63,16 +63,16 @@ class Reading(Base):
 
     def queryMany(self, keys, raw=False):
         wanted = self._wanted(keys)
-        values, errors = self._find_many(self._state, wanted, raw)
+        values, errors = self._find_many(
+            self._state, wanted, raw, monotonic() + self._timeout)
         for key in list(errors):
             # Nothing here keeps it: its traceback may lead back here.
             self._trouble.unreadable(
                 key, wanted[key].decode(), errors.pop(key))
         return values
 
-    def _find_many(self, state, wanted, raw):
+    def _find_many(self, state, wanted, raw, deadline):
         """Return dicts of the values, and of those that are unreadable."""
-        deadline = monotonic() + self._timeout
         try:
             items, errors = state.source.get_many(
                 list(set(wanted.values())), deadline, state.codec.most)

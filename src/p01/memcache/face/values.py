@@ -5,8 +5,9 @@
 import time as clock
 from datetime import timedelta
 
-from p01.memcache.face import keys
 from p01.memcache.face import numbers
+from p01.memcache.face.keys import check
+from p01.memcache.face.keys import check_all
 
 
 # memcached takes a larger number for a unix time.
@@ -23,15 +24,15 @@ class Values:
 
     def get(self, key, default=None):
         return numbers.bare(
-            self.client.query(keys.check(key), default=default))
+            self.client.query(check(key), default=default))
 
-    def get_multi(self, keys_, key_prefix=''):
-        wanted = keys.check_all(keys_, key_prefix)
+    def get_multi(self, keys, key_prefix=''):
+        wanted = check_all(keys, key_prefix)
         return {wanted[key]: numbers.bare(value)
                 for key, value in self.client.queryMany(wanted).items()}
 
     def gets(self, key):
-        key = keys.check(key)
+        key = check(key)
         value, token = self.client.gets(key)
         if token is not None and self.cache_cas:
             self._tokens[key] = token
@@ -52,13 +53,13 @@ class Values:
         return self._store(self.client.replace, key, val, time)
 
     def cas(self, key, val, time=0, min_compress_len=0, noreply=False):
-        token = self._tokens.get(keys.check(key))
+        token = self._tokens.get(check(key))
         if token is None:
             return self.set(key, val, time)
         return self._store(self.client.cas, key, val, time, token)
 
     def _store(self, method, key, val, time, *token):
-        key, lifetime = keys.check(key), _lifetime(time)
+        key, lifetime = check(key), _lifetime(time)
         done = method(
             key, numbers.kept(val, lifetime), *token,
             lifetime=abs(lifetime))
@@ -68,7 +69,7 @@ class Values:
 
     def set_multi(self, mapping, time=0, key_prefix='', min_compress_len=0,
                   noreply=False):
-        wanted, lifetime = keys.check_all(mapping, key_prefix), _lifetime(time)
+        wanted, lifetime = check_all(mapping, key_prefix), _lifetime(time)
         failed = self.client.setMany(
             {key: numbers.kept(mapping[name], lifetime)
              for key, name in wanted.items()}, abs(lifetime))
@@ -77,7 +78,7 @@ class Values:
         return [wanted[key] for key in failed]
 
     def touch(self, key, time=0, noreply=False):
-        key, lifetime = keys.check(key), _lifetime(time)
+        key, lifetime = check(key), _lifetime(time)
         done = self.client.touch(key, abs(lifetime))
         if done and lifetime < 0:
             self.client.invalidate(key)
@@ -86,14 +87,14 @@ class Values:
     # Removing
 
     def delete(self, key, noreply=False):
-        key = keys.check(key)
+        key = check(key)
         # The shortest lifetime: it does no harm if what follows fails.
         existed = self.client.touch(key, 1)
         return int(bool(self.client.invalidate(key) and existed))
 
-    def delete_multi(self, keys_, time=None, key_prefix='', noreply=False):
+    def delete_multi(self, keys, time=None, key_prefix='', noreply=False):
         return int(not self.client.invalidateMany(
-            keys.check_all(keys_, key_prefix)))
+            check_all(keys, key_prefix)))
 
     # Counting
 
@@ -104,7 +105,7 @@ class Values:
         return self._count(key, delta, lambda old: max(old - delta, 0))
 
     def _count(self, key, delta, change):
-        key, client = keys.check(key), self.client
+        key, client = check(key), self.client
         if not numbers.is_number(delta):
             raise ValueError(
                 f'delta {delta!r}: must be a whole number, 0 or more')

@@ -51,6 +51,7 @@ class Computation(Looking):
     _flight = None  # of those that get what it computes
     _me = None  # its thread
     _lease = None
+    _last = None  # deadline to end it
     _transaction = None
     _is_apart = False  # right for the transaction alone
 
@@ -111,9 +112,13 @@ class Computation(Looking):
         self._me = me()
         self._flight.callers.add(self._me)
 
-    def store(self, value):
-        """Store what was computed; return whether it is stored."""
+    def store(self, value, deadline=None):
+        """Store what was computed; return whether it is stored.
+
+        By the deadline, or within the time-out.
+        """
         found, stored = None, False
+        self._last = deadline
         try:
             transaction, is_dirty = self._state.store.transaction()
             computed = self._dump(value)
@@ -140,9 +145,10 @@ class Computation(Looking):
         self._end(found)
         return bool(stored)
 
-    def release(self):
+    def release(self, deadline=None):
         """Let another caller compute it; if it is over, do nothing."""
         lease, self._lease = self._lease, None
+        self._last = deadline or self._last
         try:
             self._lending.give_back(self._wire, lease, self._new_time())
         finally:
@@ -279,7 +285,7 @@ class Computation(Looking):
 
     def _new_time(self):
         """Return a new deadline: the factory may have taken any time."""
-        return monotonic() + self._timeout
+        return self._last or monotonic() + self._timeout
 
     def _dump(self, value):
         """Return the value's bytes and flags, or None if it is too large."""

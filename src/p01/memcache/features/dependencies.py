@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.store import AddVersion
+from p01.memcache.store import first_of
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire.command import Delete
@@ -116,15 +117,17 @@ def current(store, keys, deadline):
     """Return a dict of the keys' versions; missing ones are made."""
     versions, errors = read(store, keys, deadline)
     if errors:
-        raise errors[0]
+        raise first_of(errors)
     missing = {key: stamp.make() for key in keys if key not in versions}
     if missing:
         replies = store.run_many(
             [AddVersion(key, version, PLAIN, 0)
              for key, version in missing.items()], deadline)
-        for reply in replies.values():
-            if isinstance(reply, MemcacheError):
-                raise reply
+        errors = [reply for reply in replies.values()
+                  if isinstance(reply, MemcacheError)]
+        if errors:
+            replies.clear()
+            raise first_of(errors)
         versions.update(
             (key, missing[key]) for key, added in replies.items() if added)
     late = [key for key in keys if key not in versions]
@@ -132,7 +135,7 @@ def current(store, keys, deadline):
         # Another client was faster, or what is stored is not a version.
         items, errors = store.get_many(late, deadline, stamp.VERSION)
         if errors:
-            raise errors[0]
+            raise first_of(errors)
         for key in late:
             if not is_version(items.get(key)):
                 if key in items:  # otherwise it was invalidated just now

@@ -19,6 +19,7 @@ from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.leases.lease import Moved
+from p01.memcache.store import first_of
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import STAMPED
 from p01.memcache.wire.command import Delete
@@ -51,7 +52,7 @@ class Looking:
     _early = _known  # versions that were read while there was time
 
     def __init__(self, flights, state, trouble, timeout, key, builtKey,
-                 lifetime, grace, tags):
+                 lifetime, grace, tags, deadline=None):
         self._flights = flights
         self._store = state.base  # rights are lent at once
         self._codec = state.codec
@@ -71,7 +72,7 @@ class Looking:
         if grace:
             self._expiry()
         self._tags = tags
-        self._deadline = monotonic() + self._timeout
+        self._deadline = deadline or monotonic() + timeout
         self._place = builtKey.encode()  # that, or the built key
 
     def _expiry(self):
@@ -188,7 +189,7 @@ class Looking:
         current, errors = self._state.versions.read(
             list(versions), self._deadline)
         if errors:
-            raise errors[0]
+            raise first_of(errors)
         changed = [key for key, version in versions.items()
                    if current.get(key) != version]
         if changed and self._state.versions.is_ahead(
@@ -215,6 +216,8 @@ class Looking:
         """
         if seen is None or not self._tags:
             return None if seen is None else {}
+        if self._known and self._early == {}:
+            return self._known  # just now
         try:
             return self._state.versions.current(self._tags, self._deadline)
         except MemcacheError as error:

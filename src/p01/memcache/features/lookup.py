@@ -13,28 +13,26 @@ from p01.memcache.interfaces import ILookUp
 
 @implementer(ILookUp)
 class LookUp:
-    """See `ILookUp`."""
+    """See `ILookUp`.
 
+    It begins with what the computation has found. It is not there before: an
+    error that is kept keeps the frames in which it came up, and what these
+    refer to would not be dropped.
+    """
+
+    # On the class, too: Zope warns about a permission for an attribute that
+    # only the instances have.
     isHit = False
     value = None
 
-    def __init__(self, computation, builtKey):
+    def __init__(self, computation, builtKey, found):
         self._computation = computation
         self._builtKey = builtKey
         self._process = getpid()
-        self._rights = []  # one, until it ends; taking it is one step
-
-    def begin(self):
-        """Look; this is no part of the interface."""
-        try:
-            value = self._computation.begin()
-        except BaseException:
-            self._give_back()
-            raise
-        if value is MISSING:
-            self._rights.append(self._builtKey)
-        else:
-            self.isHit, self.value = True, value
+        # One, until it ends; taking it is one step.
+        self._rights = [builtKey] if found is MISSING else []
+        self.isHit = found is not MISSING
+        self.value = found if self.isHit else None
 
     @property
     def isAway(self):

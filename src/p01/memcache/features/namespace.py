@@ -8,6 +8,7 @@ more.
 """
 
 from p01.memcache.features import dependencies
+from p01.memcache.store import first_of
 
 
 class Namespace:
@@ -26,7 +27,7 @@ class Namespace:
     def get(self, key, deadline, most):
         items, errors = self.get_many([key], deadline, most)
         if errors:
-            raise errors[0]
+            raise first_of(errors)
         return items.get(key)
 
     def get_many(self, keys, deadline, most):

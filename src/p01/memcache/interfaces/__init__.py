@@ -21,12 +21,12 @@ from p01.memcache.interfaces.field import Namespace
 from p01.memcache.interfaces.field import Seconds
 from p01.memcache.interfaces.field import Servers
 from p01.memcache.interfaces.field import Unshown
-from p01.memcache.interfaces.key import ICacheKey
 from p01.memcache.interfaces.lookup import ILookUp
 from p01.memcache.interfaces.pooled import IUltraMemcacheClient
 from p01.memcache.interfaces.pooled import IUltraMemcacheReader
 from p01.memcache.interfaces.pooled import IUltraMemcacheSettings
 from p01.memcache.interfaces.pooled import IUltraMemcacheStatistics
+from p01.memcache.interfaces.reading import ICacheKey
 from p01.memcache.interfaces.reading import IMemcacheReader
 from p01.memcache.interfaces.serializer import IPersistentSerializer
 from p01.memcache.interfaces.serializer import ISerializer

@@ -49,10 +49,9 @@ class IInvalidateCacheEvent(Interface):
 class INotHeldEvent(Interface):
     """A transaction commits, but memcached has not heard of what it changes.
 
-    Its invalidations are sent as soon as the servers can be reached. Until
-    then another transaction may be given values that are older than its
-    snapshot. Sent in the thread that commits; that thread waits for the
-    handlers. An exception of a handler is logged.
+    Until its invalidations are delivered, another transaction may be given
+    values that are older than its snapshot. Sent in the thread that commits,
+    which waits for the handlers. An exception of a handler is logged.
     """
 
     keys = Attribute('The keys on the wire of the dependencies, a list.')

@@ -22,35 +22,32 @@ class ITransactional(Interface):
         title='Transactional',
         description=(
             'Whether what changes the cache in a transaction is sent after '
-            'its commit, and dropped by an abort. Needs the extra '
-            '"transaction".'),
+            'its commit, and dropped by an abort (the extra "transaction").'),
         default=False)
 
     database = schema.TextLine(
         title='Database',
         description=(
             'The name of the ZODB database that dependencies are about, if '
-            'there are several. Values with dependencies are exactly as fresh '
-            "as a transaction's snapshot of it, see snapshots.txt. In Python "
-            'it may be an IDatabase, too.'),
+            'it is not the first one. Values with dependencies are exactly as '
+            "fresh as a transaction's snapshot of it, see snapshots.txt. In "
+            'Python it may be an IDatabase, too.'),
         required=False,
         default=None)
 
     holdTime = Seconds(
         title='Hold time',
         description=(
-            'For how many seconds values are not stored after a process has '
-            'died while it committed. It must be longer than any commit '
-            'takes, and the clocks of all machines must agree within that '
-            'time.'),
+            'For how many seconds values are not stored after a process died '
+            'in its commit. No commit may take longer, and the clocks of all '
+            'machines must agree within that time.'),
         min=1,
         default=600)
 
     holdOrFail = schema.Bool(
         title='Hold or fail',
         description=(
-            'What happens where memcached cannot be reached by a transaction '
-            'that commits and has invalidated dependencies. The commit fails '
-            'if it is on: it can be tried again. Otherwise it goes on with an '
-            'INotHeldEvent.'),
+            'Whether a transaction that has invalidated dependencies fails, '
+            'and may be tried again, if its commit cannot reach memcached. '
+            'Otherwise the commit goes on, with an INotHeldEvent.'),
         default=False)

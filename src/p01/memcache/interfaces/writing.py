@@ -17,12 +17,8 @@ class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
     def immediate():
-        """Return this client, or one that does not wait for transactions.
-
-        The changes of a transactional client are sent after the commit. Those
-        of the client that it returns are sent at once, in whatever state the
-        transaction is. It is for locks, and for what makes itself part of the
-        transaction.
+        """Return this client; of a transactional one, that which does not
+        wait for transactions, for locks and for what joins them itself.
         """
 
     def set(key, data, lifetime=None, raw=False, dependencies=()):
@@ -281,14 +277,14 @@ class IMemcacheWriter(Interface):
 
         `keys` is as for `queryMany`. Each key is treated as by `getOrCreate`,
         but there is one call of ``factory(keys)`` for all that this caller has
-        the right to compute. It gets a list of them, in their order, and
-        returns a mapping. A key that it leaves out has no value: it is not
-        stored, and is not in the dict that is returned.
+        the right to compute. It gets a list of them and returns a mapping. A
+        key that it leaves out is not stored, and not in the returned dict.
 
         - Values are read as by `queryMany`. For missing keys a pooled client
           asks all servers that have the meta commands for the rights at the
           same time, as `setMany` does; others are asked for one key after the
-          other. Results are stored one after the other.
+          other. All that takes one `timeout` at most. Results are stored one
+          after the other, which takes one more for all of them.
 
         - A value that another caller computes is waited for, but only after
           this caller has computed its own, for up to one more `timeout`. So
@@ -296,15 +292,13 @@ class IMemcacheWriter(Interface):
           caller has given up, this one computes it: the factory is called
           again, with such keys.
 
-        - With a `grace`, values that are stale are renewed by the same call.
-          Those that others renew are returned at once.
+        - With a `grace`, the same call renews values that are stale. Those
+          that others renew are returned at once.
 
         - If the factory raises an exception, it is raised, and all rights are
-          given back. So they are if it returns anything but a mapping (a
-          ``TypeError``), or a key that it was not asked for (a
-          ``ValueError``), and if a value cannot be serialized (a
-          ``SerializationError`` that names the key); values before that one
-          may be stored.
+          given back. So they are if it returns no mapping (a ``TypeError``),
+          or a key that it was not asked for (a ``ValueError``), and if a value
+          cannot be serialized; the values before that one may be stored.
 
         - Without a server, it computes what no other thread of the process
           does. With one server of many, this holds for the keys of that one.

@@ -1,16 +1,22 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Keys by adapter, see `ICacheKey`."""
+"""Keys by adapter, see `ICacheKey`.
+
+A persistent object is not loaded to find out that it has none: its class is
+asked, not the object. The adapter itself may load it.
+"""
 
 from typing import Any
+
+import zope.component
+from zope.interface import implementedBy
 
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import ICacheKey
 from p01.memcache.values.unstorable import Proxy
+from p01.memcache.values.unstorable import bare
+from p01.memcache.values.unstorable import is_special
 from p01.memcache.values.unstorable import unwrapped
-
-
-_MISSING = object()
 
 
 def adapted(obj: Any, plain: frozenset[type]) -> Any:
@@ -21,8 +27,14 @@ def adapted(obj: Any, plain: frozenset[type]) -> Any:
     kind: Any = type(obj)
     if kind in plain or kind is Proxy:
         return obj
-    key = ICacheKey(obj, _MISSING)
-    if key is _MISSING:
+    inner: Any = type(bare(obj)) if is_special(kind) else kind
+    if hasattr(inner, '_p_oid'):
+        adapter = zope.component.getSiteManager().adapters.lookup1(
+            implementedBy(inner), ICacheKey)
+        key = None if adapter is None else adapter(obj)
+    else:
+        key = ICacheKey(obj, None)
+    if key is None:
         return obj
     if type(key) not in plain:
         what = 'itself' if key is obj else f'a {type(key).__name__}'

@@ -7,8 +7,11 @@ which never leaves the process. Mostly nothing has changed, which one pickle of
 all of them tells; only otherwise there is one for each.
 """
 
+import io
 import pickle
 from functools import cached_property
+
+from persistent import Persistent
 
 
 # Types of values that cannot change.
@@ -25,12 +28,27 @@ class _Unknown:
         self.value = value
 
 
+class _Pickler(pickle.Pickler):
+
+    def reducer_override(self, obj):
+        # One may lead to the whole database. The client will refuse it.
+        if isinstance(obj, Persistent):
+            raise pickle.PicklingError('a persistent object')
+        return NotImplemented
+
+
+def _dumps(value):
+    file = io.BytesIO()
+    _Pickler(file, pickle.HIGHEST_PROTOCOL).dump(value)
+    return file.getvalue()
+
+
 class Frozen:
     """A dict as it was when this was made."""
 
     def __init__(self, values):
         try:
-            self._whole = pickle.dumps(values, pickle.HIGHEST_PROTOCOL)
+            self._whole = _dumps(values)
         except Exception:
             self._whole = None
             self._parts = _freeze(values)
@@ -63,7 +81,7 @@ def _freeze_one(value):
     if kind in _SIMPLE:
         return kind, value
     try:
-        return pickle, pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        return pickle, _dumps(value)
     except Exception:
         return _Unknown, _Unknown(value)
 

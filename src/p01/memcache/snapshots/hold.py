@@ -15,6 +15,7 @@ from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
 from p01.memcache.snapshots import entry
 from p01.memcache.snapshots.steps import Steps
+from p01.memcache.store import first_of
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire.command import Add
@@ -98,9 +99,11 @@ def look(store, keys, deadline):
     replies = store.run_many(
         [Steps(Add(key, entry.LOG, PLAIN, 0), Gets(key), changes=False)
          for key in keys], deadline)
-    for reply in replies.values():
-        if isinstance(reply, MemcacheError):
-            raise reply
+    errors = [reply for reply in replies.values()
+              if isinstance(reply, MemcacheError)]
+    if errors:
+        replies.clear()
+        raise first_of(errors)
     return {key: item for key, (_, item) in replies.items()}
 
 

@@ -12,9 +12,11 @@ import socket
 import unittest
 import warnings
 import weakref
+from functools import partial
 from time import monotonic
 from unittest import mock
 
+from p01.memcache.client import MemcacheClient
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LocalError
@@ -24,6 +26,7 @@ from p01.memcache.tests.support.layers import Replies
 from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import refusing
 from p01.memcache.transport import connection
 from p01.memcache.transport import lockkeepingstream
 from p01.memcache.transport.address import parse
@@ -353,3 +356,67 @@ class ValuesTest(Case):
         self.assertEqual([*found], ['more'])
         del found
         self.assertEqual([made() for made in Seen.made], [None])
+
+
+class DroppedTest(Case):
+    """What the caller of a failed operation has is dropped at once."""
+
+    def setUp(self):
+        super().setUp()
+        self.enterContext(mock.patch.object(MemcacheClient, '_retry', 0))
+
+    def clients(self, *addresses):
+        for settings in {}, {'generations': True}:
+            yield UltraMemcacheClient(addresses, **settings)
+            yield MemcacheClient(addresses, **settings)
+
+    def operations(self, client):
+        for tags in (), ('a', 'b'):
+            kw = {'dependencies': tags}
+            yield partial(client.lookUp, 'key', **kw)
+            yield partial(client.getOrCreate, 'key', int, **kw)
+            yield partial(client.getOrCreate, 'key', int, grace=60, **kw)
+            yield partial(
+                client.getOrCreateMany, range(20), dict.fromkeys, **kw)
+            yield partial(client.set, 'key', 1, **kw)
+            yield partial(client.replace, 'key', 1, **kw)
+            yield partial(client.setMany, dict.fromkeys(range(20)), **kw)
+        yield partial(client.query, 'key')
+        yield partial(client.queryMany, range(20))
+        yield partial(client.invalidateMany, range(20))
+        yield partial(client.invalidateDependencies, 'a', 'b')
+
+    def check(self, *addresses):
+        for client in self.clients(*addresses):
+            for number, operation in enumerate(self.operations(client)):
+                marker = Marker()
+                reference = weakref.ref(marker)
+
+                def call(marker=marker, operation=operation):
+                    operation()
+
+                call()
+                del marker, call, operation
+                with self.subTest(client=client, number=number):
+                    self.assertIsNone(reference())
+            client.close()
+
+    def test_a_server_that_is_down(self):
+        with refusing() as address:
+            self.check(address)
+
+    def test_servers_that_are_down(self):
+        with refusing() as one, refusing() as two, EmbeddedServer() as up:
+            self.check(one, up.address, two)
+
+    def test_a_server_that_refuses(self):
+        with ScriptedServer(default=lambda request: REFUSED) as server:
+            self.check(server.address)
+
+    def test_look_ups(self):
+        # The right is free again, without a collection.
+        with refusing() as address:
+            for client in self.clients(address):
+                for number in range(3):
+                    self.assertFalse(client.lookUp('key').isHit, number)
+                client.close()

@@ -11,6 +11,7 @@ from time import monotonic
 from unittest import mock
 
 from p01.memcache.features import computing
+from p01.memcache.features import looking
 from p01.memcache.tests.support.layers import Replies
 from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
@@ -37,9 +38,12 @@ class LooksTest(unittest.TestCase):
         keep_quiet(self)
         self.ahead = 0.0
         self.pauses = []
+        def now():
+            return monotonic() + self.ahead
+
         self.enterContext(mock.patch.multiple(
-            computing, sleep=self.sleep,
-            monotonic=lambda: monotonic() + self.ahead))
+            looking, sleep=self.sleep, monotonic=now))
+        self.enterContext(mock.patch.object(computing, 'monotonic', now))
         self.server = self.enterContext(ScriptedServer(default=nothing_there))
         self.client = UltraMemcacheClient(
             [self.server.address], timeout=PATIENCE)
@@ -71,7 +75,7 @@ class LooksTest(unittest.TestCase):
             self.pauses.append(seconds)
             self.ahead += seconds
 
-        with mock.patch.object(computing, 'sleep', sleep):
+        with mock.patch.object(looking, 'sleep', sleep):
             self.compute()
         for pause in self.pauses[1:]:
             self.assertTrue(0 <= pause <= 0.004, self.pauses)

@@ -20,13 +20,20 @@ from ZODB.POSException import ConflictError
 
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.session import MemcacheSessionDataContainer
-from p01.memcache.tests.frameworks.test_session import Failing
-from p01.memcache.tests.frameworks.test_session import Failure
+from p01.memcache.tests.frameworks.resource import Resource
 from p01.memcache.uclient import UltraMemcacheClient
 
 
 ACCOUNTS = 'abcdefgh'
 SUM = 100 * len(ACCOUNTS)
+
+
+class Failure(Exception):
+    """Another resource has failed."""
+
+
+def fail():
+    raise Failure
 
 
 def step(container, name):
@@ -45,7 +52,7 @@ def step(container, name):
         transaction.abort()
         return False
     if fate < 0.2:
-        transaction.get().join(Failing('tpc_vote', ' '))
+        Resource(tpc_vote=fail)
     try:
         transaction.commit()
     except (ConflictError, Failure):

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from p01.memcache.client import MemcacheClient
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.support.zcml import PACKAGE
 from p01.memcache.tests.support.zcml import ZCMLTestCase
 from p01.memcache.tests.support.zcml import load
@@ -72,6 +73,13 @@ class Slotted:
 
     def set(self, key, data, lifetime=None, raw=False, dependencies=()):
         pass
+
+
+class Own(FakeUltraMemcacheClient):
+    """A client of an application, with a method of its own."""
+
+    def own(self):
+        return 'own'
 
 
 class AccessControlTestCase(ZCMLTestCase):
@@ -231,6 +239,19 @@ class PermissionTest(AccessControlTestCase):
         self.assertEqual(client.lifetime, 60)
         self.assertTrue(IUltraMemcacheClient.providedBy(client))
         self.assertEqual(type(client).__name__, 'FakeUltraMemcacheClient')
+
+    def test_what_an_application_has_declared_in_addition(self):
+        load(ZOPE + PACKAGE + f'''
+            <class class="{__name__}.Own">
+              <require permission="zope2.Public" attributes="query own" />
+            </class>
+            <p01:memcache name="declared" factory="{__name__}.Own" />
+            <p01:memcache readPermission="zope2.Public"
+                factory="{__name__}.Own" />''', package='')
+        get = zope.component.getUtility
+        self.assertAllowed(get(IMemcacheClient, 'declared'), 'query', 'own')
+        self.assertAllowed(get(IMemcacheClient), 'query')
+        self.assertForbidden(get(IMemcacheClient), 'own')
 
     def test_two_clients(self):
         """The permissions of one are not those of the other."""

@@ -30,6 +30,9 @@ from zope.intid import IntIds
 from zope.intid.interfaces import IIntIds
 from zope.keyreference.interfaces import IKeyReference
 from zope.lifecycleevent import modified
+from zope.security.checker import NamesChecker
+from zope.security.interfaces import ForbiddenAttribute
+from zope.security.proxy import Proxy
 from zope.traversing.interfaces import IContainmentRoot
 
 from p01.memcache.content import IContentIdentity
@@ -151,6 +154,17 @@ class ZopeTest(ContentTestCase):
         self.assertEqual(
             pathName(self.shop['Grüße & more']),
             'path:/shop/Gr%C3%BC%C3%9Fe%20%26%20more')
+
+    def test_a_security_proxy(self):
+        zope.component.provideAdapter(
+            lambda obj: obj.__name__, (Item,), IUUID)
+        self.boot.portal_type = 'Boot'
+        boot = Proxy(self.boot, NamesChecker([]))
+        with self.assertRaises(ForbiddenAttribute):
+            boot.portal_type  # noqa: B018
+        self.assertEqual(
+            dependenciesOf(boot), ('uid:boot', 'path:/shop/shoes/boot'))
+        self.assertEqual(typeName(boot), 'type:Boot')
 
     def test_names_of_any_text(self):
         """An event never fails, whatever its object is called."""

@@ -6,6 +6,7 @@ import contextlib
 import doctest
 import logging
 import unittest
+from unittest import mock
 
 import transaction
 import zope.component
@@ -22,6 +23,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import free_ports
 from p01.memcache.tests.frameworks.test_content import ZOPE
 from p01.memcache.tests.support import zcml
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import until
 from p01.memcache.tests.zope.test_doc import CHECKER
 from p01.memcache.tests.zope.test_doc import FLAGS
@@ -92,9 +94,41 @@ def setUpZope(test):
     test.globs.update(root=root, Item=Item, load=zcml.load)
 
 
+def setUpSnapshots(test):
+    """Set up a database with a price, and requests to it."""
+    setUp(test)
+    # Its server is new, and shall not count as such.
+    test.cleanUp.enter_context(mock.patch(
+        'p01.memcache.snapshots.versions.SETTLED', 0))
+    db = DB(MappingStorage())
+    test.cleanUp.callback(db.close)
+    test.cleanUp.callback(transaction.abort)
+
+    @contextlib.contextmanager
+    def request():
+        """Handle a request: commit, or abort after an error."""
+        connection = db.open()
+        try:
+            with transaction.manager:
+                yield connection.root()
+        finally:
+            connection.close()
+
+    def elsewhere(function, *args):
+        """Call it in another thread, so in another transaction."""
+        [result] = at_once(lambda _: function(*args), [1])
+        return result
+
+    with request() as root:
+        root['price'] = 5
+    test.globs.update(request=request, elsewhere=elsewhere)
+
+
 def test_suite():
     return unittest.TestSuite(
         doctest.DocFileSuite(
             f'{name}.txt', package='p01.memcache', setUp=set_up,
             tearDown=tearDown, optionflags=FLAGS, checker=CHECKER)
-        for name, set_up in (('plone', setUpPlone), ('zope', setUpZope)))
+        for name, set_up in (
+            ('plone', setUpPlone), ('snapshots', setUpSnapshots),
+            ('zope', setUpZope)))

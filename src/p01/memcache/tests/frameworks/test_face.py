@@ -4,6 +4,7 @@
 
 import datetime
 import functools
+import inspect
 import pickle
 import threading
 import time
@@ -325,6 +326,20 @@ class FaceTest(unittest.TestCase):
     def test_interface(self):
         verifyObject(IFace, Client())
         verifyObject(IFace, Client(self.client))
+
+    def test_the_same_arguments(self):
+        for name in IFace.names():
+            original = getattr(memcache.Client, name, None)
+            if inspect.isfunction(original):
+                with self.subTest(name):
+                    self.assertEqual(
+                        inspect.signature(getattr(Client, name)),
+                        inspect.signature(original).replace(
+                            return_annotation=inspect.Signature.empty))
+        arguments = list(inspect.signature(memcache.Client).parameters)
+        ours = list(inspect.signature(Client).parameters)
+        self.assertEqual(ours[:3], arguments[:3])
+        self.assertEqual(set(ours) - set(arguments), {'name'})
 
     def test_the_utility(self):
         face = Client()

@@ -17,6 +17,8 @@ import transaction
 import zope.component
 import zope.component.testing
 from hypothesis import strategies
+from persistent import Persistent
+from persistent.mapping import PersistentMapping
 from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransientError
 from ZODB.POSException import ConflictError
@@ -75,6 +77,15 @@ class Failing:
 
 class Failure(Exception):
     pass
+
+
+class Content(Persistent):
+
+    taken_apart = 0
+
+    def __getstate__(self):
+        Content.taken_apart += 1
+        return super().__getstate__()
 
 
 class SessionTestCase(unittest.TestCase):
@@ -270,7 +281,6 @@ class ContainerTest(SessionTestCase):
         self.assertNotIn('anna', self.client.buildKey(key))
 
     def test_wrong_values_fail_the_vote(self):
-        from persistent.mapping import PersistentMapping
         for value in lambda: None, PersistentMapping(), [PersistentMapping()]:
             with self.subTest(value):
                 self.put(color='red')
@@ -279,6 +289,14 @@ class ContainerTest(SessionTestCase):
                     transaction.commit()
                 transaction.abort()
                 self.assertEqual(self.found(), {'color': 'red'})
+
+    def test_no_persistent_object_is_taken_apart(self):
+        # It may lead to the whole database.
+        self.put(color='red')
+        self.package()['wrong'] = [Content()]
+        with self.assertRaises(SerializationError):
+            transaction.commit()
+        self.assertEqual(Content.taken_apart, 0)
 
     def test_something_else_under_the_key(self):
         key = 'p01.memcache.session', '', 'anna'
@@ -651,6 +669,20 @@ class PhasesTest(SessionTestCase):
         transaction.commit()
         self.assertEqual(self.found(), {'color': 'red'})
 
+    def test_votes_last(self):
+        order = []
+        for key in 'Data.fs:1', '/var/Data.fs', 'zeo', 'ZODB':
+            failing = Failing(None, key)
+            failing.tpc_vote = lambda txn, key=key: order.append(key)
+            transaction.get().join(failing)
+        self.package()['color'] = 'red'
+        with mock.patch.object(
+                stored, 'write', side_effect=lambda *args: order.append('us')
+                or ('change', True)):
+            transaction.commit()
+        self.assertEqual(len(order), 5)
+        self.assertEqual(order[-1], 'us')
+
     def test_doomed(self):
         self.put(color='red')
         transaction.doom()
@@ -737,6 +769,14 @@ class TimeTest(SessionTestCase):
         self.assertIsNone(self.found())
         self.put(size='L')
         self.assertEqual(self.found(), {'size': 'L'})
+
+    def test_of_a_removed_session(self):
+        self.put(color='red')
+        del self.container['anna']
+        with self.lifetimes('cas') as cas:
+            transaction.commit()
+        # As long as a request may last that has read it.
+        self.assertEqual(cas.call_args.args[3], 600)
 
     def test_never(self):
         self.container.timeout = 0

@@ -77,7 +77,7 @@ class ProcessesTest(unittest.TestCase):
                    for number in range(3)}
         for name, process in killed.items():
             path = self.commits(name)
-            until(lambda path=path: path.stat().st_size > 20)
+            until(lambda path=path: path.stat().st_size > 20, 60)
             process.kill()
             process.wait()
         for process in lasting.values():

@@ -7,6 +7,8 @@ transactions, and is gone for one with them.
 """
 
 import contextlib
+import logging
+import threading
 import time
 import unittest
 from unittest import mock
@@ -29,8 +31,12 @@ from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.frameworks.resource import Resource
 from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.waits import until
 from p01.memcache.transactional import Transactional
 from p01.memcache.uclient import UltraMemcacheClient
+
+
+logger = logging.getLogger('p01.memcache')
 
 
 class Boom(Exception):
@@ -283,8 +289,56 @@ class SnapshotScenario(Site):
         return mock.patch(
             'p01.memcache.transactional.queue.send', lambda *args: None)
 
+    def test_two_snapshots_at_the_same_time(self):
+        """They do not share what they compute, as each sees its own."""
+        self.shown()
+        self.cache.invalidate('page')
+        computing, shown = threading.Event(), []
+
+        def compute(root):
+            computing.set()
+            time.sleep(0.1)
+            return f'costs {root["price"]}'
+
+        def work():
+            with self.request() as root:
+                shown.append((root['price'], self.cache.getOrCreate(
+                    'page', lambda: compute(root), dependencies=['price'])))
+
+        threads = []
+        for price in 6, 7, 8:
+            threads.append(threading.Thread(target=work))
+            computing.clear()
+            threads[-1].start()
+            computing.wait(0.5)
+            self.change(price)
+        for thread in threads:
+            thread.join()
+        for price, value in shown:
+            self.assertEqual(value, f'costs {price}')
+        self.assertEqual(len(shown), 3)
+
+    def test_callers_with_the_same_snapshot(self):
+        """One of them computes, all others wait for it."""
+        computed = []
+
+        def compute(root):
+            computed.append(root['price'])
+            time.sleep(0.05)
+            return root['price']
+
+        def work(_):
+            with self.request() as root:
+                return self.cache.getOrCreate(
+                    'page', lambda: compute(root), dependencies=['price'])
+
+        for threads in 8, 64:
+            self.change(6)
+            computed.clear()
+            self.assertEqual(at_once(work, range(threads)), [6] * threads)
+            self.assertEqual(computed, [6])
+
     def test_two_that_hold_it(self):
-        first, second = (transaction.TransactionManager() for _ in 'ab')
         holds = [self.cache._state.versions.hold() for _ in 'ab']
         tags = self.cache._tags(['price'])
         deadline = time.monotonic() + 10
@@ -391,7 +445,9 @@ class SnapshotScenario(Site):
 
     def test_evicted(self):
         [key] = entry.keys(self.cache._tags(['price']))
-        for lost in key.decode(), self.cache.buildKey('page'):
+        page = self.cache._state.locate(
+            self.cache.buildKey('page').encode(), time.monotonic() + 10)
+        for lost in key.decode(), page.decode():
             self.shown()
             self.assertTrue(self.is_hit())
             self.lose(lost)
@@ -430,6 +486,21 @@ class RegionScenario(SnapshotScenario):
 
     def wrap(self, client):
         return super().wrap(client).region('shop')
+
+
+@matrix(*FAKES, slow=(*EMBEDDED, *MEMCACHED))
+class SettingsScenario(SnapshotScenario):
+    """With settings that change what is stored."""
+
+    settings = {  # noqa: RUF012
+        'keyScheme': 'strict', 'generations': True, 'namespace': 'shop',
+        'serializer': 'signed-json', 'secretsVariable': 'P01_TEST_SECRET',
+        'compress': 10}
+
+    def setUp(self):
+        self.enterContext(mock.patch.dict('os.environ', {
+            'P01_TEST_SECRET': '0123456789abcdefghijklmnopqrstuvwxyz'}))
+        super().setUp()
 
 
 @matrix(POOLED_EMBEDDED, slow=[POOLED_MEMCACHED])
@@ -472,6 +543,13 @@ class NotReachedTest(unittest.TestCase):
         self.enterContext(mock.patch(
             'p01.memcache.transactional.queue.notify', self.events.append))
 
+    def start(self):
+        """Start the server, and wait until it does not count as down."""
+        self.server.start()
+        with self.assertLogs('p01.memcache', 'DEBUG'):
+            logger.debug('there may be none')
+            until(lambda: self.client.set('key', 'value'))
+
     def commit(self, **options):
         cache = Transactional(self.client, **options)
         with transaction.manager:
@@ -479,8 +557,7 @@ class NotReachedTest(unittest.TestCase):
 
     def test_the_commit_goes_on(self):
         for stop in self.server.stop, self.server.freeze:
-            self.server.start()
-            time.sleep(0.3)  # it may count as down
+            self.start()
             self.commit()
             self.assertEqual(self.events, [])
             stop()
@@ -510,8 +587,7 @@ class NotReachedTest(unittest.TestCase):
             self.commit(holdOrFail=True)
         transaction.abort()
         self.assertEqual(self.events, [])
-        self.server.start()
-        time.sleep(0.2)
+        self.start()
         self.commit(holdOrFail=True)
 
     def test_it_is_owed(self):

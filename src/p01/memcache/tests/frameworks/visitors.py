@@ -25,24 +25,29 @@ class Visitors:
 
     ``visits`` are the answers so far. ``errors`` and ``stale`` are texts that
     say what was wrong: a page is stale if it shows less than what a change
-    had shown that was answered before the page was asked for.
+    had shown that was answered before the page was asked for. With "compare",
+    it is stale if it is not what the database of its own transaction has.
+
+    The browsers are spread over all `zopes`; the editor uses the first one.
     """
 
-    def __init__(self, zope, browsers=16, pages=20, **form):
-        self._zope = zope
+    def __init__(self, *zopes, browsers=16, pages=20, **form):
+        self._zopes = zopes
         self._pages = [f'page{number}' for number in range(pages)]
         self._form = form
         self._changed = dict.fromkeys(self._pages, 0)
         self._over = threading.Event()
         self.visits, self.errors, self.stale = [], [], []
         # A new page takes a write, and thus a turn.
-        browser = zope.browser()
+        browser = zopes[0].browser()
         for page in self._pages:
             browser.read('change', name=page, value=0)
         browser.close()
         self._threads = [
-            threading.Thread(target=self._run, args=(step,), daemon=True)
-            for step in [self._change, *[self._read] * browsers]]
+            threading.Thread(target=self._run, args=args, daemon=True)
+            for args in [(self._change, zopes[0]), *(
+                (self._read, zopes[number % len(zopes)])
+                for number in range(browsers))]]
 
     def __enter__(self):
         for thread in self._threads:
@@ -54,13 +59,15 @@ class Visitors:
         for thread in self._threads:
             thread.join()
 
-    def _run(self, step):
-        browser, chance = self._zope.browser(), random.Random()
+    def _run(self, step, zope):
+        browser, chance = zope.browser(), random.Random()
         while not self._over.is_set():
             try:
                 step(browser, chance.choice(self._pages))
             except Exception as error:
                 self.errors.append(f'{type(error).__name__}: {error}')
+                browser.close()
+                self._over.wait(PAUSE)
         browser.close()
 
     def _read(self, browser, page):
@@ -68,8 +75,11 @@ class Visitors:
         text = browser.read(name=page, **self._form)
         end = time.monotonic()
         self.visits.append(Visit(start, end - start))
-        if int(text) < least:
-            self.stale.append(f'{page}: {text} instead of {least}')
+        shown, _, actual = text.partition('/')
+        if actual and shown != actual:
+            self.stale.append(f'{page}: {shown} instead of {actual}')
+        elif not actual and int(shown) < least:
+            self.stale.append(f'{page}: {shown} instead of {least}')
 
     def _change(self, browser, page):
         value = self._changed[page] + 1

@@ -14,6 +14,10 @@ from persistent import Persistent
 from zope.component.testing import PlacelessSetup
 from zope.i18nmessageid import Message
 from zope.interface import Interface
+from zope.interface import alsoProvides
+from zope.interface import classImplements
+from zope.interface import classImplementsOnly
+from zope.interface import implementedBy
 from zope.interface import implementer
 from zope.security.checker import Checker
 from zope.security.proxy import Proxy
@@ -25,6 +29,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys import compatible
 from p01.memcache.keys import strict
 from p01.memcache.testing import FakeMemcacheClient
+from p01.memcache.tests.support.objects import Jar
 
 
 class IDate(Interface):
@@ -162,6 +167,32 @@ class AdaptedTest(PlacelessSetup, unittest.TestCase):
             if around(1) not in ({1: 1}, {1, 'a'}):
                 with self.subTest(key=around(1)):
                     self.assertSame(key, around(('content', '/folder', 7)))
+
+    def test_persistent_objects_are_not_loaded(self):
+        # Only an adapter that there is may load one.
+        self.adapt(key_of_date, IDate)
+        jar = Jar()
+        for ghost in jar.ghost(), [jar.ghost()], ('a', jar.ghost()):
+            for client in self.clients:
+                client.buildKey(ghost)
+        self.assertEqual(jar.loaded, [])
+
+    def test_interfaces_of_a_persistent_object(self):
+        class IMarked(Interface):
+            pass
+
+        content = Content()
+        content._p_oid, content.uid = b'12345678', 7
+        alsoProvides(content, IMarked)
+        self.adapt(lambda content: ('marked', content.uid), IMarked)
+        plain = content._p_oid
+        self.assertEqual(
+            self.clients[0].buildKey(content), self.clients[0].buildKey(plain))
+        classImplements(Content, IMarked)
+        try:
+            self.assertSame(content, ('marked', 7))
+        finally:
+            classImplementsOnly(Content, implementedBy(Persistent))
 
     def test_security_proxied(self):
         # The adapter gets the object without it, and shows what it shows.

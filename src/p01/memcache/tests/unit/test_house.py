@@ -43,7 +43,7 @@ KNOWS = {
     'classic': 'errors store threads transport wire',
     'leases': 'errors store threads values wire',
     'features': 'errors interfaces leases store threads values wire',
-    'snapshots': 'errors features values wire',
+    'snapshots': 'errors features store values wire',
     'facade': 'errors features interfaces keys leases log secret store threads'
               ' transport.address trouble values wire',
     'client': 'classic facade interfaces secret transport.address',
@@ -78,7 +78,8 @@ NO_CODE = (
 # to be used.
 FOREIGN = {'_Host', '_adapter', '_call', '_inverted_registry',
            '_load_connection', '_name_', '_p_jar', '_replace', '_resources',
-           '_storage', '_synchs',
+           '_storage',
+           '_store_connection_pool', '_synchs',
            '_type', '_value_'}
 
 

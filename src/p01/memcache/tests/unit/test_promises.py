@@ -79,6 +79,18 @@ def create(client, **kw):
     return client.getOrCreate(f'made {next(_numbers)}', lambda: 'made', **kw)
 
 
+def create_many(client):
+    keys = [f'made {next(_numbers)}' for _ in range(2)]
+    return list(client.getOrCreateMany(
+        keys, lambda keys: dict.fromkeys(keys, 'made')).values())
+
+
+def look_up(client):
+    with client.lookUp(f'made {next(_numbers)}') as found:
+        found.store('made')
+    return found.isHit
+
+
 def renew_in_vain(client):
     """Get the right to renew a value, and give it back."""
     key = f'old {next(_numbers)}'
@@ -132,6 +144,12 @@ USES = {
     'getStatistics': (lambda client: client.getStatistics(), None),
     'getUnreadable': (lambda client: client.getUnreadable(), {}),
     'getOrCreate': (create, 'made'),
+    'getOrCreateMany': (create_many, ['made', 'made']),
+    'lookUp': (look_up, False),
+    'region': (lambda client: client.region('region').query('key'), None),
+    'invalidateUnchanged': (
+        lambda client: client.invalidateUnchanged(
+            'key', client.gets('key')[1] or '1@a'), None),
     'close': (lambda client: client.close(), None),
     'getPools': (lambda client: len(client.getPools()), 1),
 }
@@ -495,7 +513,9 @@ class HungTest(PromiseCase):
 
     def check(self, fault, used=False, **settings):
         names = self.uses()
-        names.remove('getOrCreate')
+        creating = ['getOrCreate', 'getOrCreateMany', 'lookUp']
+        for name in creating:
+            names.remove(name)
         if not settings.get('generations'):
             names.remove('invalidateNamespace')
 
@@ -522,7 +542,7 @@ class HungTest(PromiseCase):
         self.assertInTime(scenario)
         # One request to look for the value, one to store it.
         self.assertInTime(
-            lambda: scenario(['getOrCreate']),
+            lambda: scenario(creating),
             2 * self.timeout + SLACK)
 
     def test_no_reply(self):
