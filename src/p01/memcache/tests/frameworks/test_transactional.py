@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import pickle
 import threading
 import unittest
 from time import monotonic
@@ -26,6 +27,9 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.leases.claim import is_watch
+from p01.memcache.leases.claim import make_mark
+from p01.memcache.leases.claim import make_watch
 from p01.memcache.store import Fill
 from p01.memcache.store import IStore
 from p01.memcache.testing import FakeUltraMemcacheClient
@@ -1482,6 +1486,15 @@ class ComputingScenario(TransactionCase):
         self.client.invalidateAll()
         transaction.commit()
         self.assertOthersFind(key=MISSING)
+
+
+class WatchTest(unittest.TestCase):
+
+    def test_a_reader_that_knows_no_watches(self):
+        self.assertIsNone(pickle.loads(make_watch()))
+        self.assertNotEqual(make_watch(), make_watch())
+        self.assertTrue(is_watch(make_watch()))
+        self.assertFalse(is_watch(make_mark()))
 
 
 class BatchesTest(unittest.TestCase):
