@@ -19,6 +19,7 @@ from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransactionFailedError
 from transaction.interfaces import TransientError
 from zope.event import notify
+from zope.interface.interfaces import IMethod
 from zope.interface.verify import verifyObject
 
 from p01.memcache.embedded import EmbeddedServer
@@ -27,6 +28,7 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.leases.claim import is_watch
 from p01.memcache.leases.claim import make_mark
 from p01.memcache.leases.claim import make_watch
@@ -45,6 +47,7 @@ from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.transactional import Transactional
 from p01.memcache.transactional.batches import batches
+from p01.memcache.values.flags import CLAIM
 from p01.memcache.wire.command import Append
 from p01.memcache.wire.command import Cas
 from p01.memcache.wire.command import Delete
@@ -672,6 +675,24 @@ class OperationScenario(TransactionCase):
         small.set('raw', b'x' * 8, raw=True)
         small.append('raw', b'y' * 8)
         self.assertIsNone(self.raw(small))
+
+    def test_conditions_with_dependencies(self):
+        options = {'dependencies': ['x']}
+        self.assertIs(self.cache.add('new', 1, **options), True)
+        self.assertIs(self.cache.replace('key', 1, **options), True)
+        _, token = self.cache.gets('other')
+        self.assertIs(self.cache.cas('other', 1, token, **options), True)
+        self.assertEqual(self.cache.setMany({'many': 1}, **options), [])
+        values = {'new': 1, 'key': 1, 'other': 1, 'many': 1}
+        self.assertFinds(**values)
+        self.assertOthersFind(new=MISSING, key=0, other=0, many=MISSING)
+        transaction.commit()
+        self.assertOthersFind(**values)
+        transaction.begin()
+        self.cache.invalidateDependencies('x')
+        self.assertFinds(**dict.fromkeys(values, MISSING))
+        transaction.commit()
+        self.assertOthersFind(**dict.fromkeys(values, MISSING))
 
     def test_order(self):
         """The same key again and again: the last change counts."""
@@ -1535,6 +1556,75 @@ class BatchesTest(unittest.TestCase):
         self.assertEqual(
             self.batches(before, Fill(b'c', b'', 0, 0, 0, ''), after),
             [[before, after]])
+
+
+# How each method is used.
+USES = {
+    'add': lambda cache: cache.add('new', 1),
+    'append': lambda cache: cache.append('raw', b'1'),
+    'buildKey': lambda cache: cache.buildKey('key'),
+    'cas': lambda cache: cache.cas('key', 1, cache.gets('key')[1]),
+    'close': lambda cache: cache.close(),
+    'decrement': lambda cache: cache.decrement('raw'),
+    'getOrCreate': lambda cache: cache.getOrCreate('new', lambda: 1),
+    'getOrCreateMany': lambda cache: cache.getOrCreateMany(
+        ['new'], lambda keys: dict.fromkeys(keys, 1)),
+    'getPools': lambda cache: cache.getPools(),
+    'getStatistics': lambda cache: cache.getStatistics(),
+    'getUnreadable': lambda cache: cache.getUnreadable(),
+    'gets': lambda cache: cache.gets('key'),
+    'immediate': lambda cache: cache.immediate().query('key'),
+    'increment': lambda cache: cache.increment('new', initial=1),
+    'invalidate': lambda cache: cache.invalidate('key'),
+    'invalidateAll': lambda cache: cache.invalidateAll(),
+    'invalidateDependencies': lambda cache: cache.invalidateDependencies('x'),
+    'invalidateMany': lambda cache: cache.invalidateMany(['key']),
+    'invalidateNamespace': lambda cache: cache.invalidateNamespace(),
+    'invalidateUnchanged': lambda cache: cache.invalidateUnchanged(
+        'key', cache.gets('key')[1]),
+    'lookUp': lambda cache: cache.lookUp('new').store(1),
+    'prepend': lambda cache: cache.prepend('raw', b'1'),
+    'query': lambda cache: cache.query('key'),
+    'queryAndTouch': lambda cache: cache.queryAndTouch('key', 60),
+    'queryMany': lambda cache: cache.queryMany(['key']),
+    'region': lambda cache: cache.region('news').set('key', 1),
+    'replace': lambda cache: cache.replace('key', 1),
+    'set': lambda cache: cache.set('key', 1, dependencies=['x']),
+    'setMany': lambda cache: cache.setMany({'key': 1}),
+    'touch': lambda cache: cache.touch('key', 60),
+}
+
+
+class EveryMethodTest(unittest.TestCase):
+    """What every method leaves in the server, before and after an abort."""
+
+    def test_all_of_them(self):
+        self.assertEqual(set(USES), {
+            name for name in IUltraMemcacheClient.names(all=True)
+            if IMethod.providedBy(IUltraMemcacheClient[name])})
+        for name, use in USES.items():
+            with self.subTest(name):
+                self.use(use)
+
+    def use(self, use):
+        client = FakeUltraMemcacheClient(generations=True)
+        cache = Transactional(client)
+        client.set('key', 0, dependencies=['x'])
+        client.set('raw', b'5', raw=True)
+        # Others use the region, too.
+        client.region('news').set('other', 0)
+        before = self.contents(client)
+        transaction.begin()
+        Resource()
+        use(cache)
+        self.assertEqual(self.contents(client), before)
+        transaction.abort()
+        self.assertEqual(self.contents(client), before)
+
+    def contents(self, client):
+        """Return what is there, without the traces of transactions."""
+        return {key: item for key, item in getFakeBackend(
+            client).cache.items() if item[1] != CLAIM}
 
 
 class FakeTest(unittest.TestCase):
