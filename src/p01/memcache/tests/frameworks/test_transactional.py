@@ -45,6 +45,7 @@ from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.transactional import Transactional
 from p01.memcache.transactional.batches import batches
 from p01.memcache.values.flags import CLAIM
@@ -1447,8 +1448,11 @@ class ComputingScenario(TransactionCase):
         """Nothing is known of what happens until the commit."""
         for token, error in (
                 (self.uncounted, None), (self.refused, ClientError)):
-            with (self.subTest(error), mock.patch.object(
-                    type(self.client._state.base), 'gets', token)):
+            base = self.client._state.base
+            with (self.subTest(error),
+                  mock.patch.object(type(base), 'gets', token),
+                  mock.patch.object(type(base.server(b'key', soon())), 'lends',
+                                    return_value=False)):
                 transaction.begin()
                 Resource()
                 self.create('key', 1)
