@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache.features.computing import Computation
+from p01.memcache.features.many import OneOfMany
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
@@ -85,9 +86,9 @@ class Callers:
 
             return looked
 
-        self.enterContext(mock.patch.multiple(
-            Computation, _look=noting(Computation._look),
-            take=noting(Computation.take)))
+        for kind, name in (Computation, '_look'), (OneOfMany, 'take'):
+            self.enterContext(mock.patch.object(
+                kind, name, noting(getattr(kind, name))))
         return looks
 
     def waiting(self, client, number, factory, **kw):
