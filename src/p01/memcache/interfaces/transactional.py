@@ -29,9 +29,9 @@ class ITransactional(Interface):
         title='Database',
         description=(
             'The name of the ZODB database that dependencies are about, if '
-            'there are several. Values with dependencies are exactly as fresh '
-            "as a transaction's snapshot of it, see snapshots.txt. In Python "
-            'it may be an IDatabase, too.'),
+            'it is not the first one. Values with dependencies are exactly as '
+            "fresh as a transaction's snapshot of it, see snapshots.txt. In "
+            'Python it may be an IDatabase, too.'),
         required=False,
         default=None)
 

@@ -43,6 +43,9 @@ from p01.memcache.wire.limits import MAX_VALUE
 #: was nothing. A transaction commits in less time once it has voted.
 SETTLED = 5
 
+# How often a version is tried to be made, while others change the entry.
+_TRIES = 3
+
 
 @implementer(IVersions)
 class Snapshots:
@@ -138,22 +141,28 @@ class Snapshots:
     def _make(self, keys, deadline):
         """Return the versions of entries that had none, if they can be made.
         """
-        since = monotonic()
-        versions, numbers, started = {}, {}, {}
-        for key, item in look(self._store, keys, deadline).items():
-            if entry.is_version(item):
-                versions[key] = item.data  # another caller was faster
-            elif (item is not None
-                    and not entry.held(item.data, time.time())
-                    and not (entry.is_new(item.data) and self._may_have_lost(
-                        key, started, deadline))):
-                numbers[key] = item.token
-        if numbers:
-            last = self._database.last()
-        for key, number in numbers.items():
-            version = entry.make(last)
-            if swap(self._store, key, version, number, since, deadline):
-                versions[key] = version
+        versions = {}
+        for _ in range(_TRIES):
+            # In this order, each time: a server may be restarted in between.
+            numbers, started, since = {}, {}, monotonic()
+            for key, item in look(self._store, keys, deadline).items():
+                if entry.is_version(item):
+                    versions[key] = item.data  # another caller was faster
+                elif (item is not None
+                        and not entry.held(item.data, time.time())
+                        and not (entry.is_new(item.data)
+                                 and self._may_have_lost(
+                                     key, started, deadline))):
+                    numbers[key] = item.token
+            if numbers:
+                last = self._database.last()
+            for key, number in numbers.items():
+                version = entry.make(last)
+                if swap(self._store, key, version, number, since, deadline):
+                    versions[key] = version
+            keys = [key for key in numbers if key not in versions]
+            if not keys:
+                break
         return versions
 
     def _may_have_lost(self, key, started, deadline):

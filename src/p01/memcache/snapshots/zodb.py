@@ -21,7 +21,8 @@ class ZODB:
     """See `IDatabase`.
 
     The connections are those that follow the transaction `manager`, by default
-    that of the thread. `name` is that of the database, if there are several.
+    that of the thread. `name` is that of the database, if there are several;
+    by default the one whose connection has opened the others'.
     """
 
     def __init__(self, name=None, manager=None):
@@ -48,17 +49,24 @@ class ZODB:
         synchs = [ref() for ref in manager._synchs.as_weakref_list()]
         connections = [synch for synch in synchs
                        if isinstance(synch, Connection)]
-        if self._name is not None:
-            return [connection for connection in connections
-                    if connection.db().database_name == self._name]
-        if len(connections) > 1:
-            names = {connection.db().database_name
-                     for connection in connections}
-            if len(names) > 1:
-                raise ValueError(
-                    f'database: there are {", ".join(sorted(names))}; name'
-                    ' the one that dependencies are about')
-        return connections
+        name = self._name
+        if name is None:
+            if len(connections) < 2:
+                return connections
+            name = _find_main(connections)
+        return [connection for connection in connections
+                if connection.db().database_name == name]
+
+
+def _find_main(connections):
+    """Return the name of the database from which the others were opened."""
+    names = {next(iter(connection.connections))
+             for connection in connections}
+    if len(names) > 1:
+        raise ValueError(
+            f'database: there are {", ".join(sorted(names))}; name the one'
+            ' that dependencies are about')
+    return names.pop()
 
 
 def _seen(storage):
@@ -72,14 +80,14 @@ def _seen(storage):
         # Between two transactions its view of the database floats.
         return (storage.lastTransaction()
                 if storage._load_connection.active else None)
-    raise _unknown(storage)
+    return _seen(_unwrapped(storage))
 
 
 def last(storage):
     """Return the last commit of the storage, whoever has made it."""
     kind = _kind(storage)
     if kind is None:
-        raise _unknown(storage)
+        return last(_unwrapped(storage))
     return _LAST[kind](storage)
 
 
@@ -98,9 +106,14 @@ def _of_server(storage):
 
 
 def _of_sql(storage):
-    # Not from the connection that it loads from, which has a snapshot.
-    with storage._load_connection.isolated_connection() as cursor:
-        return p64(storage._adapter.poller.get_current_tid(cursor))
+    # Not by a connection for loads: it has a snapshot, perhaps of a replica
+    # that lags. Without write access there is no other.
+    poller = storage._adapter.poller
+    if storage.isReadOnly():
+        with storage._load_connection.isolated_connection() as cursor:
+            return p64(poller.get_current_tid(cursor))
+    with storage._store_connection_pool.borrowing() as connection:
+        return p64(poller.get_current_tid(connection.cursor))
 
 
 # How each class of storage is asked.
@@ -122,6 +135,11 @@ def _kind(storage):
     return None
 
 
-def _unknown(storage):
-    return TypeError(
-        f'storage {type(storage).__name__}: cannot be asked for its snapshots')
+def _unwrapped(storage):
+    """Return the storage that another one wraps, as zc.zlibstorage does."""
+    try:
+        return storage.base
+    except AttributeError:
+        raise TypeError(
+            f'storage {type(storage).__name__}: cannot be asked for its'
+            ' snapshots') from None

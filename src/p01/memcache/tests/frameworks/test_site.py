@@ -7,6 +7,7 @@ import tempfile
 import threading
 import time
 import unittest
+from concurrent.futures import ThreadPoolExecutor
 
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.frameworks.visitors import Visitors
@@ -23,7 +24,13 @@ BUSY = 3
 SITE = f'''
     <p01:memcache servers="{{address}}" timeout="0.5" delay="{DELAY}"
         blacktime="{BLACK_TIME}" maxPoolSize="5" {{attributes}} />
-    <p01:dependencies for="*" />'''
+    <p01:dependencies for="*" />
+    {{chooser}}'''
+
+OURS = '<include package="p01.memcache.plone" />'
+THEIRS = f'''
+    <utility component="{__package__}.site.views.choose"
+        provides="plone.memoize.interfaces.ICacheChooser" />'''
 
 
 class SiteLayer:
@@ -49,7 +56,7 @@ class ZopeTestCase(unittest.TestCase):
 
     layer = SITE_LAYER
     level = 2
-    attributes = ''
+    attributes, chooser = '', OURS
 
     def setUp(self):
         self.memcached = self.layer.memcached
@@ -64,7 +71,8 @@ class ZopeTestCase(unittest.TestCase):
         """Return a Zope that has been started."""
         folder = self.enterContext(tempfile.TemporaryDirectory())
         return self.enterContext(Zope(folder, SITE.format(
-            address=self.memcached.address, attributes=self.attributes), **kw))
+            address=self.memcached.address, attributes=self.attributes,
+            chooser=self.chooser), **kw))
 
     def compute_and_fail(self):
         """A: return the page after a failed request has computed it."""
@@ -90,6 +98,20 @@ class ZopeTestCase(unittest.TestCase):
             self.browser.read('change', value=7)
         self.assertEqual(self.browser.read(bare=1), '7')
         return self.browser.read()
+
+    def compute_at_once(self, name):
+        """D: return the results of a memoized function that all threads of
+        the Zope ask for.
+        """
+        def visit(number):
+            browser = self.zope.browser()
+            try:
+                return browser.read('memoized', name=name)
+            finally:
+                browser.close()
+
+        with ThreadPoolExecutor(4) as threads:
+            return set(threads.map(visit, range(4)))
 
     @contextlib.contextmanager
     def held(self, page, **form):
@@ -122,7 +144,9 @@ class ContentTest(ZopeTestCase):
 
 
 class FaultsTest(ZopeTestCase):
-    """What happens without transactions."""
+    """What happens without transactions, and with plone.memoize's adapter."""
+
+    chooser = THEIRS
 
     def test_a_page_of_an_aborted_request(self):
         self.assertEqual(self.compute_and_fail(), '999')
@@ -142,6 +166,9 @@ class FaultsTest(ZopeTestCase):
     def test_an_old_snapshot(self):
         self.assertEqual(self.read_in_an_old_snapshot(), '5')
 
+    def test_a_memoized_function(self):
+        self.assertNotEqual(self.compute_at_once('one'), {'1'})
+
 
 class TransactionalTest(ZopeTestCase):
 
@@ -158,6 +185,11 @@ class TransactionalTest(ZopeTestCase):
 
     def test_an_old_snapshot(self):
         self.assertEqual(self.read_in_an_old_snapshot(), '7')
+
+    def test_a_memoized_function(self):
+        # On a busy machine the others may not wait long enough.
+        self.assertTrue(any(
+            self.compute_at_once(name) == {'1'} for name in 'abc'))
 
     def test_an_aborted_event(self):
         read = self.browser.read

@@ -8,6 +8,7 @@ transactions, and is gone for one with them.
 
 import contextlib
 import logging
+import threading
 import time
 import unittest
 from unittest import mock
@@ -288,8 +289,56 @@ class SnapshotScenario(Site):
         return mock.patch(
             'p01.memcache.transactional.queue.send', lambda *args: None)
 
+    def test_two_snapshots_at_the_same_time(self):
+        """They do not share what they compute, as each sees its own."""
+        self.shown()
+        self.cache.invalidate('page')
+        computing, shown = threading.Event(), []
+
+        def compute(root):
+            computing.set()
+            time.sleep(0.1)
+            return f'costs {root["price"]}'
+
+        def work():
+            with self.request() as root:
+                shown.append((root['price'], self.cache.getOrCreate(
+                    'page', lambda: compute(root), dependencies=['price'])))
+
+        threads = []
+        for price in 6, 7, 8:
+            threads.append(threading.Thread(target=work))
+            computing.clear()
+            threads[-1].start()
+            computing.wait(0.5)
+            self.change(price)
+        for thread in threads:
+            thread.join()
+        for price, value in shown:
+            self.assertEqual(value, f'costs {price}')
+        self.assertEqual(len(shown), 3)
+
+    def test_callers_with_the_same_snapshot(self):
+        """One of them computes, all others wait for it."""
+        computed = []
+
+        def compute(root):
+            computed.append(root['price'])
+            time.sleep(0.05)
+            return root['price']
+
+        def work(_):
+            with self.request() as root:
+                return self.cache.getOrCreate(
+                    'page', lambda: compute(root), dependencies=['price'])
+
+        for threads in 8, 64:
+            self.change(6)
+            computed.clear()
+            self.assertEqual(at_once(work, range(threads)), [6] * threads)
+            self.assertEqual(computed, [6])
+
     def test_two_that_hold_it(self):
-        first, second = (transaction.TransactionManager() for _ in 'ab')
         holds = [self.cache._state.versions.hold() for _ in 'ab']
         tags = self.cache._tags(['price'])
         deadline = time.monotonic() + 10

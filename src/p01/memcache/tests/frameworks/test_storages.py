@@ -245,6 +245,25 @@ class RelStorageTest(Storages, StorageCase):
         if self.keep_history:
             super().test_a_moment_in_the_past()
 
+    def test_read_only(self):
+        tid = self.elsewhere(1)
+        options = Options(keep_history=self.keep_history, read_only=True)
+        db = ZODB.DB(RelStorage(
+            Sqlite3Adapter(self.folder, pragmas={}, options=options),
+            options=options))
+        self.addCleanup(db.close)
+        self.assertEqual(zodb.last(db.storage), tid)
+        tid = self.elsewhere(2)
+        self.assertEqual(zodb.last(db.storage), tid)
+
+    def test_connections_are_used_again(self):
+        pool = self.db.storage._store_connection_pool
+        self.open()
+        for _ in range(5):
+            self.database.last()
+            count = pool.pooled_connection_count
+        self.assertEqual(count, pool.pooled_connection_count)
+
     def test_between_two_transactions(self):
         """It sees no snapshot until the next one begins."""
         manager = transaction.TransactionManager(explicit=True)
@@ -282,10 +301,11 @@ class DatabaseTest(StorageCase):
         connection = self.open(main)
         self.assertIsNotNone(self.database.snapshot())
         other = connection.get_connection('temporary')
-        with self.assertRaisesRegex(
-                ValueError, 'there are main, temporary; name'):
-            self.database.snapshot()
         self.elsewhere(2, temporary)
+        transaction.begin()
+        # The other one was opened by it.
+        self.assertEqual(self.database.snapshot(), main.lastTransaction())
+        self.assertEqual(self.database.last(), main.lastTransaction())
         for name, one in ('main', connection), ('temporary', other):
             database = zodb.ZODB(name)
             self.assertEqual(
@@ -294,6 +314,32 @@ class DatabaseTest(StorageCase):
             self.assertEqual(database.snapshot(), database.last())
             self.assertIs(one.db(), databases[name])
         self.assertIsNone(zodb.ZODB('another').snapshot())
+        self.open(temporary)
+        with self.assertRaisesRegex(
+                ValueError, 'there are main, temporary; name'):
+            self.database.snapshot()
+
+    def test_a_storage_around_another(self):
+        """As zc.zlibstorage is, with and without snapshots of its own."""
+        class Wrapper:
+
+            def __init__(self, base):
+                self.base = base
+
+            def __getattr__(self, name):
+                return getattr(self.base, name)
+
+        tid = self.elsewhere(1)
+        self.assertEqual(zodb.last(Wrapper(Wrapper(self.db.storage))), tid)
+        connection = self.open()
+        transaction.begin()
+
+        class Instance(Wrapper):
+
+            def __getattr__(self, name):
+                raise AttributeError(name)
+
+        self.assertEqual(zodb._seen(Instance(connection._storage)), tid)
 
     def test_an_unknown_storage(self):
         class Unknown:

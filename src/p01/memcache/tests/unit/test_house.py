@@ -78,7 +78,8 @@ NO_CODE = (
 # to be used.
 FOREIGN = {'_Host', '_adapter', '_call', '_inverted_registry',
            '_load_connection', '_name_', '_p_jar', '_replace', '_resources',
-           '_storage', '_synchs',
+           '_storage',
+           '_store_connection_pool', '_synchs',
            '_type', '_value_'}
 
 

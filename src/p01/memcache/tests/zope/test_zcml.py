@@ -239,6 +239,13 @@ class DirectiveTests(ZCMLTestCase):
             load('<p01:memcache transactional="true" />')
         load('<p01:memcache transactional="false" />')
 
+    def test_options_of_transactions_without_them(self):
+        for option in 'database="main"', 'holdTime="5"', 'holdOrFail="true"':
+            with (self.subTest(option), self.assertRaisesRegex(
+                    ConfigurationError,
+                    option.partition('=')[0] + ': no effect unless')):
+                load(f'<p01:memcache {option} />')
+
     def test_classic_client(self):
         load(f'<p01:memcache {CLASSIC} namespace="shop" lifetime="5" />')
         client = getUtility(IMemcacheClient)
