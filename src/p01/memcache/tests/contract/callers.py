@@ -14,7 +14,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 
 
-SHORT = 0.1  # seconds of a wait that is in vain
+SHORT = 0.2  # seconds of a wait that is in vain
 
 
 class Factory:
