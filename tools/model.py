@@ -149,7 +149,8 @@ class Model:
         entry, broken = state.entry, self.broken
         if step == IDLE:
             yield 'add a log', (
-                state if entry is not None else state.enter(LOG)
+                state if entry is not None else state.enter(
+                    LOG if broken == 'mark' else frozenset({number}))
             ).commit(number, ADDED)
         elif step == ADDED:
             if entry is None:

@@ -25,6 +25,10 @@ from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Gets
 
 
+# How often a mark is tried to be made, if the entry is evicted just then.
+_TRIES = 3
+
+
 class Swap(Cas):
     """If its outcome is unknown, no harm is done either way."""
 
@@ -32,9 +36,19 @@ class Swap(Cas):
 
 
 class _End(Append):
-    """Ends a mark; once more does no harm."""
+    """Ends a mark, and destroys a version; once more does no harm."""
 
     repeats = True
+
+
+class _EndHeld(_End):
+    """Ends a mark that is there.
+
+    If that fails the mark ends by itself, with time. To remove the entry, as
+    `IStore.owe` does, would remove the marks of others, too.
+    """
+
+    changes = False
 
 
 class Hold:
@@ -47,6 +61,7 @@ class Hold:
         self._store = store
         self._life = life
         self._name = stamp.make()
+        self._held = set()  # keys
 
     def vote(self, tags, deadline):
         """Hold them; return a dict of the keys that failed, and the errors.
@@ -54,18 +69,27 @@ class Hold:
         These keys are owed, see `IStore`.
         """
         mark = entry.mark(self._name, time.time() + self._life)
-        replies = self._store.run_many(
-            [Steps(Add(key, entry.LOG, PLAIN, 0), Append(key, mark, PLAIN, 0),
-                   Get(key), changes=True)
-             for key in entry.keys(tags)], deadline)
-        errors, long = {}, []
-        for key, reply in replies.items():
-            if isinstance(reply, MemcacheError):
-                errors[key] = reply
-            elif not reply[1]:
-                errors[key] = MemcacheError('it was evicted at once')
-            elif reply[2] is not None and len(reply[2].data) >= entry.LONG:
-                long.append(key)
+        keys, errors, long = entry.keys(tags), {}, []
+        for _ in range(_TRIES):
+            replies = self._store.run_many(
+                [Steps(Add(key, entry.LOG + mark, PLAIN, 0),
+                       Append(key, mark, PLAIN, 0), Get(key), changes=True)
+                 for key in keys], deadline)
+            keys = []
+            for key, reply in replies.items():
+                if isinstance(reply, MemcacheError):
+                    errors[key] = reply
+                    continue
+                added, appended, item = reply
+                if not added and not appended:
+                    keys.append(key)  # it was evicted in between
+                elif item is not None and len(item.data) >= entry.LONG:
+                    long.append(key)
+            if not keys:
+                break
+        for key in keys:
+            errors[key] = MemcacheError('it is evicted again and again')
+        self._held.update(set(entry.keys(tags)) - set(errors))
         if long:
             self._tidy(long, deadline)
         return errors
@@ -77,7 +101,8 @@ class Hold:
         not be heard.
         """
         end = entry.end(self._name)
-        return [_End(key, end, PLAIN, 0) for key in entry.keys(tags)]
+        return [(_EndHeld if key in self._held else _End)(key, end, PLAIN, 0)
+                for key in entry.keys(tags)]
 
     def _tidy(self, keys, deadline):
         """Shorten logs that many transactions have written, and nobody read.

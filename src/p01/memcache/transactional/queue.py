@@ -106,13 +106,9 @@ class Queue:
     # See `ISavepointDataManager`.
 
     def abort(self, transaction):
-        self._end([])
-
-    def _end(self, commands):
         changes, hold = self.changes, self._take_hold()
         self._drop()
-        self._send(changes, commands + (
-            hold.ends(changes.tags) if hold else []))
+        self._send(changes, hold.ends(changes.tags) if hold else [])
 
     def tpc_begin(self, transaction):
         pass
@@ -174,9 +170,15 @@ class Queue:
                      monotonic() + changes.seconds)
 
     def tpc_abort(self, transaction):
+        if not self._has_voted:
+            self.abort(transaction)
+            return
         # It votes last. What fails afterwards is the finish of another
-        # resource, and the database may have finished before it.
-        self._end(self.changes.removals if self._has_voted else [])
+        # resource. The database may have finished before it, or may finish
+        # yet, so that what is held stays held for its time.
+        changes, _ = self.changes, self._take_hold()
+        self._drop()
+        self._send(changes, changes.removals)
 
     def sortKey(self):
         return f'{_LAST} {id(self)}'

@@ -30,6 +30,7 @@ from p01.memcache.tests.contract.matrix import POOLED_MEMCACHED
 from p01.memcache.tests.contract.matrix import matrix
 from p01.memcache.tests.frameworks.resource import Resource
 from p01.memcache.tests.support.scenario import Scenario
+from p01.memcache.tests.support.servers import look
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import until
 from p01.memcache.transactional import Transactional
@@ -264,6 +265,21 @@ class SnapshotScenario(Site):
             self.change(6, tpc_vote=fail)
         self.assertEqual(self.shown(), 5)
         self.assertTrue(self.is_hit())
+
+    def test_a_finish_that_fails(self):
+        """The database may have committed, or may commit yet."""
+        def fail():
+            raise Boom
+
+        self.shown()
+        with self.assertRaises(Boom):
+            self.change(6, tpc_finish=fail)
+        self.assertEqual(self.shown(), 6)
+        self.assertFalse(self.is_hit())
+        later = time.time() + 700
+        with mock.patch('time.time', return_value=later):
+            self.assertFalse(self.is_hit())
+            self.assertTrue(self.is_hit())
 
     def test_a_process_that_dies(self):
         """What it holds is not cached until its mark is over."""
@@ -589,6 +605,20 @@ class NotReachedTest(unittest.TestCase):
         self.assertEqual(self.events, [])
         self.start()
         self.commit(holdOrFail=True)
+
+    def test_the_end_is_not_heard(self):
+        """The entry stays: there may be marks of others."""
+        cache = Transactional(self.client)
+        [key] = entry.keys(cache._tags(['price']))
+        with transaction.manager:
+            cache.invalidateDependencies('price')
+            Resource('\U0010fffe', tpc_finish=self.server.freeze)
+        self.assertEqual(self.events, [])
+        self.server.thaw()
+        self.start()
+        self.client.queryMany(range(10))
+        data, _ = look(self.server.address, key.decode())
+        self.assertRegex(data, rb' \+[0-9a-f]{24}')
 
     def test_it_is_owed(self):
         """This process removes what it could not hold, before it reads it."""
