@@ -40,12 +40,4 @@ which no other room knows. Each needs a package of its own (an extra):
 
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.
-
-For sites made of Zope, ZODB or Plone there are rooms beside these, which the
-others do not know, each with an extra of its own in setup.py:
-
-=============  ============================================================
-``content``    names of objects, and the events that invalidate them
-``plone``      plone.memoize in memcached
-=============  ============================================================
 """

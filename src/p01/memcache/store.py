@@ -38,6 +38,13 @@ def first_of(errors):
     return error
 
 
+def _is_lost(reply):
+    """Return whether it is not known what a change has done."""
+    # Of the latter, nothing was sent.
+    return isinstance(reply, MemcacheError) and not isinstance(
+        reply, LeaseLost)
+
+
 class IStore(Interface):
     """Values as bytes, under keys as bytes, on one server or many.
 
@@ -190,8 +197,8 @@ class Store:
             if len(replies) < len(commands) or has_errors(replies):
                 lost = [
                     command.key for command in commands
-                    if command.changes and isinstance(
-                        replies.get(command.key, _UNKNOWN), MemcacheError)]
+                    if command.changes and _is_lost(
+                        replies.get(command.key, _UNKNOWN))]
             for key in lost:
                 self.owe(key)
         refused = [

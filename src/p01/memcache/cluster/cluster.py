@@ -184,6 +184,9 @@ class Cluster(Store):
         for command in commands:
             key = command.key
             server, absent = routes[key]
+            if command.only_at not in (None, server.name):
+                replies[key] = None
+                continue
             if absent:
                 command = self._stand_in(command, absent)
                 if command.removes:

@@ -12,6 +12,7 @@ from p01.memcache.features.computing import WAITING
 from p01.memcache.features.computing import Computation
 from p01.memcache.features.looking import MISSING
 from p01.memcache.features.lookup import LookUp
+from p01.memcache.features.many import OneOfMany
 from p01.memcache.threads import fork
 
 
@@ -45,9 +46,9 @@ class Creating(Reading):
             raise
 
     def _computation(self, state, key, builtKey, lifetime, grace, tags,
-                     deadline=None):
+                     deadline=None, kind=Computation):
         fork.notice()  # forget the parent's computations: none ends here
-        return Computation(
+        return kind(
             self._flights, state, self._trouble, self._timeout, key, builtKey,
             self.lifetime if lifetime is None else lifetime,
             0 if grace is None else grace, tags, deadline)
@@ -70,13 +71,13 @@ class Creating(Reading):
         for key in left:
             left[key] = self._computation(
                 state, key, wanted[key].decode(), lifetime, grace, tags,
-                deadline)
+                deadline, OneOfMany)
         try:
             claimed = self._claim_many(state, wanted, left, deadline)
             while left:
                 ours = _begin(left, claimed, until, values)
                 if ours:
-                    self._compute(factory, ours, left, values)
+                    values.update(self._compute(state, factory, ours, left))
                 for key in (*ours, *values):
                     left.pop(key, None)
                 if left:
@@ -124,10 +125,8 @@ class Creating(Reading):
                 claimed.add(key)
         return claimed
 
-    def _compute(self, factory, keys, computations, values):
-        """Store what the factory returns for the keys, and put it into the
-        values.
-        """
+    def _compute(self, state, factory, keys, computations):
+        """Return what the factory returns for the keys, and store it."""
         computed = factory(keys)
         if not isinstance(computed, Mapping):
             raise TypeError(
@@ -139,15 +138,21 @@ class Creating(Reading):
                 raise ValueError(f'factory {factory!r}: has not been asked for'
                                  f' {key!r}')
         deadline = self._new_deadline()  # for all of them
+        prepared = {}
         for key in keys:
             if key not in computed:
                 computations[key].release(deadline)
                 continue
             try:
-                computations[key].store(computed[key], deadline)
+                prepared[key] = computations[key].prepare(
+                    computed[key], deadline)
             except SerializationError as error:
                 raise SerializationError(f'{key!r}: {error}') from error
-        values.update(computed)
+        together = {key: each for key, each in prepared.items() if each}
+        replies = state.lending.store_many(together.values(), deadline)
+        for key, (wire, *_) in together.items():
+            computations[key].finish(replies.pop(wire))
+        return computed
 
 
 def _check_factory(factory):

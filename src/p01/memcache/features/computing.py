@@ -89,20 +89,6 @@ class Computation(Looking):
         """Whether, after a miss, the versions or the key could not be read."""
         return self._versions is None
 
-    def take(self, wire, lease, versions):
-        """Begin with the lease of a missing key, which is ours already.
-
-        Return the versions of the dependencies; read them unless given.
-        """
-        self._wire = self._place = wire
-        self._lease = lease
-        self._transaction, _ = self._state.store.transaction()
-        self._caller = self._make_caller()
-        self._board(self._join())
-        self._versions = (
-            self._read_versions(lease) if versions is None else versions)
-        return self._versions
-
     def _make_caller(self):
         return Caller(
             self._flights, self._state.versions.view() if self._tags else None)
@@ -135,10 +121,7 @@ class Computation(Looking):
                 found = computed
             else:
                 stored = self._put(computed)
-                # A dependency may be obsolete by now, so that the others look
-                # themselves.
-                if stored is not False and not self._versions:
-                    found = computed
+                found = self._shared(computed, stored)
         except BaseException:
             self.release()
             raise
@@ -244,12 +227,16 @@ class Computation(Looking):
     def _search(self, waits):
         """Look until there is a value, or this caller has to compute it."""
         pause = _FIRST_PAUSE
-        if (self._lease is not None
-                and self._deadline - monotonic() < _FIRST_PAUSE):
-            return MISSING
         while True:
+            # Late, it is stored if the claim seen last is still there.
+            former = self._lease
+            if former is not None and self._is_late():
+                return MISSING
             self._lease, value = self._look()
             lease = self._lease
+            if lease is None and former is not None and self._is_late():
+                self._lease = former
+                return MISSING
             if value is not MISSING or (
                     lease is not None and lease.right is OURS):
                 return value
@@ -275,8 +262,7 @@ class Computation(Looking):
             if found is not None:
                 with contextlib.suppress(UnreadableValue):
                     return self._load(*found)
-            if self._deadline - monotonic() < _FIRST_PAUSE:
-                # It is stored if the claim seen last is still there.
+            if self._is_late():
                 return MISSING
 
     def _join(self):
@@ -304,14 +290,22 @@ class Computation(Looking):
             stored = bool(self._lending.store(
                 self._wire, lease, data, flags, self._expiry(), deadline))
         except MemcacheError as error:
-            self._trouble.report(
-                error, 'key %s: %d bytes not stored', self._builtKey,
-                len(computed[0]))
-            self._store.owe(self._wire)  # the claim, too
+            self._note_lost(error, computed)
             stored = None
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
         return stored
+
+    def _note_lost(self, error, computed):
+        self._trouble.report(
+            error, 'key %s: %d bytes not stored', self._builtKey,
+            len(computed[0]))
+        self._store.owe(self._wire)  # the claim, too
+
+    def _shared(self, computed, stored):
+        """Return what others get of what was stored, perhaps, or not."""
+        # A dependency may be obsolete by now, so that they look themselves.
+        return None if stored is False or self._versions else computed
 
     def _stamped(self, store, computed, deadline):
         """Return what was computed with its stamp, and store its lifetime."""

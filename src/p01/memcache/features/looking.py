@@ -33,6 +33,9 @@ from p01.memcache.wire.meta import THEIRS
 # twice is normal, but a faulty server could go on for ever.
 _PAUSES = 0, 0, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1
 
+# Seconds that a look may take.
+_LEAST = 0.002
+
 #: There is no value.
 MISSING = object()
 
@@ -115,6 +118,10 @@ class Looking:
         except MemcacheError as error:
             self._trouble.report(error, 'key %s: not read', self._builtKey)
             return None, MISSING
+
+    def _is_late(self):
+        """Return whether there is no time for another look."""
+        return self._deadline - monotonic() < _LEAST
 
     def _pause(self):
         """Wait before the next look; raise if there were too many."""

@@ -283,8 +283,8 @@ class IMemcacheWriter(Interface):
         - Values are read as by `queryMany`. For missing keys a pooled client
           asks all servers that have the meta commands for the rights at the
           same time, as `setMany` does; others are asked for one key after the
-          other. All that takes one `timeout` at most. Results are stored one
-          after the other, which takes one more for all of them.
+          other. All that takes one `timeout` at most. Results are stored
+          together, within one more (with a `grace` one after the other).
 
         - A value that another caller computes is waited for, but only after
           this caller has computed its own, for up to one more `timeout`. So

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import LeaseLost
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import forget_traceback
 from p01.memcache.leases.claim import AT_ONCE
 from p01.memcache.leases.claim import SECONDS
 from p01.memcache.leases.claim import is_claim
@@ -268,6 +269,30 @@ class Lending:
         # Without compare-and-swap, a change made meanwhile goes unnoticed.
         command = Add if lease.item is None else Set
         return self._store.run(command(key, data, flags, expires), deadline)
+
+    def store_many(self, values, deadline):
+        """Store values that were computed, in few requests.
+
+        Each is a tuple of its key, its lease with a token, the data and flags,
+        and when it expires. Returns a dict by key: whether it was stored, or
+        the `MemcacheError`.
+        """
+        waiting, commands = {}, []
+        for key, lease, (data, flags), expires in values:
+            unique, server = cas.parse(lease.token)
+            waiting[key] = lease, data, flags, expires
+            commands.append(Cas(
+                key, data, flags, unique, expires, server, lease.since))
+        replies = commands and self._store.run_many(commands, deadline) or {}
+        for key, reply in replies.items():
+            if isinstance(reply, LeaseLost):
+                # On new connections each of them has to be confirmed.
+                try:
+                    replies[key] = self.swap(key, *waiting[key], deadline)
+                except MemcacheError as error:
+                    forget_traceback(error)
+                    replies[key] = error
+        return replies
 
     def swap(self, key, lease, data, flags, expires, deadline):
         """Store the data, unless the key has changed since it was lent.

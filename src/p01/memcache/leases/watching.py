@@ -19,6 +19,7 @@ from p01.memcache.wire import cas
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.meta import OURS
+from p01.memcache.wire.meta import AddNumbered
 
 
 class Watching(Lending):
@@ -29,10 +30,16 @@ class Watching(Lending):
 
         It is None if that cannot be told, or if another caller computes.
         """
-        if self._store.server(key, deadline).name in self._unlending:
+        server = self._store.server(key, deadline)
+        if server.name in self._unlending:
             return None
         since, mark = monotonic(), make_watch()
-        self._store.run(Add(key, mark, CLAIM, WATCHED), deadline)
+        add = AddNumbered if server.lends(deadline) else Add
+        unique = self._store.run(add(key, mark, CLAIM, WATCHED), deadline)
+        if unique and add is AddNumbered:
+            return Lease(
+                None, cas.make(unique, server.name), since=since, mark=mark)
+        since = monotonic()
         try:
             item = self._store.gets(key, deadline, self._most)
         except ClientError:

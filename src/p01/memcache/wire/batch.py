@@ -79,9 +79,9 @@ class Batch(Command):
 
     def __init__(self, commands: Sequence[Command], requests: Sequence[bytes],
                  replies: dict[bytes, Any]) -> None:
-        self._commands = commands
-        self._requests = requests
+        self._commands, self._requests = commands, requests
         self._replies = replies
+        self.since = min([command.since for command in commands])
 
     @classmethod
     def of(cls, commands: Iterable[Command],

@@ -8,12 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
 from p01.memcache.features.computing import Computation
+from p01.memcache.features.many import OneOfMany
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import until
 
 
-SHORT = 0.1  # seconds of a wait that is in vain
+SHORT = 0.2  # seconds of a wait that is in vain
 
 
 class Factory:
@@ -85,9 +86,9 @@ class Callers:
 
             return looked
 
-        self.enterContext(mock.patch.multiple(
-            Computation, _look=noting(Computation._look),
-            take=noting(Computation.take)))
+        for kind, name in (Computation, '_look'), (OneOfMany, 'take'):
+            self.enterContext(mock.patch.object(
+                kind, name, noting(getattr(kind, name))))
         return looks
 
     def waiting(self, client, number, factory, **kw):

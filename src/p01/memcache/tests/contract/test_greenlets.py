@@ -47,6 +47,32 @@ for client in one, other:
 with gevent.Timeout(2):
     assert one.getOrCreate('slow', lambda: 1) == 1
 
+# The same with look-ups; a greenlet that is killed gives its right back.
+calls.clear()
+
+def look(client):
+    with client.lookUp('looked up') as found:
+        if not found.isHit:
+            value = factory()
+            found.store(value)
+            return value
+        return found.value
+
+jobs = [gevent.spawn(look, client) for client in [one, other] * 20]
+gevent.joinall(jobs, timeout=10, raise_error=True)
+assert [job.value for job in jobs] == [['value']] * 40
+assert len(calls) == 1, calls
+
+def hold():
+    with one.lookUp('held'):
+        gevent.sleep(10)
+
+job = gevent.spawn(hold)
+gevent.sleep(0.05)
+job.kill()
+with gevent.Timeout(2):
+    assert not one.lookUp('held').isHit
+
 # A factory that asks for its own key is detected in each greenlet.
 def own():
     return one.getOrCreate('own', own)

@@ -372,16 +372,31 @@ class RoundTripsTest(Callers, unittest.TestCase):
         client.invalidateAll()
         client.getOrCreate('another', int)
         keys = [f'key {number}' for number in range(200)]
-        # One to look, one for the rights, and one for each value.
+        # One to look, one for the rights, and one to store the values.
         self.assertEqual(self.count(
-            lambda: client.getOrCreateMany(keys, Counting())), 2 + 200)
+            lambda: client.getOrCreateMany(keys, Counting())), 3)
         self.assertEqual(self.count(
             lambda: client.getOrCreateMany(keys, self.fail)), 1)
+        pages = UltraMemcacheClient(
+            [self.layer.address], namespace='pages', generations=True)
+        self.addCleanup(pages.close)
+        tags = {'dependencies': ['b']}
+        for each in client, pages:
+            each.getOrCreate('a tagged one', int, **tags)
+        # As getOrCreate for one of them, see invalidation.txt.
+        for each, kw, costs in (
+                (client, {}, [3, 1]), (pages, {}, [4, 1]),
+                (client, tags, [4, 2])):
+            keys = [f'{number} {kw}' for number in range(50)]
+            self.assertEqual(
+                [self.count(lambda each=each, keys=keys, kw=kw:
+                            each.getOrCreateMany(keys, Counting(), **kw))
+                 for _ in range(2)], costs)
         # The versions are read, and made, once for all.
         self.assertEqual(self.count(
             lambda: client.getOrCreateMany(
                 [f'tagged {number}' for number in range(9)], Counting(),
-                dependencies=['a'])), 4 + 9)
+                dependencies=['a'])), 5)
 
 
 class ServersTest(Callers, unittest.TestCase):

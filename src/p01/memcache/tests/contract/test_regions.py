@@ -99,6 +99,14 @@ class RegionsScenario:
                 self.client.keyScheme = scheme
                 self.assertNotEqual(self.client.buildKey(head + b'key'), built)
 
+    def test_what_is_hashed_may_be_the_same(self):
+        # But not by the same function.
+        self.client.namespace = 's11:'
+        region = self.client.region('pages')
+        built = region.buildKey('keyx')
+        other = self.makeClient(namespace='4:', keyScheme='strict')
+        self.assertNotEqual(other.buildKey('5:pageskeyx'), built)
+
     def test_its_scheme(self):
         one, other = (self.client.region('a', keyScheme=scheme)
                       for scheme in ('compatible', 'strict'))

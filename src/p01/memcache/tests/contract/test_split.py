@@ -77,6 +77,9 @@ class Many(Split):
     # There is more time for what others compute.
     test_dependencies_are_read_within_the_same_deadline = None
 
+    # Each of them looks twice, before it waits.
+    test_waiting_callers_poll_sparingly = None
+
     # Of those that come later, one may have a hit at its first look.
     test_invalidated_while_it_is_renewed = None
 

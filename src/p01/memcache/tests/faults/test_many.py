@@ -303,7 +303,7 @@ class UseTest(ManyCase):
         def sizes(*lengths):
             commands = [mock.Mock(
                 key=number, encode=lambda length=length: b'x' * length,
-                read=id) for number, length in enumerate(lengths)]
+                read=id, since=0) for number, length in enumerate(lengths)]
             batches, keys = [], []
             for each in batch.change_all(commands, {}, most):
                 replies = {}

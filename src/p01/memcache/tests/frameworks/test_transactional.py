@@ -4,6 +4,7 @@
 
 import contextlib
 import os
+import pickle
 import threading
 import unittest
 from time import monotonic
@@ -18,6 +19,7 @@ from transaction.interfaces import ISavepointDataManager
 from transaction.interfaces import TransactionFailedError
 from transaction.interfaces import TransientError
 from zope.event import notify
+from zope.interface.interfaces import IMethod
 from zope.interface.verify import verifyObject
 
 from p01.memcache.embedded import EmbeddedServer
@@ -26,6 +28,11 @@ from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.leases.claim import is_watch
+from p01.memcache.leases.claim import make_mark
+from p01.memcache.leases.claim import make_watch
+from p01.memcache.store import Fill
 from p01.memcache.store import IStore
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import getFakeBackend
@@ -38,7 +45,16 @@ from p01.memcache.tests.support.scenario import Scenario
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.waits import PATIENCE
+from p01.memcache.tests.support.waits import soon
 from p01.memcache.transactional import Transactional
+from p01.memcache.transactional.batches import batches
+from p01.memcache.values.flags import CLAIM
+from p01.memcache.wire.command import Append
+from p01.memcache.wire.command import Cas
+from p01.memcache.wire.command import Delete
+from p01.memcache.wire.command import FlushAll
+from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Touch
 
 
 class Boom(Exception):
@@ -661,6 +677,24 @@ class OperationScenario(TransactionCase):
         small.append('raw', b'y' * 8)
         self.assertIsNone(self.raw(small))
 
+    def test_conditions_with_dependencies(self):
+        options = {'dependencies': ['x']}
+        self.assertIs(self.cache.add('new', 1, **options), True)
+        self.assertIs(self.cache.replace('key', 1, **options), True)
+        _, token = self.cache.gets('other')
+        self.assertIs(self.cache.cas('other', 1, token, **options), True)
+        self.assertEqual(self.cache.setMany({'many': 1}, **options), [])
+        values = {'new': 1, 'key': 1, 'other': 1, 'many': 1}
+        self.assertFinds(**values)
+        self.assertOthersFind(new=MISSING, key=0, other=0, many=MISSING)
+        transaction.commit()
+        self.assertOthersFind(**values)
+        transaction.begin()
+        self.cache.invalidateDependencies('x')
+        self.assertFinds(**dict.fromkeys(values, MISSING))
+        transaction.commit()
+        self.assertOthersFind(**dict.fromkeys(values, MISSING))
+
     def test_order(self):
         """The same key again and again: the last change counts."""
         for number in range(50):
@@ -761,17 +795,20 @@ class HookScenario(TransactionCase):
         self.assertOthersFind(key=1)
 
     def test_after_the_commit_of_other_changes(self):
+        seen = []  # an exception in a hook would only be logged
+
+        def note(committed):
+            self.cache.set('key', 1)
+            seen.extend((
+                committed, self.found('new', self.cache), self.found('key')))
+
         def add(txn):
             self.cache.set('new', 1)
-            txn.addAfterCommitHook(self.note)
+            txn.addAfterCommitHook(note)
 
         self.commit(add)
+        self.assertEqual(seen, [True, 1, 1])
         self.assertOthersFind(key=1, new=1)
-
-    def note(self, committed):
-        self.assertEqual(self.found('new', self.cache), 1)
-        self.cache.set('key', 1)
-        self.assertOthersFind(key=1)
 
     def test_in_a_phase_of_another_resource(self):
         for phase in 'tpc_begin', 'commit', 'tpc_vote', 'tpc_finish':
@@ -1411,8 +1448,11 @@ class ComputingScenario(TransactionCase):
         """Nothing is known of what happens until the commit."""
         for token, error in (
                 (self.uncounted, None), (self.refused, ClientError)):
-            with (self.subTest(error), mock.patch.object(
-                    type(self.client._state.base), 'gets', token)):
+            base = self.client._state.base
+            with (self.subTest(error),
+                  mock.patch.object(type(base), 'gets', token),
+                  mock.patch.object(type(base.server(b'key', soon())), 'lends',
+                                    return_value=False)):
                 transaction.begin()
                 Resource()
                 self.create('key', 1)
@@ -1471,6 +1511,124 @@ class ComputingScenario(TransactionCase):
         self.client.invalidateAll()
         transaction.commit()
         self.assertOthersFind(key=MISSING)
+
+
+class WatchTest(unittest.TestCase):
+
+    def test_a_reader_that_knows_no_watches(self):
+        self.assertIsNone(pickle.loads(make_watch()))
+        self.assertNotEqual(make_watch(), make_watch())
+        self.assertTrue(is_watch(make_watch()))
+        self.assertFalse(is_watch(make_mark()))
+
+
+class BatchesTest(unittest.TestCase):
+
+    def batches(self, *commands):
+        return [list(batch.values()) for batch in batches(commands)]
+
+    def test_nothing(self):
+        self.assertEqual(self.batches(), [])
+
+    def test_one_batch(self):
+        commands = [Set(b'a', b'', 0, 0), Delete(b'b'), Touch(b'c', 1)]
+        self.assertEqual(self.batches(*commands), [commands])
+
+    def test_void_commands(self):
+        last = Delete(b'a')
+        for void in Set(b'a', b'', 0, 0), Delete(b'a'), Touch(b'a', 1):
+            self.assertEqual(self.batches(*[void] * 50, last), [[last]])
+
+    def test_commands_that_need_the_former_ones(self):
+        first, *others = commands = [
+            Set(b'a', b'', 0, 0), Append(b'a', b'', 0, 0), Touch(b'a', 1)]
+        self.assertEqual(
+            self.batches(Delete(b'b'), *commands, Delete(b'c')),
+            [[mock.ANY, first], [others[0]], [others[1], mock.ANY]])
+
+    def test_flush_all(self):
+        flush, before, after = FlushAll(), Delete(b'a'), Delete(b'b')
+        self.assertEqual(
+            self.batches(before, flush, before, flush, after, before),
+            [[flush], [after, before]])
+
+    def test_on_one_server_only(self):
+        before, after = Delete(b'a'), Delete(b'b')
+        cas = Cas(b'c', b'', 0, 5, 0, 'server')
+        self.assertEqual(
+            self.batches(before, cas, after), [[before], [cas], [after]])
+        self.assertEqual(
+            self.batches(before, Fill(b'c', b'', 0, 0, 0, ''), after),
+            [[before, after]])
+
+
+# How each method is used.
+USES = {
+    'add': lambda cache: cache.add('new', 1),
+    'append': lambda cache: cache.append('raw', b'1'),
+    'buildKey': lambda cache: cache.buildKey('key'),
+    'cas': lambda cache: cache.cas('key', 1, cache.gets('key')[1]),
+    'close': lambda cache: cache.close(),
+    'decrement': lambda cache: cache.decrement('raw'),
+    'getOrCreate': lambda cache: cache.getOrCreate('new', lambda: 1),
+    'getOrCreateMany': lambda cache: cache.getOrCreateMany(
+        ['new'], lambda keys: dict.fromkeys(keys, 1)),
+    'getPools': lambda cache: cache.getPools(),
+    'getStatistics': lambda cache: cache.getStatistics(),
+    'getUnreadable': lambda cache: cache.getUnreadable(),
+    'gets': lambda cache: cache.gets('key'),
+    'immediate': lambda cache: cache.immediate().query('key'),
+    'increment': lambda cache: cache.increment('new', initial=1),
+    'invalidate': lambda cache: cache.invalidate('key'),
+    'invalidateAll': lambda cache: cache.invalidateAll(),
+    'invalidateDependencies': lambda cache: cache.invalidateDependencies('x'),
+    'invalidateMany': lambda cache: cache.invalidateMany(['key']),
+    'invalidateNamespace': lambda cache: cache.invalidateNamespace(),
+    'invalidateUnchanged': lambda cache: cache.invalidateUnchanged(
+        'key', cache.gets('key')[1]),
+    'lookUp': lambda cache: cache.lookUp('new').store(1),
+    'prepend': lambda cache: cache.prepend('raw', b'1'),
+    'query': lambda cache: cache.query('key'),
+    'queryAndTouch': lambda cache: cache.queryAndTouch('key', 60),
+    'queryMany': lambda cache: cache.queryMany(['key']),
+    'region': lambda cache: cache.region('news').set('key', 1),
+    'replace': lambda cache: cache.replace('key', 1),
+    'set': lambda cache: cache.set('key', 1, dependencies=['x']),
+    'setMany': lambda cache: cache.setMany({'key': 1}),
+    'touch': lambda cache: cache.touch('key', 60),
+}
+
+
+class EveryMethodTest(unittest.TestCase):
+    """What every method leaves in the server, before and after an abort."""
+
+    def test_all_of_them(self):
+        self.assertEqual(set(USES), {
+            name for name in IUltraMemcacheClient.names(all=True)
+            if IMethod.providedBy(IUltraMemcacheClient[name])})
+        for name, use in USES.items():
+            with self.subTest(name):
+                self.use(use)
+
+    def use(self, use):
+        client = FakeUltraMemcacheClient(generations=True)
+        cache = Transactional(client)
+        client.set('key', 0, dependencies=['x'])
+        client.set('raw', b'5', raw=True)
+        # Others use the region, too.
+        client.region('news').set('other', 0)
+        before = self.contents(client)
+        transaction.begin()
+        Resource()
+        use(cache)
+        self.assertEqual(self.contents(client), before)
+        transaction.abort()
+        self.assertEqual(self.contents(client), before)
+
+    def contents(self, client):
+        """Return what is there, without the traces of transactions."""
+        return {key: item for key, item in getFakeBackend(
+            client).cache.items() if item[1] != CLAIM}
 
 
 class FakeTest(unittest.TestCase):
