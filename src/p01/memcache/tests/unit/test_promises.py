@@ -148,8 +148,7 @@ USES = {
     'lookUp': (look_up, False),
     'region': (lambda client: client.region('region').query('key'), None),
     'invalidateUnchanged': (
-        lambda client: client.invalidateUnchanged(
-            'key', client.gets('key')[1] or '1@a'), None),
+        lambda client: client.invalidateUnchanged('key', '1@a'), None),
     'close': (lambda client: client.close(), None),
     'getPools': (lambda client: len(client.getPools()), 1),
 }
