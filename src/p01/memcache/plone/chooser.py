@@ -77,7 +77,7 @@ class Results:
 
     def get(self, key, default=None):
         place, settings = self._place(key), self._settings
-        self._lookUps.pop(place, None)
+        self._lookUps.pop(key, None)
         try:
             lookUp = self._client.lookUp(
                 place, settings.lifetime, settings.grace, self._dependencies)
@@ -92,7 +92,7 @@ class Results:
             if monotonic() < end:
                 lookUp.release()
                 return pickle.loads(data)
-        self._lookUps[place] = lookUp
+        self._lookUps[key] = place, lookUp
         return default
 
     def __getitem__(self, key):
@@ -102,12 +102,12 @@ class Results:
         return value
 
     def __setitem__(self, key, value):
-        place = self._place(key)
-        lookUp = self._lookUps.pop(place, None)
+        # The function may have left another site than it was called in.
+        place, lookUp = self._lookUps.pop(key, (None, None))
         try:
             if lookUp is None:
                 self._client.set(
-                    place, value, self._settings.lifetime,
+                    self._place(key), value, self._settings.lifetime,
                     dependencies=self._dependencies)
             else:
                 lookUp.store(value)
