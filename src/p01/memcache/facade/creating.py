@@ -117,12 +117,16 @@ class Creating(Reading):
             self._trouble.report(
                 error, '%s: not all read', f'{len(left)} keys')
             return claimed
-        versions = None
         for key, computation in left.items():
             wire = wanted[key] + suffix
             if wire in leases:
-                versions = computation.take(wire, leases[wire], versions)
+                computation.take(wire, leases[wire])
                 claimed.add(key)
+        # Each has its claim by now, and gives it back if this is interrupted.
+        versions = None
+        for key in left:
+            if key in claimed:
+                versions = left[key].begin_taken(versions)
         return claimed
 
     def _compute(self, state, factory, keys, computations):

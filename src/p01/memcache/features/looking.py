@@ -18,7 +18,7 @@ from p01.memcache.features.dependencies import Outdated
 from p01.memcache.features.inspection import has_grace
 from p01.memcache.features.inspection import is_doubtful
 from p01.memcache.features.lifetime import expiry
-from p01.memcache.leases.lease import Moved
+from p01.memcache.leases.claim import Moved
 from p01.memcache.store import first_of
 from p01.memcache.values import stamp
 from p01.memcache.values.flags import STAMPED

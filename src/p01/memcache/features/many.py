@@ -11,18 +11,22 @@ class OneOfMany(Computation):
 
     _computed = None  # the data and flags without a stamp
 
-    def take(self, wire, lease, versions):
-        """Begin with the lease of a missing key, which is ours already.
+    def take(self, wire, lease):
+        """Take the lease of a missing key, which is ours already."""
+        self._wire = self._place = wire
+        self._lease = lease
+
+    def begin_taken(self, versions):
+        """Begin with the lease that was taken.
 
         Return the versions of the dependencies; read them unless given.
         """
-        self._wire = self._place = wire
-        self._lease = lease
         self._transaction, _ = self._state.store.transaction()
         self._caller = self._make_caller()
         self._board(self._join())
         self._versions = (
-            self._read_versions(lease) if versions is None else versions)
+            self._read_versions(self._lease) if versions is None
+            else versions)
         return self._versions
 
     def prepare(self, value, deadline):

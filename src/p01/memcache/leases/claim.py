@@ -28,6 +28,10 @@ WATCHED = 60
 _WATCH = b'\x80\x02T'
 
 
+class Moved(Exception):
+    """Raised if a key has changed meanwhile: look again."""
+
+
 def make_mark():
     """Return a unique claim.
 

@@ -18,6 +18,7 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import forget_traceback
 from p01.memcache.leases.claim import AT_ONCE
 from p01.memcache.leases.claim import SECONDS
+from p01.memcache.leases.claim import Moved
 from p01.memcache.leases.claim import is_claim
 from p01.memcache.leases.claim import is_watch
 from p01.memcache.leases.claim import make_mark
@@ -46,10 +47,6 @@ _CLAIM = b'claim:'
 
 # The most attempts to store a value whose connection was closed meanwhile.
 _SWAPS = 5
-
-
-class Moved(Exception):
-    """Raised if a key has changed meanwhile: look again."""
 
 
 class Lease(NamedTuple):
@@ -212,10 +209,13 @@ class Lending:
         """Return the lease; put a claim of ours in the place of a watch."""
         if not is_watch(lease.mark):
             return lease
-        mark = make_mark()
-        self.swap(key, lease, mark, CLAIM, SECONDS, deadline)
-        lease = self._confirm(
-            key, lease._replace(right=OURS, mark=mark), deadline)
+        ours = lease._replace(right=OURS, mark=make_mark())
+        self.swap(key, lease, ours.mark, CLAIM, SECONDS, deadline)
+        try:
+            lease = self._confirm(key, ours, deadline)
+        except BaseException:
+            self._store.owe(key)  # else the claim would stay
+            raise
         if lease is None:
             raise Moved
         return lease

@@ -8,7 +8,7 @@ as `getOrCreate` does, from the one to the other. If the function raises, the
 mapping is dropped, and the right with it.
 """
 
-
+import pickle
 from time import monotonic
 
 from plone.memoize.interfaces import ICacheChooser
@@ -33,7 +33,8 @@ EVERYTHING = 'plone.memoize'
 
 _DEFAULT = MemoizeSettings()
 
-# Results by function, each with the time until which it may be used.
+# Results by function, each with the time until which it may be used. They are
+# pickles: a caller may change what it gets.
 _ram = RAMCache()
 
 # Functions whose results cannot be pickled.
@@ -76,7 +77,7 @@ class Results:
 
     def get(self, key, default=None):
         place, settings = self._place(key), self._settings
-        self._lookUps.pop(place, None)
+        self._lookUps.pop(key, None)
         try:
             lookUp = self._client.lookUp(
                 place, settings.lifetime, settings.grace, self._dependencies)
@@ -87,11 +88,11 @@ class Results:
         if lookUp.isHit:
             return lookUp.value
         if settings.ram and lookUp.isAway:
-            end, value = _ram.query(self._function, {'': place}, (0, None))
+            end, data = _ram.query(self._function, {'': place}, (0, None))
             if monotonic() < end:
                 lookUp.release()
-                return value
-        self._lookUps[place] = lookUp
+                return pickle.loads(data)
+        self._lookUps[key] = place, lookUp
         return default
 
     def __getitem__(self, key):
@@ -101,24 +102,31 @@ class Results:
         return value
 
     def __setitem__(self, key, value):
-        place = self._place(key)
-        lookUp = self._lookUps.pop(place, None)
+        # The function may have left another site than it was called in.
+        place, lookUp = self._lookUps.pop(key, (None, None))
         try:
             if lookUp is None:
                 self._client.set(
-                    place, value, self._settings.lifetime,
+                    self._place(key), value, self._settings.lifetime,
                     dependencies=self._dependencies)
             else:
                 lookUp.store(value)
                 if self._settings.ram and lookUp.isAway:
-                    _ram.set((monotonic() + self._settings.ram, value),
-                             self._function, {'': place})
+                    self._keep(place, value)
         except SerializationError as error:
             if self._function not in _unstorable:
                 _unstorable.add(self._function)
                 logger.warning(
                     'memcache: the results of %s stay in the RAM of each'
                     ' process: %s', self._function, error)
+
+    def _keep(self, place, value):
+        try:
+            data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        except Exception:
+            return  # only the serializer of the client can take it apart
+        _ram.set((monotonic() + self._settings.ram, data),
+                 self._function, {'': place})
 
     # Add-ons empty the cache of a function by
     # ``chooser(function).ramcache.invalidate(function)``.

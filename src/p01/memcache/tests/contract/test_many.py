@@ -14,6 +14,7 @@ from types import MappingProxyType
 from unittest import mock
 
 from p01.memcache.errors import SerializationError
+from p01.memcache.features.dependencies import Versions
 from p01.memcache.testing import ClusterLayer
 from p01.memcache.testing import EmbeddedLayer
 from p01.memcache.tests.contract.callers import SHORT
@@ -179,6 +180,15 @@ class ManyScenario(Callers):
             with self.assertRaises(error):
                 self.client.getOrCreateMany(['a', 'b'], fail)
             self.assertFree('a', 'b')
+        self.assertEqual(self.client._flights, {})
+
+    def test_it_is_interrupted_before_it_computes(self):
+        for error in KeyboardInterrupt, GeneratorExit:
+            with (mock.patch.object(Versions, 'current', side_effect=error),
+                  self.assertRaises(error)):
+                self.client.getOrCreateMany(
+                    ['a', 'b', 'c'], dict.fromkeys, dependencies=['tag'])
+            self.assertFree('a', 'b', 'c')
         self.assertEqual(self.client._flights, {})
 
     def test_some_are_too_large(self):

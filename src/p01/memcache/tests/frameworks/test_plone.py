@@ -442,6 +442,30 @@ class AwayTest(MemoizeTestCase):
             wait(lambda: self.client.set('key', 'value'), 5)
             self.assertEqual([compute('a'), compute('a')], [2, 2])
 
+    def test_the_function_leaves_another_site(self):
+        self.useOurs()
+        first, second = Site('/first'), Site('/second')
+        self.addCleanup(setSite)
+        setSite(first)
+        during.append(lambda: setSite(second))
+        self.assertEqual(compute('a'), 1)
+        during.clear()
+        self.assertEqual(compute('a'), 2)  # that of the second site
+        setSite(first)
+        self.assertEqual(compute('a'), 1)
+
+    def test_ram_keeps_what_callers_change(self):
+        @ram.cache(lambda method: 'key')
+        def results():
+            return [1]
+
+        self.useOurs(ram=60)
+        self.server.stop()
+        for _ in range(3):
+            found = results()
+            self.assertEqual(found, [1])
+            found.append(2)
+
     def test_ram_ends(self):
         self.useOurs(ram=0.2)
         self.server.stop()

@@ -24,6 +24,7 @@ from zope.interface.verify import verifyObject
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import ClientError
+from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import SerializationError
 from p01.memcache.event import InvalidateCacheEvent
 from p01.memcache.event import invalidateCache
@@ -32,6 +33,7 @@ from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.leases.claim import is_watch
 from p01.memcache.leases.claim import make_mark
 from p01.memcache.leases.claim import make_watch
+from p01.memcache.leases.lease import Lending
 from p01.memcache.store import Fill
 from p01.memcache.store import IStore
 from p01.memcache.testing import FakeUltraMemcacheClient
@@ -48,6 +50,7 @@ from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.transactional import Transactional
 from p01.memcache.transactional.batches import batches
+from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values.flags import CLAIM
 from p01.memcache.wire.command import Append
 from p01.memcache.wire.command import Cas
@@ -1520,6 +1523,28 @@ class WatchTest(unittest.TestCase):
         self.assertNotEqual(make_watch(), make_watch())
         self.assertTrue(is_watch(make_watch()))
         self.assertFalse(is_watch(make_mark()))
+
+    def test_it_is_taken_over_in_trouble(self):
+        """Nobody waits for a claim that its client does not know of."""
+        server = self.enterContext(EmbeddedServer())
+        clients = [UltraMemcacheClient([server.address]) for _ in range(2)]
+        for client in clients:
+            self.addCleanup(client.close)
+        cache = Transactional(clients[0])
+        for error in MemcacheError('no reply in time'), KeyboardInterrupt():
+            key = repr(error)
+            transaction.begin()
+            cache.set('another', 1)
+            cache.lookUp(key)  # it leaves a watch
+            transaction.abort()
+            with (contextlib.suppress(KeyboardInterrupt),
+                  mock.patch.object(Lending, '_confirm', side_effect=error)):
+                clients[0].getOrCreate(key, lambda: 1)
+            clients[0].query('another')  # what is owed goes first
+            start = monotonic()
+            with clients[1].lookUp(key) as lookUp:
+                self.assertFalse(lookUp.isHit)
+            self.assertLess(monotonic() - start, 1)
 
 
 class BatchesTest(unittest.TestCase):
