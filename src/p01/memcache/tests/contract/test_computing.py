@@ -1130,6 +1130,10 @@ class Trouble(Callers):
                 factory = Factory(value, slow=True)
                 first = self.computing(client, factory)
                 others = self.waiting(client, 5, factory)
+                # They have looked, and have yet to wait.
+                until(lambda: sum(
+                    len(flight._waiting)
+                    for flight in list(client._flights.values())) == 5)
                 factory.go_on.set()
                 values = self.results([first, *others])
                 self.assertEqual((factory.calls, values), (1, [value] * 6))
