@@ -14,13 +14,10 @@ from OFS.Application import Application
 from persistent.mapping import PersistentMapping
 from Products.mcdutils.mapping import MemCacheMapping
 from Products.mcdutils.proxy import MemCacheProxy
-from Products.mcdutils.sessiondata import MemCacheSessionDataContainer
 from Products.mcdutils.tests import test_mapping
 from Products.mcdutils.tests import test_proxy
 from Products.mcdutils.tests import test_sessiondata
 from Products.mcdutils.zcache import MemCacheZCacheManager
-from Products.Sessions.BrowserIdManager import BrowserIdManager
-from Products.Sessions.SessionDataManager import SessionDataManager
 from Testing.makerequest import makerequest
 from zope.configuration import xmlconfig
 from zope.ramcache.interfaces.ram import IRAMCache
@@ -30,6 +27,7 @@ from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.mcdutils.client import SessionClient
 from p01.memcache.session import MemcacheSessionDataContainer
+from p01.memcache.tests.frameworks.mcdutilsapp import make_app
 from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import tearDownZCML
 from p01.memcache.transactional import Transactional
@@ -67,44 +65,29 @@ class McdutilsTestCase(unittest.TestCase):
 
 class SessionTest(McdutilsTestCase):
 
-    def app(self, browser_id=None):
-        """Return an application as another process has it."""
-        app = makerequest(Application())
-        app._setObject('proxy', MemCacheProxy('proxy'))
-        container = MemCacheSessionDataContainer('container')
-        container.proxy_path = 'proxy'
-        app._setObject('container', container)
-        app._setObject('browser_id_manager', BrowserIdManager(
-            'browser_id_manager'))
-        app._setObject('session_data_manager', SessionDataManager(
-            'session_data_manager', path='/container', requestName='SESSION'))
-        if browser_id is not None:
-            app.REQUEST.browser_id_ = browser_id
-        return app
-
     def session(self, app):
         return app.session_data_manager.getSessionData()
 
     def begin(self, **values):
         """Store a session; return its browser's id."""
-        app = self.app()
+        app = make_app()
         self.session(app).update(values)
         transaction.commit()
         return app.browser_id_manager.getBrowserId()
 
     def found(self, browser_id):
-        return dict(self.session(self.app(browser_id)))
+        return dict(self.session(make_app(browser_id)))
 
     def test_the_client(self):
-        self.assertIs(type(self.app().proxy.client), SessionClient)
-        self.assertIs(self.app().proxy.client.client,
+        self.assertIs(type(make_app().proxy.client), SessionClient)
+        self.assertIs(make_app().proxy.client.client,
                       zope.component.getUtility(IMemcacheClient))
 
     def test_commit(self):
         browser_id = self.begin(color='red', cart=['apples'])
         self.assertEqual(
             self.found(browser_id), {'color': 'red', 'cart': ['apples']})
-        session = self.session(self.app(browser_id))
+        session = self.session(make_app(browser_id))
         self.assertIsInstance(session, MemCacheMapping)
         session['color'] = 'blue'
         transaction.commit()
@@ -112,19 +95,19 @@ class SessionTest(McdutilsTestCase):
 
     def test_abort(self):
         browser_id = self.begin(color='red')
-        self.session(self.app(browser_id))['color'] = 'blue'
+        self.session(make_app(browser_id))['color'] = 'blue'
         transaction.abort()
         self.assertEqual(self.found(browser_id), {'color': 'red'})
 
     def test_others_have_none(self):
         self.begin(color='red')
-        self.assertEqual(dict(self.session(self.app())), {})
+        self.assertEqual(dict(self.session(make_app())), {})
 
     def test_named_client(self):
         other = UltraMemcacheClient([self.server.address], namespace='other')
         self.addCleanup(other.close)
         zope.component.provideUtility(other, IMemcacheClient, 'proxy')
-        self.assertIs(self.app().proxy.client.client, other)
+        self.assertIs(make_app().proxy.client.client, other)
 
     def test_expires(self):
         now = time.time()
@@ -151,7 +134,7 @@ class SessionTest(McdutilsTestCase):
 
     def test_wrong_values_do_not_break_the_commit(self):
         browser_id = self.begin(color='red')
-        session = self.session(self.app(browser_id))
+        session = self.session(make_app(browser_id))
         session['wrong'] = [PersistentMapping()]
         with self.assertLogs('p01.memcache', 'ERROR') as logs:
             transaction.commit()
@@ -162,14 +145,14 @@ class SessionTest(McdutilsTestCase):
         browser_id = self.begin(color='red')
         self.server.stop()
         with self.assertLogs('p01.memcache', 'WARNING'):
-            session = self.session(self.app(browser_id))
+            session = self.session(make_app(browser_id))
             self.assertEqual(dict(session), {})
             session['color'] = 'blue'
             transaction.commit()
 
     def test_invalidate(self):
         browser_id = self.begin(color='red')
-        self.session(self.app(browser_id)).invalidate()
+        self.session(make_app(browser_id)).invalidate()
         transaction.commit()
         self.assertEqual(self.found(browser_id), {})
 

@@ -9,12 +9,7 @@ from unittest import mock
 
 import transaction
 import zope.component
-from OFS.Application import Application
 from Products.mcdutils.proxy import MemCacheProxy
-from Products.mcdutils.sessiondata import MemCacheSessionDataContainer
-from Products.Sessions.BrowserIdManager import BrowserIdManager
-from Products.Sessions.SessionDataManager import SessionDataManager
-from Testing.makerequest import makerequest
 from zope.configuration import xmlconfig
 from zope.publisher.http import HTTPRequest
 from zope.publisher.interfaces import IRequest
@@ -28,6 +23,7 @@ from zope.session.session import Session
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.session import evictions
+from p01.memcache.tests.frameworks.mcdutilsapp import make_app
 from p01.memcache.tests.support import zcml
 from p01.memcache.tests.zope.test_doc import REFUSING
 from p01.memcache.tests.zope.test_doc import document
@@ -98,24 +94,10 @@ def setUpMcdutils(test):
     test.cleanUp.callback(
         setattr, MemCacheProxy, 'client', MemCacheProxy.client)
 
-    def newApp(browser_id=None):
-        app = makerequest(Application())
-        app._setObject('proxy', MemCacheProxy('proxy'))
-        container = MemCacheSessionDataContainer('container')
-        container.proxy_path = 'proxy'
-        app._setObject('container', container)
-        app._setObject('browser_id_manager', BrowserIdManager(
-            'browser_id_manager'))
-        app._setObject('session_data_manager', SessionDataManager(
-            'session_data_manager', path='/container', requestName='SESSION'))
-        if browser_id is not None:
-            app.REQUEST.browser_id_ = browser_id
-        return app
-
     def newRequest(app):
-        return newApp(app.browser_id_manager.getBrowserId())
+        return make_app(app.browser_id_manager.getBrowserId())
 
-    test.globs.update(app=newApp(), newRequest=newRequest)
+    test.globs.update(app=make_app(), newRequest=newRequest)
 
 
 def test_suite():
