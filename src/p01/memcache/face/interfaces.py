@@ -38,7 +38,7 @@ class IFace(Interface):
         'The `IMemcacheClient` that does the work: the one that was passed as '
         '`servers`; or the utility with the given `name`; or for a list of '
         'addresses, as python-memcached takes it, the utility that has these '
-        'servers. If there is none, all who list the same servers share a '
+        'servers. If there is none, all that list the same servers share a '
         'pooled client with the default settings.')
 
     cache_cas = Attribute(

@@ -23,7 +23,7 @@ def shown(server):
 def find(servers):
     """Return the utility with these servers, or else a client of our own.
 
-    All who list the same servers share it, and so its connections.
+    All that list the same servers share it, and so its connections.
     """
     servers = [
         '{}/?{}'.format(*server) if isinstance(server, tuple) else server

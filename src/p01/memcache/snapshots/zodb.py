@@ -84,7 +84,7 @@ def _seen(storage):
 
 
 def last(storage):
-    """Return the last commit of the storage, whoever has made it."""
+    """Return the last commit of the storage, by any of its clients."""
     kind = _kind(storage)
     if kind is None:
         return last(_unwrapped(storage))
