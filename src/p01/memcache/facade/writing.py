@@ -50,7 +50,7 @@ class Writing(Base):
         # An empty claim in its place, which has expired already: unlike a
         # comparison by meta commands, every server with `cas` knows it.
         return self._compare(
-            key, token, 'not invalidated',
+            self._state, self.buildKey(key), token, 'not invalidated',
             lambda wire, unique, server, deadline: command.Discard(
                 wire, b'', CLAIM, unique, AT_ONCE, server))
 
@@ -107,7 +107,7 @@ class Writing(Base):
 
     def cas(self, key, data, token, lifetime=None, raw=False,
             dependencies=()):
-        cas.parse(token)
+        cas.parse(token)  # an error of use, before anything else
         state, builtKey = self._state, self.buildKey(key)
         expires, tags = self._expiry(lifetime), self._tags_of_value(
             dependencies)
@@ -115,16 +115,15 @@ class Writing(Base):
         if dumped is None:
             return None
         return self._compare(
-            key, token, 'not stored',
+            state, builtKey, token, 'not stored',
             lambda wire, unique, server, deadline: command.Cas(
                 wire, *self._stamp(state, builtKey, [], tags, dumped,
                                    deadline),
                 unique, expires, server))
 
-    def _compare(self, key, token, trouble, make):
+    def _compare(self, state, builtKey, token, trouble, make):
         """Return the reply to ``make(wire, unique, server, deadline)``."""
         unique, server = cas.parse(token)
-        state, builtKey = self._state, self.buildKey(key)
         if not cas.compares(token):
             self._trouble.report(
                 MemcacheError(f'{server} has no compare-and-swap'),
