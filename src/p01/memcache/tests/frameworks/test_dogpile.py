@@ -17,10 +17,10 @@ from dogpile.cache.api import NO_VALUE
 from dogpile.cache.api import CachedValue
 
 from p01.memcache.dogpile import Backend
-from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import MemcachedLayer
+from p01.memcache.tests.frameworks.utility import UtilityTestCase
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.transactional import Transactional
@@ -103,18 +103,7 @@ class MutexTest(SuiteTestCase, fixtures._GenericMutexTestSuite):
     pass
 
 
-class DogpileTestCase(unittest.TestCase):
-
-    def setUp(self):
-        zope.component.testing.setUp(self)
-        self.addCleanup(zope.component.testing.tearDown, self)
-        self.server = self.enterContext(EmbeddedServer())
-        self.client = UltraMemcacheClient([self.server.address])
-        self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
-
-
-class RegionTest(DogpileTestCase):
+class RegionTest(UtilityTestCase):
 
     def region(self, **arguments):
         return make_region().configure('p01.memcache', arguments=arguments)
@@ -221,7 +210,7 @@ class RegionTest(DogpileTestCase):
         self.assertEqual(calls, [1])
 
 
-class MutexesTest(DogpileTestCase):
+class MutexesTest(UtilityTestCase):
     """Mutexes of two processes: each has a backend of its own."""
 
     def mutex(self, timeout=60):

@@ -17,12 +17,11 @@ import zope.component.testing
 from plone.memoize.ram import MemcacheAdapter
 from zope.interface.verify import verifyObject
 
-from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.face import Client
 from p01.memcache.face.interfaces import IFace
-from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.testing import MemcachedLayer
+from p01.memcache.tests.frameworks.utility import UtilityTestCase
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.servers import refusing
 from p01.memcache.uclient import UltraMemcacheClient
@@ -313,15 +312,7 @@ class DownTest(unittest.TestCase):
             self.assertEqual(ours.delete_multi(['key']), 0)
 
 
-class FaceTest(unittest.TestCase):
-
-    def setUp(self):
-        zope.component.testing.setUp(self)
-        self.addCleanup(zope.component.testing.tearDown, self)
-        self.server = self.enterContext(EmbeddedServer())
-        self.client = UltraMemcacheClient([self.server.address])
-        self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
+class FaceTest(UtilityTestCase):
 
     def test_interface(self):
         verifyObject(IFace, Client())

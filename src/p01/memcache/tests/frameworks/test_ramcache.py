@@ -4,7 +4,6 @@
 
 import gc
 import threading
-import unittest
 import weakref
 
 import transaction
@@ -19,13 +18,12 @@ from zope.ramcache.interfaces.ram import IRAMCache
 from zope.ramcache.ram import RAMCache
 from zope.ramcache.tests import test_icache
 
-from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.errors import SerializationError
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.ramcache import MemcacheRAMCache
 from p01.memcache.ramcache.interfaces import IMemcacheRAMCache
+from p01.memcache.tests.frameworks.utility import UtilityTestCase
 from p01.memcache.transactional import Transactional
-from p01.memcache.uclient import UltraMemcacheClient
 
 
 class Place:
@@ -35,18 +33,10 @@ class Place:
         return 'a place'
 
 
-class CacheTestCase(unittest.TestCase):
-
-    keyScheme = 'compatible'
+class CacheTestCase(UtilityTestCase):
 
     def setUp(self):
-        zope.component.testing.setUp(self)
-        self.addCleanup(zope.component.testing.tearDown, self)
-        self.server = self.enterContext(EmbeddedServer())
-        self.client = UltraMemcacheClient(
-            [self.server.address], keyScheme=self.keyScheme)
-        self.addCleanup(self.client.close)
-        zope.component.provideUtility(self.client, IMemcacheClient)
+        super().setUp()
         self.cache = MemcacheRAMCache()
 
 
