@@ -38,6 +38,7 @@ which no other room knows. Each needs a package of its own (an extra):
 ``dogpile``        a backend of dogpile.cache
 =================  ========================================================
 
+``configuration`` declares the settings, for ``interfaces``, the contract.
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.
 """

@@ -4,7 +4,7 @@
 
 from zope.interface import Interface
 
-from p01.memcache.interfaces.settings import IMemcacheSettings
+from p01.memcache.configuration.settings import IMemcacheSettings
 
 
 # The public path: interfaces are pickled, and shown, by it.

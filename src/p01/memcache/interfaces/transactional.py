@@ -5,7 +5,7 @@
 from zope import schema
 from zope.interface import Interface
 
-from p01.memcache.interfaces.field import Seconds
+from p01.memcache.configuration.field import Seconds
 
 
 # The public path: interfaces are pickled, and shown, by it.

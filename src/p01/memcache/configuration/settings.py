@@ -7,12 +7,12 @@ import pickle
 from zope import schema
 from zope.interface import Interface
 
-from p01.memcache.interfaces.field import File
-from p01.memcache.interfaces.field import Lifetime
-from p01.memcache.interfaces.field import Namespace
-from p01.memcache.interfaces.field import Servers
-from p01.memcache.interfaces.field import Unshown
-from p01.memcache.interfaces.serializer import SerializerName
+from p01.memcache.configuration.field import File
+from p01.memcache.configuration.field import Lifetime
+from p01.memcache.configuration.field import Namespace
+from p01.memcache.configuration.field import Servers
+from p01.memcache.configuration.field import Unshown
+from p01.memcache.configuration.serializer import SerializerName
 
 
 # The public path: interfaces are pickled, and shown, by it.
