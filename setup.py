@@ -117,7 +117,7 @@ setup(
         ],
         'test': [
             'Acquisition',
-            'dnslib',
+            'dnspython',
             'gevent',
             'hypothesis',
             'persistent',
