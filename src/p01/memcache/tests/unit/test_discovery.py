@@ -293,7 +293,7 @@ class EndpointTest(FindCase):
         _, source = self.serve(listed(b'1\n' + b' '.join(nodes)))
         self.assertEqual(
             self.assertFails(ProtocolError, source),
-            'a list of more than 4096 servers')
+            'a list of 4097 servers')
 
     def test_the_most_bytes(self):
         most = 1 << 20
