@@ -25,8 +25,8 @@ from p01.memcache.wire.command import Get
 from p01.memcache.wire.reader import Readable
 
 
-#: Bytes of a list.
-MOST_BYTES = 1 << 20
+#: Bytes and servers of a list. Those of DNS are in 64 kB.
+MOST_BYTES, MOST_SERVERS = 1 << 20, 4096
 
 _OLD_KEY = b'AmazonElastiCache:cluster'
 
@@ -109,8 +109,11 @@ def parse(data: bytes, tls: bool) -> list[Address]:
     match = _parse_list(data)
     if match is None:
         raise ProtocolError(f'not a list of servers: {data[:80]!r}')
-    return [_parse_server(text, tls) for text in
-            match[1].decode('ascii', 'backslashreplace').split(' ') if text]
+    texts = [text for text in match[1].decode(
+        'ascii', 'backslashreplace').split(' ') if text]
+    if len(texts) > MOST_SERVERS:
+        raise ProtocolError(f'a list of {len(texts)} servers')
+    return [_parse_server(text, tls) for text in texts]
 
 
 def _parse_server(text: str, tls: bool) -> Address:
