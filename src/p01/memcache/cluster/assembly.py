@@ -17,12 +17,16 @@ from p01.memcache.event import ServerUpEvent
 from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads.pool import Pool
-from p01.memcache.transport import credentials
 from p01.memcache.transport import tls
 from p01.memcache.transport.address import parse_all
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.trust import context as contexts
+from p01.memcache.trust import credentials
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.batch import MOST_BYTES
 
 
@@ -32,8 +36,8 @@ def _notify(server: str, state: str, reason: str) -> None:
 
 
 def assemble(former: Cluster | None, settings: Any,
-             context: ssl.SSLContext | None,
-             account: credentials.Credentials | None) -> Cluster:
+             context: Given[ssl.SSLContext] | None,
+             account: Given[Credentials] | None) -> Cluster:
     """Return the cluster, which takes over from the `former` one, if any.
 
     `context` and `account` are those of `make_context` and
@@ -56,25 +60,27 @@ def assemble(former: Cluster | None, settings: Any,
         if address.identity in known.healths:
             health.inherit(known.healths[address.identity])
         keeping = LockKeeping()
-        connect = partial(
-            Connection, Dialer(address), keeping, settings.maxAge,
+        trust = Trust(
             context if address.tls else None, address.server_name, account)
+        connect = partial(
+            Connection, Dialer(address), keeping, settings.maxAge, trust)
         servers.append(Server(
             address.text,
             Pool(connect, settings.maxPoolSize, settings.pooltime), keeping,
-            health, undelivered, tls.RECORD if address.tls else MOST_BYTES))
+            health, undelivered, tls.RECORD if address.tls else MOST_BYTES,
+            trust))
     cluster = Cluster(servers, ring, settings.failover, memory)
     if former is not None:
         cluster.inherit(former)
     return cluster
 
 
-def make_context(settings: Any) -> ssl.SSLContext | None:
+def make_context(settings: Any) -> Given[ssl.SSLContext] | None:
     """Return the context for the servers' TLS, or None."""
     context = settings.ssl_context
     files = settings.caFile, settings.certFile, settings.keyFile
     if context is None:
-        return tls.make_context(*files) if is_encrypted(settings) else None
+        return contexts.read(*files) if is_encrypted(settings) else None
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(
             'ssl_context: must be an SSLContext, not'
@@ -83,21 +89,21 @@ def make_context(settings: Any) -> ssl.SSLContext | None:
         raise ValueError('ssl_context: is one for servers')
     if any(file is not None for file in files):
         raise ValueError('ssl_context: must not be given with files')
-    return tls.check_context(context)
+    return Given(contexts.check(context))
 
 
 def is_encrypted(settings: Any) -> bool:
     return any(address.tls for address in parse_all(settings.servers))
 
 
-def read_credentials(settings: Any) -> credentials.Credentials | None:
+def read_credentials(settings: Any) -> Given[Credentials] | None:
     """Return the `Credentials` for the servers, or None."""
     if settings.credentialsFile is None:
         if settings.username is None:
             return None
         if settings.password is None:
             raise ValueError('username: needs a password, too')
-        return credentials.Credentials(settings.username, settings.password)
+        return Given(Credentials(settings.username, settings.password))
     if settings.username is not None:
         raise ValueError(
             'credentialsFile: must not be given with a username')
