@@ -165,6 +165,10 @@ class Server:
             # Others that are as old may have been closed, too.
             self.pool.close()
             error.again = not failure.connection.heard
+        elif made and is_closed(error) and self._trust.has_changed(made):
+            error.again = not failure.connection.heard
+            health.undecided()
+            return
         if isinstance(error, ServerError):
             self.answered()
         elif isinstance(error, LocalError) and began < failure.deadline:

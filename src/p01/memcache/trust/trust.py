@@ -2,8 +2,11 @@
 # ZPL 2.1, see LICENSE.txt
 """What a new connection to a server shows, and what it demands to be shown."""
 
+import math
 import ssl
 from collections.abc import Callable
+from collections.abc import Iterator
+from time import monotonic
 from typing import NamedTuple
 
 from p01.memcache.errors import AuthenticationError
@@ -41,48 +44,70 @@ class Trust:
         self._context = context
         self._credentials = credentials
         self._tried: Proof | None = None
+        self._changed_at = -math.inf
 
     def convince(self, attempt: Callable[[Proof], None]) -> None:
-        """Call ``attempt(proof)``.
+        """Call ``attempt(proof)``, with other proofs as long as it is refused.
 
-        If it is refused, it is called once more if there is another proof:
-        files that have changed meanwhile, or a password that they had before,
-        as the server may follow later. Certificates have no such grace: they
-        may have been replaced because others got hold of them.
+        These are what the files contain now or, if that was refused, the
+        password that they had before: the server may follow later.
+        Certificates have no such grace: they may have been replaced because
+        others got hold of them.
         """
-        proof = self._tried = self._current()
-        try:
-            attempt(proof)
-            return
-        except MemcacheError as error:
-            other = self._other(proof, error)
-            if other is None:
-                raise
-        attempt(other)
+        proof: Proof | None = self._note(self._current())
+        others = None
+        while proof is not None:
+            try:
+                attempt(proof)
+                return
+            except MemcacheError as error:
+                if type(error) not in _REFUSALS:
+                    raise
+                others = others or self._others(
+                    proof, isinstance(error, AuthenticationError))
+                proof = next(others, None)
+                if proof is None:
+                    raise
 
     def has_news(self) -> bool:
         """Return once whether a file has changed since the last attempt."""
-        tried, current = self._tried, self._current()
-        self._tried = current
-        return tried is not None and tried != current
+        tried = self._tried
+        return tried is not None and tried != self._note(self._current())
+
+    def has_changed(self, since: float) -> bool:
+        """Return whether a file has changed since then, after a refusal.
+
+        With TLS 1.3 a connection may be refused after the handshake.
+        """
+        self._note(self._renewed())
+        return self._changed_at > since
+
+    def _note(self, proof: Proof) -> Proof:
+        if self._tried is not None and self._tried != proof:
+            self._changed_at = monotonic()
+        self._tried = proof
+        return proof
 
     def _current(self) -> Proof:
         return Proof(
             None if self._context is None else self._context.current(),
             None if self._credentials is None else self._credentials.current())
 
-    def _other(self, proof: Proof, error: MemcacheError) -> Proof | None:
-        if type(error) not in _REFUSALS:
-            return None
-        other = self._tried = Proof(
+    def _renewed(self) -> Proof:
+        return Proof(
             None if self._context is None else self._context.renewed(),
             None if self._credentials is None else self._credentials.renewed())
-        if other == proof and isinstance(
-                error, AuthenticationError) and self._credentials is not None:
+
+    def _others(self, refused: Proof, by_login: bool) -> Iterator[Proof]:
+        renewed = self._note(self._renewed())
+        if renewed != refused:
+            yield renewed
+        elif by_login and self._credentials is not None:
             former = self._credentials.former()
             if former is not None:
-                return other._replace(credentials=former)
-        return None if other == proof else other
+                yield renewed._replace(credentials=former)
+                # The server may have followed meanwhile.
+                yield renewed
 
 
 #: For a server that is not encrypted, and wants no password.
