@@ -34,10 +34,6 @@ T = TypeVar('T')
 # written.
 _SETTLED = 1
 
-# Seconds for which the former value may be the one that a server knows, and
-# after which that is logged.
-_FORMER, _LATE = 3600, 60
-
 
 class Given(Generic[T]):
     """A value that never changes."""
@@ -51,10 +47,6 @@ class Given(Generic[T]):
     def renewed(self) -> T:
         """Return the value, after a failure that it may have caused."""
         return self.value
-
-    def former(self) -> T | None:
-        """Return the value before, if that may still be the right one."""
-        return None
 
 
 class Renewable(Given[T]):
@@ -73,9 +65,6 @@ class Renewable(Given[T]):
         self._read_at = now = monotonic()
         self._next = now + _SETTLED  # when they are read without a change
         self._wrong_since = math.inf
-        self._renewed_at = -math.inf
-        self._is_late = False
-        self._former: T | None = None
         super().__init__(make(True))
         self._digests: dict[str, bytes] = {}
         with contextlib.suppress(OSError, ValueError):  # it is going to change
@@ -107,18 +96,6 @@ class Renewable(Given[T]):
                 self._read()
         return self.value
 
-    def former(self) -> T | None:
-        ago = monotonic() - self._renewed_at
-        if ago > _FORMER:
-            self._former = None
-        elif ago > _LATE and not self._is_late:
-            self._is_late = True
-            logger.warning(
-                'memcache %s: a server refuses what was read again; the former'
-                ' is used for %d more minutes', _list(self._files),
-                (_FORMER - ago) / 60)
-        return self._former
-
     def _read(self) -> None:
         self._read_at = now = monotonic()
         seen = self._look()
@@ -132,9 +109,6 @@ class Renewable(Given[T]):
             self._note(error, now)
             return
         if changed:
-            if now >= self._renewed_at + _SETTLED:  # not half of a change
-                self._former = self.value
-            self._renewed_at, self._is_late = now, False
             self.value = value
             self._digests = digests
         if seen != self._seen:

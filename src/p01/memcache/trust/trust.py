@@ -14,12 +14,16 @@ from p01.memcache.errors import ConnectError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import SendError
+from p01.memcache.log import logger
 from p01.memcache.trust.credentials import Credentials
 from p01.memcache.trust.renewable import Given
 
 
 # Of a handshake or a login; a time-out is none of them.
 _REFUSALS = AuthenticationError, ConnectError, ReceiveError, SendError
+
+# Seconds for which a server may know the former password only.
+_LATE = 60
 
 
 class Proof(NamedTuple):
@@ -45,21 +49,21 @@ class Trust:
         self._credentials = credentials
         self._tried: Proof | None = None
         self._changed_at = -math.inf
+        self._accepted: Credentials | None = None
+        self._late_at = math.inf  # when to log that the server is
 
     def convince(self, attempt: Callable[[Proof], None]) -> None:
         """Call ``attempt(proof)``, with other proofs as long as it is refused.
 
-        These are what the files contain now or, if that was refused, the
-        password that they had before: the server may follow later.
-        Certificates have no such grace: they may have been replaced because
-        others got hold of them.
+        These are what the files contain now, and the password that the server
+        accepted before: it may follow later. Certificates have no such grace:
+        they may have been replaced because others got hold of them.
         """
         proof: Proof | None = self._note(self._current())
         others = None
         while proof is not None:
             try:
                 attempt(proof)
-                return
             except MemcacheError as error:
                 if type(error) not in _REFUSALS:
                     raise
@@ -68,6 +72,9 @@ class Trust:
                 proof = next(others, None)
                 if proof is None:
                     raise
+            else:
+                self._accept(proof)
+                return
 
     def has_news(self) -> bool:
         """Return once whether a file has changed since the last attempt."""
@@ -102,12 +109,24 @@ class Trust:
         renewed = self._note(self._renewed())
         if renewed != refused:
             yield renewed
-        elif by_login and self._credentials is not None:
-            former = self._credentials.former()
-            if former is not None:
-                yield renewed._replace(credentials=former)
-                # The server may have followed meanwhile.
-                yield renewed
+        former = self._accepted
+        if by_login and former not in (None, renewed.credentials):
+            yield renewed._replace(credentials=former)
+            # The server may have followed meanwhile.
+            yield renewed
+
+    def _accept(self, proof: Proof) -> None:
+        self._accepted = proof.credentials
+        if proof == self._tried:
+            self._late_at = math.inf
+            return
+        now = monotonic()
+        self._late_at = min(self._late_at, now + _LATE)
+        if 0 < self._late_at <= now:
+            self._late_at = -math.inf
+            logger.warning(
+                'memcached at %s refuses the password of the credentialsFile,'
+                ' and still accepts the former one', self.host)
 
 
 #: For a server that is not encrypted, and wants no password.

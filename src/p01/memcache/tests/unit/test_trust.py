@@ -25,7 +25,6 @@ from p01.memcache.tests.support.waits import soon
 from p01.memcache.threads.turn import MOMENT
 from p01.memcache.trust import context
 from p01.memcache.trust import credentials
-from p01.memcache.trust import renewable
 from p01.memcache.trust.renewable import Given
 from p01.memcache.trust.renewable import Renewable
 from p01.memcache.trust.trust import Trust
@@ -347,46 +346,6 @@ class RenewableTest(RenewableCase):
         self.assertEqual(os.waitpid(child, 0)[1], 0)
 
 
-class FormerTest(RenewableCase):
-
-    def test_for_an_hour(self):
-        file = self.renewable()
-        self.assertIsNone(file.former())
-        self.write('two')
-        self.assertEqual(file.current(), 'two')
-        with self.assertNothingLogged():
-            self.assertEqual(file.former(), 'one')
-        with self.assertOneLine(
-                '^WARNING.*a server refuses what was read again; the former is'
-                ' used for 58 more minutes$'):
-            for _ in range(10):
-                self.ahead += MINUTE + 1
-                self.assertEqual(file.former(), 'one')
-                self.ahead -= 1
-        self.ahead += HOUR - 9 * MINUTE
-        with self.assertNothingLogged():
-            self.assertIsNone(file.former())
-        self.ahead = 0
-        # It is not even kept.
-        self.assertIsNone(file.former())
-
-    def test_half_a_change_is_not_what_it_was_before(self):
-        file = self.renewable()
-        for text in 't', 'tw', 'two':
-            self.write(text)
-            self.assertEqual(file.current(), text)
-        self.assertEqual(file.former(), 'one')
-        self.ahead += 1
-        self.write('three')
-        self.assertEqual(file.current(), 'three')
-        self.assertEqual(file.former(), 'two')
-
-    def test_a_given_value_has_none(self):
-        given = Given('one')
-        self.assertIsNone(given.former())
-        self.assertEqual(given.current(), given.renewed())
-
-
 REFUSED = AuthenticationError('not authenticated: no')
 
 
@@ -396,7 +355,7 @@ class TrustTest(RenewableCase):
     def setUp(self):
         super().setUp()
         self.write('shop:one')
-        self.trust = Trust(credentials=credentials.read(str(self.path)))
+        self.trust = Trust(None, 'cache', credentials.read(str(self.path)))
         self.known = {'one'}
         self.tried = []
         self.happens = []
@@ -426,11 +385,56 @@ class TrustTest(RenewableCase):
         self.assertEqual(self.refused(), ['one'])
 
     def test_the_file_first(self):
+        self.connect()
         self.write('shop:two')
         for _ in range(3):
             self.assertEqual(self.connect(), ['two', 'one'])
         self.known = {'two'}
+        for _ in range(2):
+            self.assertEqual(self.connect(), ['two'])
+        # It has followed, and the former one is forgotten.
+        self.known = {'one'}
+        self.assertEqual(self.refused(), ['two'])
+
+    def test_a_server_that_does_not_follow_is_logged_once(self):
+        self.enterContext(mock.patch(
+            'p01.memcache.trust.trust.monotonic',
+            lambda: time.monotonic() + self.ahead))
+        self.connect()
+        for password in 'two', 'three':
+            self.write(f'shop:{password}')
+            with self.assertOneLine('^INFO'):
+                for _ in range(3):
+                    self.assertEqual(self.connect(), [password, 'one'])
+                    self.ahead += 25
+            with self.assertOneLine(
+                    '^WARNING.*memcached at cache refuses the password of the'
+                    ' credentialsFile, and still accepts the former one$'):
+                for _ in range(5):
+                    self.ahead += MINUTE
+                    self.assertEqual(self.connect(), [password, 'one'])
+            self.known.add(password)
+            self.assertEqual(self.connect(), [password])
+            self.known = {'one'}
+            self.write('shop:one')
+            self.connect()
+
+    def test_half_a_change(self):
+        self.connect()
+        for password in 't', 'tw', 'two':
+            self.write(f'shop:{password}')
+            self.assertEqual(self.connect(), [password, 'one'])
+
+    def test_each_server_follows_at_its_own_time(self):
+        file = credentials.read(str(self.path))
+        early, late = trusts = [Trust(None, name, file) for name in 'ab']
+        for self.trust in trusts:
+            self.connect()
+        self.write('shop:two')
+        self.known, self.trust = {'two'}, early
         self.assertEqual(self.connect(), ['two'])
+        self.known, self.trust = {'one'}, late
+        self.assertEqual(self.connect(), ['two', 'one'])
 
     def test_the_server_first(self):
         self.known = {'two'}
@@ -451,6 +455,7 @@ class TrustTest(RenewableCase):
         self.assertEqual(self.connect(), ['one', 'two'])
 
     def test_the_server_follows_between_two_attempts(self):
+        self.connect()
         self.write('shop:two')
 
         def nothing():
@@ -465,11 +470,16 @@ class TrustTest(RenewableCase):
     def test_neither_is_right(self):
         self.write('shop:two')
         self.known = {'three'}
-        self.assertEqual(self.refused(), ['two', 'one', 'two'])
-        self.ahead += HOUR
         self.assertEqual(self.refused(), ['two'])
+        self.known = {'one'}
+        self.write('shop:one')
+        self.connect()
+        self.write('shop:two')
+        self.known = {'three'}
+        self.assertEqual(self.refused(), ['two', 'one', 'two'])
 
     def test_what_is_no_refusal(self):
+        self.connect()
         self.write('shop:two')
 
         def late():
@@ -482,6 +492,7 @@ class TrustTest(RenewableCase):
         self.assertEqual(self.refused(ConnectTimeout), ['two', 'one'])
 
     def test_another_failure_is_no_reason_for_the_former_password(self):
+        self.connect()
         self.write('shop:two')
         for error in ConnectError('refused'), ReceiveError('closed'):
             def fail(error=error):
@@ -557,7 +568,3 @@ class ContextTest(unittest.TestCase):
         made = context.read(None, None, None)
         self.assertIs(made.renewed(), made.current())
         self.assertIs(made.current(), made.value)
-
-    def test_the_constants_are_what_the_interface_says(self):
-        self.assertEqual(
-            (renewable._SETTLED, renewable._FORMER), (1, HOUR))
