@@ -31,6 +31,8 @@ from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.trust.trust import NO_TRUST
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.batch import MOST_BYTES
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
@@ -51,7 +53,8 @@ class Server:
 
     def __init__(self, address: str, pool: Pool[Connection],
                  keeping: LockKeeping, health: Health,
-                 undelivered: Undelivered, batch: int = MOST_BYTES) -> None:
+                 undelivered: Undelivered, batch: int = MOST_BYTES,
+                 trust: Trust = NO_TRUST) -> None:
         self.address = address
         self.batch = batch  # bytes to send at once
         self.pool = pool
@@ -61,6 +64,7 @@ class Server:
         self.name = undelivered.name
         self.opened = 0  # connections so far
         self._keeping = keeping
+        self._trust = trust
         self._knows_meta: bool | None = None  # not asked yet
         fork.register(self)
 
@@ -108,7 +112,7 @@ class Server:
         if getpid() != fork.process:
             fork.notice()
         if self.health.doubts and not again:
-            deadline = self.health.admit(deadline)
+            deadline = self.health.admit(deadline, self._trust.has_news())
         start = monotonic()
         made = asked = None
         connection = self.pool.take(min(step, deadline))
@@ -161,6 +165,10 @@ class Server:
             # Others that are as old may have been closed, too.
             self.pool.close()
             error.again = not failure.connection.heard
+        elif made and is_closed(error) and self._trust.has_changed(made):
+            error.again = not failure.connection.heard
+            health.undecided()
+            return
         if isinstance(error, ServerError):
             self.answered()
         elif isinstance(error, LocalError) and began < failure.deadline:
