@@ -32,7 +32,7 @@ class UltraMemcacheClient(BaseClient):
                  maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None,
-                 maxAge=300):
+                 maxAge=300, connectTimeout=None):
         settings = dict(locals())
         del settings['self'], settings['__class__']
         super().__init__(**settings)

@@ -62,7 +62,8 @@ def assemble(former: Cluster | None, settings: Any,
         servers.append(Server(
             address.text,
             Pool(connect, settings.maxPoolSize, settings.pooltime), keeping,
-            health, undelivered, tls.RECORD if address.tls else MOST_BYTES))
+            health, undelivered, tls.RECORD if address.tls else MOST_BYTES,
+            settings.connectTimeout))
     cluster = Cluster(servers, ring, settings.failover, memory)
     if former is not None:
         cluster.inherit(former)

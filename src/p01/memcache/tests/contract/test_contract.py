@@ -76,6 +76,7 @@ KEYWORDS = {
     'distribution': 'modulo',
     'failover': True,
     'maxAge': 2.5,
+    'connectTimeout': 0.25,
 }
 VALUES = {**ARGUMENTS, **KEYWORDS}
 
@@ -101,6 +102,7 @@ WRONG_TYPE = {
     'retries': [None, True, '3', 3.0],
     'pooltime': [None, True, '3'],
     'maxAge': [None, True, '3'],
+    'connectTimeout': [True, '3'],
     'blacktime': [None, True, '3'],
     'maxPoolSize': [None, True, '3', 3.0],
     'distribution': [],
@@ -125,6 +127,7 @@ WRONG_VALUE = {
     'retries': [0, -1],
     'pooltime': [-1, math.inf, math.nan],
     'maxAge': [-1, math.inf, math.nan],
+    'connectTimeout': [0, -1, math.inf, math.nan, 10 ** 6],
     'blacktime': [-1, math.inf, math.nan],
     'maxPoolSize': [0, -1],
     'distribution': ['', 'consistent', 'Ketama', None, 1, True, []],
