@@ -111,8 +111,13 @@ setup(
             'zope.location',
             'zope.session',
         ],
+        # For servers that are listed by SRV records.
+        'srv': [
+            'dnspython >= 2.3',
+        ],
         'test': [
             'Acquisition',
+            'dnslib',
             'gevent',
             'hypothesis',
             'persistent',
