@@ -45,11 +45,17 @@ class IMemcacheFlusher(Interface):
 class IMemcacheStatistics(Interface):
     """Shows the state of the servers, and what made values unreadable."""
 
-    def getStatistics():
+    def getStatistics(name=None):
         """Return a list of ``(server, {name: value})``, all of them str.
 
-        The names are those of memcached's command ``stats``. A server that
-        does not answer has the single name ``error``.
+        The names are those of memcached's command ``stats``, or of its
+        ``stats items``, ``slabs``, ``settings``, ``sizes`` or ``conns``, if
+        `name` is one of these words; any other is a ``ValueError``. A server
+        that refuses, or does not answer, has the single name ``error``.
+
+        ``sizes`` is counted by servers with ``-o track_sizes`` alone; others
+        answer ``sizes_status: disabled``. memcached before 1.4.27 walks
+        through all of its items, and answers nobody else meanwhile.
         """
 
     def getUnreadable():

@@ -34,6 +34,7 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Gets
 from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Stats
 from p01.memcache.wire.limits import MAX_VALUE
 
 
@@ -182,7 +183,8 @@ class _Fake(Counted):
             storage[other] = own
         return other
 
-    def getStatistics(self):
+    def getStatistics(self, name=None):
+        Stats(name)  # a wrong name is the same error as with real servers
         return 'Testing Stats'
 
     def _make_store(self, settings, changed, former):

@@ -135,6 +135,13 @@ WRONG_VALUE = {
 }
 
 
+class AnyName(str):
+    """A name that goes on after a name that is known."""
+
+    def encode(self, *args):
+        return b'items\r\nflush_all'
+
+
 class Pair(NamedTuple):
     one: object
     two: object
@@ -529,6 +536,18 @@ class ClientScenario(ClientCase):
             self.client.namespace = namespace
             self.assertMiss('key')
 
+    def test_statistics_that_cannot_be_asked_for(self):
+        for name in (
+                'reset', 'detail', 'detail on', 'cachedump 1 1', 'bogus', '',
+                ' items', 'items ', 'items\r\nflush_all', 'ITEMS', b'items',
+                1, True, ['items'], AnyName('bogus')):
+            with self.subTest(name), self.assertRaises(ValueError) as caught:
+                self.client.getStatistics(name)
+            self.assertEqual(
+                str(caught.exception),
+                f"name {name!r}: must be one of ('items', 'slabs',"
+                " 'settings', 'sizes', 'conns')")
+
     def test_namespaces(self):
         for namespace in 'a', 'b', None:
             self.client.namespace = namespace
@@ -654,6 +673,24 @@ class ServedScenario(ClientScenario):
         for name, value in values.items():
             self.assertIs(type(name), str)
             self.assertIs(type(value), str)
+
+    def test_getStatistics_of_a_name(self):
+        self.client.set('key', 'value')
+        for name in 'items', 'slabs', 'settings', 'sizes', 'conns':
+            for client in self.client, self.client.region('region'):
+                with self.subTest(name):
+                    [(server, values)] = client.getStatistics(name)
+                    self.assertEqual(server, self.layer.address)
+                    self.assertNotIn('error', values)
+                    self.assertEqual(
+                        {type(text) for pair in values.items()
+                         for text in pair} - {str}, set())
+        [(_, values)] = self.client.getStatistics('settings')
+        self.assertEqual(values['item_size_max'], '1048576')
+        self.assertEqual(
+            self.client.getStatistics(name='sizes'),
+            [(self.layer.address, {'sizes_status': 'disabled'})])
+        self.assertEqual(self.client.query('key'), 'value')
 
     def test_a_server_that_is_down(self):
         with refusing() as down:
