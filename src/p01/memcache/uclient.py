@@ -37,6 +37,13 @@ class UltraMemcacheClient(BaseClient):
         del settings['self'], settings['__class__']
         super().__init__(**settings)
 
+    def invalidateAll(self, delay=0):
+        if delay and self.distribution == 'roundrobin':
+            raise ValueError(
+                f'delay {delay!r}: must be 0 with proxies, as each of them'
+                ' passes it on to the same servers')
+        super().invalidateAll(delay)
+
     def getPools(self):
         return [
             (server.address, server.statistics())

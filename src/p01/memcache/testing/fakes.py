@@ -126,7 +126,8 @@ class FakeStore(Store):
         for key in keys:
             self._find().ask(Delete(key), key)
 
-    def ask_all(self, command, deadline):
+    def ask_all(self, command, deadline, pause=0):
+        # All of the servers are one.
         if command.removes:
             self._find().flush_all()
         return [(address, {}) for address in self._addresses]

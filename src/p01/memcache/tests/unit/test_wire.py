@@ -485,7 +485,8 @@ REQUESTS = {
 }
 
 # Commands without a key, some that are already encoded, and a base class.
-KEYLESS = {'Keyed', 'FlushAll', 'Stats', 'Authenticate', 'NoOperation', 'Batch'}
+KEYLESS = {'Keyed', 'FlushAll', 'Stats', 'Authenticate', 'NoOperation',
+           'Batch'}
 
 
 def is_one_key(key):
