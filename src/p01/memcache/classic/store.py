@@ -7,6 +7,7 @@ the threads apart (its client is a ``threading.local``). The other commands are
 ours: python-memcached returns the same for a refusal and for a failure.
 """
 
+import time
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -246,11 +247,13 @@ class ClassicStore(Store):
         repeat(ask, again)
 
     def ask_all(
-            self, command: Command, deadline: float,
+            self, command: Command, deadline: float, pause: float = 0,
             ) -> list[tuple[str, Any]]:
         # Each server has the time of a whole operation.
         answers = []
-        for host in self.servers:
+        for number, host in enumerate(self.servers):
+            if number and pause:
+                time.sleep(pause)
             try:
                 answer = host.run(command, monotonic() + self._timeout)
             except MemcacheError as error:

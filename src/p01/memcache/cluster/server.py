@@ -54,7 +54,8 @@ class Server:
     def __init__(self, address: str, pool: Pool[Connection],
                  keeping: LockKeeping, health: Health,
                  undelivered: Undelivered, batch: int = MOST_BYTES,
-                 trust: Trust = NO_TRUST) -> None:
+                 trust: Trust = NO_TRUST,
+                 connect_timeout: float | None = None) -> None:
         self.address = address
         self.batch = batch  # bytes to send at once
         self.pool = pool
@@ -65,6 +66,8 @@ class Server:
         self.opened = 0  # connections so far
         self._keeping = keeping
         self._trust = trust
+        self._connect_timeout = (
+            math.inf if connect_timeout is None else connect_timeout)
         self._knows_meta: bool | None = None  # not asked yet
         fork.register(self)
 
@@ -120,11 +123,11 @@ class Server:
             try:
                 if connection.dirty or not connection.is_usable(start):
                     made = monotonic()
-                    self._connect(connection, min(step, deadline))
+                    self._connect(connection, made, min(step, deadline))
                 for command in commands:
                     if connection.dirty:
                         made = monotonic()
-                        self._connect(connection, min(step, deadline))
+                        self._connect(connection, made, min(step, deadline))
                     elif replies and not connection.is_quiet():
                         raise ProtocolError('more than was asked for')
                     if connection.since > command.since:
@@ -253,10 +256,22 @@ class Server:
     def after_fork(self) -> None:
         self.pool.after_fork()
 
-    def _connect(self, connection: Connection, deadline: float) -> None:
+    def _connect(self, connection: Connection, now: float,
+                 deadline: float) -> None:
         # Whatever has arrived meanwhile, it is not used again.
         connection.close()
         self.health.admit_connect(deadline)
-        connection.connect(deadline)
+        limit = now + self._connect_timeout
+        try:
+            connection.connect(min(limit, deadline))
+        except (ConnectTimeout, SendTimeout, ReceiveTimeout) as error:
+            if limit >= deadline:
+                raise
+            if monotonic() > limit + _STILL:
+                raise LocalError('this process stood still') from error
+            # The login's time-outs, too: no connection has been made.
+            raise ConnectTimeout(
+                f'no connection within {self._connect_timeout:g} seconds:'
+                f' {error}') from error
         self.health.connected()
         self.opened += 1

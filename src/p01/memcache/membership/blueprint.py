@@ -54,6 +54,7 @@ class Means(NamedTuple):
     maxPoolSize: int
     pooltime: float
     maxAge: float
+    connectTimeout: float | None
     context: Given[ssl.SSLContext] | None
     account: Given[Credentials] | None
     watch: Watch | None
@@ -72,7 +73,7 @@ class Blueprint:
         self._means = Means(
             settings.retries, settings.delay, settings.blacktime,
             settings.maxPoolSize, settings.pooltime, settings.maxAge,
-            context, account, watch)
+            settings.connectTimeout, context, account, watch)
 
     def build(self, addresses: Sequence[Address],
               former: Cluster | Moving | None,
@@ -165,7 +166,8 @@ class Blueprint:
             address.text,
             Pool(connect, means.maxPoolSize, means.pooltime), keeping, health,
             memory.undelivered[owner],
-            tls.RECORD if address.tls else MOST_BYTES, trust)
+            tls.RECORD if address.tls else MOST_BYTES, trust,
+            means.connectTimeout)
 
 
 def _notify(watch: Watch | None, server: str, before: str, after: str,

@@ -636,6 +636,19 @@ class OperationScenario(TransactionCase):
         self.assertOthersFind(key=2, other=1)
         self.assertIsNone(self.raw(self.client))
 
+    def test_invalidate_all_with_a_delay(self):
+        # The commit would have to wait.
+        with self.assertRaisesRegex(
+                ValueError, 'delay 60: must be 0 in a transaction'):
+            self.cache.invalidateAll(delay=60)
+        with self.assertRaisesRegex(ValueError, 'delay -1: must be a number'):
+            self.cache.invalidateAll(delay=-1)
+        self.assertFinds(key=0, other=0)
+        self.assertIsNone(self.cache.immediate().invalidateAll(delay=60))
+        self.assertOthersFind(key=MISSING, other=MISSING)
+        transaction.abort()
+        self.assertIsNone(self.cache.invalidateAll(delay=60))
+
     def test_dependencies(self):
         self.client.set('page', 1, dependencies=['x'])
         self.client.set('news', 1, dependencies=['y'])
