@@ -22,8 +22,10 @@ from p01.memcache.cluster.fanout import share
 from p01.memcache.cluster.ring import Ring
 from p01.memcache.cluster.router import Router
 from p01.memcache.cluster.server import Server
+from p01.memcache.cluster.singly import get_singly
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
+from p01.memcache.errors import ServerError
 from p01.memcache.errors import forget_traceback
 from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
@@ -124,6 +126,7 @@ class Cluster(Store):
             most: int = MAX_VALUE,
             ) -> tuple[dict[bytes, Item], list[MemcacheError]]:
         found: dict[bytes, Item] = {}
+        start = monotonic()
         single = self.router.single
         if single is not None and not single.undelivered.keys:
             try:
@@ -131,7 +134,8 @@ class Cluster(Store):
                     single.run(command, deadline)
             except MemcacheError as error:
                 forget_traceback(error)
-                return found, [error]
+                return found, self._get_rest(
+                    keys, found, [error], start, deadline, most)
             return found, []
         wanted: dict[Server, list[bytes]] = {}
         for key, (server, _) in self.router.find_all(keys, deadline).items():
@@ -146,9 +150,27 @@ class Cluster(Store):
 
         replies = exchange_with(
             self._in_order(wanted, refused), get, deadline)
-        return found, [*refused.values(), *(
-            reply for reply in replies.values()
-            if isinstance(reply, MemcacheError))]
+        errors = [reply for reply in replies.values()
+                  if isinstance(reply, MemcacheError)]
+        return found, [*refused.values(), *self._get_rest(
+            [key for key in keys if key not in refused], found, errors,
+            start, deadline, most)]
+
+    def _get_rest(self, keys: Sequence[bytes], found: dict[bytes, Item],
+                  errors: list[MemcacheError], start: float, deadline: float,
+                  most: int) -> list[MemcacheError]:
+        """Ask again for what a proxy did not return, if a server failed it.
+
+        It may wait as long as for the first reply.
+        """
+        late = monotonic() - start > (deadline - start) / 2
+        if late or not self.router.ring.alike or not any(
+                isinstance(error, ServerError) for error in errors):
+            return errors
+        server = self.router.find(b'', deadline)[0]
+        return get_singly(
+            server, [key for key in keys if key not in found], found,
+            deadline, most)
 
     def run(self, command: Command, deadline: float) -> Any:
         absent: Sequence[Server] = ()
