@@ -7,18 +7,38 @@ servers fails.
 """
 
 from collections.abc import Iterable
+from time import monotonic
 
+from p01.memcache.cluster.router import Router
 from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ServerError
 from p01.memcache.errors import forget_traceback
 from p01.memcache.wire.batch import change_all
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.item import Item
 
 
-def get_singly(server: Server, keys: Iterable[bytes], found: dict[bytes, Item],
-               deadline: float, most: int) -> list[MemcacheError]:
-    """Put the items into `found`; return the errors of the other keys."""
+def get_rest(router: Router, keys: Iterable[bytes], found: dict[bytes, Item],
+             errors: list[MemcacheError], start: float, deadline: float,
+             most: int) -> list[MemcacheError]:
+    """Ask again for what a proxy did not return, if it returned an error.
+
+    That may take as long as the first reply, since `start`. Returns the errors
+    that are left.
+    """
+    late = monotonic() - start > (deadline - start) / 2
+    if late or not router.ring.alike or not any(
+            isinstance(error, ServerError) for error in errors):
+        return errors
+    server, _ = router.find(b'', deadline)
+    return _get_singly(server, [key for key in keys if key not in found],
+                       found, deadline, most)
+
+
+def _get_singly(server: Server, keys: Iterable[bytes],
+                found: dict[bytes, Item], deadline: float,
+                most: int) -> list[MemcacheError]:
     replies: dict[bytes, Item | MemcacheError | None] = {}
     errors: list[MemcacheError] = []
     try:
