@@ -23,6 +23,7 @@ from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
 from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
+from p01.memcache.membership.moving import MOST
 from p01.memcache.membership.moving import Former
 from p01.memcache.membership.moving import Moving
 from p01.memcache.membership.moving import remembered
@@ -94,7 +95,7 @@ class Blueprint:
             formers = [Former.left(left, self._grace), *formers]
         formers = [one for one in formers
                    if one.cluster.memory.layout != cluster.memory.layout]
-        return Moving(cluster, formers) if formers else cluster
+        return Moving(cluster, formers[:MOST]) if formers else cluster
 
     def _build(self, addresses: Sequence[Address], left: Cluster | None,
                formers: Sequence[Former]) -> Cluster:

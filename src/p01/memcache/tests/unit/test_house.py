@@ -42,7 +42,7 @@ KNOWS = {
     'health': 'errors log threads wire',
     'discovery': 'errors log threads transport wire',
     'cluster': 'digest errors event health log store threads transport wire',
-    'membership': 'cluster discovery errors event health store threads'
+    'membership': 'cluster discovery errors event health log store threads'
                   ' transport wire',
     'classic': 'errors store threads transport wire',
     'leases': 'errors store threads values wire',
