@@ -100,7 +100,8 @@ class Server:
                 del failure
 
     def converse(self, commands: Iterable[Command], step: float,
-                 deadline: float, again: bool = False) -> Conversation:
+                 deadline: float, again: bool = False,
+                 since: float = math.inf) -> Conversation:
         """Run some commands on one connection, step by step.
 
         A generator that yields where it would wait for a reply, so that other
@@ -108,7 +109,8 @@ class Server:
         what it is sent, is by when the next step must be done. A failure is
         for `judge`, as soon as the connections to other servers are back in
         their pools: a subscriber to the event may need them. A command that
-        is sent `again` was admitted before, and keeps its deadline.
+        is sent `again` was admitted before, and keeps its deadline. Other
+        servers are being asked since the time `since`.
         """
         replies: list[Any] = []
         command = None
@@ -146,11 +148,11 @@ class Server:
                     self.pool.give(connection)
         except MemoryError:
             return replies, Failure(
-                LocalError('no memory'), connection, command, start, made,
-                asked, deadline), asked
+                LocalError('no memory'), connection, command, since, start,
+                made, asked, deadline), asked
         except MemcacheError as error:
             return replies, Failure(
-                error, connection, command, start, made, asked,
+                error, connection, command, since, start, made, asked,
                 deadline), asked
         except BaseException:
             # It has decided nothing, another one may.
@@ -194,9 +196,10 @@ class Server:
             or (type(error) is ReceiveError
                 and command is not None and not command.everywhere)
             # This process stood still, or waited longer for a connection than
-            # the server had time left.
+            # the server had time left; or others took most of the time.
             or (failure.asked or began) >= deadline
             or began - failure.start > deadline - began
+            or began - failure.since > 3 * (deadline - began)
             or (isinstance(error, (ConnectTimeout, SendTimeout))
                 and monotonic() > deadline + _STILL))
 

@@ -120,7 +120,7 @@ class Server:
 
     run_uncommon = run
 
-    def converse(self, commands, step, deadline):
+    def converse(self, commands, step, deadline, since):
         replies, failure = [], None
         try:
             for command in commands:
