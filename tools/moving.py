@@ -1,0 +1,350 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A cluster that moves: its servers come and go while processes use it.
+
+The command ``bin/moving`` starts some memcached of its own and some processes
+of a site, see `judge`. Scenario by scenario something happens to the servers
+or to their list. It reports what was read before, while and after that. With
+``--lists`` it measures what two lists at a time do.
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from time import monotonic
+from types import SimpleNamespace
+
+from judge import KEYS
+from judge import Database
+from judge import Process
+from machines import Cluster
+from p01.memcache.cluster.ring import Ketama
+from p01.memcache.testing import Memcached
+from p01.memcache.transport.address import parse_all
+from p01.memcache.uclient import UltraMemcacheClient
+from soak import SLACK
+from soak import TIMEOUT
+from soak import number
+
+
+# The servers of the list at first.
+SERVERS = 3
+
+PARTS = 'before', 'while', 'after'
+
+# What must not happen.
+BROKEN = 'wrong', 'stale', 'not acknowledged', 'lost', 'errors'
+
+
+class Run:
+    """The processes of a site, and what happens to their cluster.
+
+    A scenario does it by the public methods.
+    """
+
+    def __init__(self, options):
+        self.options = options
+        self.seconds = options.seconds
+        self.places = list(range(SERVERS))
+        self.rows = []
+        self.examples = Counter()
+        self.number = 0  # of the list in force
+        self._moved = set()  # rows whose server changed
+        count = options.processes * options.threads * KEYS
+        self._database = Database(count)
+        client = UltraMemcacheClient()
+        self._keys = [client.buildKey(f'row {place}').encode()
+                      for place in range(count)]
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            self.cluster = stack.enter_context(Cluster(folder))
+            self._processes = [self._make(place) for place in range(
+                self.options.processes)]
+            stack.callback(self._end)
+            self._start()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exc_info):
+        self._stack.close()
+
+    def _make(self, place):
+        return Process(self._database, place, SimpleNamespace(
+            seed=f'{self.options.seed} {self.number}', list=self.number,
+            names=self.cluster.names, keys=len(self._keys),
+            threads=self.options.threads, settings={
+                'servers': self._addresses(), 'timeout': TIMEOUT,
+                'lifetime': 3600, 'delay': 0.1, 'blacktime': 0.3,
+                'maxPoolSize': self.options.threads + 1, 'maxAge': 5}))
+
+    def _start(self):
+        for process in self._processes:
+            process.start()
+        for process in self._processes:
+            process.receive()
+        self.all('go')
+
+    def _end(self):
+        for process in self._processes:
+            process.end()
+
+    def _addresses(self):
+        return list(map(self.cluster.address, self.places))
+
+    def all(self, name, *args, **kw):
+        """Return what all processes answer."""
+        for process in self._processes:
+            process.send(name, *args, **kw)
+        return [process.receive() for process in self._processes]
+
+    # What happens
+
+    def assign(self, places, between=None):
+        """Assign a list to one process after the other.
+
+        The others follow the first one when `between` has returned.
+        """
+        before, self.places = self.places, places
+        self._move(before)
+        self.number += 1
+        for place, process in enumerate(self._processes):
+            if place == 1 and between is not None:
+                between()
+            process.send('change', self.number, servers=self._addresses())
+            process.receive()
+
+    def replace(self, place):
+        """Replace a machine by one with the same name."""
+        homes = self._homes(self.places)
+        self._may_miss(row for row, home in enumerate(homes) if home == place)
+        self.cluster.replace(place)
+
+    def restart(self, places):
+        """End all processes, and start others with that list."""
+        self._end()
+        before, self.places = self.places, places
+        self._move(before)
+        self.number += 1
+        self._database.forget()
+        self._processes = list(map(self._make, range(self.options.processes)))
+        self._start()
+
+    def _homes(self, places):
+        """Return which of the places has each key."""
+        ring = Ketama(parse_all(map(self.cluster.address, places)))
+        return [places[ring.find(key)] for key in self._keys]
+
+    def _move(self, before):
+        both = zip(self._homes(before), self._homes(self.places), strict=True)
+        self._may_miss(row for row, (old, new) in enumerate(both)
+                       if old != new)
+
+    def _may_miss(self, rows):
+        for row in rows:
+            self._database.moved[row] = math.inf
+            self._moved.add(row)
+
+    # What is measured
+
+    def scenario(self, name, change):
+        self._moved.clear()
+        self.all('take')
+        for part in PARTS:
+            if part == 'while':
+                change(self)
+            time.sleep(self.seconds)
+            self._note(name, part)
+        # From now on, these must be there, too.
+        now = monotonic()
+        for row in self._moved:
+            self._database.moved[row] = now
+
+    def _note(self, name, part):
+        row, longest, examples = self.take()
+        reads = max(row['reads'], 1)
+        row = {
+            'scenario': name, 'part': part,
+            'right': 1 - (row['misses'] + row['wrong'] + row['stale']) / reads,
+            'missed': row['misses'] / reads,
+            'moved': (len(self._moved) / len(self._keys)
+                      if part == 'while' else 0),
+            'longest': longest[1], 'longest getOrCreate': longest[2],
+            **{what: row[what] for what in (
+                'operations', 'reads', 'misses', *BROKEN)}}
+        for what, *args in examples:
+            if row[what]:
+                self.examples[name, part, what] += 1
+                if self.examples[name, part, what] == 1:
+                    row.setdefault('examples', []).append((what, *args))
+        self.rows.append(row)
+        print(LINE.format(**row, ms=f'{row["longest"] * 1000:.0f} ms'),
+              flush=True)
+
+    def take(self):
+        """Return what all have counted, the longest, and examples."""
+        total, times, shown = Counter(), {1: 0.0, 2: 0.0}, []
+        for counts, longest, examples in self.all('take'):
+            total.update(counts)
+            times = {timeouts: max(longest[timeouts], seconds)
+                     for timeouts, seconds in times.items()}
+            shown += examples
+        return total, times, shown
+
+
+def is_broken(row):
+    return (row['scenario'] not in KNOWN and any(row[what] for what in BROKEN)
+            or row['longest'] > TIMEOUT + SLACK
+            or row['longest getOrCreate'] > 2 * TIMEOUT + SLACK)
+
+
+# The scenarios
+
+
+def nothing(run):
+    """Nothing happens."""
+
+
+def add(run):
+    run.assign([*run.places, len(run.places)])
+
+
+def remove(run):
+    run.assign(run.places[:-1])
+
+
+def replace(run):
+    run.replace(1)
+
+
+def remove_frozen(run):
+    """A server hangs, and so is removed."""
+    run.cluster.machines[run.places[-1]].freeze()
+    time.sleep(run.seconds / 2)
+    remove(run)
+
+
+def add_thawed(run):
+    """It comes back with all that it had, and with late requests."""
+    run.cluster.machines[len(run.places)].thaw()
+    add(run)
+
+
+def scale(run):
+    """The list grows and shrinks again, and again."""
+    few, many = run.places, [*run.places, 3, 4]
+    for places in 3 * (many, few):
+        time.sleep(run.seconds / 3)
+        run.assign(places)
+
+
+def restart(run):
+    """A server goes, and comes while all processes are restarted."""
+    remove(run)
+    time.sleep(run.seconds)
+    run.restart([*run.places, len(run.places)])
+
+
+SCENARIOS = {
+    'no change': nothing,
+    'added': add,
+    'removed': remove,
+    'back': add,
+    'replaced': replace,
+    'hangs, removed': remove_frozen,
+    'thawed, back': add_thawed,
+    'removed again': remove,
+    'up and down': scale,
+    'back, restarted': restart,
+}
+
+# Scenarios in which old values are read, as no process can know better.
+KNOWN = {'back, restarted'}
+
+
+# The command
+
+LINE = (
+    '{scenario:16}{part:8}{reads:>9,}{right:>8.1%}{missed:>8.1%}{moved:>8.1%}'
+    '{wrong:>7}{stale:>7}{not acknowledged:>7}{lost:>7}{errors:>7}{ms:>8}')
+
+HEAD = LINE.replace(',', '').replace('.1%', '').format(
+    scenario='', part='', ms='longest', **{
+        'not acknowledged': 'unack.', 'missed': 'misses', **{
+            name: name for name in (
+                'reads', 'right', 'moved', 'wrong', 'stale', 'lost',
+                'errors')}})
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(
+        prog='moving', description='Has processes use memcached that it'
+        ' starts, while the list of servers changes. The exit status is 1 if a'
+        ' promise was broken.')
+    parser.add_argument(
+        '--seconds', metavar='N', type=lambda text: number(text, float),
+        default=2, help='of each part of a scenario (default: %(default)s)')
+    parser.add_argument(
+        '--processes', metavar='N', type=number, default=2,
+        help='default: %(default)s')
+    parser.add_argument(
+        '--threads', metavar='N', type=number, default=4,
+        help='of each process (default: %(default)s)')
+    parser.add_argument(
+        '--seed', metavar='N', type=number,
+        help='a number that makes a run repeat the one with the same seed, as'
+        ' far as timing allows')
+    parser.add_argument(
+        '--json', metavar='FILE', help='write the figures into a file, too')
+    parser.add_argument(
+        '--only', metavar='NAME', choices=SCENARIOS, action='append',
+        help='a scenario; may be repeated')
+    options = parser.parse_args(arguments)
+    if sys.platform != 'linux':
+        parser.error('other systems have no loopback addresses to spare')
+    if Memcached().find() is None:
+        parser.error('there is no memcached')
+    options.seed = options.seed or random.randrange(1, 2 ** 31)
+    return options
+
+
+def move(options):
+    """Do the run; return the exit status."""
+    with Run(options) as run:
+        time.sleep(options.seconds)  # the cache fills
+        print(HEAD)
+        for name in options.only or SCENARIOS:
+            run.scenario(name, SCENARIOS[name])
+    if options.json:
+        with open(options.json, 'w') as file:
+            json.dump(run.rows, file, indent=1)
+    broken = list(filter(is_broken, run.rows))
+    for row in broken:
+        print(f'BROKEN: {row["scenario"]}, {row["part"]}:',
+              *row.get('examples', ()))
+    return int(bool(broken))
+
+
+def main(arguments=None):
+    options = parse_arguments(arguments)
+    print(f'{options.processes} processes with {options.threads} threads,'
+          f' --seed {options.seed}', flush=True)
+    # The servers end with the command, also by `kill`.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return move(options)
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == '__main__':
+    sys.exit(main())
