@@ -49,8 +49,12 @@ class Run:
     A scenario does it by the public methods.
     """
 
-    def __init__(self, options):
+    def __init__(self, options, **settings):
         self.options = options
+        self._settings = {
+            'timeout': TIMEOUT, 'lifetime': 3600, 'delay': 0.1,
+            'blacktime': 0.3, 'maxPoolSize': options.threads + 1, 'maxAge': 5,
+            **settings}
         self.seconds = options.seconds
         self.places = list(range(SERVERS))
         self.rows = []
@@ -83,9 +87,7 @@ class Run:
             seed=f'{self.options.seed} {self.number}', list=self.number,
             names=self.cluster.names, keys=len(self._keys),
             threads=self.options.threads, settings={
-                'servers': self._addresses(), 'timeout': TIMEOUT,
-                'lifetime': 3600, 'delay': 0.1, 'blacktime': 0.3,
-                'maxPoolSize': self.options.threads + 1, 'maxAge': 5}))
+                'servers': self._addresses(), **self._settings}))
 
     def _start(self):
         for process in self._processes:
@@ -201,6 +203,17 @@ class Run:
         return total, times, shown
 
 
+    def look(self):
+        """Return how many keys the first and the last process read wrong.
+
+        Meanwhile all threads rest.
+        """
+        self.all('rest')
+        found = self.all('look')
+        self.all('go')
+        return len(found[0]), len(found[-1])
+
+
 def is_broken(row):
     return (row['scenario'] not in KNOWN and any(row[what] for what in BROKEN)
             or row['longest'] > TIMEOUT + SLACK
@@ -214,12 +227,12 @@ def nothing(run):
     """Nothing happens."""
 
 
-def add(run):
-    run.assign([*run.places, len(run.places)])
+def add(run, between=None):
+    run.assign([*run.places, len(run.places)], between)
 
 
-def remove(run):
-    run.assign(run.places[:-1])
+def remove(run, between=None):
+    run.assign(run.places[:-1], between)
 
 
 def replace(run):
@@ -271,6 +284,60 @@ SCENARIOS = {
 KNOWN = {'back, restarted'}
 
 
+# Two lists at a time
+
+LAGS = 0, 1, 3
+GRACES = 0, 2
+
+
+def disagree(run, change, lag):
+    """Change the list, which the other processes learn a `lag` later.
+
+    Return how many reads and keys were wrong meanwhile and after that.
+    """
+    row = {}
+
+    def between():
+        run.take()
+        time.sleep(lag)
+        counts, _, _ = run.take()
+        old, new = run.number - 1, run.number
+        row.update({
+            'reads': counts['reads'], 'unacknowledged': counts[
+                'not acknowledged'],
+            'new reads old': counts[new, old],
+            'old reads new': counts[old, new]})
+        row['keys new'], row['keys old'] = run.look()
+
+    change(run, between)
+    run.take()
+    time.sleep(run.seconds)
+    counts, _, _ = run.take()
+    row['after'], row['keys after'] = counts['stale'], max(run.look())
+    row['unacknowledged after'] = counts['not acknowledged']
+    row['wrong'], row['errors'] = counts['wrong'], counts['errors']
+    return row
+
+
+def measure_lists(options):
+    """Print a table of what two lists at a time do; return the exit status."""
+    rows = []
+    for grace in GRACES:
+        for lag in LAGS:
+            with Run(options) as run:
+                time.sleep(options.seconds)
+                for name, change in ('added', add), ('removed', remove):
+                    row = {'grace': grace, 'lag': lag, 'change': name,
+                           **disagree(run, change, lag)}
+                    if not rows:
+                        print(*(name.rjust(9) for name in row))
+                    rows.append(row)
+                    print(*(f'{value:>{max(len(name), 9)}}'
+                            for name, value in row.items()), flush=True)
+    write(options, rows)
+    return 0
+
+
 # The command
 
 LINE = (
@@ -308,6 +375,9 @@ def parse_arguments(arguments):
     parser.add_argument(
         '--only', metavar='NAME', choices=SCENARIOS, action='append',
         help='a scenario; may be repeated')
+    parser.add_argument(
+        '--lists', action='store_true', help='measure what happens while'
+        ' processes have two lists, instead')
     options = parser.parse_args(arguments)
     if sys.platform != 'linux':
         parser.error('other systems have no loopback addresses to spare')
@@ -317,6 +387,12 @@ def parse_arguments(arguments):
     return options
 
 
+def write(options, rows):
+    if options.json:
+        with open(options.json, 'w') as file:
+            json.dump(rows, file, indent=1)
+
+
 def move(options):
     """Do the run; return the exit status."""
     with Run(options) as run:
@@ -324,9 +400,7 @@ def move(options):
         print(HEAD)
         for name in options.only or SCENARIOS:
             run.scenario(name, SCENARIOS[name])
-    if options.json:
-        with open(options.json, 'w') as file:
-            json.dump(run.rows, file, indent=1)
+    write(options, run.rows)
     broken = list(filter(is_broken, run.rows))
     for row in broken:
         print(f'BROKEN: {row["scenario"]}, {row["part"]}:',
@@ -341,7 +415,7 @@ def main(arguments=None):
     # The servers end with the command, also by `kill`.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return move(options)
+        return measure_lists(options) if options.lists else move(options)
     except KeyboardInterrupt:
         return 130
 
