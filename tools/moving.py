@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from judge import KEYS
 from judge import Database
 from judge import Process
+from machines import MACHINES
 from machines import Cluster
 from p01.memcache.cluster.ring import Ketama
 from p01.memcache.testing import Memcached
@@ -36,6 +37,9 @@ from soak import number
 
 # The servers of the list at first.
 SERVERS = 3
+
+# Seconds within which all processes learn of a change.
+GRACE = 0.5
 
 PARTS = 'before', 'while', 'after'
 
@@ -51,12 +55,15 @@ class Run:
 
     def __init__(self, options, **settings):
         self.options = options
+        self.chance = random.Random(options.seed)
         self._settings = {
             'timeout': TIMEOUT, 'lifetime': 3600, 'delay': 0.1,
             'blacktime': 0.3, 'maxPoolSize': options.threads + 1, 'maxAge': 5,
-            **settings}
+            'grace': GRACE, **settings}
+        self.grace = self._settings['grace']
         self.seconds = options.seconds
         self.places = list(range(SERVERS))
+        self._drained = []
         self.rows = []
         self.examples = Counter()
         self.number = 0  # of the list in force
@@ -87,7 +94,7 @@ class Run:
             seed=f'{self.options.seed} {self.number}', list=self.number,
             names=self.cluster.names, keys=len(self._keys),
             threads=self.options.threads, settings={
-                'servers': self._addresses(), **self._settings}))
+                'servers': self._addresses(self.places), **self._settings}))
 
     def _start(self):
         for process in self._processes:
@@ -100,8 +107,8 @@ class Run:
         for process in self._processes:
             process.end()
 
-    def _addresses(self):
-        return list(map(self.cluster.address, self.places))
+    def _addresses(self, places):
+        return list(map(self.cluster.address, places))
 
     def all(self, name, *args, **kw):
         """Return what all processes answer."""
@@ -116,38 +123,56 @@ class Run:
 
         The others follow the first one when `between` has returned.
         """
-        before, self.places = self.places, places
+        before, self.places = self._used(), places
+        self._change(before, between, servers=self._addresses(places))
+
+    def drain(self, places):
+        """Do the same with `drained`."""
+        before, self._drained = self._used(), places
+        self._change(before, None, drained=self._addresses(places))
+
+    def _change(self, before, between, **settings):
         self._move(before)
         self.number += 1
         for place, process in enumerate(self._processes):
             if place == 1 and between is not None:
                 between()
-            process.send('change', self.number, servers=self._addresses())
+            process.send('change', self.number, **settings)
             process.receive()
 
     def replace(self, place):
         """Replace a machine by one with the same name."""
-        homes = self._homes(self.places)
-        self._may_miss(row for row, home in enumerate(homes) if home == place)
+        self._may_miss(self._rows_of(place))
         self.cluster.replace(place)
+
+    def freeze(self, place):
+        self._may_miss(self._rows_of(place))
+        self.cluster.machines[place].freeze()
 
     def restart(self, places):
         """End all processes, and start others with that list."""
         self._end()
-        before, self.places = self.places, places
+        before, self.places = self._used(), places
         self._move(before)
         self.number += 1
         self._database.forget()
         self._processes = list(map(self._make, range(self.options.processes)))
         self._start()
 
+    def _used(self):
+        return [place for place in self.places if place not in self._drained]
+
     def _homes(self, places):
         """Return which of the places has each key."""
         ring = Ketama(parse_all(map(self.cluster.address, places)))
         return [places[ring.find(key)] for key in self._keys]
 
+    def _rows_of(self, place):
+        return [row for row, home in enumerate(self._homes(self._used()))
+                if home == place]
+
     def _move(self, before):
-        both = zip(self._homes(before), self._homes(self.places), strict=True)
+        both = zip(self._homes(before), self._homes(self._used()), strict=True)
         self._may_miss(row for row, (old, new) in enumerate(both)
                        if old != new)
 
@@ -164,6 +189,7 @@ class Run:
         for part in PARTS:
             if part == 'while':
                 change(self)
+                time.sleep(self.grace)
             time.sleep(self.seconds)
             self._note(name, part)
         # From now on, these must be there, too.
@@ -239,9 +265,17 @@ def replace(run):
     run.replace(1)
 
 
+def drain(run):
+    run.drain([1])
+
+
+def fill(run):
+    run.drain([])
+
+
 def remove_frozen(run):
     """A server hangs, and so is removed."""
-    run.cluster.machines[run.places[-1]].freeze()
+    run.freeze(run.places[-1])
     time.sleep(run.seconds / 2)
     remove(run)
 
@@ -260,10 +294,22 @@ def scale(run):
         run.assign(places)
 
 
+def walk(run):
+    """Any list follows any other, at any time, and is learned late."""
+    for _ in range(12):
+        places = run.chance.sample(
+            range(MACHINES), run.chance.randint(1, MACHINES))
+        time.sleep(run.chance.uniform(0, run.seconds / 2))
+        run.assign(places, lambda: time.sleep(
+            run.chance.uniform(0, 0.8 * run.grace)))
+    run.assign(list(range(SERVERS)))
+
+
 def restart(run):
     """A server goes, and comes while all processes are restarted."""
+    run.all('change', run.number, grace=0)
     remove(run)
-    time.sleep(run.seconds)
+    time.sleep(run.grace + run.seconds)
     run.restart([*run.places, len(run.places)])
 
 
@@ -273,10 +319,13 @@ SCENARIOS = {
     'removed': remove,
     'back': add,
     'replaced': replace,
+    'drained': drain,
+    'used again': fill,
     'hangs, removed': remove_frozen,
     'thawed, back': add_thawed,
     'removed again': remove,
     'up and down': scale,
+    'any list': walk,
     'back, restarted': restart,
 }
 
@@ -324,7 +373,7 @@ def measure_lists(options):
     rows = []
     for grace in GRACES:
         for lag in LAGS:
-            with Run(options) as run:
+            with Run(options, grace=grace) as run:
                 time.sleep(options.seconds)
                 for name, change in ('added', add), ('removed', remove):
                     row = {'grace': grace, 'lag': lag, 'change': name,
