@@ -111,8 +111,14 @@ setup(
             'zope.location',
             'zope.session',
         ],
+        # For servers that are listed by SRV records. Older releases fail at
+        # the first forged answer.
+        'srv': [
+            'dnspython >= 2.6.1',
+        ],
         'test': [
             'Acquisition',
+            'dnspython',
             'gevent',
             'hypothesis',
             'persistent',

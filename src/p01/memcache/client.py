@@ -5,12 +5,12 @@
 from zope.interface import implementer
 
 from p01.memcache.classic.store import ClassicStore
+from p01.memcache.discovery.source import Source
+from p01.memcache.discovery.source import parse_all
 from p01.memcache.facade.client import BaseClient
 from p01.memcache.facade.settings import Part
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.secret import discreet
-from p01.memcache.transport.address import hide_secrets
-from p01.memcache.transport.address import parse
 
 
 @implementer(IMemcacheClient)
@@ -44,10 +44,11 @@ class MemcacheClient(BaseClient):
         return serving
 
     def _connect(self, settings):
-        for server in settings.servers:
-            if server.startswith('tls://'):
+        servers = parse_all(settings.servers)
+        for server in servers:
+            is_source = isinstance(server, Source)
+            if is_source or server.tls:
                 raise ValueError(
-                    f'server {hide_secrets(server)!r}: python-memcached has no'
-                    ' TLS')
-        return ClassicStore(
-            list(map(parse, settings.servers)), self._timeout, self._retry)
+                    f'server {server.text!r}: python-memcached has no '
+                    + ('discovery' if is_source else 'TLS'))
+        return ClassicStore(servers, self._timeout, self._retry)

@@ -12,6 +12,7 @@ from zope.schema.interfaces import ValidationError
 from zope.schema.interfaces import WrongContainedType
 from zope.schema.interfaces import WrongType
 
+from p01.memcache.discovery.source import parse_all
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.features.lifetime import plain
 from p01.memcache.interfaces import Lifetime
@@ -27,7 +28,7 @@ from p01.memcache.wire.limits import MAX_NUMBER
 _RULES = {
     Lifetime: expiry,
     Namespace: str.encode,
-    Servers: address.parse_all,
+    Servers: parse_all,
 }
 
 

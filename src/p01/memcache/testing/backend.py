@@ -7,11 +7,11 @@ import math
 import weakref
 
 from p01.memcache import embedded
+from p01.memcache.discovery.source import parse
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.testing.counts import Counted
 from p01.memcache.threads import fork
 from p01.memcache.threads.turn import Turn
-from p01.memcache.transport.address import parse
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Set
 

@@ -6,7 +6,9 @@ import ipaddress
 import os
 import re
 import socket
+from collections.abc import Callable
 from collections.abc import Iterable
+from typing import Any
 from typing import NamedTuple
 
 
@@ -61,7 +63,8 @@ class Address(NamedTuple):
     """Where a server is, and its share of the keys.
 
     The host is the configured text, as rings are made from it. A unix socket
-    has its path as the host, and port 0.
+    has its path as the host, and port 0. The name or the IP address to connect
+    to is `at`, and the name in the certificate `certified`, if not the host.
     """
 
     text: str
@@ -69,6 +72,8 @@ class Address(NamedTuple):
     port: int
     weight: int = 1
     tls: bool = False
+    at: str = ''
+    certified: str = ''
 
     def __str__(self) -> str:
         return self.text
@@ -87,8 +92,8 @@ class Address(NamedTuple):
 
     @property
     def server_name(self) -> str:
-        """The host as certificates name it: no zone, no dot at the end."""
-        return _one_spelling(self.host).partition('%')[0]
+        """The name in the certificate: no zone, no dot at the end."""
+        return _one_spelling(self.certified or self.host).partition('%')[0]
 
 
 def parse(text: str) -> Address:
@@ -130,7 +135,8 @@ def parse(text: str) -> Address:
     return Address(text, host, port, weight, match['tls'] is not None)
 
 
-def parse_all(texts: Iterable[str]) -> list[Address]:
+def parse_all(texts: Iterable[str],
+              parse: Callable[[str], Any] = parse) -> list[Any]:
     """Return a list of addresses; a duplicate is a ValueError."""
     addresses = [parse(text) for text in texts]
     seen = set()

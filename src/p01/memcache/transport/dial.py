@@ -71,7 +71,7 @@ class _Asking:
     """Exists as long as the thread of a look-up runs."""
 
 
-class _Lookup:
+class Lookup:
     """Looks up the addresses of a name in a thread: that has no time-out.
 
     It is a bare thread. ``Thread.start`` waits without bound until the thread
@@ -129,6 +129,7 @@ class Dialer:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self._host = address.at or address.host
         # Those of an address that is not a name.
         self._known: list[Endpoint] | None = None
         self.endpoint: Endpoint | None = None
@@ -137,7 +138,7 @@ class Dialer:
 
     def after_fork(self) -> None:
         # The thread of another one belongs to the parent.
-        self._lookup: _Lookup | None = None
+        self._lookup: Lookup | None = None
 
     def dial(self, deadline: float,
              greet: Callable[[socket.socket, float], S]) -> tuple[S, Endpoint]:
@@ -147,7 +148,7 @@ class Dialer:
         """
         kept, trouble = self.endpoint, None
         if self._known is None:
-            self._known = _find_known(self.address)
+            self._known = _find_known(self._host, self.address.port)
         endpoints = self._known or self._find(deadline)
         if kept in endpoints:
             endpoints = [kept, *(other for other in endpoints
@@ -184,8 +185,8 @@ class Dialer:
         lookup, kept = self._lookup, self.endpoint
         if lookup is None or lookup.is_lost:
             try:
-                lookup = self._lookup = _Lookup(
-                    self.address.host, self.address.port)
+                lookup = self._lookup = Lookup(
+                    self._host, self.address.port)
             except RuntimeError as error:  # no thread can be started
                 return self._do_without(error)
         remaining = deadline - monotonic()
@@ -204,25 +205,23 @@ class Dialer:
         if getattr(answer, 'errno', None) in _NO_NAME or isinstance(
                 answer, UnicodeError):
             raise ConnectError(
-                f'no address of {self.address.host}: {answer}') from answer
+                f'no address of {self._host}: {answer}') from answer
         return self._do_without(answer)
 
     def _do_without(self, trouble: object) -> list[Endpoint]:
         """The name service is to blame, not the server."""
         if self.endpoint is not None:
             return [self.endpoint]
-        raise LocalError(f'no address of {self.address.host}: {trouble}')
+        raise LocalError(f'no address of {self._host}: {trouble}')
 
 
-def _find_known(address: Address) -> list[Endpoint]:
+def _find_known(host: str, port: int) -> list[Endpoint]:
     """Return the endpoints of an address that is not a name."""
-    if address.is_unix:
-        return [Endpoint(
-            socket.AF_UNIX, socket.SOCK_STREAM, 0, address.host)]
+    if port == 0:
+        return [Endpoint(socket.AF_UNIX, socket.SOCK_STREAM, 0, host)]
     try:
         return _endpoints(socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM,
-            flags=socket.AI_NUMERICHOST))
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
     except (OSError, UnicodeError):
         return []
 

@@ -40,15 +40,18 @@ KNOWS = {
     'keys': 'digest errors interfaces log path values',
     'transport': 'errors secret threads wire',
     'health': 'errors log threads wire',
-    'cluster': 'digest errors event health store threads transport wire',
+    'discovery': 'errors log threads transport wire',
+    'cluster': 'digest errors event health log store threads transport wire',
+    'membership': 'cluster discovery errors event health store threads'
+                  ' transport wire',
     'classic': 'errors store threads transport wire',
     'leases': 'errors store threads values wire',
     'features': 'errors interfaces leases store threads values wire',
     'snapshots': 'errors features store values wire',
-    'facade': 'errors features interfaces keys leases log secret store threads'
-              ' transport.address trouble values wire',
-    'client': 'classic facade interfaces secret transport.address',
-    'uclient': 'cluster facade interfaces secret',
+    'facade': 'discovery.source errors features interfaces keys leases log'
+              ' secret store threads transport.address trouble values wire',
+    'client': 'classic discovery.source facade interfaces secret',
+    'uclient': 'facade interfaces membership secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
     'transactional': 'errors event facade features interfaces log snapshots'
                      ' store values wire',
@@ -57,8 +60,9 @@ KNOWS = {
             ' uclient',
     'content': 'event interfaces values.unstorable',
     'plone': 'content.identity errors facade.arguments interfaces log zcml',
-    'testing': 'classic client cluster embedded errors facade features'
-               ' interfaces secret store threads transport uclient wire',
+    'testing': 'classic client cluster discovery embedded errors facade'
+               ' features interfaces secret store threads transport uclient'
+               ' wire',
     'face': 'errors interfaces log uclient',
     'ramcache': 'interfaces',
     'session': 'interfaces log',

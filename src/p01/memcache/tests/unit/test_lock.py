@@ -130,7 +130,7 @@ class LockTests(unittest.TestCase):
             return found
 
         with mock.patch.object(socket, 'getaddrinfo', look_up):
-            lookup = dial._Lookup('example.com', 11211)
+            lookup = dial.Lookup('example.com', 11211)
             answers = []
 
             def has_waited(event, what):
