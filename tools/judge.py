@@ -17,6 +17,9 @@ import threading
 import time
 from time import monotonic
 
+import zope.component
+
+from p01.memcache.interfaces import IServersChangedEvent
 from p01.memcache.uclient import UltraMemcacheClient
 from soak import EXAMPLES
 from soak import Watch
@@ -42,6 +45,8 @@ class Database:
         def array(kind):
             return multiprocessing.RawArray(kind, size)
 
+        #: The number of the list that was published last.
+        self.list = multiprocessing.RawValue('q')
         self.versions = array('q')
         #: The version of the last change that has returned, and of the last
         #: one that was acknowledged.
@@ -203,8 +208,10 @@ class Site:
 
     def __init__(self, database, number, options, client):
         self.client = client
+        self.database = database
         self.seed = options.seed
-        self.list = options.list  # the number of the one that is in force
+        #: The number of the list that is in force.
+        self.list = database.list.value
         self.ended = threading.Event()
         self.going = threading.Event()
         self.examples = collections.deque(maxlen=EXAMPLES)
@@ -248,13 +255,13 @@ class Site:
                 thread.resting for thread in self.threads):
             time.sleep(0.001)
 
-    def change(self, number, **settings):
-        """Change settings, which makes it the list with this number."""
-        start = monotonic()
+    def set(self, **settings):
         for name, value in settings.items():
             setattr(self.client, name, value)
-        self.list = number
-        return monotonic() - start
+
+    def follow(self, event):
+        """Note that a list has come in force."""
+        self.list = self.database.list.value
 
     def take(self):
         """Return what was counted since the last time."""
@@ -283,10 +290,21 @@ class NameService:
         self._original = socket.getaddrinfo
 
     def __call__(self, host, port, *args, flags=0, **kw):
-        if host.endswith('.test') and not flags & socket.AI_NUMERICHOST:
-            with open(self._path) as file:
-                host = dict(line.split() for line in file)[host]
-        return self._original(host, port, *args, flags=flags, **kw)
+        name = host.removesuffix('.')
+        if not name.endswith('.test') or flags & socket.AI_NUMERICHOST:
+            return self._original(host, port, *args, flags=flags, **kw)
+        with open(self._path) as file:
+            names = {name: hosts for name, *hosts in map(str.split, file)}
+        return [answer for host in names[name]
+                for answer in self._original(host, port, *args, **kw)]
+
+
+def ask(port):
+    """Have the name server on that port asked."""
+    import dns.resolver
+    resolver = dns.resolver.Resolver(configure=False)
+    resolver.nameservers, resolver.port = ['127.0.0.1'], port
+    dns.resolver.Resolver = lambda: resolver
 
 
 def serve(pipe, database, number, options):
@@ -296,8 +314,11 @@ def serve(pipe, database, number, options):
     # What the client would log happens on purpose.
     logging.getLogger('p01.memcache').disabled = True
     socket.getaddrinfo = NameService(options.names)
+    if options.resolver:
+        ask(options.resolver)
     site = Site(
         database, number, options, UltraMemcacheClient(**options.settings))
+    zope.component.provideHandler(site.follow, (IServersChangedEvent,))
     with contextlib.suppress(EOFError, BrokenPipeError), site.work():
         pipe.send(None)
         while True:

@@ -24,8 +24,8 @@ from types import SimpleNamespace
 from judge import KEYS
 from judge import Database
 from judge import Process
+from machines import CLUSTERS
 from machines import MACHINES
-from machines import Cluster
 from p01.memcache.cluster.ring import Ketama
 from p01.memcache.testing import Memcached
 from p01.memcache.transport.address import parse_all
@@ -37,9 +37,6 @@ from soak import number
 
 # The servers of the list at first.
 SERVERS = 3
-
-# Seconds within which all processes learn of a change.
-GRACE = 0.5
 
 PARTS = 'before', 'while', 'after'
 
@@ -55,18 +52,17 @@ class Run:
 
     def __init__(self, options, **settings):
         self.options = options
+        self.seconds = options.seconds
         self.chance = random.Random(options.seed)
+        kind = CLUSTERS[options.by]
         self._settings = {
             'timeout': TIMEOUT, 'lifetime': 3600, 'delay': 0.1,
             'blacktime': 0.3, 'maxPoolSize': options.threads + 1, 'maxAge': 5,
-            'grace': GRACE, **settings}
+            **kind.settings, **settings}
         self.grace = self._settings['grace']
-        self.seconds = options.seconds
-        self.places = list(range(SERVERS))
-        self._drained = []
         self.rows = []
         self.examples = Counter()
-        self.number = 0  # of the list in force
+        self._drained = []
         self._moved = set()  # rows whose server changed
         count = options.processes * options.threads * KEYS
         self._database = Database(count)
@@ -78,9 +74,11 @@ class Run:
     def __enter__(self):
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory())
-            self.cluster = stack.enter_context(Cluster(folder))
-            self._processes = [self._make(place) for place in range(
-                self.options.processes)]
+            self.cluster = stack.enter_context(
+                CLUSTERS[self.options.by](folder))
+            self.cluster.places = list(range(SERVERS))
+            self.cluster.publish()
+            self._processes = self._make()
             stack.callback(self._end)
             self._start()
             self._stack = stack.pop_all()
@@ -89,12 +87,15 @@ class Run:
     def __exit__(self, *exc_info):
         self._stack.close()
 
-    def _make(self, place):
-        return Process(self._database, place, SimpleNamespace(
-            seed=f'{self.options.seed} {self.number}', list=self.number,
-            names=self.cluster.names, keys=len(self._keys),
-            threads=self.options.threads, settings={
-                'servers': self._addresses(self.places), **self._settings}))
+    def _make(self):
+        settings = {
+            **self._settings, 'servers': self.cluster.servers,
+            'drained': self.cluster.addresses(self._drained)}
+        return [Process(self._database, place, SimpleNamespace(
+            seed=f'{self.options.seed} {self.number}', settings=settings,
+            names=self.cluster.names, resolver=self.cluster.resolver,
+            keys=len(self._keys), threads=self.options.threads))
+            for place in range(self.options.processes)]
 
     def _start(self):
         for process in self._processes:
@@ -107,9 +108,6 @@ class Run:
         for process in self._processes:
             process.end()
 
-    def _addresses(self, places):
-        return list(map(self.cluster.address, places))
-
     def all(self, name, *args, **kw):
         """Return what all processes answer."""
         for process in self._processes:
@@ -118,63 +116,81 @@ class Run:
 
     # What happens
 
+    @property
+    def number(self):
+        """That of the list in force."""
+        return self._database.list.value
+
+    @property
+    def places(self):
+        return self.cluster.places
+
     def assign(self, places, between=None):
-        """Assign a list to one process after the other.
+        """Put a list in force.
 
-        The others follow the first one when `between` has returned.
+        If it is assigned to one process after the other, the others follow
+        the first one when `between` has returned.
         """
-        before, self.places = self._used(), places
-        self._change(before, between, servers=self._addresses(places))
-
-    def drain(self, places):
-        """Do the same with `drained`."""
-        before, self._drained = self._used(), places
-        self._change(before, None, drained=self._addresses(places))
-
-    def _change(self, before, between, **settings):
-        self._move(before)
-        self.number += 1
+        with self._moving():
+            self.cluster.places = places
+        self._database.list.value += 1
+        self.cluster.publish()
+        if not self.cluster.is_assigned:
+            return
         for place, process in enumerate(self._processes):
             if place == 1 and between is not None:
                 between()
-            process.send('change', self.number, **settings)
+            process.send('set', servers=self.cluster.servers)
             process.receive()
+
+    def drain(self, places):
+        with self._moving():
+            self._drained = places
+        self._database.list.value += 1
+        self.all('set', drained=self.cluster.addresses(places))
 
     def replace(self, place):
         """Replace a machine by one with the same name."""
-        self._may_miss(self._rows_of(place))
-        self.cluster.replace(place)
+        with self._moving():
+            former = self.cluster.replace(place)
+        self._database.list.value += 1
+        self.cluster.publish()
+        # No time is left to those who have not found it yet.
+        former.stop()
 
     def freeze(self, place):
-        self._may_miss(self._rows_of(place))
-        self.cluster.machines[place].freeze()
+        machine = self.cluster.machines[place]
+        self._may_miss(row for row, home in enumerate(self._homes())
+                       if home is machine)
+        machine.freeze()
 
     def restart(self, places):
         """End all processes, and start others with that list."""
         self._end()
-        before, self.places = self._used(), places
-        self._move(before)
-        self.number += 1
+        with self._moving():
+            self.cluster.places = places
+        self._database.list.value += 1
         self._database.forget()
-        self._processes = list(map(self._make, range(self.options.processes)))
+        self.cluster.publish()
+        self._processes = self._make()
         self._start()
 
-    def _used(self):
-        return [place for place in self.places if place not in self._drained]
-
-    def _homes(self, places):
-        """Return which of the places has each key."""
-        ring = Ketama(parse_all(map(self.cluster.address, places)))
-        return [places[ring.find(key)] for key in self._keys]
-
-    def _rows_of(self, place):
-        return [row for row, home in enumerate(self._homes(self._used()))
-                if home == place]
-
-    def _move(self, before):
-        both = zip(self._homes(before), self._homes(self._used()), strict=True)
+    @contextlib.contextmanager
+    def _moving(self):
+        """The keys whose machine changes may be missed."""
+        before = self._homes()
+        yield
+        both = zip(before, self._homes(), strict=True)
         self._may_miss(row for row, (old, new) in enumerate(both)
-                       if old != new)
+                       if old is not new)
+
+    def _homes(self):
+        """Return the machine of each key."""
+        places = [place for place in self.places
+                  if place not in self._drained]
+        ring = Ketama(parse_all(self.cluster.addresses(places)))
+        return [self.cluster.machines[places[ring.find(key)]]
+                for key in self._keys]
 
     def _may_miss(self, rows):
         for row in rows:
@@ -307,7 +323,7 @@ def walk(run):
 
 def restart(run):
     """A server goes, and comes while all processes are restarted."""
-    run.all('change', run.number, grace=0)
+    run.all('set', grace=0)
     remove(run)
     time.sleep(run.grace + run.seconds)
     run.restart([*run.places, len(run.places)])
@@ -409,6 +425,9 @@ def parse_arguments(arguments):
     parser.add_argument(
         '--seconds', metavar='N', type=lambda text: number(text, float),
         default=2, help='of each part of a scenario (default: %(default)s)')
+    parser.add_argument(
+        '--by', choices=CLUSTERS, default='assignment', help='how the'
+        ' processes get to know the list (default: %(default)s)')
     parser.add_argument(
         '--processes', metavar='N', type=number, default=2,
         help='default: %(default)s')
