@@ -23,12 +23,14 @@ from p01.memcache.cluster.memory import Memory
 from p01.memcache.cluster.ring import Ring
 from p01.memcache.cluster.router import Router
 from p01.memcache.cluster.server import Server
+from p01.memcache.cluster.singly import get_rest
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import forget_traceback
 from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
+from p01.memcache.store import turns
 from p01.memcache.wire import cas
 from p01.memcache.wire.batch import change_all
 from p01.memcache.wire.batch import get_all
@@ -102,6 +104,7 @@ class Cluster(Store):
             most: int = MAX_VALUE,
             ) -> tuple[dict[bytes, Item], list[MemcacheError]]:
         found: dict[bytes, Item] = {}
+        start = monotonic()
         single = self.router.single
         if single is not None and not single.undelivered.keys:
             try:
@@ -109,7 +112,8 @@ class Cluster(Store):
                     single.run(command, deadline)
             except MemcacheError as error:
                 forget_traceback(error)
-                return found, [error]
+                return found, get_rest(self.router, keys, found, [error],
+                                       start, deadline, most)
             return found, []
         wanted: dict[Server, list[bytes]] = {}
         for key, (server, _) in self.router.find_all(keys, deadline).items():
@@ -124,9 +128,10 @@ class Cluster(Store):
 
         replies = exchange_with(
             _in_order(self.servers, wanted, refused), get, deadline)
-        return found, [*refused.values(), *(
-            reply for reply in replies.values()
-            if isinstance(reply, MemcacheError))]
+        return found, [*refused.values(), *get_rest(
+            self.router, [key for key in keys if key not in refused], found,
+            [reply for reply in replies.values()
+             if isinstance(reply, MemcacheError)], start, deadline, most)]
 
     def run(self, command: Command, deadline: float) -> Any:
         absent: Sequence[Server] = ()
@@ -266,23 +271,23 @@ class Cluster(Store):
         for server in self.router.find(key, deadline)[1]:
             server.undelivered.add(key)
 
-    def ask_all(self, command: Command, deadline: float,
+    def ask_all(self, command: Command, deadline: float, pause: float = 0,
                 also: Sequence[Server] = ()) -> list[tuple[str, Any]]:
-        servers = [*self.servers, *also]
+        answers, asked = [], [*self.servers, *also]
         try:
-            replies = exchange_with(
-                servers, lambda server: [command], deadline)
+            for servers, limit in turns(asked, deadline, pause):
+                for server, reply in exchange_with(
+                        servers, lambda server: [command], limit).items():
+                    failed = isinstance(reply, MemcacheError)
+                    if failed and command.removes:
+                        server.undelivered.add_all()
+                    answers.append(
+                        (server.address, reply if failed else reply[0]))
         except BaseException:
             if command.removes:
-                for server in servers:
+                for server in asked:
                     server.undelivered.add_all()
             raise
-        answers = []
-        for server, reply in replies.items():
-            failed = isinstance(reply, MemcacheError)
-            if failed and command.removes:
-                server.undelivered.add_all()
-            answers.append((server.address, reply if failed else reply[0]))
         return answers
 
     def retire(self, successor: Any) -> None:

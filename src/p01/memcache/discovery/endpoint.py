@@ -17,8 +17,10 @@ from p01.memcache.errors import ClientError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.transport.address import Address
 from p01.memcache.transport.connection import Connection
-from p01.memcache.transport.credentials import Credentials
 from p01.memcache.transport.dial import Dialer
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire import replies
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
@@ -77,12 +79,13 @@ class GetOldCluster(Get):
         return data
 
 
-def find(address: Address, deadline: float, context: ssl.SSLContext | None,
-         account: Credentials | None) -> list[Address]:
+def find(address: Address, deadline: float,
+         context: Given[ssl.SSLContext] | None,
+         account: Given[Credentials] | None) -> list[Address]:
     """Return the servers that the endpoint lists."""
-    connection = Connection(
-        Dialer(address), None, math.inf, context if address.tls else None,
-        address.server_name, account)
+    trust = Trust(
+        context if address.tls else None, address.server_name, account)
+    connection = Connection(Dialer(address), None, math.inf, trust)
     try:
         try:
             data = _ask(connection, GetCluster(), deadline)

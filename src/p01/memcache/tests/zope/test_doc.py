@@ -31,6 +31,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests.support import zcml
 from p01.memcache.tests.support.certificates import Certificates
 from p01.memcache.tests.support.certificates import share
+from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.servers import look
 from p01.memcache.tests.support.servers import plant
@@ -219,6 +220,7 @@ def setUpCluster(test):
         zip(('one', 'two', 'three'), servers, strict=True),
         proxies=proxies,
         certificates=test.cleanUp.enter_context(Certificates()),
+        gone=test.cleanUp.enter_context(full_backlog()),
         secrets=str(secrets),
         load=zcml.load)
 
