@@ -109,7 +109,7 @@ class ClassicStore(Store):
         self._dialers = list(map(Dialer, addresses))
         self._timeout = timeout
         self._retry = retry
-        self.lineage = self
+        self.lineage = object()
         self._connect()
         fork.register(self)
 

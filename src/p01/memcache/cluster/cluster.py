@@ -63,7 +63,7 @@ class Cluster(Store):
             identity for identity, _ in self.memory.healths)
         #: The cluster that replaced this one, if any did.
         self.successor: Cluster | None = None
-        self.lineage = self
+        self.lineage = object()
 
     def home(self, key: bytes) -> Undelivered:
         """Return what is owed to the server that has the key, up or not."""
