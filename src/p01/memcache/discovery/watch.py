@@ -101,7 +101,7 @@ class Watch:
         if monotonic() < self._due:
             return
         fork.notice()
-        look = self._look and self._look()
+        look = self._look() if self._look is not None else None
         if look is None:
             look = self._begin()
         if look is not None and look.is_overdue:
@@ -119,7 +119,7 @@ class Watch:
     def _begin(self) -> _Look | None:
         with contextlib.suppress(PoolTimeout), self._beginning.by(0):
             now = monotonic()
-            look = self._look and self._look()
+            look = self._look() if self._look is not None else None
             if look is not None or now < self._due:
                 return look
             look = _Look(
