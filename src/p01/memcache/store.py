@@ -8,7 +8,9 @@ hosts of the classic one and the servers of the fakes implement it, with
 """
 
 import contextlib
+import time
 
+from zope.interface import Attribute
 from zope.interface import Interface
 
 from p01.memcache.errors import LeaseLost
@@ -38,6 +40,21 @@ def first_of(errors):
     return error
 
 
+def turns(servers, deadline, pause):
+    """Yield the servers that are asked at the same time, and until when.
+
+    See `IStore.ask_all`.
+    """
+    if not pause:
+        yield servers, deadline
+        return
+    seconds = deadline - time.monotonic()
+    for number, server in enumerate(servers):
+        if number:
+            time.sleep(pause)
+        yield [server], time.monotonic() + seconds
+
+
 def _is_lost(reply):
     """Return whether it is not known what a change has done."""
     # Of the latter, nothing was sent.
@@ -51,6 +68,10 @@ class IStore(Interface):
     A deadline is a moment of ``time.monotonic``. A method that fails raises
     a `MemcacheError`, at the deadline at the latest.
     """
+
+    lineage = Attribute(
+        'An object that stands for this store, and for those that it has '
+        'replaced when settings changed.')
 
     def get(key, deadline, most):
         """Return the `Item` of the key, or None.
@@ -84,11 +105,12 @@ class IStore(Interface):
         Returns a dict of the keys, and the reply or `MemcacheError` of each.
         """
 
-    def ask_all(command, deadline):
+    def ask_all(command, deadline, pause=0):
         """Run a command on each server.
 
         Returns a list of pairs: the server's address, and its reply or
-        `MemcacheError`.
+        `MemcacheError`. With a `pause` they are asked one after the other, so
+        many seconds apart, and each has the time until the deadline anew.
         """
 
     def server(key, deadline):
@@ -123,6 +145,12 @@ class IStore(Interface):
 
     def has_changed(keys):
         """Return whether that transaction has changed one of the keys here.
+        """
+
+    def retire(successor):
+        """Close what the store that replaces this one does not use.
+
+        Operations that have begun end in this one.
         """
 
     def close():
@@ -167,6 +195,13 @@ class Store:
     def _remove(self, keys, deadline):
         """Remove keys whose server refused a new value."""
         raise NotImplementedError
+
+    @property
+    def lineage(self):
+        return self
+
+    def retire(self, successor):
+        self.close()
 
     def transaction(self):
         return None, False

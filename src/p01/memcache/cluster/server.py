@@ -54,7 +54,8 @@ class Server:
     def __init__(self, address: str, pool: Pool[Connection],
                  keeping: LockKeeping, health: Health,
                  undelivered: Undelivered, batch: int = MOST_BYTES,
-                 trust: Trust = NO_TRUST) -> None:
+                 trust: Trust = NO_TRUST,
+                 connect_timeout: float | None = None) -> None:
         self.address = address
         self.batch = batch  # bytes to send at once
         self.pool = pool
@@ -65,6 +66,8 @@ class Server:
         self.opened = 0  # connections so far
         self._keeping = keeping
         self._trust = trust
+        self._connect_timeout = (
+            math.inf if connect_timeout is None else connect_timeout)
         self._knows_meta: bool | None = None  # not asked yet
         fork.register(self)
 
@@ -97,7 +100,8 @@ class Server:
                 del failure
 
     def converse(self, commands: Iterable[Command], step: float,
-                 deadline: float, again: bool = False) -> Conversation:
+                 deadline: float, again: bool = False,
+                 since: float = math.inf) -> Conversation:
         """Run some commands on one connection, step by step.
 
         A generator that yields where it would wait for a reply, so that other
@@ -105,7 +109,8 @@ class Server:
         what it is sent, is by when the next step must be done. A failure is
         for `judge`, as soon as the connections to other servers are back in
         their pools: a subscriber to the event may need them. A command that
-        is sent `again` was admitted before, and keeps its deadline.
+        is sent `again` was admitted before, and keeps its deadline. Other
+        servers are being asked since the time `since`.
         """
         replies: list[Any] = []
         command = None
@@ -120,11 +125,11 @@ class Server:
             try:
                 if connection.dirty or not connection.is_usable(start):
                     made = monotonic()
-                    self._connect(connection, min(step, deadline))
+                    self._connect(connection, made, min(step, deadline))
                 for command in commands:
                     if connection.dirty:
                         made = monotonic()
-                        self._connect(connection, min(step, deadline))
+                        self._connect(connection, made, min(step, deadline))
                     elif replies and not connection.is_quiet():
                         raise ProtocolError('more than was asked for')
                     if connection.since > command.since:
@@ -143,11 +148,11 @@ class Server:
                     self.pool.give(connection)
         except MemoryError:
             return replies, Failure(
-                LocalError('no memory'), connection, command, start, made,
-                asked, deadline), asked
+                LocalError('no memory'), connection, command, since, start,
+                made, asked, deadline), asked
         except MemcacheError as error:
             return replies, Failure(
-                error, connection, command, start, made, asked,
+                error, connection, command, since, start, made, asked,
                 deadline), asked
         except BaseException:
             # It has decided nothing, another one may.
@@ -191,9 +196,10 @@ class Server:
             or (type(error) is ReceiveError
                 and command is not None and not command.everywhere)
             # This process stood still, or waited longer for a connection than
-            # the server had time left.
+            # the server had time left; or others took most of the time.
             or (failure.asked or began) >= deadline
             or began - failure.start > deadline - began
+            or began - failure.since > 3 * (deadline - began)
             or (isinstance(error, (ConnectTimeout, SendTimeout))
                 and monotonic() > deadline + _STILL))
 
@@ -253,10 +259,22 @@ class Server:
     def after_fork(self) -> None:
         self.pool.after_fork()
 
-    def _connect(self, connection: Connection, deadline: float) -> None:
+    def _connect(self, connection: Connection, now: float,
+                 deadline: float) -> None:
         # Whatever has arrived meanwhile, it is not used again.
         connection.close()
         self.health.admit_connect(deadline)
-        connection.connect(deadline)
+        limit = now + self._connect_timeout
+        try:
+            connection.connect(min(limit, deadline))
+        except (ConnectTimeout, SendTimeout, ReceiveTimeout) as error:
+            if limit >= deadline:
+                raise
+            if monotonic() > limit + _STILL:
+                raise LocalError('this process stood still') from error
+            # The login's time-outs, too: no connection has been made.
+            raise ConnectTimeout(
+                f'no connection within {self._connect_timeout:g} seconds:'
+                f' {error}') from error
         self.health.connected()
         self.opened += 1

@@ -27,8 +27,8 @@ from p01.memcache.wire.command import Get
 from p01.memcache.wire.reader import Readable
 
 
-#: Bytes of a list.
-MOST_BYTES = 1 << 20
+#: Bytes and servers of a list. Those of DNS are in 64 kB.
+MOST_BYTES, MOST_SERVERS = 1 << 20, 4096
 
 _OLD_KEY = b'AmazonElastiCache:cluster'
 
@@ -40,7 +40,9 @@ _parse_size = re.compile(
 _parse_list = re.compile(rb'\d{1,20}\r?\n([^\r\n]*)(?:\r?\n)?').fullmatch
 
 _parse_node = re.compile(
-    r'([^|]*)\|([^|]*)\|(\d{1,5})', re.ASCII).fullmatch
+    r'([^|]*)\|([0-9A-Fa-f.:]*)\|([0-9]{1,5})').fullmatch
+
+_parse_end = re.compile(rb'END\r\n').fullmatch
 
 
 class GetCluster(Command):
@@ -57,7 +59,7 @@ class GetCluster(Command):
         if int(size) > MOST_BYTES:
             raise ProtocolError(f'a list of {int(size)} bytes')
         data = replies.read_block(reader, int(size))
-        _read_end(reader)
+        replies.parse_line(reader, _parse_end)
         return data
 
 
@@ -75,10 +77,6 @@ class GetOldCluster(Get):
             raise ProtocolError(f'a list of more than {MOST_BYTES} bytes')
         data: bytes = item.data
         return data
-
-
-def _read_end(reader: Readable) -> None:
-    replies.parse_line(reader, re.compile(rb'END\r\n').fullmatch)
 
 
 def find(address: Address, deadline: float,
@@ -114,8 +112,11 @@ def parse(data: bytes, tls: bool) -> list[Address]:
     match = _parse_list(data)
     if match is None:
         raise ProtocolError(f'not a list of servers: {data[:80]!r}')
-    return [_parse_server(text, tls) for text in
-            match[1].decode('ascii', 'backslashreplace').split(' ') if text]
+    texts = [text for text in match[1].decode(
+        'ascii', 'backslashreplace').split(' ') if text]
+    if len(texts) > MOST_SERVERS:
+        raise ProtocolError(f'a list of {len(texts)} servers')
+    return [_parse_server(text, tls) for text in texts]
 
 
 def _parse_server(text: str, tls: bool) -> Address:
@@ -128,4 +129,5 @@ def _parse_server(text: str, tls: bool) -> Address:
             ipaddress.ip_address(ip)
     except ValueError:
         raise ProtocolError(f'not a server: {text[:80]!a}') from None
-    return node.make(host or ip, int(port), tls, at=ip if ip != host else '')
+    host = host or ip
+    return node.make(host, int(port), tls, at='' if ip == host else ip)

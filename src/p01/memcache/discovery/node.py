@@ -9,10 +9,6 @@ from p01.memcache.transport.address import Address
 from p01.memcache.transport.address import parse
 
 
-#: Servers that a source may list.
-MOST = 4096
-
-
 def make(host: str, port: int, tls: bool, weight: int = 1, at: str = '',
          certified: str = '') -> Address:
     """Return the address of a server, with a text that says the same."""
@@ -28,11 +24,9 @@ def make(host: str, port: int, tls: bool, weight: int = 1, at: str = '',
 
 def arrange(addresses: Iterable[Address]) -> list[Address]:
     """Return each server once, in an order that all processes agree on."""
-    servers = {}
+    servers: dict[tuple[str, int], Address] = {}
     for address in sorted(addresses, key=lambda one: (one.host, one.port)):
         servers.setdefault(address.identity, address)
     if not servers:
         raise ProtocolError('the list of servers is empty')
-    if len(servers) > MOST:
-        raise ProtocolError(f'a list of more than {MOST} servers')
     return list(servers.values())

@@ -6,6 +6,7 @@
 here; the modules are only its chapters.
 """
 
+from p01.memcache.configuration.field import Drained
 from p01.memcache.configuration.field import File
 from p01.memcache.configuration.field import Lifetime
 from p01.memcache.configuration.field import Namespace
@@ -24,6 +25,7 @@ from p01.memcache.interfaces.event import IInvalidateCacheEvent
 from p01.memcache.interfaces.event import INotHeldEvent
 from p01.memcache.interfaces.event import IServerDownEvent
 from p01.memcache.interfaces.event import IServerEvent
+from p01.memcache.interfaces.event import IServersChangedEvent
 from p01.memcache.interfaces.event import IServerUpEvent
 from p01.memcache.interfaces.event import IUnreadableValueEvent
 from p01.memcache.interfaces.lookup import ILookUp
@@ -37,6 +39,7 @@ from p01.memcache.interfaces.writing import IMemcacheWriter
 
 
 __all__ = [
+    'Drained',
     'File',
     'ICacheKey',
     'IInvalidateCacheEvent',
@@ -52,6 +55,7 @@ __all__ = [
     'ISerializer',
     'IServerDownEvent',
     'IServerEvent',
+    'IServersChangedEvent',
     'IServerUpEvent',
     'ITransactional',
     'IUltraMemcacheClient',

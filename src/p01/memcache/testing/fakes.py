@@ -12,10 +12,12 @@ from types import SimpleNamespace
 
 import zope.component
 from zope.interface import implementer
+from zope.interface.interfaces import IMethod
 
 from p01.memcache.classic.store import ClassicStore
 from p01.memcache.client import MemcacheClient
 from p01.memcache.cluster.cluster import Cluster
+from p01.memcache.discovery.watch import Watch
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.facade.settings import Part
@@ -34,6 +36,7 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Gets
 from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Stats
 from p01.memcache.wire.limits import MAX_VALUE
 
 
@@ -125,7 +128,8 @@ class FakeStore(Store):
         for key in keys:
             self._find().ask(Delete(key), key)
 
-    def ask_all(self, command, deadline):
+    def ask_all(self, command, deadline, pause=0):
+        # All of the servers are one.
         if command.removes:
             self._find().flush_all()
         return [(address, {}) for address in self._addresses]
@@ -182,7 +186,8 @@ class _Fake(Counted):
             storage[other] = own
         return other
 
-    def getStatistics(self):
+    def getStatistics(self, name=None):
+        Stats(name)  # a wrong name is the same error as with real servers
         return 'Testing Stats'
 
     def _make_store(self, settings, changed, former):
@@ -215,6 +220,9 @@ class FakeMemcacheClient(_Fake, MemcacheClient):
 class FakeUltraMemcacheClient(_Fake, UltraMemcacheClient):
     """An `UltraMemcacheClient` without a server."""
 
+    # Nor does it look for one.
+    _make_watch = staticmethod(lambda *args: None)
+
 
 # The real stores, and by class the methods that are replaced while faked.
 _STORES = Cluster, ClassicStore
@@ -240,10 +248,15 @@ def _redirect(name):
 
 def _fake_all():
     """Keep all clients from the network, also those that exist already."""
-    for class_ in (*_STORES, MemcacheClient, UltraMemcacheClient):
+    for class_ in (*_STORES, Watch, MemcacheClient, UltraMemcacheClient):
         if class_ in _STORES:
-            methods = {name: _redirect(name) for name in IStore
-                       if name != 'close'}
+            methods = {
+                name: _redirect(name)
+                for name, what in IStore.namesAndDescriptions()
+                if IMethod.providedBy(what) and name not in (
+                    'close', 'retire')}
+        elif class_ is Watch:
+            methods = {'tick': lambda watch, deadline: None}
         else:
             methods = {'getStatistics': _Fake.getStatistics}
         _former[class_] = {

@@ -63,6 +63,10 @@ class TransactionalStore:
             store, Versions(self), self.has_changed,
             lambda: self._changes() is not None)
 
+    @property
+    def lineage(self):
+        return self._store.lineage
+
     def make_versions(self):
         return self._snapshots or Versions(self)
 
@@ -77,7 +81,7 @@ class TransactionalStore:
         """Return the queue of the transaction, if it has one."""
         try:
             # All clients of one store share it.
-            queue = transaction.data(self._store)
+            queue = transaction.data(self._store.lineage)
         except KeyError:
             return None
         return queue if queue.process == getpid() else None
@@ -98,7 +102,9 @@ class TransactionalStore:
             queue = Queue(
                 transaction, self._manager, self._store, self._report,
                 self._begin, self._snapshots, self._strict)
-            transaction.set_data(self._store, queue)
+            transaction.set_data(self._store.lineage, queue)
+        elif not queue.is_over:
+            queue.use(self._store)
         return None if queue.is_over else queue
 
     def transaction(self):
@@ -177,10 +183,14 @@ class TransactionalStore:
             replies.update(self._store.run_many(aside, deadline))
         return replies
 
-    def ask_all(self, command, deadline):
+    def ask_all(self, command, deadline, pause=0):
         queue = self._changes() if command.removes else None
         if queue is None:
-            return self._store.ask_all(command, deadline)
+            return self._store.ask_all(command, deadline, pause)
+        if pause:
+            raise ValueError(
+                f'delay {pause!r}: must be 0 in a transaction, as the end of'
+                ' its commit would wait for it')
         queue.remove(command, deadline)
         return []
 
@@ -193,6 +203,9 @@ class TransactionalStore:
 
     def owe_absent(self, key, deadline):
         self._store.owe_absent(key, deadline)
+
+    def retire(self, successor):
+        self._store.retire(successor)
 
     def close(self):
         self._store.close()

@@ -192,9 +192,11 @@ class TestServer(ServerCase):
             r'^memcached 127\.0\.0\.1:1 is up again, after 3 failures in'
             r' \d+\.\d seconds, the last one \d+\.\d seconds ago$')
         self.assertEqual(len(lines), 3)
-        self.assertEqual(self.told[0], (NAME, 'down', 'late'))
-        self.assertEqual(self.told[1][:2], (NAME, 'up'))
-        self.assertEqual(len(self.told), 2)
+        self.assertEqual(self.told[:2], [
+            (NAME, 'up', 'failing', 'late'),
+            (NAME, 'failing', 'down', 'late')])
+        self.assertEqual(self.told[2][:3], (NAME, 'down', 'up'))
+        self.assertEqual(len(self.told), 3)
 
     def test_how_long_the_failures_lasted(self):
         self.fail(ReceiveTimeout('late'))
@@ -381,10 +383,10 @@ class TestServer(ServerCase):
 class TestConversation(ServerCase):
     """Several requests, while other servers are being asked."""
 
-    def converse(self, *requests, step=1, timeout=1):
+    def converse(self, *requests, step=1, timeout=1, **kw):
         now = monotonic()
         return self.server.converse(
-            map(Ask, requests), now + step, now + timeout)
+            map(Ask, requests), now + step, now + timeout, **kw)
 
     def end(self, conversation, step=None):
         """Return the conversation's replies or error, after judging it."""
@@ -451,6 +453,15 @@ class TestConversation(ServerCase):
         self.assertSent(b'a', b'b')
         self.assertEqual(self.health.state, 'failing')
         self.assertPool(0, 0)
+
+    def test_others_took_most_of_the_time(self):
+        for spent, state in (9, 'up'), (1, 'failing'):
+            self.answer(ReceiveTimeout('late'))
+            conversation = self.converse(b'a', since=monotonic() - spent)
+            next(conversation)
+            error = self.end(conversation, monotonic() + 1)
+            self.assertIsInstance(error, ReceiveTimeout)
+            self.assertEqual(self.health.state, state)
 
     def test_a_refusal_ends_it(self):
         self.health._retries = 10
@@ -718,4 +729,4 @@ class TestHealth(HealthCase):
 
         self.health = Health(NAME, 1, 0, 60, tell)
         self.health.failed(ReceiveTimeout('late'), math.inf)
-        self.assertEqual(self.told, [(NAME, 'down', 'late')])
+        self.assertEqual(self.told, [(NAME, 'up', 'down', 'late')])
