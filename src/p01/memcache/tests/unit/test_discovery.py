@@ -41,6 +41,7 @@ from p01.memcache.transport.dial import Dialer
 from p01.memcache.trust import context as contexts
 from p01.memcache.trust.credentials import Credentials
 from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.command import Get
 
 
@@ -416,8 +417,8 @@ class EncryptedTest(FindCase):
                 (found, True), (found._replace(certified=''), False),
                 (found._replace(certified='b.example.com'), False)):
             connection = Connection(
-                Dialer(address), None, math.inf, self.context,
-                address.server_name)
+                Dialer(address), None, math.inf,
+                Trust(self.context, address.server_name))
             self.addCleanup(connection.close)
             with (contextlib.nullcontext() if right else
                   self.assertRaisesRegex(ConnectError, 'CERTIFICATE_VERIFY')):
