@@ -77,7 +77,7 @@ class IUltraMemcacheSettings(IMemcacheSettings):
             'Seconds after which a connection is not used again, however '
             'busy it is. Its successor resolves the name of the server '
             'again, so the client follows a name that moves to another '
-            'machine.'),
+            'machine, and uses the passwords and certificates of that time.'),
         default=300)
 
     blacktime = Seconds(
@@ -158,7 +158,10 @@ class IUltraMemcacheSettings(IMemcacheSettings):
             'Certificates (PEM) of the authorities trusted to sign server '
             "certificates; the default is the system's. The certificate and "
             'the host name, which must be a subject alternative name, are '
-            'always verified.'),
+            'always verified. This file and the next two are read again '
+            'before a new connection if they have changed, and after a failed '
+            'handshake. If they are wrong then, the former ones remain in '
+            'force. See security.txt.'),
         min_length=1,
         required=False)
 
@@ -196,9 +199,11 @@ class IUltraMemcacheSettings(IMemcacheSettings):
         title='Credentials file',
         description=(
             'A file whose first line is user:password, instead of username '
-            'and password, to keep the secret out of ZCML. It is read when '
-            'the client is made and when this is set. A file that others can '
-            'write to is rejected; one that others can read or replace is '
-            'logged.'),
+            'and password, to keep the secret out of ZCML. A file that others '
+            'can write to is rejected; one that others can read or replace is '
+            'logged. It is read again before a new connection if it has '
+            'changed, and after a refused login; if it is wrong then, the '
+            'former content remains in force. A server that refuses a new '
+            'password gets the one that it accepted last. See security.txt.'),
         min_length=1,
         required=False)

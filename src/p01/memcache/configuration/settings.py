@@ -131,10 +131,11 @@ class IMemcacheSettings(Interface):
             'A file of secrets for signatures, separated by blanks or new '
             'lines. Each has at least 32 bytes and 8 different characters, '
             'and does not begin with #. The first one signs, all of them '
-            'verify. The file is read when the client is made, and when an '
-            'attribute of the serializer is set; if that fails, the former '
-            'secrets remain. A file that others can write to is rejected; one '
-            'that others can read or replace is logged. See security.txt.'),
+            'verify. A file that others can write to is rejected; one that '
+            'others can read or replace is logged. The file is read again '
+            'when it has changed: that is checked once a second while values '
+            'are signed or verified, and before a value counts as forged. If '
+            'it is wrong then, the former secrets remain. See security.txt.'),
         min_length=1,
         required=False)
 

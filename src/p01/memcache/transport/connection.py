@@ -38,6 +38,7 @@ from p01.memcache.wire.replies import unexpected
 
 T = TypeVar('T')
 
+
 class Connection:
     """A connection by a `Dialer`, which `connect` makes.
 

@@ -42,6 +42,7 @@ class Given(Generic[T]):
         self.value = value
 
     def current(self) -> T:
+        """Return the value, for the next use."""
         return self.value
 
     def renewed(self) -> T:

@@ -60,6 +60,8 @@ class Trust:
         they may have been replaced because others got hold of them.
         """
         proof: Proof | None = self._note(self._current())
+        # Now: as soon as the server follows, another thread notes it.
+        former = self._accepted
         others = None
         while proof is not None:
             try:
@@ -67,8 +69,9 @@ class Trust:
             except MemcacheError as error:
                 if type(error) not in _REFUSALS:
                     raise
-                others = others or self._others(
-                    proof, isinstance(error, AuthenticationError))
+                if others is None:
+                    by_login = isinstance(error, AuthenticationError)
+                    others = self._others(proof, former if by_login else None)
                 proof = next(others, None)
                 if proof is None:
                     raise
@@ -105,12 +108,12 @@ class Trust:
             None if self._context is None else self._context.renewed(),
             None if self._credentials is None else self._credentials.renewed())
 
-    def _others(self, refused: Proof, by_login: bool) -> Iterator[Proof]:
+    def _others(self, refused: Proof, former: Credentials | None,
+                ) -> Iterator[Proof]:
         renewed = self._note(self._renewed())
         if renewed != refused:
             yield renewed
-        former = self._accepted
-        if by_login and former not in (None, renewed.credentials):
+        if former not in (None, renewed.credentials):
             yield renewed._replace(credentials=former)
             # The server may have followed meanwhile.
             yield renewed

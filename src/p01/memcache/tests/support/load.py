@@ -24,6 +24,7 @@ class Load:
             threading.Thread(target=self._run, args=(number,))
             for number in range(threads)]
         self._rounds = [0] * threads
+        self.threads = threads
         self.failed = []
         self.wrong = []
         self.longest = 0
@@ -43,7 +44,7 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def go_on(self, rounds=20):
+    def go_on(self, rounds=10):
         """Wait until each thread has done so many more rounds."""
         goal = [done + rounds for done in self._rounds]
         until(lambda: all(done >= wanted for done, wanted in zip(

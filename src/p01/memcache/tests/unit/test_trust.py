@@ -467,6 +467,19 @@ class TrustTest(RenewableCase):
         self.happens = [nothing, switch]
         self.assertEqual(self.connect(), ['two', 'one', 'two'])
 
+    def test_the_server_follows_and_another_thread_is_first(self):
+        self.connect()
+        self.write('shop:two')
+
+        def follow():
+            # This attempt was refused before.
+            self.known = {'two'}
+            self.trust.convince(self.attempt)
+            raise REFUSED
+
+        self.happens = [follow]
+        self.assertEqual(self.connect(), ['two', 'two', 'one', 'two'])
+
     def test_neither_is_right(self):
         self.write('shop:two')
         self.known = {'three'}
