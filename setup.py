@@ -111,13 +111,14 @@ setup(
             'zope.location',
             'zope.session',
         ],
-        # For servers that are listed by SRV records.
+        # For servers that are listed by SRV records. Older releases fail at
+        # the first forged answer.
         'srv': [
-            'dnspython >= 2.3',
+            'dnspython >= 2.6.1',
         ],
         'test': [
             'Acquisition',
-            'dnslib',
+            'dnspython',
             'gevent',
             'hypothesis',
             'persistent',

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import importlib.util
 import io
+import ipaddress
 import os
 import pathlib
 import random
@@ -29,6 +30,7 @@ from typing import NamedTuple
 
 from p01.memcache.classic import host
 from p01.memcache.classic import store
+from p01.memcache.discovery import endpoint
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
@@ -36,6 +38,7 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import UnreadableValue
+from p01.memcache.transport.address import Address
 from p01.memcache.values import stamp
 from p01.memcache.wire import batch
 from p01.memcache.wire import cas
@@ -67,7 +70,7 @@ PATIENCE = 60
 
 # The parser's modules: atheris watches which of their lines are reached.
 PARSER = (
-    host, store, batch, command, meta, reader, replies, stamp, cas)
+    host, store, endpoint, batch, command, meta, reader, replies, stamp, cas)
 
 
 # The models
@@ -239,6 +242,51 @@ def model_one_of(outcomes, text, found):
     if line not in outcomes:
         refuse(line)
     return outcomes[line]
+
+
+def is_name(word):
+    labels = word.removesuffix('.').split('.')
+    return (len('.'.join(labels)) <= 253
+            and all(0 < len(label) < 64 for label in labels)
+            and not re.search('[^0-9A-Za-z_.-]', word))
+
+
+def is_ip(word, versions):
+    try:
+        return ipaddress.ip_address(word).version in versions
+    except ValueError:
+        return False
+
+
+def model_cluster(text, found):
+    line = text.line()
+    words = line.split(b' ')
+    if (len(words) != 4 or words[:2] != [b'CONFIG', b'cluster']
+            or not is_number(words[2], 10) or not is_number(words[3], 10)):
+        refuse(line)
+    if int(words[3]) > 1 << 20:
+        raise ProtocolError('too large')
+    data = text.block(int(words[3]))
+    if (line := text.line()) != b'END':
+        refuse(line)
+    version, *nodes = re.split(b'\r?\n', data)
+    if (not is_number(version) or nodes[1:] not in ([], [b''])
+            or not nodes or b'\r' in nodes[0]):
+        raise ProtocolError(data)
+    servers = []
+    for node in filter(None, nodes[0].split(b' ')):
+        host, ip, port, *more = *node.decode('latin-1').split('|'), '', ''
+        bare = host or ip
+        if (more != ['', ''] or not is_number(port.encode('latin-1'), 5)
+                or not 0 < int(port) < 65536
+                or not (is_name(bare) or is_ip(bare, [6]))
+                or ip and not is_ip(ip, [4, 6]) or '%' in ip):
+            raise ProtocolError(node)
+        shown = f'[{bare}]' if ':' in bare else bare
+        servers.append(Address(
+            f'{shown}:{int(port)}', bare, int(port),
+            at='' if ip == bare else ip))
+    return servers
 
 
 def model_each(outcomes, text, found):
@@ -413,6 +461,19 @@ TARGETS = {
         }),
     'MakeStale': simple(
         meta.MakeStale(KEY, 1).read, {b'HD': True, b'EX': False, b'NF': None}),
+    'cluster': Target(
+        lambda reader, found: endpoint.parse(
+            endpoint.GetCluster().read(reader), False),
+        model_cluster, {
+            b'CONFIG cluster 0 3\r\n1\n\n\r\nEND\r\n': [],
+            b'CONFIG cluster 0 59\r\n12\na.example|10.0.0.1|11211 '
+            b'10.0.0.2|10.0.0.2|11212 |::1|1\n\r\nEND\r\n': [
+                Address('a.example:11211', 'a.example', 11211, at='10.0.0.1'),
+                Address('10.0.0.2:11212', '10.0.0.2', 11212),
+                Address('[::1]:1', '::1', 1)],
+            b'CONFIG cluster 0 9\r\n7\r\na.b||9\r\nEND\r\n': [
+                Address('a.b:9', 'a.b', 9)],
+        }),
     'read_classic': Target(
         lambda reader, found: read_classic(reader),
         lambda text, found: model_values([KEY], text, {}), {

@@ -14,6 +14,7 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``trouble``    what fails, which is logged and counted, and never raised
 ``keys``       any Python object as a memcached key
 ``values``     Python objects as bytes and flags: pickles, JSON, signatures
+``membership`` which servers there are, and what a change of them means
 ``cluster``    the pooled store: which server for which key, and all at once
 ``discovery``  places that list servers, and what they list
 ``health``     what is known of a server, and what it has not heard of

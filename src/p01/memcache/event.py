@@ -10,6 +10,7 @@ from p01.memcache.interfaces import IInvalidateCacheEvent
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import INotHeldEvent
 from p01.memcache.interfaces import IServerDownEvent
+from p01.memcache.interfaces import IServersChangedEvent
 from p01.memcache.interfaces import IServerUpEvent
 from p01.memcache.interfaces import IUnreadableValueEvent
 
@@ -71,3 +72,13 @@ class ServerDownEvent(_ServerEvent):
 @implementer(IServerUpEvent)
 class ServerUpEvent(_ServerEvent):
     """See `IServerUpEvent`."""
+
+
+@implementer(IServersChangedEvent)
+class ServersChangedEvent:
+    """See `IServersChangedEvent`."""
+
+    def __init__(self, servers, came, went):
+        self.servers = servers
+        self.came = came
+        self.went = went

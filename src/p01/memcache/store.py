@@ -10,6 +10,7 @@ hosts of the classic one and the servers of the fakes implement it, with
 import contextlib
 import time
 
+from zope.interface import Attribute
 from zope.interface import Interface
 
 from p01.memcache.errors import LeaseLost
@@ -67,6 +68,10 @@ class IStore(Interface):
     A deadline is a moment of ``time.monotonic``. A method that fails raises
     a `MemcacheError`, at the deadline at the latest.
     """
+
+    lineage = Attribute(
+        'An object that stands for this store, and for those that it has '
+        'replaced when settings changed.')
 
     def get(key, deadline, most):
         """Return the `Item` of the key, or None.
@@ -142,6 +147,12 @@ class IStore(Interface):
         """Return whether that transaction has changed one of the keys here.
         """
 
+    def retire(successor):
+        """Close what the store that replaces this one does not use.
+
+        Operations that have begun end in this one.
+        """
+
     def close():
         """Close the connections that are idle. The store can still be used.
         """
@@ -184,6 +195,13 @@ class Store:
     def _remove(self, keys, deadline):
         """Remove keys whose server refused a new value."""
         raise NotImplementedError
+
+    @property
+    def lineage(self):
+        return self
+
+    def retire(self, successor):
+        self.close()
 
     def transaction(self):
         return None, False

@@ -7,10 +7,10 @@ from operator import attrgetter
 
 from zope.interface import implementer
 
-from p01.memcache.cluster import assembly
 from p01.memcache.facade.client import BaseClient
 from p01.memcache.facade.settings import Part
 from p01.memcache.interfaces import IUltraMemcacheClient
+from p01.memcache.membership import assembly
 from p01.memcache.secret import discreet
 
 
@@ -21,6 +21,7 @@ class UltraMemcacheClient(BaseClient):
     _interface = IUltraMemcacheClient
     _reports_states = True
     _timeout = property(attrgetter('_state.settings.timeout'))
+    _make_watch = staticmethod(assembly.make_watch)
 
     @discreet
     def __init__(self, servers=('127.0.0.1:11211',), debug=0,
@@ -32,7 +33,8 @@ class UltraMemcacheClient(BaseClient):
                  maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None,
-                 maxAge=300, connectTimeout=None):
+                 maxAge=300, refresh=30, grace=None, drained=(),
+                 connectTimeout=None):
         settings = dict(locals())
         del settings['self'], settings['__class__']
         super().__init__(**settings)
@@ -73,6 +75,10 @@ class UltraMemcacheClient(BaseClient):
             if part is None or part.depends_on(changed):
                 part = Part(make, settings)
             parts.append(part)
+        watch = serving and serving.parts[-1]
+        if watch is None or watch.depends_on(changed):
+            watch = Part(partial(
+                self._make_watch, watch and watch.value), settings, *parts)
         return Part(
             partial(assembly.assemble, serving and serving.value), settings,
-            *parts)
+            *parts, watch)

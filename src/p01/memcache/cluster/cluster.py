@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from time import monotonic
 from typing import Any
-from typing import NamedTuple
 
 from zope.interface import implementer
 
+from p01.memcache.cluster import change
 from p01.memcache.cluster.fanout import count_down
 from p01.memcache.cluster.fanout import exchange_with
 from p01.memcache.cluster.fanout import share
+from p01.memcache.cluster.memory import Memory
 from p01.memcache.cluster.ring import Ring
 from p01.memcache.cluster.router import Router
 from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import forget_traceback
-from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
@@ -34,25 +34,12 @@ from p01.memcache.wire import cas
 from p01.memcache.wire.batch import change_all
 from p01.memcache.wire.batch import get_all
 from p01.memcache.wire.command import Command
+from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import GetMany
 from p01.memcache.wire.command import Gets
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
-
-
-Identity = tuple[str, int]
-
-
-class Memory(NamedTuple):
-    """What outlives a cluster whose settings change.
-
-    ``undelivered`` is by the identity of a server, or ``'proxies'`` for all of
-    them; ``healths`` is by the identity.
-    """
-
-    undelivered: dict[Identity | str, Undelivered]
-    healths: dict[Identity, Health]
 
 
 @implementer(IStore)
@@ -63,32 +50,23 @@ class Cluster(Store):
     for it, see `Router`.
     """
 
+    lineage: object = None
+
     def __init__(self, servers: Sequence[Server], ring: Ring, failover: bool,
                  memory: Memory | None = None) -> None:
         self.servers = servers
-        self.memory = Memory({}, {}) if memory is None else memory
+        self.memory = Memory.empty() if memory is None else memory
         self.router = Router(servers, ring, failover)
+        self.addresses = [server.address for server in servers]
+        self.identities = tuple(
+            identity for identity, _ in self.memory.healths)
+        #: The cluster that replaced this one, if any did.
+        self.successor: Cluster | None = None
+        self.lineage = self
 
-    @property
-    def addresses(self) -> list[str]:
-        return [server.address for server in self.servers]
-
-    @property
-    def identities(self) -> tuple[Identity, ...]:
-        return tuple(self.memory.healths)
-
-    def inherit(self, former: 'Cluster') -> None:
-        """Take over the invalidations of another kind of cluster.
-
-        Proxies share an `Undelivered`, and which of the servers behind them
-        has a key is not known here. In a cluster of the same kind the servers
-        have theirs already.
-        """
-        if former.router.ring.alike != self.router.ring.alike:
-            for key in {key for server in former.servers
-                        for key in list(server.undelivered.keys)}:
-                for server in self.servers:
-                    server.undelivered.add(key)
+    def home(self, key: bytes) -> Undelivered:
+        """Return what is owed to the server that has the key, up or not."""
+        return self.servers[self.router.ring.find(key)].undelivered
 
     def _reach(self, key: bytes, deadline: float) -> Server:
         """Return the server to ask for the key.
@@ -146,7 +124,7 @@ class Cluster(Store):
                  if key not in refused and key not in found], found, most)
 
         replies = exchange_with(
-            self._in_order(wanted, refused), get, deadline)
+            _in_order(self.servers, wanted, refused), get, deadline)
         return found, [*refused.values(), *(
             reply for reply in replies.values()
             if isinstance(reply, MemcacheError))]
@@ -160,11 +138,44 @@ class Cluster(Store):
             return None
         if absent:
             command = self._stand_in(command, absent)
-        ask = self._change if command.changes else self._ask
-        reply = ask(server, command, deadline)
+        if not command.changes:
+            return self._ask(server, command, deadline)
+        try:
+            reply = self._change(server, command, deadline)
+        finally:
+            if self.successor is not None:
+                self._hand_on([command.key])
         if absent and command.removes:
             raise ServerDown(f'{absent[0].address} is down')
         return reply
+
+    def run_many(self, commands: Collection[Command],
+                 deadline: float) -> dict[bytes, Any]:
+        try:
+            replies: dict[bytes, Any] = super().run_many(commands, deadline)
+            return replies
+        finally:
+            if self.successor is not None:
+                self._hand_on(command.key for command in commands
+                              if command.changes)
+
+    def remove(self, keys: Collection[bytes],
+               deadline: float) -> dict[bytes, Any]:
+        """Remove the keys from their servers; return a dict of replies."""
+        replies: dict[bytes, Any] = super().run_many(
+            list(map(Delete, keys)), deadline)
+        return replies
+
+    def _hand_on(self, keys: Iterable[bytes]) -> None:
+        """Have keys that have moved meanwhile removed from the new servers.
+
+        They were changed by an operation that began before the list of servers
+        changed.
+        """
+        if self.successor is not None:
+            for key in keys:
+                if self.successor.home(key) is not self.home(key):
+                    self.successor.owe(key)
 
     def _ask(self, server: Server, command: Command, deadline: float) -> Any:
         if server.undelivered.keys:
@@ -176,7 +187,7 @@ class Cluster(Store):
                   deadline: float) -> dict[bytes, MemcacheError]:
         single = self.router.single
         if single is not None and not single.undelivered.keys:
-            self._change_all(single, commands, replies, deadline)
+            _change_all(single, commands, replies, deadline)
             return {}
         routes = self.router.find_all(
             [command.key for command in commands], deadline)
@@ -201,24 +212,13 @@ class Cluster(Store):
                  if key not in replies], replies, server.batch)
 
         answers = exchange_with(
-            self._in_order(work, replies), change, deadline,
+            _in_order(self.servers, work, replies), change, deadline,
             all(command.repeats for command in commands))
         for server, answer in answers.items():
             if isinstance(answer, MemcacheError):
                 for key in work[server]:
                     replies.setdefault(key, answer)
         return away
-
-    def _change_all(self, server: Server, commands: Collection[Command],
-                    replies: dict[bytes, Any], deadline: float) -> None:
-        """Put the replies of the only server, or its error, into `replies`."""
-        try:
-            for batch in change_all(commands, replies, server.batch):
-                server.run(batch, deadline)
-        except MemcacheError as error:
-            forget_traceback(error)
-            for command in commands:
-                replies.setdefault(command.key, error)
 
     def _remove(self, keys: Iterable[bytes], deadline: float) -> None:
         # They are owed, so that asking for their server removes them.
@@ -259,6 +259,8 @@ class Cluster(Store):
         """Have the key removed before its server is asked for it again."""
         for server in self.router.holders(key):
             server.undelivered.add(key)
+        if self.successor is not None:
+            self._hand_on([key])
 
     def owe_absent(self, key: bytes, deadline: float) -> None:
         """Have the key removed from those for which others stand in."""
@@ -266,10 +268,10 @@ class Cluster(Store):
             server.undelivered.add(key)
 
     def ask_all(self, command: Command, deadline: float, pause: float = 0,
-                ) -> list[tuple[str, Any]]:
-        answers = []
+                also: Sequence[Server] = ()) -> list[tuple[str, Any]]:
+        answers, all_servers = [], [*self.servers, *also]
         try:
-            for servers, limit in turns(self.servers, deadline, pause):
+            for servers, limit in turns(all_servers, deadline, pause):
                 for server, reply in exchange_with(
                         servers, lambda server: [command], limit).items():
                     failed = isinstance(reply, MemcacheError)
@@ -279,17 +281,40 @@ class Cluster(Store):
                         (server.address, reply if failed else reply[0]))
         except BaseException:
             if command.removes:
-                for server in self.servers:
+                for server in all_servers:
                     server.undelivered.add_all()
             raise
         return answers
 
-    def _in_order(self, work: Mapping[Server, Iterable[bytes]],
-                  refused: Container[bytes]) -> list[Server]:
-        """Return the servers that are left to ask, in the usual order."""
-        return [server for server in self.servers
-                if any(key not in refused for key in work.get(server, ()))]
+    def retire(self, successor: Any) -> None:
+        """Close what the successor, another pooled store, does not use."""
+        self.successor = getattr(successor, 'cluster', successor)
+        for server in self.servers:
+            if server not in successor.servers:
+                server.close()
+        change.report(self.servers, successor.servers)
+        change.deliver(successor.servers)
 
     def close(self) -> None:
         for server in self.servers:
             server.close()
+
+
+def _in_order(servers: Iterable[Server],
+              work: Mapping[Server, Iterable[bytes]],
+              done: Container[bytes]) -> list[Server]:
+    """Return the servers that are left to ask, in the usual order."""
+    return [server for server in servers
+            if any(key not in done for key in work.get(server, ()))]
+
+
+def _change_all(server: Server, commands: Collection[Command],
+                replies: dict[bytes, Any], deadline: float) -> None:
+    """Put the replies of the only server, or its error, into `replies`."""
+    try:
+        for batch in change_all(commands, replies, server.batch):
+            server.run(batch, deadline)
+    except MemcacheError as error:
+        forget_traceback(error)
+        for command in commands:
+            replies.setdefault(command.key, error)

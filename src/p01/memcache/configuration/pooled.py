@@ -7,6 +7,7 @@ from zope.interface import Attribute
 
 from p01.memcache.configuration.field import File
 from p01.memcache.configuration.field import Seconds
+from p01.memcache.configuration.field import Servers
 from p01.memcache.configuration.field import Unshown
 from p01.memcache.configuration.settings import IMemcacheSettings
 
@@ -18,10 +19,10 @@ __name__ = 'p01.memcache.interfaces'
 class IUltraMemcacheSettings(IMemcacheSettings):
     """How the connections of a pooled client are configured, too.
 
-    Setting `servers`, or any attribute below other than `timeout`, makes new
-    pools. The client forgets what it knew about the servers, except for the
-    changes that they have missed. Operations under way finish on the former
-    connections.
+    Setting `servers` or `drained` keeps the connections to the servers that
+    stay. Setting any attribute below other than `timeout` makes new pools: the
+    client forgets what it knew about the servers, except for the changes that
+    they have missed. Operations under way finish on the former connections.
     """
 
     timeout = Seconds(
@@ -114,6 +115,36 @@ class IUltraMemcacheSettings(IMemcacheSettings):
             'Otherwise they are misses. cluster.txt explains the costs. '
             'Proxies ("roundrobin") replace each other in any case.'),
         default=False)
+
+    refresh = Seconds(
+        title='Refresh',
+        description=(
+            'Seconds between two looks at the places where `servers` says to '
+            'look for a list. It is also looked for when a server fails.'),
+        min=0.1,
+        default=30)
+
+    grace = Seconds(
+        title='Grace',
+        description=(
+            'Seconds after a change of the list of servers for which other '
+            'processes may still use the former one. Meanwhile the keys that '
+            'moved to another server are misses and are not stored, and a '
+            'change to one of them removes it from both its servers. So '
+            'nobody gets an outdated value, if all processes hear of the '
+            'change within that time. None stands for `refresh` and three '
+            'seconds if a list was found, and for 0 if one was assigned. See '
+            'cluster.txt.'),
+        required=False,
+        default=None)
+
+    drained = Servers(
+        title='Drained',
+        description=(
+            'Addresses of listed servers that are not used, for the time of a '
+            'maintenance. Their keys move to the others.'),
+        value_type=schema.TextLine(),
+        default=[])
 
     ssl_context = Attribute(
         'An ``ssl.SSLContext`` for the servers with tls://, instead of the '

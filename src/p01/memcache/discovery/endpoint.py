@@ -38,7 +38,9 @@ _parse_size = re.compile(
 _parse_list = re.compile(rb'\d{1,20}\r?\n([^\r\n]*)(?:\r?\n)?').fullmatch
 
 _parse_node = re.compile(
-    r'([^|]*)\|([^|]*)\|(\d{1,5})', re.ASCII).fullmatch
+    r'([^|]*)\|([0-9A-Fa-f.:]*)\|([0-9]{1,5})').fullmatch
+
+_parse_end = re.compile(rb'END\r\n').fullmatch
 
 
 class GetCluster(Command):
@@ -55,7 +57,7 @@ class GetCluster(Command):
         if int(size) > MOST_BYTES:
             raise ProtocolError(f'a list of {int(size)} bytes')
         data = replies.read_block(reader, int(size))
-        _read_end(reader)
+        replies.parse_line(reader, _parse_end)
         return data
 
 
@@ -73,10 +75,6 @@ class GetOldCluster(Get):
             raise ProtocolError(f'a list of more than {MOST_BYTES} bytes')
         data: bytes = item.data
         return data
-
-
-def _read_end(reader: Readable) -> None:
-    replies.parse_line(reader, re.compile(rb'END\r\n').fullmatch)
 
 
 def find(address: Address, deadline: float, context: ssl.SSLContext | None,
@@ -125,4 +123,5 @@ def _parse_server(text: str, tls: bool) -> Address:
             ipaddress.ip_address(ip)
     except ValueError:
         raise ProtocolError(f'not a server: {text[:80]!a}') from None
-    return node.make(host or ip, int(port), tls, at=ip if ip != host else '')
+    host = host or ip
+    return node.make(host, int(port), tls, at='' if ip == host else ip)

@@ -28,7 +28,7 @@ def make(host: str, port: int, tls: bool, weight: int = 1, at: str = '',
 
 def arrange(addresses: Iterable[Address]) -> list[Address]:
     """Return each server once, in an order that all processes agree on."""
-    servers = {}
+    servers: dict[tuple[str, int], Address] = {}
     for address in sorted(addresses, key=lambda one: (one.host, one.port)):
         servers.setdefault(address.identity, address)
     if not servers:

@@ -17,9 +17,6 @@ from p01.memcache.embedded.statistics import TOPICS
 from p01.memcache.embedded.storage import Item
 
 
-# Reading
-
-
 def get(session, name, *keys):
     return _retrieve(session, name, keys)
 
@@ -56,9 +53,6 @@ def _retrieve(session, name, keys, expires=None):
     yield replies.END
 
 
-# Writing
-
-
 def store(session, name, key, flags, exptime, length, *more):
     storage = session.storage
     length = syntax.data_length(length)
@@ -82,7 +76,7 @@ def delete(session, name, key, *more):
     session.storage.count(name, item)
     if item is None:
         raise Refused(replies.NOT_FOUND)
-    session.storage.remove(key)
+    del session.storage.items[key]
     yield b'DELETED\r\n'
 
 
@@ -123,9 +117,6 @@ def flush_all(session, name, *words):
     yield replies.OK
 
 
-# The server and the connection
-
-
 def stats(session, name, topic=b'', *more):
     if topic == b'reset':
         session.storage.counters.clear()
@@ -145,6 +136,15 @@ def verbosity(session, name, level, *more):
 
 def version(session, name, *words):
     yield b'VERSION %b\r\n' % replies.VERSION.encode()
+
+
+def config(session, name, *words):
+    nodes = ' '.join(session.storage.cluster).encode()
+    if not nodes or words != (b'get', b'cluster'):
+        yield from unknown(session, name, *words)
+        return
+    yield b'CONFIG cluster 0 %d\r\n1\n%b\n\r\n' % (len(nodes) + 3, nodes)
+    yield replies.END
 
 
 def leave(session, name, *words):

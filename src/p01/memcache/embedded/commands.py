@@ -47,6 +47,7 @@ COMMANDS = {
     b'verbosity': Command(basic.verbosity, 1, noreply=True, indented=True),
     b'version': Command(basic.version, 0),
     b'stats': Command(basic.stats, 0),
+    b'config': Command(basic.config, 0, noreply=True),
     b'quit': Command(basic.leave, 0),
 }
 

@@ -132,7 +132,7 @@ def delete(storage, key, flags):
             item.expires = flags.get('T', item.expires)
             item.cas = flags['E'] if 'E' in flags else storage.next_unique()
         elif 'x' not in flags:
-            storage.remove(key)
+            del storage.items[key]
     if code != HD or 'I' not in flags:
         storage.count('delete', code == HD)
     if code == HD and 'q' in flags:

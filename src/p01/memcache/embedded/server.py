@@ -70,12 +70,19 @@ class EmbeddedServer:
     and kept, from the first start on. An item has at most `maxItemSize`
     bytes, with its key and memcached's bookkeeping. Each start begins with an
     empty storage, as a restarted memcached does.
+
+    The list `cluster` holds texts like ``'host|ip|port'``, and may be changed
+    at any time. It makes the server a configuration endpoint: that is what
+    `config get cluster` lists, as of version 1. While it is empty the command
+    is unknown, as it is to memcached.
     """
 
-    def __init__(self, host='127.0.0.1', port=0, maxItemSize=1024 * 1024):
+    def __init__(self, host='127.0.0.1', port=0, maxItemSize=1024 * 1024,
+                 cluster=()):
         self.host = host
         self.port = port
         self.maxItemSize = maxItemSize
+        self.cluster = list(cluster)
         self._thread = None
 
     @property
@@ -114,7 +121,7 @@ class EmbeddedServer:
             self._loop.close()
 
     async def _serve(self, listener):
-        storage = Storage(self.maxItemSize)
+        storage = Storage(self.maxItemSize, self.cluster)
         server = await self._loop.create_server(
             lambda: Connection(storage), sock=listener)
         while not self._stopping.done():

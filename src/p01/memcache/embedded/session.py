@@ -92,8 +92,6 @@ class Session:
         self.announced = None
         return unique
 
-    # The dialogue
-
     def _converse(self):
         try:
             while True:

@@ -69,12 +69,14 @@ class Storage:
     """The items, and all else that the connections of one run share.
 
     `max_item_size` is the limit of an item in bytes, with memcached's own
-    bookkeeping. A delayed flush is due at the moment `flush_at`. The set
-    `connections` holds those that are open.
+    bookkeeping, and `cluster` is what `config get cluster` lists. A delayed
+    flush is due at the moment `flush_at`. The set `connections` holds those
+    that are open.
     """
 
-    def __init__(self, max_item_size):
+    def __init__(self, max_item_size, cluster=()):
         self.max_item_size = max_item_size
+        self.cluster = cluster
         self.items = {}
         self.connections = set()
         self.counters = collections.Counter()
@@ -100,9 +102,6 @@ class Storage:
         self.items[key] = item
         self.counters['total_items'] += 1
         return item
-
-    def remove(self, key):
-        del self.items[key]
 
     def next_unique(self):
         self.last_unique += 1

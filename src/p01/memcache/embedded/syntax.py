@@ -3,7 +3,8 @@
 """The syntax of requests: what the words of a line mean to memcached.
 
 memcached reads numbers in two ways. Its parser takes digits alone; what is
-left to the C library may have a sign, zeros, and white space around it.
+left to the C library, here `stored_number` and the like, may have a sign,
+zeros, and white space around it.
 """
 
 import re
@@ -33,9 +34,6 @@ def check_key(key):
         raise Refused(BAD_FORMAT)
 
 
-# Numbers as the parser reads them
-
-
 def integer(text, refusal=BAD_FORMAT):
     match = _SIGNED.fullmatch(text)
     value = int(match[1] + (match[2] or b'0')) if match else 2**31
@@ -59,9 +57,6 @@ def data_length(text):
     if not 0 <= length < 2**31 - len('\r\n'):
         raise Malformed(BAD_FORMAT)
     return length
-
-
-# Numbers as the C library reads them
 
 
 def stored_number(text):

@@ -68,4 +68,4 @@ class State:
     def retire(self, successor):
         """Close what the next state does not use."""
         if successor.base is not self.base:
-            self.base.close()
+            self.base.retire(successor.base)

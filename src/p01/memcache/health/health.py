@@ -43,13 +43,12 @@ _GRAIN = 2
 class Health:
     """What is known of the server `name`. All times are seconds.
 
-    ``notify(name, state, reason)`` is called when it goes down and when it
-    comes back.
+    ``notify(name, before, after, reason)`` is called when its state changes.
     """
 
     def __init__(self, name: str, retries: int, delay: float,
                  blacktime: float,
-                 notify: Callable[[str, str, str], None]) -> None:
+                 notify: Callable[[str, str, str, str], None]) -> None:
         self._name = name
         self._retries = retries
         self._delay = delay
@@ -212,11 +211,10 @@ class Health:
         else:
             self._log.warn(
                 'memcached %s is %s: %s', self._name, after, reason)
-        if 'down' in (before, after):
-            try:
-                self._notify(self._name, after, reason)
-            except Exception:
-                # The subscriber's trouble, not that of the caller of `query`.
-                logger.exception(
-                    'memcached %s is %s: a subscriber of this event failed',
-                    self._name, after)
+        try:
+            self._notify(self._name, before, after, reason)
+        except Exception:
+            # The subscriber's trouble, not that of the caller of `query`.
+            logger.exception(
+                'memcached %s is %s: a subscriber of this event failed',
+                self._name, after)

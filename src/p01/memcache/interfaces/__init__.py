@@ -24,6 +24,7 @@ from p01.memcache.interfaces.event import IInvalidateCacheEvent
 from p01.memcache.interfaces.event import INotHeldEvent
 from p01.memcache.interfaces.event import IServerDownEvent
 from p01.memcache.interfaces.event import IServerEvent
+from p01.memcache.interfaces.event import IServersChangedEvent
 from p01.memcache.interfaces.event import IServerUpEvent
 from p01.memcache.interfaces.event import IUnreadableValueEvent
 from p01.memcache.interfaces.lookup import ILookUp
@@ -52,6 +53,7 @@ __all__ = [
     'ISerializer',
     'IServerDownEvent',
     'IServerEvent',
+    'IServersChangedEvent',
     'IServerUpEvent',
     'ITransactional',
     'IUltraMemcacheClient',

@@ -30,6 +30,24 @@ class IServerUpEvent(IServerEvent):
     """A server that was marked down has answered."""
 
 
+class IServersChangedEvent(Interface):
+    """The list of servers of a pooled client has changed.
+
+    By an assignment to its `servers` or `drained`, or because another list was
+    found where `servers` says to look. Sent once per change and client, in the
+    thread that makes it, when the new list is in force; that thread waits for
+    the handlers. An exception of a handler is logged.
+    """
+
+    servers = Attribute('The addresses of the servers in use, a list.')
+
+    came = Attribute('The addresses of those that were not used before.')
+
+    went = Attribute(
+        'The addresses of those that are not used any more. A machine that '
+        'was replaced under its name is in both.')
+
+
 class IInvalidateCacheEvent(Interface):
     """Something that is cached has changed.
 

@@ -12,10 +12,12 @@ from types import SimpleNamespace
 
 import zope.component
 from zope.interface import implementer
+from zope.interface.interfaces import IMethod
 
 from p01.memcache.classic.store import ClassicStore
 from p01.memcache.client import MemcacheClient
 from p01.memcache.cluster.cluster import Cluster
+from p01.memcache.discovery.watch import Watch
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
 from p01.memcache.facade.settings import Part
@@ -126,7 +128,7 @@ class FakeStore(Store):
         for key in keys:
             self._find().ask(Delete(key), key)
 
-    def ask_all(self, command, deadline, pause=0):
+    def ask_all(self, command, deadline, pause=0, also=()):
         # All of the servers are one.
         if command.removes:
             self._find().flush_all()
@@ -218,6 +220,9 @@ class FakeMemcacheClient(_Fake, MemcacheClient):
 class FakeUltraMemcacheClient(_Fake, UltraMemcacheClient):
     """An `UltraMemcacheClient` without a server."""
 
+    # Nor does it look for one.
+    _make_watch = staticmethod(lambda *args: None)
+
 
 # The real stores, and by class the methods that are replaced while faked.
 _STORES = Cluster, ClassicStore
@@ -243,10 +248,15 @@ def _redirect(name):
 
 def _fake_all():
     """Keep all clients from the network, also those that exist already."""
-    for class_ in (*_STORES, MemcacheClient, UltraMemcacheClient):
+    for class_ in (*_STORES, Watch, MemcacheClient, UltraMemcacheClient):
         if class_ in _STORES:
-            methods = {name: _redirect(name) for name in IStore
-                       if name != 'close'}
+            methods = {
+                name: _redirect(name)
+                for name, what in IStore.namesAndDescriptions()
+                if IMethod.providedBy(what) and name not in (
+                    'close', 'retire')}
+        elif class_ is Watch:
+            methods = {'tick': lambda watch, deadline: None}
         else:
             methods = {'getStatistics': _Fake.getStatistics}
         _former[class_] = {

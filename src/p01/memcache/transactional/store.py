@@ -63,6 +63,10 @@ class TransactionalStore:
             store, Versions(self), self.has_changed,
             lambda: self._changes() is not None)
 
+    @property
+    def lineage(self):
+        return self._store.lineage
+
     def make_versions(self):
         return self._snapshots or Versions(self)
 
@@ -77,7 +81,7 @@ class TransactionalStore:
         """Return the queue of the transaction, if it has one."""
         try:
             # All clients of one store share it.
-            queue = transaction.data(self._store)
+            queue = transaction.data(self._store.lineage)
         except KeyError:
             return None
         return queue if queue.process == getpid() else None
@@ -98,7 +102,7 @@ class TransactionalStore:
             queue = Queue(
                 transaction, self._manager, self._store, self._report,
                 self._begin, self._snapshots, self._strict)
-            transaction.set_data(self._store, queue)
+            transaction.set_data(self._store.lineage, queue)
         return None if queue.is_over else queue
 
     def transaction(self):
@@ -197,6 +201,9 @@ class TransactionalStore:
 
     def owe_absent(self, key, deadline):
         self._store.owe_absent(key, deadline)
+
+    def retire(self, successor):
+        self._store.retire(successor)
 
     def close(self):
         self._store.close()

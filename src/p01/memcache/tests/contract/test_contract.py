@@ -77,6 +77,9 @@ KEYWORDS = {
     'failover': True,
     'maxAge': 2.5,
     'connectTimeout': 0.25,
+    'refresh': 3.5,
+    'grace': 4.5,
+    'drained': ['10.0.0.1:1'],
 }
 VALUES = {**ARGUMENTS, **KEYWORDS}
 
@@ -103,6 +106,9 @@ WRONG_TYPE = {
     'pooltime': [None, True, '3'],
     'maxAge': [None, True, '3'],
     'connectTimeout': [True, '3'],
+    'refresh': [None, True, '3'],
+    'grace': [True, '3'],
+    'drained': [None, 'localhost'],
     'blacktime': [None, True, '3'],
     'maxPoolSize': [None, True, '3', 3.0],
     'distribution': [],
@@ -128,6 +134,9 @@ WRONG_VALUE = {
     'pooltime': [-1, math.inf, math.nan],
     'maxAge': [-1, math.inf, math.nan],
     'connectTimeout': [0, -1, math.inf, math.nan, 10 ** 6],
+    'refresh': [0, -1, math.inf, math.nan],
+    'grace': [-1, math.inf, math.nan],
+    'drained': [['a:b'], ['a', 'a'], [1]],
     'blacktime': [-1, math.inf, math.nan],
     'maxPoolSize': [0, -1],
     'distribution': ['', 'consistent', 'Ketama', None, 1, True, []],
@@ -749,7 +758,10 @@ class ServedScenario(ClientScenario):
             self.assertMiss('key')
             self.client.set('key', 'another value')
             self.client.servers = [self.layer.address]
-            self.assertEqual(self.client.query('key'), 'value')
+            # The pooled client has noted that it was changed meanwhile.
+            pooled = IUltraMemcacheClient.providedBy(self.client)
+            self.assertEqual(
+                self.client.query('key'), None if pooled else 'value')
 
 
 class CrossContract:

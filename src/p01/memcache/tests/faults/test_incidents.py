@@ -591,20 +591,20 @@ class ConnectionTest(Case):
         del dropped
         self.assertEqual(pool.statistics(), {'active': 0, 'idle': 0})
 
-    def test_servers_that_left_the_list_are_forgotten(self):
+    def test_few_servers_that_left_the_list_are_remembered(self):
         client = self.client('127.0.0.1:1', '127.0.0.1:2')
         client.servers = ['127.0.0.1:2', '127.0.0.1:3']
         self.assertEqual(
-            {*client._state.store.memory.healths},
+            {*client._state.store.cluster.identities},
             {('127.0.0.1', 2), ('127.0.0.1', 3)})
-        self.assertEqual(
-            {*client._state.store.memory.undelivered},
-            {*client._state.store.memory.healths})
+        for port in range(4, 24):
+            client.servers = [f'127.0.0.1:{port}']
+        self.assertEqual(len(client._state.store.formers), 8)
 
 
 class ClassicConnectionTest(Classic, ConnectionTest):
 
-    test_servers_that_left_the_list_are_forgotten = None
+    test_few_servers_that_left_the_list_are_remembered = None
     test_an_address_that_refused_keeps_no_connection_alive = None
 
     def sockets(self, client):

@@ -40,8 +40,10 @@ KNOWS = {
     'keys': 'digest errors interfaces log path values',
     'transport': 'errors secret threads wire',
     'health': 'errors log threads wire',
-    'discovery': 'errors log transport wire',
-    'cluster': 'digest errors event health store threads transport wire',
+    'discovery': 'errors log threads transport wire',
+    'cluster': 'digest errors event health log store threads transport wire',
+    'membership': 'cluster discovery errors event health store threads'
+                  ' transport wire',
     'classic': 'errors store threads transport wire',
     'leases': 'errors store threads values wire',
     'features': 'errors interfaces leases store threads values wire',
@@ -49,7 +51,7 @@ KNOWS = {
     'facade': 'discovery.source errors features interfaces keys leases log'
               ' secret store threads transport.address trouble values wire',
     'client': 'classic discovery.source facade interfaces secret',
-    'uclient': 'cluster facade interfaces secret',
+    'uclient': 'facade interfaces membership secret',
     'decorator': 'facade.arguments features.lifetime interfaces keys',
     'transactional': 'errors event facade features interfaces log snapshots'
                      ' store values wire',
@@ -58,7 +60,7 @@ KNOWS = {
             ' uclient',
     'content': 'event interfaces values.unstorable',
     'plone': 'content.identity errors facade.arguments interfaces log zcml',
-    'testing': 'classic client cluster discovery.source embedded errors facade'
+    'testing': 'classic client cluster discovery embedded errors facade'
                ' features interfaces secret store threads transport uclient'
                ' wire',
     'face': 'errors interfaces log uclient',

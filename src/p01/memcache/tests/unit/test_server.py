@@ -192,9 +192,11 @@ class TestServer(ServerCase):
             r'^memcached 127\.0\.0\.1:1 is up again, after 3 failures in'
             r' \d+\.\d seconds, the last one \d+\.\d seconds ago$')
         self.assertEqual(len(lines), 3)
-        self.assertEqual(self.told[0], (NAME, 'down', 'late'))
-        self.assertEqual(self.told[1][:2], (NAME, 'up'))
-        self.assertEqual(len(self.told), 2)
+        self.assertEqual(self.told[:2], [
+            (NAME, 'up', 'failing', 'late'),
+            (NAME, 'failing', 'down', 'late')])
+        self.assertEqual(self.told[2][:3], (NAME, 'down', 'up'))
+        self.assertEqual(len(self.told), 3)
 
     def test_how_long_the_failures_lasted(self):
         self.fail(ReceiveTimeout('late'))
@@ -718,4 +720,4 @@ class TestHealth(HealthCase):
 
         self.health = Health(NAME, 1, 0, 60, tell)
         self.health.failed(ReceiveTimeout('late'), math.inf)
-        self.assertEqual(self.told, [(NAME, 'down', 'late')])
+        self.assertEqual(self.told, [(NAME, 'up', 'down', 'late')])

@@ -1,0 +1,169 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A watch over sources: it looks for their lists again and again.
+
+A look takes its own time, in a thread of its own, which begins when an
+operation finds that it is due, and ends with the look. So a process that does
+nothing looks for nothing, and a fork finds no thread. If the process has been
+idle, or stood still, the list may have changed long ago: then operations wait
+for the look, for a part of their time.
+"""
+
+import _thread
+import contextlib
+import math
+import weakref
+from collections.abc import Callable
+from collections.abc import Sequence
+from time import monotonic
+from typing import Protocol
+
+from p01.memcache.discovery.source import Source
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import PoolTimeout
+from p01.memcache.errors import forget_traceback
+from p01.memcache.log import logger
+from p01.memcache.threads import fork
+from p01.memcache.threads.mailbox import Mailbox
+from p01.memcache.threads.turn import Turn
+from p01.memcache.transport.address import Address
+
+
+#: Seconds that a look may take, also beyond the time when it is due.
+PATIENCE = 3
+
+# Seconds between two looks at least, however often servers fail; and after a
+# look at a source that had no list.
+_LEAST, _AGAIN = 1, 5
+
+
+class Follower(Protocol):
+
+    def follow(self) -> None:
+        """Use what has been found now."""
+
+
+class _Look:
+    """A look under way. It exists as long as its thread runs."""
+
+    def __init__(self, since: float, is_overdue: bool) -> None:
+        self.since = since
+        self.is_overdue = is_overdue
+        self._is_over = False
+        # A mailbox of each thread that waits.
+        self._waiting: list[Mailbox[None]] = []
+
+    def wait(self, deadline: float) -> None:
+        mailbox: Mailbox[None] = Mailbox()
+        self._waiting.append(mailbox)
+        if not self._is_over:
+            with contextlib.suppress(IndexError):
+                mailbox.get(deadline - monotonic())
+
+    def end(self) -> None:
+        self._is_over = True
+        for mailbox in self._waiting:
+            mailbox.put(None)
+
+
+class Watch:
+    """What the `sources` list, each looked at after `refresh` seconds.
+
+    ``find(source, deadline)`` returns the addresses, or raises a
+    `MemcacheError`: then those that were found before remain. ``found`` is a
+    dict of the sources that have answered yet, and their addresses.
+    """
+
+    def __init__(self, sources: Sequence[Source], refresh: float,
+                 find: Callable[[Source, float], list[Address]]) -> None:
+        self.sources = sources
+        self.found: dict[Source, list[Address]] = {}
+        self._refresh = refresh
+        self._find = find
+        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
+        self._missing: set[Source] = set()  # could not be had the last time
+        self._began = -math.inf  # the last look
+        self._due = 0.0
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self) -> None:
+        # The thread of a look belongs to the parent.
+        self._look: weakref.ref[_Look] | None = None
+        self._beginning = Turn()
+
+    def add(self, follower: Follower) -> None:
+        """Have the follower hear of each change."""
+        self._followers.add(follower)
+
+    def tick(self, deadline: float) -> None:
+        """Begin a look if one is due; wait for it if it is overdue."""
+        if monotonic() < self._due:
+            return
+        fork.notice()
+        look = self._look and self._look()
+        if look is None:
+            look = self._begin()
+        if look is not None and look.is_overdue:
+            now = monotonic()
+            look.wait(min(look.since + PATIENCE, (now + deadline) / 2))
+
+    def wait(self) -> None:
+        """Look for the first time."""
+        self.tick(monotonic() + 2 * PATIENCE)
+
+    def hurry(self) -> None:
+        """Have the next operation look: a server has failed."""
+        self._due = min(self._due, self._began + _LEAST)
+
+    def _begin(self) -> _Look | None:
+        with contextlib.suppress(PoolTimeout), self._beginning.by(0):
+            now = monotonic()
+            look = self._look and self._look()
+            if look is not None or now < self._due:
+                return look
+            look = _Look(
+                now, now > self._began + self._refresh + PATIENCE)
+            self._look, self._began = weakref.ref(look), now
+            try:
+                _thread.start_new_thread(self._run, (look,))
+                return look
+            except RuntimeError as error:  # no thread can be started
+                self._due = now + _LEAST
+                logger.warning('memcached servers: not looked for: %s', error)
+        return None
+
+    def _run(self, look: _Look) -> None:
+        try:
+            before = dict(self.found)
+            for left, source in zip(range(len(self.sources), 0, -1),
+                                    self.sources, strict=True):
+                now = monotonic()
+                self._ask(source, now + max(
+                    look.since + PATIENCE - now, 0) / left)
+            if self.found != before:
+                for follower in list(self._followers):
+                    follower.follow()
+        except Exception:
+            logger.exception('memcached servers: not found')
+        finally:
+            pause = self._refresh
+            if self._missing:
+                pause = min(pause, _AGAIN)
+            self._due = look.since + pause
+            look.end()
+
+    def _ask(self, source: Source, deadline: float) -> None:
+        try:
+            servers = self._find(source, deadline)
+        except MemcacheError as error:
+            forget_traceback(error)
+            if source not in self._missing:
+                self._missing.add(source)
+                logger.warning(
+                    'memcached servers: no list from %s: %s', source, error)
+            return
+        self.found = {**self.found, source: servers}
+        if source in self._missing:
+            self._missing.discard(source)
+            logger.warning('memcached servers: %s lists them again', source)
