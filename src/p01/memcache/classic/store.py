@@ -100,6 +100,8 @@ class ClassicStore(Store):
     Each thread has a connection to each of them.
     """
 
+    lineage: object = None
+
     def __init__(self, addresses: Sequence[Address], timeout: float,
                  retry: float) -> None:
         self.addresses = [address.text for address in addresses]
@@ -107,6 +109,7 @@ class ClassicStore(Store):
         self._dialers = list(map(Dialer, addresses))
         self._timeout = timeout
         self._retry = retry
+        self.lineage = self
         self._connect()
         fork.register(self)
 

@@ -22,18 +22,22 @@ _PATIENCE = 3
 _NO_KEY = b'p01.memcache'
 
 
-def report(former: Sequence[Server], servers: Sequence[Server]) -> None:
-    """Log a change, and notify the subscribers, if the servers differ."""
+def difference(former: Sequence[Server], servers: Sequence[Server],
+               ) -> tuple[list[str], list[str]]:
+    """Return the addresses of the servers that came, and that went."""
     # A machine that replaces another one has nothing to be delivered.
     before = [(server.address, server.undelivered) for server in former]
     after = [(server.address, server.undelivered) for server in servers]
     came = [one[0] for one in after if one not in before]
     went = [one[0] for one in before if one not in after]
+    return came, went
+
+
+def report(former: Sequence[Server], servers: Sequence[Server]) -> None:
+    """Notify the subscribers if the servers differ."""
+    came, went = difference(former, servers)
     if not came and not went:
         return
-    logger.warning(
-        'memcached servers: %s came, %s went',
-        ', '.join(came) or 'none', ', '.join(went) or 'none')
     try:
         notify(ServersChangedEvent(
             [server.address for server in servers], came, went))

@@ -23,6 +23,7 @@ from p01.memcache.cluster.memory import Memory
 from p01.memcache.cluster.ring import Ring
 from p01.memcache.cluster.router import Router
 from p01.memcache.cluster.server import Server
+from p01.memcache.cluster.singly import get_rest
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import forget_traceback
@@ -103,6 +104,7 @@ class Cluster(Store):
             most: int = MAX_VALUE,
             ) -> tuple[dict[bytes, Item], list[MemcacheError]]:
         found: dict[bytes, Item] = {}
+        start = monotonic()
         single = self.router.single
         if single is not None and not single.undelivered.keys:
             try:
@@ -110,7 +112,8 @@ class Cluster(Store):
                     single.run(command, deadline)
             except MemcacheError as error:
                 forget_traceback(error)
-                return found, [error]
+                return found, get_rest(self.router, keys, found, [error],
+                                       start, deadline, most)
             return found, []
         wanted: dict[Server, list[bytes]] = {}
         for key, (server, _) in self.router.find_all(keys, deadline).items():
@@ -125,9 +128,10 @@ class Cluster(Store):
 
         replies = exchange_with(
             _in_order(self.servers, wanted, refused), get, deadline)
-        return found, [*refused.values(), *(
-            reply for reply in replies.values()
-            if isinstance(reply, MemcacheError))]
+        return found, [*refused.values(), *get_rest(
+            self.router, [key for key in keys if key not in refused], found,
+            [reply for reply in replies.values()
+             if isinstance(reply, MemcacheError)], start, deadline, most)]
 
     def run(self, command: Command, deadline: float) -> Any:
         absent: Sequence[Server] = ()
@@ -269,9 +273,9 @@ class Cluster(Store):
 
     def ask_all(self, command: Command, deadline: float, pause: float = 0,
                 also: Sequence[Server] = ()) -> list[tuple[str, Any]]:
-        answers, all_servers = [], [*self.servers, *also]
+        answers, asked = [], [*self.servers, *also]
         try:
-            for servers, limit in turns(all_servers, deadline, pause):
+            for servers, limit in turns(asked, deadline, pause):
                 for server, reply in exchange_with(
                         servers, lambda server: [command], limit).items():
                     failed = isinstance(reply, MemcacheError)
@@ -281,7 +285,7 @@ class Cluster(Store):
                         (server.address, reply if failed else reply[0]))
         except BaseException:
             if command.removes:
-                for server in all_servers:
+                for server in asked:
                     server.undelivered.add_all()
             raise
         return answers

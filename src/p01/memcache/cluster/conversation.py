@@ -17,6 +17,7 @@ class Failure(NamedTuple):
     error: MemcacheError
     connection: Connection
     command: Command | None  # the last one
+    since: float             # began to ask other servers, too
     start: float             # began to wait for a connection
     made: float | None       # began to connect; None for a used connection
     asked: float | None      # the last request was sent

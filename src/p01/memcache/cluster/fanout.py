@@ -30,10 +30,15 @@ K = TypeVar('K')
 V = TypeVar('V')
 
 
+# The least part of the time that is left for one server. Of hundreds, hardly
+# one needs time: an equal share would not do for a healthy one to connect.
+_PARTS = 8
+
+
 def share(deadline: float, count: int) -> float:
     """Return by when the first of `count` that need time must be done."""
     now = monotonic()
-    return now + (deadline - now) / count
+    return now + (deadline - now) / min(count, _PARTS)
 
 
 def count_down(work: Mapping[K, V]) -> Iterator[tuple[int, tuple[K, V]]]:
@@ -58,6 +63,7 @@ def exchange(work: Mapping[Server, Iterable[Command]],
     results: dict[Server, Any] = {}
     pending: dict[Server, _Pending] = {}
     verdicts: list[Callable[[], None]] = []
+    begin = monotonic()
 
     def go_on(server: Server, conversation: Conversation,
               step: float | None) -> None:
@@ -83,8 +89,8 @@ def exchange(work: Mapping[Server, Iterable[Command]],
         # other's connections.
         for left, (server, commands) in count_down(work):
             go_on(server, server.converse(
-                commands, share(deadline, left + len(pending)), deadline),
-                None)
+                commands, share(deadline, left + len(pending)), deadline,
+                since=begin), None)
         while pending:
             for server in _ready(pending):
                 # One that stops within a reply leaves time for the others.

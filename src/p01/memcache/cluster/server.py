@@ -31,6 +31,8 @@ from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.trust.trust import NO_TRUST
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.batch import MOST_BYTES
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
@@ -52,6 +54,7 @@ class Server:
     def __init__(self, address: str, pool: Pool[Connection],
                  keeping: LockKeeping, health: Health,
                  undelivered: Undelivered, batch: int = MOST_BYTES,
+                 trust: Trust = NO_TRUST,
                  connect_timeout: float | None = None) -> None:
         self.address = address
         self.batch = batch  # bytes to send at once
@@ -62,6 +65,7 @@ class Server:
         self.name = undelivered.name
         self.opened = 0  # connections so far
         self._keeping = keeping
+        self._trust = trust
         self._connect_timeout = (
             math.inf if connect_timeout is None else connect_timeout)
         self._knows_meta: bool | None = None  # not asked yet
@@ -96,7 +100,8 @@ class Server:
                 del failure
 
     def converse(self, commands: Iterable[Command], step: float,
-                 deadline: float, again: bool = False) -> Conversation:
+                 deadline: float, again: bool = False,
+                 since: float = math.inf) -> Conversation:
         """Run some commands on one connection, step by step.
 
         A generator that yields where it would wait for a reply, so that other
@@ -104,14 +109,15 @@ class Server:
         what it is sent, is by when the next step must be done. A failure is
         for `judge`, as soon as the connections to other servers are back in
         their pools: a subscriber to the event may need them. A command that
-        is sent `again` was admitted before, and keeps its deadline.
+        is sent `again` was admitted before, and keeps its deadline. Other
+        servers are being asked since the time `since`.
         """
         replies: list[Any] = []
         command = None
         if getpid() != fork.process:
             fork.notice()
         if self.health.doubts and not again:
-            deadline = self.health.admit(deadline)
+            deadline = self.health.admit(deadline, self._trust.has_news())
         start = monotonic()
         made = asked = None
         connection = self.pool.take(min(step, deadline))
@@ -142,11 +148,11 @@ class Server:
                     self.pool.give(connection)
         except MemoryError:
             return replies, Failure(
-                LocalError('no memory'), connection, command, start, made,
-                asked, deadline), asked
+                LocalError('no memory'), connection, command, since, start,
+                made, asked, deadline), asked
         except MemcacheError as error:
             return replies, Failure(
-                error, connection, command, start, made, asked,
+                error, connection, command, since, start, made, asked,
                 deadline), asked
         except BaseException:
             # It has decided nothing, another one may.
@@ -164,6 +170,10 @@ class Server:
             # Others that are as old may have been closed, too.
             self.pool.close()
             error.again = not failure.connection.heard
+        elif made and is_closed(error) and self._trust.has_changed(made):
+            error.again = not failure.connection.heard
+            health.undecided()
+            return
         if isinstance(error, ServerError):
             self.answered()
         elif isinstance(error, LocalError) and began < failure.deadline:
@@ -186,9 +196,10 @@ class Server:
             or (type(error) is ReceiveError
                 and command is not None and not command.everywhere)
             # This process stood still, or waited longer for a connection than
-            # the server had time left.
+            # the server had time left; or others took most of the time.
             or (failure.asked or began) >= deadline
             or began - failure.start > deadline - began
+            or began - failure.since > 3 * (deadline - began)
             or (isinstance(error, (ConnectTimeout, SendTimeout))
                 and monotonic() > deadline + _STILL))
 

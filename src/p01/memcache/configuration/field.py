@@ -20,7 +20,11 @@ class File(Unshown):
 
 
 class Servers(schema.List):
-    """Addresses of servers, see `p01.memcache.transport.address`."""
+    """Addresses of servers, and places that list servers."""
+
+
+class Drained(schema.List):
+    """Addresses of servers that are not used."""
 
 
 class Namespace(schema.TextLine):

@@ -5,9 +5,9 @@
 from zope import schema
 from zope.interface import Attribute
 
+from p01.memcache.configuration.field import Drained
 from p01.memcache.configuration.field import File
 from p01.memcache.configuration.field import Seconds
-from p01.memcache.configuration.field import Servers
 from p01.memcache.configuration.field import Unshown
 from p01.memcache.configuration.settings import IMemcacheSettings
 
@@ -138,7 +138,7 @@ class IUltraMemcacheSettings(IMemcacheSettings):
         required=False,
         default=None)
 
-    drained = Servers(
+    drained = Drained(
         title='Drained',
         description=(
             'Addresses of listed servers that are not used, for the time of a '

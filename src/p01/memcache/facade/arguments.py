@@ -15,6 +15,7 @@ from zope.schema.interfaces import WrongType
 from p01.memcache.discovery.source import parse_all
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.features.lifetime import plain
+from p01.memcache.interfaces import Drained
 from p01.memcache.interfaces import Lifetime
 from p01.memcache.interfaces import Namespace
 from p01.memcache.interfaces import SerializerName
@@ -24,8 +25,16 @@ from p01.memcache.transport import address
 from p01.memcache.wire.limits import MAX_NUMBER
 
 
+def _check_drained(value):
+    try:
+        address.parse_all(value)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f'drained: {error}') from None
+
+
 # Checks by kind of field, beyond those of its schema. Each raises.
 _RULES = {
+    Drained: _check_drained,
     Lifetime: expiry,
     Namespace: str.encode,
     Servers: parse_all,

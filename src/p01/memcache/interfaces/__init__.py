@@ -6,6 +6,7 @@
 here; the modules are only its chapters.
 """
 
+from p01.memcache.configuration.field import Drained
 from p01.memcache.configuration.field import File
 from p01.memcache.configuration.field import Lifetime
 from p01.memcache.configuration.field import Namespace
@@ -38,6 +39,7 @@ from p01.memcache.interfaces.writing import IMemcacheWriter
 
 
 __all__ = [
+    'Drained',
     'File',
     'ICacheKey',
     'IInvalidateCacheEvent',

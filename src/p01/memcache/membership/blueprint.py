@@ -23,18 +23,21 @@ from p01.memcache.event import ServerDownEvent
 from p01.memcache.event import ServerUpEvent
 from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
+from p01.memcache.membership.moving import MOST
 from p01.memcache.membership.moving import Former
 from p01.memcache.membership.moving import Moving
 from p01.memcache.membership.moving import remembered
 from p01.memcache.membership.nowhere import Nowhere
 from p01.memcache.threads.pool import Pool
-from p01.memcache.transport import credentials
 from p01.memcache.transport import tls
 from p01.memcache.transport.address import PORT
 from p01.memcache.transport.address import Address
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.batch import MOST_BYTES
 
 
@@ -52,8 +55,8 @@ class Means(NamedTuple):
     pooltime: float
     maxAge: float
     connectTimeout: float | None
-    context: ssl.SSLContext | None
-    account: credentials.Credentials | None
+    context: Given[ssl.SSLContext] | None
+    account: Given[Credentials] | None
     watch: Watch | None
 
 
@@ -61,8 +64,8 @@ class Blueprint:
     """Makes clusters with the same settings."""
 
     def __init__(self, settings: Any, grace: float,
-                 context: ssl.SSLContext | None,
-                 account: credentials.Credentials | None,
+                 context: Given[ssl.SSLContext] | None,
+                 account: Given[Credentials] | None,
                  watch: Watch | None) -> None:
         self._grace = grace
         self._distribution = settings.distribution
@@ -95,7 +98,7 @@ class Blueprint:
             formers = [Former.left(left, self._grace), *formers]
         formers = [one for one in formers
                    if one.cluster.memory.layout != cluster.memory.layout]
-        return Moving(cluster, formers) if formers else cluster
+        return Moving(cluster, formers[:MOST]) if formers else cluster
 
     def _build(self, addresses: Sequence[Address], left: Cluster | None,
                formers: Sequence[Former]) -> Cluster:
@@ -154,15 +157,17 @@ class Blueprint:
             partial(_notify, means.watch))
         if former is not None:
             health.inherit(former)
-        connect = partial(
-            Connection, Dialer(address), keeping, means.maxAge,
+        trust = Trust(
             means.context if address.tls else None, address.server_name,
             means.account)
+        connect = partial(
+            Connection, Dialer(address), keeping, means.maxAge, trust)
         return Server(
             address.text,
             Pool(connect, means.maxPoolSize, means.pooltime), keeping, health,
             memory.undelivered[owner],
-            tls.RECORD if address.tls else MOST_BYTES, means.connectTimeout)
+            tls.RECORD if address.tls else MOST_BYTES, trust,
+            means.connectTimeout)
 
 
 def _notify(watch: Watch | None, server: str, before: str, after: str,

@@ -12,11 +12,13 @@ from typing import Any
 
 from zope.interface import implementer
 
+from p01.memcache.cluster.change import difference
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.server import Server
 from p01.memcache.discovery.source import Source
 from p01.memcache.discovery.watch import Watch
 from p01.memcache.errors import MemcacheError
+from p01.memcache.log import logger
 from p01.memcache.membership.blueprint import Blueprint
 from p01.memcache.membership.moving import Moving
 from p01.memcache.store import IStore
@@ -80,6 +82,10 @@ class Discovered(Store):
             self._listed = listed
             self._current = self._blueprint.build(
                 listed, former, self._watch.sources)
+        came, went = difference(former.servers, self.servers)
+        logger.warning(
+            'memcached servers: %s came, %s went',
+            ', '.join(came) or 'none', ', '.join(went) or 'none')
         former.retire(self._current)
 
     def current(self, deadline: float) -> Cluster | Moving:

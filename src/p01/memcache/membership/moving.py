@@ -36,8 +36,11 @@ from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
 
 
-# Seconds for which a former list is remembered, and how many of them are.
-_REMEMBERED, _MOST = 86400, 8
+# Seconds for which a former list is remembered.
+_REMEMBERED = 86400
+
+#: Former lists that are remembered.
+MOST = 8
 
 
 class Former(NamedTuple):
@@ -57,9 +60,9 @@ class Former(NamedTuple):
 
 
 def remembered(formers: Iterable[Former]) -> list[Former]:
-    """Return those that matter, latest first."""
+    """Return those whose values may still be there, latest first."""
     now = monotonic()
-    return [former for former in formers if now < former.forgotten][:_MOST]
+    return [former for former in formers if now < former.forgotten]
 
 
 @implementer(IStore)

@@ -103,6 +103,8 @@ class TransactionalStore:
                 transaction, self._manager, self._store, self._report,
                 self._begin, self._snapshots, self._strict)
             transaction.set_data(self._store.lineage, queue)
+        elif not queue.is_over:
+            queue.use(self._store)
         return None if queue.is_over else queue
 
     def transaction(self):

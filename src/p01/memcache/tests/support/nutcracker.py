@@ -10,30 +10,37 @@ from p01.memcache.testing import ServerProcess
 from p01.memcache.testing import free_ports
 
 
-CONFIGURATION = '''\
-test:
-  listen: {address}
-  hash: {hash}
-  distribution: ketama
-  auto_eject_hosts: false
-  timeout: 400
-  servers:
-'''
+#: Its settings, if a test names no others.
+SETTINGS = {
+    'hash': 'md5',
+    'distribution': 'ketama',
+    'auto_eject_hosts': 'false',
+    'timeout': 400,
+}
+
+
+def entry(address):
+    """Return a server as the configuration names it."""
+    where, _, weight = address.partition('/?')
+    path = where.removeprefix('unix:')
+    # A socket has the name that libmemcached gives it.
+    return f'{path}:{weight or 1}' + (f' {path}:0' if path != where else '')
 
 
 class Nutcracker(ServerProcess):
     """A proxy for a cluster: ``with Nutcracker(addresses) as proxy: ...``
 
-    With ``md5`` the keys lie where libmemcached's ``ketama_weighted`` has
-    them. No server is ever ejected: one that is down is a ``SERVER_ERROR``.
+    The keys lie where libmemcached's ``ketama_weighted`` has them, and no
+    server is ever ejected, unless other `settings` are given: one that is down
+    is a ``SERVER_ERROR``.
     """
 
     program = 'nutcracker'
     _folder = None
 
-    def __init__(self, addresses, hash='md5'):
+    def __init__(self, addresses, **settings):
         self.addresses = addresses
-        self.hash = hash
+        self.settings = {**SETTINGS, **settings}
 
     def find(self):
         # Debian installs it where only root's PATH looks.
@@ -43,10 +50,11 @@ class Nutcracker(ServerProcess):
         self._folder = tempfile.TemporaryDirectory()
         configuration = os.path.join(self._folder.name, 'configuration')
         with open(configuration, 'w') as file:
-            file.write(CONFIGURATION.format(
-                address=self.address, hash=self.hash))
-            for address in self.addresses:
-                file.write(f'   - {address.removeprefix("unix:")}:1\n')
+            print('test:', f'  listen: {self.address}', *(
+                f'  {name}: {value}' for name, value in self.settings.items()),
+                '  servers:', *(f'   - {entry(address)}'
+                                for address in self.addresses),
+                sep='\n', file=file)
         # Its statistics cannot be turned off, and their port is fixed.
         [statistics] = free_ports(1)
         return ('-c', configuration,

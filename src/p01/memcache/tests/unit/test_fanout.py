@@ -35,8 +35,9 @@ class Server:
         self.limit = limit
         self.judged = 0
 
-    def converse(self, commands, step, deadline):
+    def converse(self, commands, step, deadline, since):
         failure, deadline = None, min(deadline, self.limit)
+        self.since = since
         try:
             self.spend(self.connecting, step)
             step = yield self, deadline
@@ -173,6 +174,25 @@ class ShareTest(unittest.TestCase):
             self.exchange(never, *self.servers(0, 0)), [False, True, True])
         self.assertAlmostEqual(self.now, TIME / 3)
 
+    def test_slow_connects_of_hundreds(self):
+        # An equal share would be too short for each of them.
+        self.assertEqual(self.exchange(*[
+            Server(self, 0, connecting=TIME / 400) for _ in range(300)]),
+            [True] * 300)
+        self.assertAlmostEqual(self.now, 0.75 * TIME)
+
+    def test_hundreds_and_some_that_cannot_be_reached(self):
+        never = [Server(self, 0, connecting=2 * TIME) for _ in range(4)]
+        answered = self.exchange(*never, *self.servers(*[0] * 300))
+        self.assertEqual(answered, [False] * 4 + [True] * 300)
+        # What is left is 7/8 of it, after each of them.
+        self.assertAlmostEqual(self.now, (1 - (7 / 8) ** 4) * TIME)
+
+    def test_when_it_began(self):
+        slow = Server(self, 0, connecting=0.1 * TIME)
+        self.exchange(slow, *self.servers(0, 0))
+        self.assertEqual(slow.since, 0.0)
+
     def test_a_connect_leaves_time_for_answers(self):
         # The last server's connect does not use up the time of the others.
         asked = self.servers(0.6 * TIME, 0.6 * TIME)
@@ -193,7 +213,7 @@ class AgainTest(unittest.TestCase):
         class Lost:
             count = 0
 
-            def converse(self, commands, step, deadline):
+            def converse(self, commands, step, deadline, since):
                 self.count += 1
                 reply = results[min(self.count, len(results)) - 1]
                 if isinstance(reply, Exception):

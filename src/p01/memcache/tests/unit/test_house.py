@@ -36,14 +36,16 @@ KNOWS = {
     'trouble': 'errors event log threads',
     'wire': 'errors',
     'store': 'errors wire',
-    'values': 'errors interfaces log path secret',
+    'trust': 'errors log secret threads',
+    'values': 'errors interfaces log path trust',
     'keys': 'digest errors interfaces log path values',
-    'transport': 'errors secret threads wire',
+    'transport': 'errors secret threads trust wire',
     'health': 'errors log threads wire',
-    'discovery': 'errors log threads transport wire',
-    'cluster': 'digest errors event health log store threads transport wire',
-    'membership': 'cluster discovery errors event health store threads'
-                  ' transport wire',
+    'discovery': 'errors log threads transport trust wire',
+    'cluster': 'digest errors event health log store threads transport trust'
+               ' wire',
+    'membership': 'cluster discovery errors event health log store threads'
+                  ' transport trust wire',
     'classic': 'errors store threads transport wire',
     'leases': 'errors store threads values wire',
     'features': 'errors interfaces leases store threads values wire',

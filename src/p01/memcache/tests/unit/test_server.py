@@ -383,10 +383,10 @@ class TestServer(ServerCase):
 class TestConversation(ServerCase):
     """Several requests, while other servers are being asked."""
 
-    def converse(self, *requests, step=1, timeout=1):
+    def converse(self, *requests, step=1, timeout=1, **kw):
         now = monotonic()
         return self.server.converse(
-            map(Ask, requests), now + step, now + timeout)
+            map(Ask, requests), now + step, now + timeout, **kw)
 
     def end(self, conversation, step=None):
         """Return the conversation's replies or error, after judging it."""
@@ -453,6 +453,15 @@ class TestConversation(ServerCase):
         self.assertSent(b'a', b'b')
         self.assertEqual(self.health.state, 'failing')
         self.assertPool(0, 0)
+
+    def test_others_took_most_of_the_time(self):
+        for spent, state in (9, 'up'), (1, 'failing'):
+            self.answer(ReceiveTimeout('late'))
+            conversation = self.converse(b'a', since=monotonic() - spent)
+            next(conversation)
+            error = self.end(conversation, monotonic() + 1)
+            self.assertIsInstance(error, ReceiveTimeout)
+            self.assertEqual(self.health.state, state)
 
     def test_a_refusal_ends_it(self):
         self.health._retries = 10

@@ -55,11 +55,18 @@ class Console(logging.Handler):
 
     def __init__(self):
         super().__init__()
+        self.shown = []
         self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
     def emit(self, record):
         # The current sys.stdout, not the one at the handler's creation.
         print(self.format(record), file=sys.stdout)
+        self.shown.append(record.getMessage())
+
+    def has(self, text):
+        """Return whether the lines since the last call have the text."""
+        shown, self.shown = self.shown, []
+        return any(text in line for line in shown)
 
 
 def inChild(function):
@@ -160,6 +167,7 @@ def showLog(test):
     console = Console()
     logger.addHandler(console)
     test.cleanUp.callback(logger.removeHandler, console)
+    test.globs['logged'] = console.has
 
 
 def setUpConsole(test):
