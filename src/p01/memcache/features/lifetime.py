@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""Lifetimes: seconds are converted to memcached's ``exptime``."""
+"""Seconds: checked, and lifetimes converted to memcached's ``exptime``."""
 
 import math
 import time
@@ -9,6 +9,8 @@ import time
 # memcached takes a larger number for a unix time, which has 31 bits.
 _RELATIVE = 60 * 60 * 24 * 30
 _LAST = 2 ** 31 - 1
+
+_DAY = 60 * 60 * 24
 
 
 def plain(value):
@@ -22,6 +24,15 @@ def plain(value):
         if isinstance(value, kind) and not isinstance(value, bool):
             return kind.__pos__(value)
     return math.nan
+
+
+def seconds(value, name):
+    """Return a number of seconds, of a day at most, as a plain one."""
+    number = plain(value)
+    if not 0 <= number <= _DAY:
+        raise ValueError(
+            f'{name} {value!r}: must be a number of seconds, from 0 to {_DAY}')
+    return number
 
 
 def expiry(lifetime, name='lifetime'):

@@ -128,7 +128,7 @@ class FakeStore(Store):
         for key in keys:
             self._find().ask(Delete(key), key)
 
-    def ask_all(self, command, deadline, pause=0):
+    def ask_all(self, command, deadline, pause=0, also=()):
         # All of the servers are one.
         if command.removes:
             self._find().flush_all()

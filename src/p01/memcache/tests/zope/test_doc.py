@@ -206,6 +206,9 @@ def setUpSecurity(test):
 def setUpCluster(test):
     setUp(test)
     showLog(test)
+    # A busy machine is not taken for a process that stood still.
+    test.cleanUp.enter_context(
+        mock.patch('p01.memcache.cluster.server._STILL', PATIENCE))
     test.cleanUp.callback(zcml.tearDownZCML, test)
     test.cleanUp.callback(closeUtilities)
     servers = testing.ClusterLayer.servers
