@@ -143,13 +143,14 @@ class PlacesTest(unittest.TestCase):
 
     def agreed(self, addresses, **settings):
         """Return the share of keys that are found without the proxy."""
-        proxy = self.enterContext(Nutcracker(addresses, **settings))
+        proxy = self.enterContext(Nutcracker(
+            addresses, **{**settings, 'timeout': 1000 * PATIENCE}))
         direct = UltraMemcacheClient(addresses, timeout=PATIENCE)
         behind = UltraMemcacheClient(
             [proxy.address], distribution='roundrobin', timeout=PATIENCE)
         for client in direct, behind:
             self.addCleanup(client.close)
-        behind.setMany({key: key for key in self.keys})
+        self.assertEqual(behind.setMany({key: key for key in self.keys}), [])
         found = len(direct.queryMany(self.keys))
         direct.invalidateAll()
         direct.setMany({key: key for key in self.keys})
@@ -242,6 +243,9 @@ class FailingMixin:
         [away, *_] = self.away
         self.assertIsNone(self.behind.query(away))
         self.assertIsNone(self.behind.invalidate(away))
+        # Also when something is owed.
+        self.assertEqual(set(self.behind.queryMany(self.keys)),
+                         set(self.keys) - self.away)
         self.assertUp(self.behind)
 
     def test_stopped(self):
@@ -252,6 +256,14 @@ class FailingMixin:
         self.lost.freeze()
         self.check()
         self.lost.thaw()
+
+    def test_behind_two_proxies(self):
+        both = self.client(self.address, timeout=PATIENCE)
+        both.servers = [self.address.address, self.proxy().address]
+        self.lost.stop()
+        for _ in both.servers:
+            self.assertEqual(set(both.queryMany(self.keys)),
+                             set(self.keys) - self.away)
 
     def test_a_miss_is_asked_for_once(self):
         [server] = self.behind._state.base.servers
