@@ -180,21 +180,24 @@ class Worker:
     # reading
 
     def read(self, entries, function, *args, **kw):
-        """Check the ``{key: value}`` that the function returns."""
+        """Check, and return, the ``{key: value}`` that the function returns.
+        """
         before = [(entry, entry.least, entry.kept) for entry in entries]
         found = self.timed(function, *args, **kw)
+        self.counts['reads'] += len(entries)
         for key in set(found) - {entry.key for entry in entries}:
             self.broken('wrong', key, found[key])
         for entry, least, kept in before:
             value = found.get(entry.key)
             if value is None:
                 self.counts['misses'] += 1
-                if kept is entry.kept and self.site.must_have(entry, kept):
+                if kept == entry.kept and self.site.must_have(entry, kept):
                     self.broken('lost', entry.key, least)
             elif value != make_value(entry.key, value[1]):
                 self.broken('wrong', entry.key, value)
             elif value[1] < least:
                 self.broken('stale', entry.key, value[1], least)
+        return found
 
     def query(self):
         entry = self.chance.choice(self.site.entries)
@@ -281,6 +284,7 @@ class Worker:
             self.broken('wrong', self.counter, number, self.tried)
         elif number <= self.counted:
             self.broken('stale', self.counter, number, self.counted)
+            self.client.invalidate(self.counter)  # count it once
         else:
             self.tried = number
         self.counted = self.tried

@@ -21,6 +21,7 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``classic``    the thread-local store, on python-memcached
 ``store``      the interface of both, and its rule of what is not certain
 ``transport``  one connection: address, dialling, streams, TLS, login
+``trust``      who the other side is, and who we are; files that change
 ``wire``       bytes as commands and replies, without socket, lock or clock
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
 =============  ============================================================

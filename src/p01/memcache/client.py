@@ -41,6 +41,8 @@ class MemcacheClient(BaseClient):
         serving = former and former.serving
         if serving is None or serving.depends_on(changed):
             serving = Part(self._connect, settings)
+            if former is not None:
+                serving.value.lineage = former.serving.value.lineage
         return serving
 
     def _connect(self, settings):

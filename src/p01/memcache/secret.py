@@ -96,8 +96,11 @@ def show_path(path: str) -> str:
     return repr(os.path.join(folder, '***'))
 
 
-def read_file(name: str, path: str) -> str:
-    """Return the text of the file that is the value of attribute `name`."""
+def read_file(name: str, path: str, warns: bool = True) -> str:
+    """Return the text of the file that is the value of attribute `name`.
+
+    It `warns` if others can read or replace the file.
+    """
     try:
         with open(path, encoding='utf-8-sig', opener=(
                 _open if os.name == 'posix' else None)) as file:
@@ -109,7 +112,7 @@ def read_file(name: str, path: str) -> str:
         raise ValueError(
             f'{name} {show_path(path)}: {reason(error)}') from None
     if os.name == 'posix':
-        _check_access(name, Path(path), mode)
+        _check_access(name, Path(path), mode, warns)
     if len(text) > _MOST:
         raise ValueError(
             f'{name} {path!r}: it has more than {_MOST} characters')
@@ -123,7 +126,7 @@ def _open(path: str, flags: int) -> int:
     return number
 
 
-def _check_access(name: str, path: Path, mode: int) -> None:
+def _check_access(name: str, path: Path, mode: int, warns: bool) -> None:
     """Refuse a file that others can write, warn of what else they can do.
 
     Others are all but its owner and its group. They can replace the file if
@@ -131,6 +134,8 @@ def _check_access(name: str, path: Path, mode: int) -> None:
     """
     if mode & stat.S_IWOTH:
         raise ValueError(f'{name} {str(path)!r}: others can write to it')
+    if not warns:
+        return
     if mode & stat.S_IROTH:
         logger.warning('memcache %s %r: others can read it', name, str(path))
     for folder in {*path.absolute().parents, *path.resolve().parents}:
@@ -142,13 +147,15 @@ def _check_access(name: str, path: Path, mode: int) -> None:
                     ' to %r', name, str(path), str(folder))
 
 
-def read(file: str | None, variable: str | None) -> list[bytes]:
+def read(file: str | None, variable: str | None,
+         warns: bool = True) -> list[bytes]:
     """Return the secrets for signatures, of a file or of the environment.
 
     They are separated by blanks or new lines.
     """
     if file is not None and variable is None:
-        name, text = f'secretsFile {file!r}', read_file('secretsFile', file)
+        name = f'secretsFile {file!r}'
+        text = read_file('secretsFile', file, warns)
     elif variable is not None and file is None:
         name, text = f'secretsVariable {variable!r}', _read_variable(variable)
     else:

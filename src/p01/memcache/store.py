@@ -8,6 +8,7 @@ hosts of the classic one and the servers of the fakes implement it, with
 """
 
 import contextlib
+import time
 
 from zope.interface import Attribute
 from zope.interface import Interface
@@ -37,6 +38,21 @@ def first_of(errors):
     error = errors[0]
     errors.clear()
     return error
+
+
+def turns(servers, deadline, pause):
+    """Yield the servers that are asked at the same time, and until when.
+
+    See `IStore.ask_all`.
+    """
+    if not pause:
+        yield servers, deadline
+        return
+    seconds = deadline - time.monotonic()
+    for number, server in enumerate(servers):
+        if number:
+            time.sleep(pause)
+        yield [server], time.monotonic() + seconds
 
 
 def _is_lost(reply):
@@ -89,11 +105,12 @@ class IStore(Interface):
         Returns a dict of the keys, and the reply or `MemcacheError` of each.
         """
 
-    def ask_all(command, deadline):
+    def ask_all(command, deadline, pause=0):
         """Run a command on each server.
 
         Returns a list of pairs: the server's address, and its reply or
-        `MemcacheError`.
+        `MemcacheError`. With a `pause` they are asked one after the other, so
+        many seconds apart, and each has the time until the deadline anew.
         """
 
     def server(key, deadline):

@@ -33,10 +33,18 @@ class UltraMemcacheClient(BaseClient):
                  maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None,
-                 maxAge=300, refresh=30, grace=None, drained=()):
+                 maxAge=300, connectTimeout=None, refresh=30, grace=None,
+                 drained=()):
         settings = dict(locals())
         del settings['self'], settings['__class__']
         super().__init__(**settings)
+
+    def invalidateAll(self, delay=0):
+        if delay and self.distribution == 'roundrobin':
+            raise ValueError(
+                f'delay {delay!r}: must be 0 with proxies, as each of them'
+                ' passes it on to the same servers')
+        super().invalidateAll(delay)
 
     def getPools(self):
         return [

@@ -7,6 +7,7 @@ the threads apart (its client is a ``threading.local``). The other commands are
 ours: python-memcached returns the same for a refusal and for a failure.
 """
 
+import time
 from collections.abc import Callable
 from collections.abc import Collection
 from collections.abc import Iterable
@@ -99,6 +100,8 @@ class ClassicStore(Store):
     Each thread has a connection to each of them.
     """
 
+    lineage: object = None
+
     def __init__(self, addresses: Sequence[Address], timeout: float,
                  retry: float) -> None:
         self.addresses = [address.text for address in addresses]
@@ -106,6 +109,7 @@ class ClassicStore(Store):
         self._dialers = list(map(Dialer, addresses))
         self._timeout = timeout
         self._retry = retry
+        self.lineage = self
         self._connect()
         fork.register(self)
 
@@ -243,11 +247,13 @@ class ClassicStore(Store):
         repeat(ask, again)
 
     def ask_all(
-            self, command: Command, deadline: float,
+            self, command: Command, deadline: float, pause: float = 0,
             ) -> list[tuple[str, Any]]:
         # Each server has the time of a whole operation.
         answers = []
-        for host in self.servers:
+        for number, host in enumerate(self.servers):
+            if number and pause:
+                time.sleep(pause)
             try:
                 answer = host.run(command, monotonic() + self._timeout)
             except MemcacheError as error:

@@ -30,6 +30,7 @@ from p01.memcache.errors import forget_traceback
 from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
+from p01.memcache.store import turns
 from p01.memcache.wire import cas
 from p01.memcache.wire.batch import change_all
 from p01.memcache.wire.batch import get_all
@@ -270,23 +271,23 @@ class Cluster(Store):
         for server in self.router.find(key, deadline)[1]:
             server.undelivered.add(key)
 
-    def ask_all(self, command: Command, deadline: float,
+    def ask_all(self, command: Command, deadline: float, pause: float = 0,
                 also: Sequence[Server] = ()) -> list[tuple[str, Any]]:
-        servers = [*self.servers, *also]
+        answers, asked = [], [*self.servers, *also]
         try:
-            replies = exchange_with(
-                servers, lambda server: [command], deadline)
+            for servers, limit in turns(asked, deadline, pause):
+                for server, reply in exchange_with(
+                        servers, lambda server: [command], limit).items():
+                    failed = isinstance(reply, MemcacheError)
+                    if failed and command.removes:
+                        server.undelivered.add_all()
+                    answers.append(
+                        (server.address, reply if failed else reply[0]))
         except BaseException:
             if command.removes:
-                for server in servers:
+                for server in asked:
                     server.undelivered.add_all()
             raise
-        answers = []
-        for server, reply in replies.items():
-            failed = isinstance(reply, MemcacheError)
-            if failed and command.removes:
-                server.undelivered.add_all()
-            answers.append((server.address, reply if failed else reply[0]))
         return answers
 
     def retire(self, successor: Any) -> None:

@@ -31,6 +31,8 @@ from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.trust.trust import NO_TRUST
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.batch import MOST_BYTES
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
@@ -51,7 +53,9 @@ class Server:
 
     def __init__(self, address: str, pool: Pool[Connection],
                  keeping: LockKeeping, health: Health,
-                 undelivered: Undelivered, batch: int = MOST_BYTES) -> None:
+                 undelivered: Undelivered, batch: int = MOST_BYTES,
+                 trust: Trust = NO_TRUST,
+                 connect_timeout: float | None = None) -> None:
         self.address = address
         self.batch = batch  # bytes to send at once
         self.pool = pool
@@ -61,6 +65,9 @@ class Server:
         self.name = undelivered.name
         self.opened = 0  # connections so far
         self._keeping = keeping
+        self._trust = trust
+        self._connect_timeout = (
+            math.inf if connect_timeout is None else connect_timeout)
         self._knows_meta: bool | None = None  # not asked yet
         fork.register(self)
 
@@ -110,7 +117,7 @@ class Server:
         if getpid() != fork.process:
             fork.notice()
         if self.health.doubts and not again:
-            deadline = self.health.admit(deadline)
+            deadline = self.health.admit(deadline, self._trust.has_news())
         start = monotonic()
         made = asked = None
         connection = self.pool.take(min(step, deadline))
@@ -118,11 +125,11 @@ class Server:
             try:
                 if connection.dirty or not connection.is_usable(start):
                     made = monotonic()
-                    self._connect(connection, min(step, deadline))
+                    self._connect(connection, made, min(step, deadline))
                 for command in commands:
                     if connection.dirty:
                         made = monotonic()
-                        self._connect(connection, min(step, deadline))
+                        self._connect(connection, made, min(step, deadline))
                     elif replies and not connection.is_quiet():
                         raise ProtocolError('more than was asked for')
                     if connection.since > command.since:
@@ -163,6 +170,10 @@ class Server:
             # Others that are as old may have been closed, too.
             self.pool.close()
             error.again = not failure.connection.heard
+        elif made and is_closed(error) and self._trust.has_changed(made):
+            error.again = not failure.connection.heard
+            health.undecided()
+            return
         if isinstance(error, ServerError):
             self.answered()
         elif isinstance(error, LocalError) and began < failure.deadline:
@@ -248,10 +259,22 @@ class Server:
     def after_fork(self) -> None:
         self.pool.after_fork()
 
-    def _connect(self, connection: Connection, deadline: float) -> None:
+    def _connect(self, connection: Connection, now: float,
+                 deadline: float) -> None:
         # Whatever has arrived meanwhile, it is not used again.
         connection.close()
         self.health.admit_connect(deadline)
-        connection.connect(deadline)
+        limit = now + self._connect_timeout
+        try:
+            connection.connect(min(limit, deadline))
+        except (ConnectTimeout, SendTimeout, ReceiveTimeout) as error:
+            if limit >= deadline:
+                raise
+            if monotonic() > limit + _STILL:
+                raise LocalError('this process stood still') from error
+            # The login's time-outs, too: no connection has been made.
+            raise ConnectTimeout(
+                f'no connection within {self._connect_timeout:g} seconds:'
+                f' {error}') from error
         self.health.connected()
         self.opened += 1

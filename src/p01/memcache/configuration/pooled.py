@@ -35,6 +35,18 @@ class IUltraMemcacheSettings(IMemcacheSettings):
         min=0.001,
         default=3)
 
+    connectTimeout = Seconds(
+        title='Connect time-out',
+        description=(
+            'The most of the time-out, in seconds, that is spent to connect: '
+            'to resolve the name, to reach its addresses, which share the '
+            'time, for the TLS handshake and for the login. So a server that '
+            'is gone costs an operation no more than that. Without it, or if '
+            'it is longer, connecting may take as long as the operation.'),
+        min=0.001,
+        required=False,
+        default=None)
+
     delay = Seconds(
         title='Delay',
         description=(

@@ -31,14 +31,20 @@ class IMemcacheSettings(Interface):
         title='Servers',
         description=(
             'Addresses of the servers: host, host:port, [ip6]:port or '
-            'unix:/path; for the pooled client also tls://host:port. The '
-            'default port is 11211. A name stands for one server, and may end '
-            'with a dot; an IPv6 address may have a zone, as in '
-            '[fe80::1%eth0]. A server is listed once, however it is spelled. '
-            'A weight at the end, from 1 to 65535, gives a server more of the '
-            'keys: host:port/?2 gets twice as many as the default, 1. All '
-            'processes that share the cache must list the same servers in '
-            'the same order and the same spelling.'),
+            'unix:/path; for the pooled client also tls://host:port, or a '
+            'place that lists servers: config://host:port, the configuration '
+            'endpoint of AWS ElastiCache or Google Memorystore; '
+            'srv://_memcache._tcp.name, SRV records, for which dnspython is '
+            'needed (the extra "srv"); or dns://name:port, all addresses of '
+            'the name. With config+tls, srv+tls and dns+tls the servers are '
+            'reached by TLS. The default port is 11211. A host name stands '
+            'for one server, and may end with a dot; an IPv6 address may have '
+            'a zone, as in [fe80::1%eth0]. A server is listed once, however '
+            'it is spelled. A weight at the end, from 1 to 65535, gives a '
+            'server more of the keys: host:port/?2 gets twice as many as the '
+            'default, 1. All processes that share the cache must list the '
+            'same servers in the same order and the same spelling. See '
+            'cluster.txt.'),
         value_type=schema.TextLine(),
         min_length=1,
         default=['127.0.0.1:11211'])

@@ -17,16 +17,18 @@ from p01.memcache.errors import ClientError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.transport.address import Address
 from p01.memcache.transport.connection import Connection
-from p01.memcache.transport.credentials import Credentials
 from p01.memcache.transport.dial import Dialer
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire import replies
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.reader import Readable
 
 
-#: Bytes of a list.
-MOST_BYTES = 1 << 20
+#: Bytes and servers of a list. Those of DNS are in 64 kB.
+MOST_BYTES, MOST_SERVERS = 1 << 20, 4096
 
 _OLD_KEY = b'AmazonElastiCache:cluster'
 
@@ -77,12 +79,13 @@ class GetOldCluster(Get):
         return data
 
 
-def find(address: Address, deadline: float, context: ssl.SSLContext | None,
-         account: Credentials | None) -> list[Address]:
+def find(address: Address, deadline: float,
+         context: Given[ssl.SSLContext] | None,
+         account: Given[Credentials] | None) -> list[Address]:
     """Return the servers that the endpoint lists."""
-    connection = Connection(
-        Dialer(address), None, math.inf, context if address.tls else None,
-        address.server_name, account)
+    trust = Trust(
+        context if address.tls else None, address.server_name, account)
+    connection = Connection(Dialer(address), None, math.inf, trust)
     try:
         try:
             data = _ask(connection, GetCluster(), deadline)
@@ -109,8 +112,11 @@ def parse(data: bytes, tls: bool) -> list[Address]:
     match = _parse_list(data)
     if match is None:
         raise ProtocolError(f'not a list of servers: {data[:80]!r}')
-    return [_parse_server(text, tls) for text in
-            match[1].decode('ascii', 'backslashreplace').split(' ') if text]
+    texts = [text for text in match[1].decode(
+        'ascii', 'backslashreplace').split(' ') if text]
+    if len(texts) > MOST_SERVERS:
+        raise ProtocolError(f'a list of {len(texts)} servers')
+    return [_parse_server(text, tls) for text in texts]
 
 
 def _parse_server(text: str, tls: bool) -> Address:

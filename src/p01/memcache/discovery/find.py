@@ -10,11 +10,13 @@ from p01.memcache.discovery import node
 from p01.memcache.discovery.source import Source
 from p01.memcache.errors import MemcacheError
 from p01.memcache.transport.address import Address
-from p01.memcache.transport.credentials import Credentials
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
 
 
-def find(source: Source, deadline: float, context: ssl.SSLContext | None,
-         account: Credentials | None) -> list[Address]:
+def find(source: Source, deadline: float,
+         context: Given[ssl.SSLContext] | None,
+         account: Given[Credentials] | None) -> list[Address]:
     """Return the servers that the source lists, in order, each of them once.
 
     Raise a `MemcacheError` if the list cannot be had by the deadline, is

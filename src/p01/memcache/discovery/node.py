@@ -9,10 +9,6 @@ from p01.memcache.transport.address import Address
 from p01.memcache.transport.address import parse
 
 
-#: Servers that a source may list.
-MOST = 4096
-
-
 def make(host: str, port: int, tls: bool, weight: int = 1, at: str = '',
          certified: str = '') -> Address:
     """Return the address of a server, with a text that says the same."""
@@ -33,6 +29,4 @@ def arrange(addresses: Iterable[Address]) -> list[Address]:
         servers.setdefault(address.identity, address)
     if not servers:
         raise ProtocolError('the list of servers is empty')
-    if len(servers) > MOST:
-        raise ProtocolError(f'a list of more than {MOST} servers')
     return list(servers.values())

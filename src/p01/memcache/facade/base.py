@@ -54,9 +54,9 @@ class Base(Derivable):
             return self._state.build_all(keys)  # the same, in less time
         return [self.buildKey(key).encode() for key in keys]
 
-    def getStatistics(self):
+    def getStatistics(self, name=None):
         replies = self._state.store.ask_all(
-            Stats(), monotonic() + self._timeout)
+            Stats(name), monotonic() + self._timeout)
         return [
             (server, {'error': str(reply)}
              if isinstance(reply, MemcacheError) else reply)

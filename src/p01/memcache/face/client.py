@@ -48,11 +48,12 @@ class Client(Values, threading.local):
         return addresses.find(servers)
 
     def get_stats(self, stat_args=None):
-        if stat_args:
+        try:
+            statistics = self.client.getStatistics(stat_args or None)
+        except ValueError:
             return []
         return [(addresses.shown(server), values)
-                for server, values in self.client.getStatistics()
-                if 'error' not in values]
+                for server, values in statistics if 'error' not in values]
 
     def flush_all(self):
         try:

@@ -110,7 +110,8 @@ class IFace(Interface):
     def get_stats(stat_args=None):
         """Return a list of ``(server, {name: value})``, all of them str.
 
-        With `stat_args` it is empty: the client asks for no other statistics.
+        It is empty if `stat_args` is no name that
+        `IMemcacheStatistics.getStatistics` takes, such as "reset".
         """
 
     def flush_all():

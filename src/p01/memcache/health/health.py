@@ -112,8 +112,15 @@ class Health:
         self._settled_at = max(
             self._settled_at, monotonic() + seconds + _GRAIN)
 
-    def admit(self, deadline: float) -> float:
-        """Return by when a request must end, or raise `ServerDown`."""
+    def admit(self, deadline: float, has_news: bool = False) -> float:
+        """Return by when a request must end, or raise `ServerDown`.
+
+        With `has_news`, such as another password than the one that the server
+        has refused, one may try at once.
+        """
+        if has_news:
+            self._asking.hurry()
+            self._connecting.hurry()
         if not self.is_down:
             now = monotonic()
             return now + (deadline - now) / _PARTS[min(self.doubts, 2)]

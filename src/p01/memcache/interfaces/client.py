@@ -27,12 +27,29 @@ class IMemcacheFlusher(Interface):
         `generations` it is a ``ValueError``.
         """
 
-    def invalidateAll():
+    def invalidateAll(delay=0):
         """Remove all values from all servers, of all namespaces.
 
         All servers are asked. If some cannot be reached they may still have
         old values: `p01.memcache.errors.NotInvalidated` is raised, whose
         ``errors`` maps the addresses of these servers to their errors.
+
+        With a `delay` they are asked one after the other, so many seconds
+        apart, so that a database need not answer all misses at once. These
+        are the servers that the client has when it is called. It returns
+        after the last one: with three servers after twice the delay, plus
+        what each of them needs, up to one time-out. Until its turn a server
+        has its former values; after that, nothing that was stored there
+        before. If this is interrupted, the pooled client makes up for it, on
+        each server that it uses.
+
+        Where `generations` are on, all values of a namespace miss as soon as
+        the one server is flushed that has its generation; so do all values
+        with a dependency whose version is there.
+
+        The delay is a number of seconds, a day at most. It is a
+        ``ValueError`` in a transaction of a transactional client, whose
+        `immediate` takes it, and with proxies ("roundrobin").
         """
 
     def close():
@@ -45,11 +62,17 @@ class IMemcacheFlusher(Interface):
 class IMemcacheStatistics(Interface):
     """Shows the state of the servers, and what made values unreadable."""
 
-    def getStatistics():
+    def getStatistics(name=None):
         """Return a list of ``(server, {name: value})``, all of them str.
 
-        The names are those of memcached's command ``stats``. A server that
-        does not answer has the single name ``error``.
+        The names are those of memcached's command ``stats``, or of its
+        ``stats items``, ``slabs``, ``settings``, ``sizes`` or ``conns``, if
+        `name` is one of these words; any other is a ``ValueError``. A server
+        that refuses, or does not answer, has the single name ``error``.
+
+        ``sizes`` is counted by servers with ``-o track_sizes`` alone; others
+        answer ``sizes_status: disabled``. memcached before 1.4.27 walks
+        through all of its items, and answers nobody else meanwhile.
         """
 
     def getUnreadable():

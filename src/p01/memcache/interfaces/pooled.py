@@ -30,9 +30,10 @@ class IUltraMemcacheClient(
         IMemcacheClient, IUltraMemcacheReader, IUltraMemcacheStatistics):
     """Keeps a bounded pool of connections to each server.
 
-    No operation takes longer than `timeout`, except for `getOrCreate`, which
-    documents its own bound. A forked child makes its own connections, even if
-    Python was not notified of the fork.
+    No operation takes longer than `timeout`, except for `getOrCreate`, and
+    `invalidateAll` with a delay, which document their own bounds. A forked
+    child makes its own connections, even if Python was not notified of the
+    fork.
 
     The client remembers each change that a server missed, and removes the old
     value from that server before it reads the key there again. So this process

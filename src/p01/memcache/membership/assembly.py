@@ -14,13 +14,16 @@ from p01.memcache.discovery.watch import Watch
 from p01.memcache.membership.blueprint import Blueprint
 from p01.memcache.membership.discovered import Discovered
 from p01.memcache.store import IStore
-from p01.memcache.transport import credentials
-from p01.memcache.transport import tls
 from p01.memcache.transport.address import Address
+from p01.memcache.trust import context as contexts
+from p01.memcache.trust import credentials
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
 
 
-def assemble(former: Any, settings: Any, context: ssl.SSLContext | None,
-             account: credentials.Credentials | None,
+def assemble(former: Any, settings: Any,
+             context: Given[ssl.SSLContext] | None,
+             account: Given[Credentials] | None,
              watch: Watch | None) -> IStore:
     """Return the store, which takes over from the `former` one, if any.
 
@@ -43,8 +46,8 @@ def assemble(former: Any, settings: Any, context: ssl.SSLContext | None,
 
 
 def make_watch(former: Watch | None, settings: Any,
-               context: ssl.SSLContext | None,
-               account: credentials.Credentials | None) -> Watch | None:
+               context: Given[ssl.SSLContext] | None,
+               account: Given[Credentials] | None) -> Watch | None:
     """Return what looks at the sources that `servers` names, if any."""
     sources = [place for place in parse_all(settings.servers)
                if isinstance(place, Source)]
@@ -59,12 +62,12 @@ def make_watch(former: Watch | None, settings: Any,
     return watch
 
 
-def make_context(settings: Any) -> ssl.SSLContext | None:
+def make_context(settings: Any) -> Given[ssl.SSLContext] | None:
     """Return the context for the servers' TLS, or None."""
     context = settings.ssl_context
     files = settings.caFile, settings.certFile, settings.keyFile
     if context is None:
-        return tls.make_context(*files) if is_encrypted(settings) else None
+        return contexts.read(*files) if is_encrypted(settings) else None
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(
             'ssl_context: must be an SSLContext, not'
@@ -73,21 +76,21 @@ def make_context(settings: Any) -> ssl.SSLContext | None:
         raise ValueError('ssl_context: is one for servers')
     if any(file is not None for file in files):
         raise ValueError('ssl_context: must not be given with files')
-    return tls.check_context(context)
+    return Given(contexts.check(context))
 
 
 def is_encrypted(settings: Any) -> bool:
     return any(address.tls for address in parse_all(settings.servers))
 
 
-def read_credentials(settings: Any) -> credentials.Credentials | None:
+def read_credentials(settings: Any) -> Given[Credentials] | None:
     """Return the `Credentials` for the servers, or None."""
     if settings.credentialsFile is None:
         if settings.username is None:
             return None
         if settings.password is None:
             raise ValueError('username: needs a password, too')
-        return credentials.Credentials(settings.username, settings.password)
+        return Given(Credentials(settings.username, settings.password))
     if settings.username is not None:
         raise ValueError(
             'credentialsFile: must not be given with a username')

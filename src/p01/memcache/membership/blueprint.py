@@ -29,13 +29,15 @@ from p01.memcache.membership.moving import Moving
 from p01.memcache.membership.moving import remembered
 from p01.memcache.membership.nowhere import Nowhere
 from p01.memcache.threads.pool import Pool
-from p01.memcache.transport import credentials
 from p01.memcache.transport import tls
 from p01.memcache.transport.address import PORT
 from p01.memcache.transport.address import Address
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.lockkeeping import LockKeeping
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.batch import MOST_BYTES
 
 
@@ -52,8 +54,9 @@ class Means(NamedTuple):
     maxPoolSize: int
     pooltime: float
     maxAge: float
-    context: ssl.SSLContext | None
-    account: credentials.Credentials | None
+    connectTimeout: float | None
+    context: Given[ssl.SSLContext] | None
+    account: Given[Credentials] | None
     watch: Watch | None
 
 
@@ -61,8 +64,8 @@ class Blueprint:
     """Makes clusters with the same settings."""
 
     def __init__(self, settings: Any, grace: float,
-                 context: ssl.SSLContext | None,
-                 account: credentials.Credentials | None,
+                 context: Given[ssl.SSLContext] | None,
+                 account: Given[Credentials] | None,
                  watch: Watch | None) -> None:
         self._grace = grace
         self._distribution = settings.distribution
@@ -70,7 +73,7 @@ class Blueprint:
         self._means = Means(
             settings.retries, settings.delay, settings.blacktime,
             settings.maxPoolSize, settings.pooltime, settings.maxAge,
-            context, account, watch)
+            settings.connectTimeout, context, account, watch)
 
     def build(self, addresses: Sequence[Address],
               former: Cluster | Moving | None,
@@ -154,15 +157,17 @@ class Blueprint:
             partial(_notify, means.watch))
         if former is not None:
             health.inherit(former)
-        connect = partial(
-            Connection, Dialer(address), keeping, means.maxAge,
+        trust = Trust(
             means.context if address.tls else None, address.server_name,
             means.account)
+        connect = partial(
+            Connection, Dialer(address), keeping, means.maxAge, trust)
         return Server(
             address.text,
             Pool(connect, means.maxPoolSize, means.pooltime), keeping, health,
             memory.undelivered[owner],
-            tls.RECORD if address.tls else MOST_BYTES)
+            tls.RECORD if address.tls else MOST_BYTES, trust,
+            means.connectTimeout)
 
 
 def _notify(watch: Watch | None, server: str, before: str, after: str,

@@ -132,9 +132,9 @@ class Discovered(Store):
                  deadline: float) -> dict[bytes, Any]:
         return self.current(deadline).run_many(commands, deadline)
 
-    def ask_all(self, command: Command, deadline: float,
+    def ask_all(self, command: Command, deadline: float, pause: float = 0,
                 ) -> list[tuple[str, Any]]:
-        return self.current(deadline).ask_all(command, deadline)
+        return self.current(deadline).ask_all(command, deadline, pause)
 
     def server(self, key: bytes, deadline: float) -> Any:
         return self.current(deadline).server(key, deadline)

@@ -203,14 +203,14 @@ class Moving(Store):
     def owe_absent(self, key: bytes, deadline: float) -> None:
         self.cluster.owe_absent(key, deadline)
 
-    def ask_all(self, command: Command, deadline: float,
+    def ask_all(self, command: Command, deadline: float, pause: float = 0,
                 ) -> list[tuple[str, Any]]:
         """See `IStore`. Those that are to forget all include servers that
         other processes may still use.
         """
         now = monotonic()
         if not command.removes or now >= self._forgotten:
-            return self.cluster.ask_all(command, deadline)
+            return self.cluster.ask_all(command, deadline, pause)
         here = {server.undelivered for server in self.cluster.servers}
         gone = {}
         for former in self.formers:
@@ -222,8 +222,8 @@ class Moving(Store):
                 else:
                     server.undelivered.add_all()
         if not gone:
-            return self.cluster.ask_all(command, deadline)
-        return self.cluster.ask_all(command, deadline, (*gone.values(),))
+            return self.cluster.ask_all(command, deadline, pause)
+        return self.cluster.ask_all(command, deadline, pause, (*gone.values(),))
 
     def retire(self, successor: Any) -> None:
         self.cluster.retire(successor)

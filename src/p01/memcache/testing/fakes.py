@@ -36,6 +36,7 @@ from p01.memcache.wire.command import Delete
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Gets
 from p01.memcache.wire.command import Set
+from p01.memcache.wire.command import Stats
 from p01.memcache.wire.limits import MAX_VALUE
 
 
@@ -127,7 +128,8 @@ class FakeStore(Store):
         for key in keys:
             self._find().ask(Delete(key), key)
 
-    def ask_all(self, command, deadline):
+    def ask_all(self, command, deadline, pause=0):
+        # All of the servers are one.
         if command.removes:
             self._find().flush_all()
         return [(address, {}) for address in self._addresses]
@@ -184,7 +186,8 @@ class _Fake(Counted):
             storage[other] = own
         return other
 
-    def getStatistics(self):
+    def getStatistics(self, name=None):
+        Stats(name)  # a wrong name is the same error as with real servers
         return 'Testing Stats'
 
     def _make_store(self, settings, changed, former):

@@ -32,7 +32,7 @@ class Changes:
     def __init__(self, store):
         #: The seconds that an operation may take.
         self.seconds = 0
-        self._store = store
+        self.store = store
         self._numbers = itertools.count(1)
         self._steps = []  # commands, each with what its key has then
         self._recall()
@@ -122,8 +122,8 @@ class Changes:
     def _fetch(self, command, deadline):
         """Return the `Item` that the servers have, or None."""
         if not isinstance(command, Cas):
-            return self._store.get(command.key, deadline, MAX_VALUE)
-        item = self._store.gets(command.key, deadline, MAX_VALUE)
+            return self.store.get(command.key, deadline, MAX_VALUE)
+        item = self.store.gets(command.key, deadline, MAX_VALUE)
         if item is None or cas.parse(item.token)[1] != command.only_at:
             return None
         return item

@@ -73,6 +73,10 @@ class Queue:
         #: See `Changes`.
         self.changes = Changes(self._store)
 
+    def use(self, store):
+        """Send the changes to this store, which has replaced the former."""
+        self._store = self.changes.store = store
+
     def put(self, command, deadline):
         """Return the reply to a command, as the transaction sees it."""
         reply = self.changes.put(command, deadline)

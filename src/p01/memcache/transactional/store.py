@@ -103,6 +103,8 @@ class TransactionalStore:
                 transaction, self._manager, self._store, self._report,
                 self._begin, self._snapshots, self._strict)
             transaction.set_data(self._store.lineage, queue)
+        elif not queue.is_over:
+            queue.use(self._store)
         return None if queue.is_over else queue
 
     def transaction(self):
@@ -181,10 +183,14 @@ class TransactionalStore:
             replies.update(self._store.run_many(aside, deadline))
         return replies
 
-    def ask_all(self, command, deadline):
+    def ask_all(self, command, deadline, pause=0):
         queue = self._changes() if command.removes else None
         if queue is None:
-            return self._store.ask_all(command, deadline)
+            return self._store.ask_all(command, deadline, pause)
+        if pause:
+            raise ValueError(
+                f'delay {pause!r}: must be 0 in a transaction, as the end of'
+                ' its commit would wait for it')
         queue.remove(command, deadline)
         return []
 

@@ -11,25 +11,25 @@ import math
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import TypeVar
 
-from p01.memcache.errors import AuthenticationError
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerError
-from p01.memcache.secret import discreet
-from p01.memcache.transport.credentials import Credentials
 from p01.memcache.transport.dial import Dialer
 from p01.memcache.transport.dial import Endpoint
 from p01.memcache.transport.lockkeeping import LockKeeping
 from p01.memcache.transport.lockkeepingstream import LockKeepingStream
 from p01.memcache.transport.lockkeepingstream import can_keep_lock
+from p01.memcache.transport.login import log_in
 from p01.memcache.transport.stream import Stream
 from p01.memcache.transport.tls import TLSStream
-from p01.memcache.wire.command import Authenticate
+from p01.memcache.trust.trust import NO_TRUST
+from p01.memcache.trust.trust import Proof
+from p01.memcache.trust.trust import Trust
 from p01.memcache.wire.limits import MAX_LINE
 from p01.memcache.wire.reader import SIZE
 from p01.memcache.wire.reader import Reader
@@ -38,20 +38,10 @@ from p01.memcache.wire.replies import unexpected
 
 T = TypeVar('T')
 
-# Other replies to a password are not shown: they may repeat it.
-_REFUSALS = frozenset((
-    'CLIENT_ERROR authentication failure',
-    'CLIENT_ERROR bad authentication token format',
-    'CLIENT_ERROR unauthenticated',
-    'ERROR'))
-
-
 class Connection:
     """A connection by a `Dialer`, which `connect` makes.
 
-    Without `keeping` the interpreter lock is never kept. `tls` is an
-    ``ssl.SSLContext`` for an address that needs it, whose certificate must be
-    that of `host`; `credentials` may be None.
+    Without `keeping` the interpreter lock is never kept.
 
     It cannot be used while ``dirty``: it is not connected, or its last reply
     was not read to the end. ``since`` is when it was made, and ``heard``
@@ -65,50 +55,35 @@ class Connection:
     _reader: Reader
 
     def __init__(self, dialer: Dialer, keeping: LockKeeping | None,
-                 max_age: float, tls: ssl.SSLContext | None = None,
-                 host: str = '', credentials: Credentials | None = None,
-                 ) -> None:
+                 max_age: float, trust: Trust = NO_TRUST) -> None:
         self._dialer = dialer
         self._keeping = keeping
         self._max_age = max_age
-        self._tls = tls
-        self._host = host
-        self._credentials = credentials
+        self._trust = trust
         self.dirty = True
 
     def connect(self, deadline: float) -> None:
-        self.close()
-        self._stream, self._endpoint = self._dialer.dial(deadline, self._greet)
-        self._reader = Reader(self._stream.receive)
-        if self._credentials is not None:
-            self._authenticate(self._credentials, deadline)
+        self._trust.convince(partial(self._connect, deadline))
         self.dirty = False
         self.since = monotonic()
 
-    def _greet(self, connection: socket.socket, deadline: float) -> Stream:
+    def _connect(self, deadline: float, proof: Proof) -> None:
+        self.close()
+        self._stream, self._endpoint = self._dialer.dial(
+            deadline, partial(self._greet, proof))
+        self._reader = Reader(self._stream.receive)
+        if proof.credentials is not None:
+            log_in(self, proof.credentials, deadline)
+
+    def _greet(self, proof: Proof, connection: socket.socket,
+               deadline: float) -> Stream:
         """Return the stream that suits a connected socket."""
-        if self._tls is not None:
-            return TLSStream(connection, self._tls, self._host, deadline)
+        if proof.context is not None:
+            return TLSStream(
+                connection, proof.context, self._trust.host, deadline)
         if self._keeping is not None and can_keep_lock(connection):
             return LockKeepingStream(connection, self._keeping)
         return Stream(connection)
-
-    @discreet
-    def _authenticate(
-            self, credentials: Credentials, deadline: float) -> None:
-        try:
-            command = Authenticate(credentials.username, credentials.password)
-            self.send(command.encode(), deadline)
-            self.receive(command.read, deadline)
-        except (ProtocolError, ServerError) as error:
-            self.dirty = True
-            said = str(error)
-        else:
-            return
-        if said not in _REFUSALS:
-            said = 'an unexpected reply'
-        # Without the user name: a misplaced password may be there.
-        raise AuthenticationError(f'not authenticated: {said}')
 
     def close(self) -> None:
         self.dirty = True

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""TLS: which servers to trust, and a stream that encrypts."""
+"""A stream that encrypts."""
 
 import socket
 import ssl
@@ -9,8 +9,6 @@ from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.errors import SendError
 from p01.memcache.errors import ServerBusy
-from p01.memcache.secret import reason
-from p01.memcache.secret import show_path
 from p01.memcache.transport.stream import CLOSED
 from p01.memcache.transport.stream import Stream
 from p01.memcache.wire.replies import unexpected
@@ -27,42 +25,6 @@ _MOST_TICKETS = 8
 
 # The first byte of a server that speaks TLS: a handshake or an alert.
 _FIRST = b'\x16\x15'
-
-
-def make_context(caFile: str | None, certFile: str | None,
-                 keyFile: str | None) -> ssl.SSLContext:
-    """Return a context that verifies certificates and host names."""
-    try:
-        context = ssl.create_default_context(cafile=caFile)
-    except (OSError, ValueError) as error:
-        raise ValueError(
-            f'caFile {caFile and show_path(caFile)}: {reason(error)}'
-        ) from None
-    if certFile is not None:
-        try:
-            # Fail instead of prompting for a passphrase.
-            context.load_cert_chain(certFile, keyFile, password='')
-        except (OSError, ValueError) as error:
-            raise ValueError(
-                f'certFile {show_path(certFile)}, keyFile'
-                f' {keyFile and show_path(keyFile)}: {reason(error)}'
-            ) from None
-    return check_context(context)
-
-
-def check_context(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Return the context; one that does not verify is a ValueError.
-
-    A certificate must have the host among its alternative names: few
-    authorities check the common name of its subject.
-    """
-    if context.verify_mode != ssl.CERT_REQUIRED or not context.check_hostname:
-        raise ValueError(
-            'ssl_context: must verify certificates and the names of hosts, so'
-            ' its verify_mode must be CERT_REQUIRED, and its check_hostname'
-            ' True')
-    context.hostname_checks_common_name = False
-    return context
 
 
 class TLSStream(Stream):

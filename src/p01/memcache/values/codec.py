@@ -8,11 +8,11 @@ from typing import Any
 
 import zope.component
 
-from p01.memcache import secret
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.interfaces import ISerializer
 from p01.memcache.log import describe
+from p01.memcache.trust import secrets
 from p01.memcache.values import signing
 from p01.memcache.values import stamp
 from p01.memcache.values.compression import compress
@@ -45,20 +45,21 @@ def make(client: Any) -> 'Codec':
     """Return the codec that the attributes of a client, or settings, ask for.
     """
     serializer: Any
-    name, secrets = client.serializer, None
+    name, found = client.serializer, None
     if is_signed(name):
         name = name.removeprefix(_SIGNED)
-        secrets = secret.read(client.secretsFile, client.secretsVariable)
+        found = secrets.read(client.secretsFile, client.secretsVariable)
     if name == 'pickle':
         serializer = PickleSerializer(
-            client.pickleProtocol, client.allow, trusted=secrets is not None)
+            client.pickleProtocol, client.allow, trusted=found is not None)
     elif name == 'json':
         serializer = JSONSerializer()
     else:
         serializer = _find(name)
     return Codec(
         serializer, client.maxValueSize, client.compress,
-        None if secrets is None else signing.Signer(name, secrets))
+        None if found is None else signing.Signer(
+            name, secrets.Secrets(found)))
 
 
 def _find(serializer: Any) -> Any:

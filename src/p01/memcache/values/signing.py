@@ -10,9 +10,10 @@ is between the signature and the value, and signed with it.
 
 import hmac
 import struct
-from collections.abc import Iterable
 
 from p01.memcache.errors import ForgedValue
+from p01.memcache.trust.secrets import Keys
+from p01.memcache.trust.secrets import Secrets
 from p01.memcache.values.flags import SIGNED
 
 
@@ -27,23 +28,17 @@ _pack_head = struct.Struct('>cHHH').pack
 class Signer:
     """Signs what the serializer of this name makes.
 
-    The first secret signs, all of them verify.
+    The first of the `secrets` signs, all of them verify.
     """
 
-    def __init__(self, name: str, secrets: Iterable[bytes]) -> None:
+    def __init__(self, name: str, secrets: Secrets) -> None:
+        self.secrets = secrets
         self._name = name.encode()
-        # Copying one is faster than making it for each value.
-        self._keyed = [
-            hmac.new(secret, digestmod='sha256') for secret in secrets]
-
-    def __len__(self) -> int:
-        """Return how many secrets verify."""
-        return len(self._keyed)
 
     def sign(self, key: bytes, data: bytes, flags: int) -> tuple[bytes, int]:
         """Return the data behind their signature, and the flags."""
         flags |= SIGNED
-        signature = self._digest(self._keyed[0], key, flags, data)
+        signature = self._digest(self.secrets.keys()[0], key, flags, data)
         return b'%b%b%b' % (_VERSION, signature, data), flags
 
     def verify(self, key: bytes, data: bytes, flags: int
@@ -51,13 +46,18 @@ class Signer:
         """Return the data and flags that were signed, or `ForgedValue`."""
         if not flags & SIGNED:
             raise ForgedValue('it is not signed')
-        signature, signed = data[1:SIZE], data[SIZE:]
-        if data[:1] != _VERSION or flags > 0xffff or not any(
-                hmac.compare_digest(
-                    signature, self._digest(keyed, key, flags, signed))
-                for keyed in self._keyed):
+        keys = self.secrets.keys()
+        if data[:1] != _VERSION or flags > 0xffff or not (
+                self._fits(keys, key, flags, data)
+                or self._fits(self.secrets.newer(keys), key, flags, data)):
             raise ForgedValue('its signature is wrong')
-        return signed, flags & ~SIGNED
+        return data[SIZE:], flags & ~SIGNED
+
+    def _fits(self, keys: Keys, key: bytes, flags: int, data: bytes) -> bool:
+        signature, signed = data[1:SIZE], data[SIZE:]
+        return any(hmac.compare_digest(
+            signature, self._digest(keyed, key, flags, signed))
+            for keyed in keys)
 
     def _digest(self, keyed: hmac.HMAC, key: bytes, flags: int, data: bytes
                 ) -> bytes:

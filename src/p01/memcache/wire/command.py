@@ -19,6 +19,7 @@ from typing import Self
 from p01.memcache.wire import replies
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
+from p01.memcache.wire.limits import STATISTICS
 from p01.memcache.wire.limits import check_key
 from p01.memcache.wire.reader import Readable
 
@@ -67,6 +68,14 @@ class Command:
         other = copy.copy(self)
         other.expires = min(self.expires or seconds, seconds)
         return other
+
+
+class Keyed(Command):
+    """A command that needs nothing but a key; `Get` does the same itself."""
+
+    def __init__(self, key: bytes) -> None:
+        check_key(key)
+        self.key = key
 
 
 class Get(Command):
@@ -204,29 +213,27 @@ class Discard(Cas):
     read = staticmethod(replies.read_discarded)
 
 
-class Touch(Command):
+class Touch(Keyed):
 
     repeats = True
     read = staticmethod(replies.read_touched)
 
     def __init__(self, key: bytes, expires: int) -> None:
-        check_key(key)
-        self.key = key
+        super().__init__(key)
         self.expires = expires
 
     def encode(self) -> bytes:
         return b'touch %b %d\r\n' % (self.key, self.expires)
 
 
-class Increment(Command):
+class Increment(Keyed):
 
     changes = True
     form = b'incr %b %d\r\n'
     read = staticmethod(replies.read_number)
 
     def __init__(self, key: bytes, delta: int) -> None:
-        check_key(key)
-        self.key = key
+        super().__init__(key)
         self.delta = delta
 
     def encode(self) -> bytes:
@@ -238,15 +245,11 @@ class Decrement(Increment):
     form = b'decr %b %d\r\n'
 
 
-class Delete(Command):
+class Delete(Keyed):
 
     changes = removes = repeats = True
     usual = b'DELETED\r\n'
     read = staticmethod(replies.read_deleted)
-
-    def __init__(self, key: bytes) -> None:
-        check_key(key)
-        self.key = key
 
     def encode(self) -> bytes:
         return b'delete %b\r\n' % self.key
@@ -263,13 +266,21 @@ class FlushAll(Command):
 
 
 class Stats(Command):
+    """The server's statistics, or those of the `STATISTICS` of a name."""
 
     repeats = True
     everywhere = False
     read = staticmethod(replies.read_stats)
 
+    def __init__(self, name: str | None = None) -> None:
+        if name not in (None, *STATISTICS):
+            raise ValueError(f'name {name!r}: must be one of {STATISTICS}')
+        # Of a name that equals one, nothing else gets onto the wire.
+        self.topic = ''.join(
+            f' {known}' for known in STATISTICS if known == name).encode()
+
     def encode(self) -> bytes:
-        return b'stats\r\n'
+        return b'stats%b\r\n' % self.topic
 
 
 class Authenticate(Command):

@@ -17,8 +17,12 @@ MAX_NUMBER = (1 << 64) - 1
 # Bytes of a line. The longest one that any reply needs is far shorter.
 MAX_LINE = 2048
 
-# memcached has some hundred statistics, of a few bytes each.
-MAX_STATISTICS, MAX_BYTES_OF_STATISTICS = 2000, 1 << 18
+# What `Stats` may be asked for, besides what it says of itself.
+STATISTICS = 'items', 'slabs', 'settings', 'sizes', 'conns'
+
+# memcached has some hundred statistics, of a few bytes each, or four for each
+# of its connections: usually 1,024 at most.
+MAX_STATISTICS, MAX_BYTES_OF_STATISTICS = 5000, 1 << 18
 
 is_key = re.compile(rb'[^\x00-\x20\x7f]{1,%d}' % MAX_KEY).fullmatch
 

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from p01.memcache.wire.command import Add
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Get
+from p01.memcache.wire.command import Keyed
 from p01.memcache.wire.item import Item
 from p01.memcache.wire.limits import MAX_VALUE
-from p01.memcache.wire.limits import check_key
 from p01.memcache.wire.reader import Readable
 from p01.memcache.wire.replies import one_of
 from p01.memcache.wire.replies import parse_line
@@ -125,12 +125,8 @@ class AddNumbered(Add):
         return None if state == b'NS' else parse_unique(unique or b'0')
 
 
-class IsLeased(Command):
+class IsLeased(Keyed):
     """Ask whether what was seen empty is a claim, and no value."""
-
-    def __init__(self, key: bytes) -> None:
-        check_key(key)
-        self.key = key
 
     def encode(self) -> bytes:
         return b'mg %b s\r\n' % self.key
@@ -144,7 +140,7 @@ class IsLeased(Command):
         return size is None or int(size) > 0 or marks != b''
 
 
-class MakeStale(Command):
+class MakeStale(Keyed):
     """Let the next caller that asks have the right to compute the value."""
 
     #: True, it is done; False for changed by another client, None for gone.
@@ -153,8 +149,7 @@ class MakeStale(Command):
 
     def __init__(
             self, key: bytes, unique: int, since: float = math.inf) -> None:
-        check_key(key)
-        self.key = key
+        super().__init__(key)
         self.unique = unique
         self.since = since
 

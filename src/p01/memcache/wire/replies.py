@@ -217,7 +217,5 @@ def read_stats(reader: Readable) -> dict[str, str]:
         result[name] = value
         size += len(line)
         if len(result) > MAX_STATISTICS or size > MAX_BYTES_OF_STATISTICS:
-            raise ProtocolError(
-                f'statistics of more than {MAX_STATISTICS} lines, or'
-                f' {MAX_BYTES_OF_STATISTICS} bytes')
+            raise ProtocolError('statistics of too many lines or bytes')
     return result

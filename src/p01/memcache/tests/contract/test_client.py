@@ -731,6 +731,31 @@ class RepliesTest(ClientCase):
             self.assertEqual((address, list(values)),
                              (server.address, ['error']))
 
+    def test_getStatistics_of_a_name(self):
+        server, cache = self.answers(
+            b'STAT 23:addr tcp:127.0.0.1:43290\r\n'
+            b'STAT 23:state conn_parse_cmd\r\nEND\r\n')
+        self.assertEqual(cache.getStatistics('conns'), [(server.address, {
+            '23:addr': 'tcp:127.0.0.1:43290', '23:state': 'conn_parse_cmd'})])
+        server.answers.extend([b'ERROR\r\n', None, None])
+        for _ in range(2):  # some proxies close the connection
+            [(_, values)] = cache.getStatistics('items')
+            self.assertEqual(list(values), ['error'])
+        # As many connections as a server has at most, by default.
+        server.answers.clear()
+        server.answers.append(b''.join(
+            b'STAT %d:addr tcp:192.168.100.100:54321\r\n'
+            b'STAT %d:listen_addr tcp:192.168.100.101:11211\r\n'
+            b'STAT %d:state conn_read\r\n'
+            b'STAT %d:secs_since_last_cmd 12345\r\n' % ((number, ) * 4)
+            for number in range(1024)) + b'END\r\n')
+        [(_, values)] = cache.getStatistics('conns')
+        self.assertEqual(len(values), 4096)
+        self.assertEqual(
+            [request for request in server.requests
+             if request.startswith(b'stats')][:2],
+            [b'stats conns\r\n', b'stats items\r\n'])
+
     def test_refused_values(self):
         server, cache = self.answers(
             b'SERVER_ERROR out of memory storing object\r\n', b'DELETED\r\n',

@@ -76,6 +76,7 @@ KEYWORDS = {
     'distribution': 'modulo',
     'failover': True,
     'maxAge': 2.5,
+    'connectTimeout': 0.25,
     'refresh': 3.5,
     'grace': 4.5,
     'drained': ['10.0.0.1:1'],
@@ -104,6 +105,7 @@ WRONG_TYPE = {
     'retries': [None, True, '3', 3.0],
     'pooltime': [None, True, '3'],
     'maxAge': [None, True, '3'],
+    'connectTimeout': [True, '3'],
     'refresh': [None, True, '3'],
     'grace': [True, '3'],
     'drained': [None, 'localhost'],
@@ -131,6 +133,7 @@ WRONG_VALUE = {
     'retries': [0, -1],
     'pooltime': [-1, math.inf, math.nan],
     'maxAge': [-1, math.inf, math.nan],
+    'connectTimeout': [0, -1, math.inf, math.nan, 10 ** 6],
     'refresh': [0, -1, math.inf, math.nan],
     'grace': [-1, math.inf, math.nan],
     'drained': [['a:b'], ['a', 'a'], [1]],
@@ -139,6 +142,13 @@ WRONG_VALUE = {
     'distribution': ['', 'consistent', 'Ketama', None, 1, True, []],
     'failover': [],
 }
+
+
+class AnyName(str):
+    """A name that goes on after a name that is known."""
+
+    def encode(self, *args):
+        return b'items\r\nflush_all'
 
 
 class Pair(NamedTuple):
@@ -535,6 +545,18 @@ class ClientScenario(ClientCase):
             self.client.namespace = namespace
             self.assertMiss('key')
 
+    def test_statistics_that_cannot_be_asked_for(self):
+        for name in (
+                'reset', 'detail', 'detail on', 'cachedump 1 1', 'bogus', '',
+                ' items', 'items ', 'items\r\nflush_all', 'ITEMS', b'items',
+                1, True, ['items'], AnyName('bogus')):
+            with self.subTest(name), self.assertRaises(ValueError) as caught:
+                self.client.getStatistics(name)
+            self.assertEqual(
+                str(caught.exception),
+                f"name {name!r}: must be one of ('items', 'slabs',"
+                " 'settings', 'sizes', 'conns')")
+
     def test_namespaces(self):
         for namespace in 'a', 'b', None:
             self.client.namespace = namespace
@@ -660,6 +682,24 @@ class ServedScenario(ClientScenario):
         for name, value in values.items():
             self.assertIs(type(name), str)
             self.assertIs(type(value), str)
+
+    def test_getStatistics_of_a_name(self):
+        self.client.set('key', 'value')
+        for name in 'items', 'slabs', 'settings', 'sizes', 'conns':
+            for client in self.client, self.client.region('region'):
+                with self.subTest(name):
+                    [(server, values)] = client.getStatistics(name)
+                    self.assertEqual(server, self.layer.address)
+                    self.assertNotIn('error', values)
+                    self.assertEqual(
+                        {type(text) for pair in values.items()
+                         for text in pair} - {str}, set())
+        [(_, values)] = self.client.getStatistics('settings')
+        self.assertEqual(values['item_size_max'], '1048576')
+        self.assertEqual(
+            self.client.getStatistics(name='sizes'),
+            [(self.layer.address, {'sizes_status': 'disabled'})])
+        self.assertEqual(self.client.query('key'), 'value')
 
     def test_a_server_that_is_down(self):
         with refusing() as down:

@@ -275,6 +275,11 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(our_name, name)
         self.assertEqual(set(our_values), set(values))
         self.assertEqual(our_values['pid'], values['pid'])
+        for name in 'settings', 'sizes':
+            [(_, values)] = self.original.get_stats(name)
+            [(_, our_values)] = self.ours.get_stats(name)
+            self.assertEqual(our_values, values)
+        self.assertEqual(self.ours.get_stats('reset'), [])
         self.same('flush_all')
         self.same('get', 'key')
 

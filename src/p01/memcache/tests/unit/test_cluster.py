@@ -1287,6 +1287,7 @@ class TestClient(ScriptedCase):
         for name, value in (
                 ('retries', 5), ('delay', 1), ('blacktime', 1),
                 ('maxPoolSize', 1), ('pooltime', 1), ('maxAge', 1),
+                ('connectTimeout', 2),
                 ('failover', True),
                 ('timeout', 4), ('lifetime', 1), ('distribution', 'modulo')):
             with self.subTest(name):

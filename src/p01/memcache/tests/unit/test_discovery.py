@@ -4,6 +4,7 @@
 
 import contextlib
 import math
+import os
 import socket
 import ssl
 import sys
@@ -292,7 +293,7 @@ class EndpointTest(FindCase):
         _, source = self.serve(listed(b'1\n' + b' '.join(nodes)))
         self.assertEqual(
             self.assertFails(ProtocolError, source),
-            'a list of more than 4096 servers')
+            'a list of 4097 servers')
 
     def test_the_most_bytes(self):
         most = 1 << 20
@@ -492,14 +493,38 @@ class NameTest(FindCase):
             self.assertFails(ProtocolError, 'dns://cache.example')
 
     def test_no_answer_in_time(self):
-        ending = threading.Lock()
-        self.enterContext(ending)
-        with mock.patch('socket.getaddrinfo', lambda *args, **options:
-                        ending.acquire(timeout=ENOUGH)):
-            self.assertIn('no answer in time', self.assertFails(
-                LocalError, 'dns://cache.example', SOON))
-            self.assertIn('no answer in time', self.assertFails(
-                LocalError, 'dns://cache.example', -1))
+        ready = threading.Event()
+        self.addCleanup(ready.set)
+
+        def hang(*args, **options):
+            ready.wait(ENOUGH)
+            return answer('10.0.0.1')
+
+        with mock.patch('socket.getaddrinfo', side_effect=hang) as ask:
+            for seconds in SOON, -1, SOON:
+                self.assertIn('no answer in time', self.assertFails(
+                    LocalError, 'dns://cache.example', seconds))
+            # There is one thread that hangs, and not three.
+            self.assertEqual(ask.call_count, 1)
+            ready.set()
+            for _ in range(2):
+                [found] = self.find('dns://cache.example')
+                self.assertEqual(found.host, '10.0.0.1')
+            self.assertGreater(ask.call_count, 1)
+
+    @unittest.skipUnless(hasattr(os, 'fork'), 'no fork')
+    def test_no_answer_in_the_parent(self):
+        ready = threading.Event()
+        self.addCleanup(ready.set)
+        with mock.patch('socket.getaddrinfo',
+                        lambda *args, **options: ready.wait(ENOUGH)):
+            self.assertFails(LocalError, 'dns://localhost', SOON)
+        child = os.fork()
+        if not child:
+            with contextlib.suppress(BaseException):
+                os._exit(len(self.find('dns://localhost')))
+            os._exit(99)
+        self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 1)
 
     def test_no_thread(self):
         with mock.patch('_thread.start_new_thread',

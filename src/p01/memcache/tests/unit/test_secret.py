@@ -260,7 +260,8 @@ class RandomTest(SecretCase):
         os.environ[VARIABLE] = '\n'.join(secrets)
         client = self.client(
             serializer='signed-json', secretsVariable=VARIABLE)
-        self.assertEqual(len(client._state.codec.signer), len(secrets))
+        self.assertEqual(
+            len(client._state.codec.signer.secrets.keys()), len(secrets))
 
 
 class PipeTest(unittest.TestCase):
@@ -397,7 +398,7 @@ class FrameTest(SecretCase):
 
     def test_interrupted(self):
         """An interrupt while the file is read."""
-        with mock.patch('p01.memcache.transport.credentials.Credentials',
+        with mock.patch('p01.memcache.trust.credentials.Credentials',
                         side_effect=KeyboardInterrupt):
             path = self.file(f'shop:{SECRET}')
             self.assertHidden(self.raised(

@@ -74,7 +74,7 @@ class AttributesTest(unittest.TestCase):
             self.assertEqual(client.buildKey('key'), key)
 
     def test_no_file_is_read_before_they_are_checked_together(self):
-        with (mock.patch('p01.memcache.transport.credentials.read') as read,
+        with (mock.patch('p01.memcache.trust.credentials.read') as read,
               self.assertRaisesRegex(ValueError, 'needs a username')):
             UltraMemcacheClient(credentialsFile=__file__, password='secret')
         read.assert_not_called()

@@ -42,6 +42,9 @@ from p01.memcache.tests.support.values import parts
 from p01.memcache.tests.support.zcml import PACKAGE
 from p01.memcache.tests.support.zcml import SITE
 from p01.memcache.tests.support.zcml import ZCMLTestCase
+from p01.memcache.trust.renewable import Given
+from p01.memcache.trust.secrets import Secrets
+from p01.memcache.trust.secrets import prepare
 from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.values import codec
 from p01.memcache.values.jsons import JSONSerializer
@@ -723,8 +726,9 @@ class SignerTest(unittest.TestCase):
         self.codec = self.make(self.inner)
 
     def make(self, serializer):
+        keys = Given(prepare(self.secrets))
         return codec.Codec(
-            serializer, 1 << 26, signer=Signer('pickle', self.secrets))
+            serializer, 1 << 26, signer=Signer('pickle', Secrets(keys)))
 
     def assertForged(self, key, data, flags):
         with self.assertRaises(ForgedValue):
@@ -846,7 +850,7 @@ class SecretsTest(SecretsCase):
             for client in (self.make(secretsFile=path),
                            self.make(secretsVariable=VARIABLE)):
                 self.assertEqual(
-                    len(client._state.codec.signer), count)
+                    len(client._state.codec.signer.secrets.keys()), count)
 
     def test_a_file_with_a_byte_order_mark(self):
         client = self.make(

@@ -484,8 +484,9 @@ REQUESTS = {
         lambda key: meta.MakeStale(key, 5).encode(), b'md key I C5\r\n'),
 }
 
-# Commands without a key, and some that are already encoded.
-KEYLESS = {'FlushAll', 'Stats', 'Authenticate', 'NoOperation', 'Batch'}
+# Commands without a key, some that are already encoded, and a base class.
+KEYLESS = {'Keyed', 'FlushAll', 'Stats', 'Authenticate', 'NoOperation',
+           'Batch'}
 
 
 def is_one_key(key):

@@ -31,6 +31,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.tests.support import zcml
 from p01.memcache.tests.support.certificates import Certificates
 from p01.memcache.tests.support.certificates import share
+from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.servers import look
 from p01.memcache.tests.support.servers import plant
@@ -54,11 +55,18 @@ class Console(logging.Handler):
 
     def __init__(self):
         super().__init__()
+        self.shown = []
         self.setFormatter(logging.Formatter(logging.BASIC_FORMAT))
 
     def emit(self, record):
         # The current sys.stdout, not the one at the handler's creation.
         print(self.format(record), file=sys.stdout)
+        self.shown.append(record.getMessage())
+
+    def has(self, text):
+        """Return whether the lines since the last call have the text."""
+        shown, self.shown = self.shown, []
+        return any(text in line for line in shown)
 
 
 def inChild(function):
@@ -159,6 +167,7 @@ def showLog(test):
     console = Console()
     logger.addHandler(console)
     test.cleanUp.callback(logger.removeHandler, console)
+    test.globs['logged'] = console.has
 
 
 def setUpConsole(test):
@@ -211,6 +220,7 @@ def setUpCluster(test):
         zip(('one', 'two', 'three'), servers, strict=True),
         proxies=proxies,
         certificates=test.cleanUp.enter_context(Certificates()),
+        gone=test.cleanUp.enter_context(full_backlog()),
         secrets=str(secrets),
         load=zcml.load)
 

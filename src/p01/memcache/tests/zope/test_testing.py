@@ -191,6 +191,9 @@ class FakeTest(unittest.TestCase):
 
     def test_getStatistics(self):
         self.assertEqual(self.client.getStatistics(), 'Testing Stats')
+        self.assertEqual(self.client.getStatistics('items'), 'Testing Stats')
+        with self.assertRaisesRegex(ValueError, "'bogus'"):
+            self.client.getStatistics('bogus')
 
     def test_no_socket(self):
         with mock.patch('socket.socket', side_effect=AssertionError):

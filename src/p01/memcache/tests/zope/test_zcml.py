@@ -177,7 +177,7 @@ class DirectiveTests(ZCMLTestCase):
             generations="true" serializer="pickle"
             allow=" shop.model
                    datetime.date " compress="100" maxValueSize="1000"
-            timeout="0.5" delay="6"
+            timeout="0.5" connectTimeout="0.25" delay="6"
             retries="7" pooltime="8.5" maxAge="9" blacktime="1e1"
             refresh="12" grace="13.5" drained="c"
             maxPoolSize="11"
@@ -196,6 +196,7 @@ class DirectiveTests(ZCMLTestCase):
             'compress': 100,
             'maxValueSize': 1000,
             'timeout': 0.5,
+            'connectTimeout': 0.25,
             'delay': 6.0,
             'retries': 7,
             'pooltime': 8.5,

@@ -3,9 +3,11 @@
 """The user name and the password for memcached's ASCII authentication."""
 
 import re
+from functools import partial
 
 from p01.memcache.secret import Secret
 from p01.memcache.secret import read_file
+from p01.memcache.trust.renewable import Renewable
 
 
 # memcached separates the two with a blank, and in its own file with a colon. A
@@ -38,12 +40,16 @@ class Credentials:
         return f'<Credentials of {self.username}>'
 
 
-def read(path: str) -> Credentials:
+def read(path: str) -> Renewable[Credentials]:
     """Return the credentials in a file: its first line, ``user:password``.
 
     This is the format of memcached's own file, see its option ``-Y``.
     """
-    line = read_file('credentialsFile', path).partition('\n')[0]
+    return Renewable({'credentialsFile': path}, partial(_read, path))
+
+
+def _read(path: str, is_first: bool) -> Credentials:
+    line = read_file('credentialsFile', path, is_first).partition('\n')[0]
     username, _, password = line.rstrip('\r').partition(':')
     try:
         return Credentials(username, Secret(password))
