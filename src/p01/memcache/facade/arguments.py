@@ -25,16 +25,9 @@ from p01.memcache.transport import address
 from p01.memcache.wire.limits import MAX_NUMBER
 
 
-def _check_drained(value):
-    try:
-        address.parse_all(value)
-    except (TypeError, ValueError) as error:
-        raise type(error)(f'drained: {error}') from None
-
-
 # Checks by kind of field, beyond those of its schema. Each raises.
 _RULES = {
-    Drained: _check_drained,
+    Drained: address.parse_all,
     Lifetime: expiry,
     Namespace: str.encode,
     Servers: parse_all,

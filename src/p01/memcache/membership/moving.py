@@ -221,9 +221,8 @@ class Moving(Store):
                     gone[server.undelivered] = server
                 else:
                     server.undelivered.add_all()
-        if not gone:
-            return self.cluster.ask_all(command, deadline, pause)
-        return self.cluster.ask_all(command, deadline, pause, (*gone.values(),))
+        also = [list(gone.values())] if gone else []
+        return self.cluster.ask_all(command, deadline, pause, *also)
 
     def retire(self, successor: Any) -> None:
         self.cluster.retire(successor)

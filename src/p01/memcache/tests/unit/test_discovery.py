@@ -35,11 +35,12 @@ from p01.memcache.tests.support.nameserver import NameServer
 from p01.memcache.tests.support.scripted import ScriptedServer
 from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.tls import TLSServer
-from p01.memcache.transport import tls
 from p01.memcache.transport.address import Address
 from p01.memcache.transport.connection import Connection
-from p01.memcache.transport.credentials import Credentials
 from p01.memcache.transport.dial import Dialer
+from p01.memcache.trust import context as contexts
+from p01.memcache.trust.credentials import Credentials
+from p01.memcache.trust.renewable import Given
 from p01.memcache.wire.command import Get
 
 
@@ -351,7 +352,7 @@ class EndpointTest(FindCase):
                 connection.receive(Get(b'key').read, monotonic() + ENOUGH))
 
     def test_password(self):
-        account = Credentials('shop', Secret('rosebud'))
+        account = Given(Credentials('shop', Secret('rosebud')))
         server, source = self.serve(b'STORED\r\n', AWS)
         self.assertEqual(self.find(source, account=account), AWS_SERVERS)
         self.assertIn(b'shop rosebud', server.requests[0])
@@ -372,7 +373,7 @@ class EncryptedTest(FindCase):
 
     def setUp(self):
         files = self.enterContext(Certificates())
-        self.context = tls.make_context(files.ca, None, None)
+        self.context = contexts.read(files.ca, None, None)
         served = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         served.load_cert_chain(files.other_host_chain, files.other_host_key)
         self.server = self.enterContext(ScriptedServer(
