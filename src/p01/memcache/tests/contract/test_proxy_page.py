@@ -27,6 +27,9 @@ from p01.memcache.tests.support.mcrouter import Mcrouter
 from p01.memcache.tests.support.nutcracker import Nutcracker
 from p01.memcache.tests.support.proxy import FaultProxy
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.scripted import hit
+from p01.memcache.tests.support.scripted import wire_key
 from p01.memcache.tests.support.waits import PATIENCE
 from p01.memcache.tests.support.waits import soon
 from p01.memcache.uclient import UltraMemcacheClient
@@ -107,7 +110,8 @@ class CommandsTest(unittest.TestCase):
         known = {type(what) for what in COMMANDS} | {LOGIN}
         self.assertEqual(
             {each for each in subclasses(command.Command)
-             if each.__module__ in (command.__name__, meta.__name__)}, known)
+             if each.__module__ in (command.__name__, meta.__name__)
+             and each.encode is not command.Command.encode}, known)
         self.assertEqual(
             {what.encode().split()[0].decode() for what in COMMANDS},
             set(table()))
@@ -143,13 +147,14 @@ class PlacesTest(unittest.TestCase):
 
     def agreed(self, addresses, **settings):
         """Return the share of keys that are found without the proxy."""
-        proxy = self.enterContext(Nutcracker(addresses, **settings))
+        proxy = self.enterContext(Nutcracker(
+            addresses, **{**settings, 'timeout': 1000 * PATIENCE}))
         direct = UltraMemcacheClient(addresses, timeout=PATIENCE)
         behind = UltraMemcacheClient(
             [proxy.address], distribution='roundrobin', timeout=PATIENCE)
         for client in direct, behind:
             self.addCleanup(client.close)
-        behind.setMany({key: key for key in self.keys})
+        self.assertEqual(behind.setMany({key: key for key in self.keys}), [])
         found = len(direct.queryMany(self.keys))
         direct.invalidateAll()
         direct.setMany({key: key for key in self.keys})
@@ -242,6 +247,9 @@ class FailingMixin:
         [away, *_] = self.away
         self.assertIsNone(self.behind.query(away))
         self.assertIsNone(self.behind.invalidate(away))
+        # Also when something is owed.
+        self.assertEqual(set(self.behind.queryMany(self.keys)),
+                         set(self.keys) - self.away)
         self.assertUp(self.behind)
 
     def test_stopped(self):
@@ -252,6 +260,24 @@ class FailingMixin:
         self.lost.freeze()
         self.check()
         self.lost.thaw()
+
+    def test_behind_two_proxies(self):
+        both = self.client(self.address, timeout=PATIENCE)
+        both.servers = [self.address.address, self.proxy().address]
+        self.lost.stop()
+        for _ in both.servers:
+            self.assertEqual(set(both.queryMany(self.keys)),
+                             set(self.keys) - self.away)
+
+    def test_values_that_are_too_large(self):
+        self.behind.set(0, 'x' * 5000)
+        self.behind.maxValueSize = 2000
+        self.away = self.on(self.lost)
+        self.lost.stop()
+        for _ in range(3):
+            self.assertEqual(set(self.behind.queryMany(self.keys)),
+                             set(self.keys) - self.away - {0})
+        self.assertUp(self.behind)
 
     def test_a_miss_is_asked_for_once(self):
         [server] = self.behind._state.base.servers
@@ -344,6 +370,9 @@ class McrouterFailingTest(FailingMixin, ClusterCase):
     def test_statistics(self):
         [(_, statistics)] = self.behind.getStatistics()
         self.assertIn('mcrouter', statistics['version'])
+        [(_, statistics)] = self.behind.getStatistics('items')
+        self.assertEqual(
+            statistics, {'error': 'CLIENT_ERROR bad stats command'})
 
     def test_flush(self):
         proxy = self.enterContext(
@@ -454,3 +483,40 @@ class RoutesTest(unittest.TestCase):
         self.assertEqual(client.query(key), 1)
         with self.assertRaisesRegex(ServerError, 'No rh found'):
             client._state.base.get(key.encode(), soon())
+
+
+class AgainTest(unittest.TestCase):
+    """Each key is asked for on its own after an error, if there is time."""
+
+    error = b'SERVER_ERROR failed\r\n'
+
+    def requests(self, *answers, **settings):
+        """Return the values of two keys, and how many requests that took."""
+        server = self.enterContext(ScriptedServer(
+            *answers, default=lambda request: hit(wire_key(request), b'1')))
+        client = UltraMemcacheClient([server.address], **{
+            'timeout': PATIENCE, 'distribution': 'roundrobin', **settings})
+        self.addCleanup(client.close)
+        found = client.queryMany(['a', 'b'], raw=True)
+        return list(found.values()), len(server.requests)
+
+    def setUp(self):
+        keep_quiet(self)
+
+    def test_at_once(self):
+        self.assertEqual(self.requests(self.error), ([b'1', b'1'], 3))
+
+    def test_an_error_again(self):
+        self.assertEqual(self.requests(self.error, self.error), ([b'1'], 3))
+
+    def test_late(self):
+        self.assertEqual(self.requests(
+            [(b'', 0.6), (self.error, 0)], timeout=1), ([], 1))
+
+    def test_a_server_is_not_asked_again(self):
+        self.assertEqual(
+            self.requests(self.error, distribution='ketama'), ([], 1))
+
+    def test_other_failures(self):
+        for answer in b'CLIENT_ERROR no\r\n', b'nonsense\r\n':
+            self.assertEqual(self.requests(answer), ([], 1))

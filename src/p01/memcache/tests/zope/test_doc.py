@@ -213,7 +213,7 @@ def setUpCluster(test):
     test.cleanUp.callback(closeUtilities)
     servers = testing.ClusterLayer.servers
     proxies = [test.cleanUp.enter_context(Nutcracker(
-        testing.ClusterLayer.addresses)) for _ in range(2)]
+        testing.ClusterLayer.addresses, timeout=150)) for _ in range(2)]
     folder = test.cleanUp.enter_context(tempfile.TemporaryDirectory())
     os.chmod(folder, 0o755)
     secrets = pathlib.Path(folder, 'secrets')
@@ -277,6 +277,8 @@ def test_suite():
         document('stampede.txt', setUpOldServer),
         document('invalidation.txt', setUpClock),
         document('cluster.txt', setUpCluster, layer=testing.ClusterLayer,
+                 level=2),
+        document('proxies.txt', setUpCluster, layer=testing.ClusterLayer,
                  level=2),
         document('security.txt', setUpSecurity, layer=embedded),
         document('client.txt', setUpServer, layer=embedded),
