@@ -41,7 +41,7 @@ SERVERS = 3
 PARTS = 'before', 'while', 'after'
 
 # What must not happen.
-BROKEN = 'wrong', 'stale', 'not acknowledged', 'lost', 'errors'
+BROKEN = 'wrong', 'stale', 'lost', 'errors'
 
 
 class Run:
@@ -57,7 +57,8 @@ class Run:
         kind = CLUSTERS[options.by]
         self._settings = {
             'timeout': TIMEOUT, 'lifetime': 3600, 'delay': 0.1,
-            'blacktime': 0.3, 'maxPoolSize': options.threads + 1, 'maxAge': 5,
+            'blacktime': 0.3, 'maxPoolSize': options.threads + 1,
+            'maxAge': 0.3,  # connections are made all the time
             **kind.settings, **settings}
         self.grace = self._settings['grace']
         self.rows = []
@@ -90,7 +91,8 @@ class Run:
     def _make(self):
         settings = {
             **self._settings, 'servers': self.cluster.servers,
-            'drained': self.cluster.addresses(self._drained)}
+            'drained': self.cluster.addresses(self._drained),
+            'credentialsFile': self.cluster.login}
         return [Process(self._database, place, SimpleNamespace(
             seed=f'{self.options.seed} {self.number}', settings=settings,
             names=self.cluster.names, resolver=self.cluster.resolver,
@@ -224,7 +226,8 @@ class Run:
                       if part == 'while' else 0),
             'longest': longest[1], 'longest getOrCreate': longest[2],
             **{what: row[what] for what in (
-                'operations', 'reads', 'misses', *BROKEN)}}
+                'operations', 'reads', 'misses', 'not acknowledged',
+                'excused', *BROKEN)}}
         for what, *args in examples:
             if row[what]:
                 self.examples[name, part, what] += 1
@@ -310,6 +313,16 @@ def scale(run):
         run.assign(places)
 
 
+def rotate(run):
+    """The password is replaced; both are valid for a while."""
+    run.cluster.rotate(run.seconds)
+
+
+def switch(run):
+    """The password is replaced at once."""
+    run.cluster.rotate(0)
+
+
 def walk(run):
     """Any list follows any other, at any time, and is learned late."""
     for _ in range(12):
@@ -341,6 +354,8 @@ SCENARIOS = {
     'thawed, back': add_thawed,
     'removed again': remove,
     'up and down': scale,
+    'new password': rotate,
+    'hard switch': switch,
     'any list': walk,
     'back, restarted': restart,
 }
