@@ -12,6 +12,7 @@ for the look, for a part of their time.
 import _thread
 import contextlib
 import math
+import threading
 import weakref
 from collections.abc import Callable
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ _LEAST, _AGAIN = 1, 5
 class Follower(Protocol):
 
     def follow(self) -> None:
-        """Use what has been found now."""
+        """Use what has been found now, if that is something new."""
 
 
 class _Look:
@@ -49,19 +50,20 @@ class _Look:
     def __init__(self, since: float, is_overdue: bool) -> None:
         self.since = since
         self.is_overdue = is_overdue
-        self._is_over = False
+        self.is_over = False
+        self.thread: int | None = None
         # A mailbox of each thread that waits.
         self._waiting: list[Mailbox[None]] = []
 
     def wait(self, deadline: float) -> None:
         mailbox: Mailbox[None] = Mailbox()
         self._waiting.append(mailbox)
-        if not self._is_over:
+        if not self.is_over:
             with contextlib.suppress(IndexError):
                 mailbox.get(deadline - monotonic())
 
     def end(self) -> None:
-        self._is_over = True
+        self.is_over = True
         for mailbox in self._waiting:
             mailbox.put(None)
 
@@ -101,10 +103,10 @@ class Watch:
         if monotonic() < self._due:
             return
         fork.notice()
-        look = self._look() if self._look is not None else None
-        if look is None:
-            look = self._begin()
-        if look is not None and look.is_overdue:
+        look = self._running() or self._begin()
+        # A subscriber to the event of a change may use a client, too.
+        if (look is not None and look.is_overdue
+                and look.thread != threading.get_ident()):
             now = monotonic()
             look.wait(min(look.since + PATIENCE, (now + deadline) / 2))
 
@@ -116,12 +118,17 @@ class Watch:
         """Have the next operation look: a server has failed."""
         self._due = min(self._due, self._began + _LEAST)
 
+    def _running(self) -> _Look | None:
+        look = self._look() if self._look is not None else None
+        # The traceback of a log may keep one that is over.
+        return None if look is None or look.is_over else look
+
     def _begin(self) -> _Look | None:
         with contextlib.suppress(PoolTimeout), self._beginning.by(0):
             now = monotonic()
-            look = self._look() if self._look is not None else None
-            if look is not None or now < self._due:
-                return look
+            running = self._running()
+            if running is not None or now < self._due:
+                return running
             look = _Look(
                 now, now > self._began + self._refresh + PATIENCE)
             self._look, self._began = weakref.ref(look), now
@@ -130,20 +137,20 @@ class Watch:
                 return look
             except RuntimeError as error:  # no thread can be started
                 self._due = now + _LEAST
+                look.end()
                 logger.warning('memcached servers: not looked for: %s', error)
         return None
 
     def _run(self, look: _Look) -> None:
         try:
-            before = dict(self.found)
+            look.thread = threading.get_ident()
             for left, source in zip(range(len(self.sources), 0, -1),
                                     self.sources, strict=True):
                 now = monotonic()
                 self._ask(source, now + max(
                     look.since + PATIENCE - now, 0) / left)
-            if self.found != before:
-                for follower in list(self._followers):
-                    follower.follow()
+            for follower in list(self._followers):
+                follower.follow()
         except Exception:
             logger.exception('memcached servers: not found')
         finally:
