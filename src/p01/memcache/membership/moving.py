@@ -225,7 +225,16 @@ class Moving(Store):
         return self.cluster.ask_all(command, deadline, pause, *also)
 
     def retire(self, successor: Any) -> None:
+        self._close_formers()
         self.cluster.retire(successor)
 
     def close(self) -> None:
+        self._close_formers()
         self.cluster.close()
+
+    def _close_formers(self) -> None:
+        """Keys may have been removed from servers that are not listed."""
+        for former in self.formers:
+            for server in former.cluster.servers:
+                if server not in self.cluster.servers:
+                    server.close()
