@@ -53,7 +53,7 @@ class Cluster:
     """
 
     #: The settings of a client, but for the servers.
-    settings = {'grace': 0.5}
+    settings = {'handover': 0.5}
     #: The port of the name server, if there is one.
     resolver = None
     #: Whether each process is given a list.
@@ -158,8 +158,8 @@ class Cluster:
 class Found(Cluster):
     """A list that clients find."""
 
-    # The grace is longer than they need to find it.
-    settings = {'refresh': 0.2, 'grace': 1}
+    # The handover is longer than they need to find it.
+    settings = {'refresh': 0.2, 'handover': 1}
     is_assigned = False
 
 

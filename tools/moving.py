@@ -60,7 +60,7 @@ class Run:
             'blacktime': 0.3, 'maxPoolSize': options.threads + 1,
             'maxAge': 0.3,  # connections are made all the time
             **kind.settings, **settings}
-        self.grace = self._settings['grace']
+        self.handover = self._settings['handover']
         self.rows = []
         self.examples = Counter()
         self._drained = []
@@ -207,7 +207,7 @@ class Run:
         for part in PARTS:
             if part == 'while':
                 change(self)
-                time.sleep(self.grace)
+                time.sleep(self.handover)
             time.sleep(self.seconds)
             self._note(name, part)
         # From now on, these must be there, too.
@@ -330,15 +330,15 @@ def walk(run):
             range(MACHINES), run.chance.randint(1, MACHINES))
         time.sleep(run.chance.uniform(0, run.seconds / 2))
         run.assign(places, lambda: time.sleep(
-            run.chance.uniform(0, 0.8 * run.grace)))
+            run.chance.uniform(0, 0.8 * run.handover)))
     run.assign(list(range(SERVERS)))
 
 
 def restart(run):
     """A server goes, and comes while all processes are restarted."""
-    run.all('set', grace=0)
+    run.all('set', handover=0)
     remove(run)
-    time.sleep(run.grace + run.seconds)
+    time.sleep(run.handover + run.seconds)
     run.restart([*run.places, len(run.places)])
 
 
@@ -367,7 +367,7 @@ KNOWN = {'back, restarted'}
 # Two lists at a time
 
 LAGS = 0, 1, 3
-GRACES = 0, 2
+HANDOVERS = 0, 2
 
 
 def disagree(run, change, lag):
@@ -402,12 +402,12 @@ def disagree(run, change, lag):
 def measure_lists(options):
     """Print a table of what two lists at a time do; return the exit status."""
     rows = []
-    for grace in GRACES:
+    for handover in HANDOVERS:
         for lag in LAGS:
-            with Run(options, grace=grace) as run:
+            with Run(options, handover=handover) as run:
                 time.sleep(options.seconds)
                 for name, change in ('added', add), ('removed', remove):
-                    row = {'grace': grace, 'lag': lag, 'change': name,
+                    row = {'handover': handover, 'lag': lag, 'change': name,
                            **disagree(run, change, lag)}
                     if not rows:
                         print(*(name.rjust(9) for name in row))

@@ -2,10 +2,10 @@
 # ZPL 2.1, see LICENSE.txt
 """A cluster whose list of servers has changed, so that some keys have moved.
 
-Processes do not hear of a change at the same time. For a while, the grace of
-a former list, some of them still use it. Meanwhile the keys that moved are
-not read and not stored here, and what changes one of them removes it from its
-former server and from the new one. So once all processes have heard of the
+Processes do not hear of a change at the same time. For the time of the
+hand-over some of them still use the former list. Meanwhile the keys that moved
+are not read and not stored here, and what changes one of them removes it from
+its former server and from the new one. So once all processes have heard of the
 change, both servers are without an outdated value.
 
 After that the former server may still have the key's value. As long as that
@@ -53,10 +53,10 @@ class Former(NamedTuple):
     forgotten: float
 
     @classmethod
-    def left(cls, cluster: Cluster, grace: float) -> 'Former':
+    def left(cls, cluster: Cluster, handover: float) -> 'Former':
         """Return the former of a list that has just been left."""
         now = monotonic()
-        return cls(cluster, now + grace, now + max(grace, _REMEMBERED))
+        return cls(cluster, now + handover, now + max(handover, _REMEMBERED))
 
 
 def remembered(formers: Iterable[Former]) -> list[Former]:
