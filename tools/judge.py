@@ -22,6 +22,7 @@ import zope.component
 from p01.memcache.interfaces import IServersChangedEvent
 from p01.memcache.uclient import UltraMemcacheClient
 from soak import EXAMPLES
+from soak import TIMEOUT
 from soak import Watch
 from soak import Worker
 from soak import make_value
@@ -33,6 +34,10 @@ KEYS = 40
 # Seconds that a thread rests between two operations, so that the processes
 # leave each other, and the servers, some time.
 REST = 0.001
+
+# Seconds. After an operation as slow as that the server is doubted for a
+# while, and misses are excused: the machine is too busy, or a server hangs.
+SLOW, EXCUSED = TIMEOUT / 4, 1
 
 # Seconds for a process to start or to end.
 PATIENCE = 20
@@ -156,7 +161,18 @@ class Thread(Worker):
 
     resting = False
 
+    def timed(self, *args, **kw):
+        start = monotonic()
+        try:
+            return super().timed(*args, **kw)
+        finally:
+            if monotonic() > start + SLOW:
+                self.site.slow = monotonic()
+
     def broken(self, what, *args):
+        if what == 'lost' and monotonic() < self.site.slow + EXCUSED:
+            self.counts['excused'] += 1
+            return
         # Where it was read, and where it had been changed.
         row = self.site.rows.get(args[0])
         if what == 'stale' and row is not None and row.by >= 0:
@@ -205,6 +221,7 @@ class Site:
     """
 
     healthy = None
+    slow = 0.0  # when an operation was slow
 
     def __init__(self, database, number, options, client):
         self.client = client

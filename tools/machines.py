@@ -4,14 +4,21 @@
 
 import contextlib
 import os
+import signal
+import time
+from time import monotonic
 
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.testing import Memcached
 from p01.memcache.testing import free_ports
+from p01.memcache.tests.support.servers import ask
 
 
 # How many there are at a time.
 MACHINES = 5
+
+# Seconds for a machine to read its passwords again.
+PATIENCE = 10
 
 # The name of all machines, and that of their service.
 ALL, SERVICE = 'caches.test', '_memcache._tcp.shop.test'
@@ -28,6 +35,11 @@ class Machine(Memcached):
     def address(self):
         return f'{self.host}:{self.port}'
 
+    def accepts(self, login):
+        login = login.replace(':', ' ')
+        request = f'set x 0 0 {len(login)}\r\n{login}\r\n'
+        return ask(self.address, request.encode(), b'\r\n') == b'STORED\r\n'
+
     def arguments(self):
         arguments = list(super().arguments())
         arguments[arguments.index('127.0.0.1')] = self.host
@@ -41,7 +53,7 @@ class Cluster:
     """
 
     #: The settings of a client, but for the servers.
-    settings = {'grace': 0.5}
+    settings = {'handover': 0.5}
     #: The port of the name server, if there is one.
     resolver = None
     #: Whether each process is given a list.
@@ -50,6 +62,13 @@ class Cluster:
     def __init__(self, folder):
         [self.port] = free_ports(1)
         self.names = os.path.join(folder, 'names')
+        # memcached reads its file again as another user.
+        os.chmod(folder, 0o755)
+        self._passwords = os.path.join(folder, 'passwords')
+        self.login = os.path.join(folder, 'login')
+        self._number = 0  # of the password
+        self._write(self._passwords, self._password)
+        self._write(self.login, self._password)
         self.places = []
         self.machines = []
         self._count = 0
@@ -69,7 +88,7 @@ class Cluster:
 
     def _make(self):
         self._count += 1
-        machine = Machine(self._count, self.port)
+        machine = Machine(self._count, self.port, '-Y', self._passwords)
         machine.start()
         return machine
 
@@ -94,12 +113,41 @@ class Cluster:
 
     def publish(self):
         """Have all know the list, and where the machines are."""
-        with open(f'{self.names}.new', 'w') as file:
-            for place, machine in enumerate(self.machines):
-                print(self.name(place), machine.host, file=file)
-            print(ALL, *(self.machines[place].host for place in self.places),
-                  file=file)
-        os.replace(f'{self.names}.new', self.names)
+        hosts = [machine.host for machine in self.machines]
+        self._write(self.names, *(
+            f'{self.name(place)} {host}' for place, host in enumerate(hosts)),
+            ' '.join([ALL, *(hosts[place] for place in self.places)]))
+
+    def _write(self, path, *lines):
+        with open(f'{path}.new', 'w') as file:
+            print(*lines, sep='\n', file=file)
+        os.chmod(f'{path}.new', 0o644)
+        os.replace(f'{path}.new', path)
+
+    @property
+    def _password(self):
+        return f'shop:password-{self._number}'
+
+    def rotate(self, pause):
+        """Replace the password; both are valid for that many seconds."""
+        former, self._number = self._password, self._number + 1
+        if pause:
+            self._accept(self._password, former)
+        self._write(self.login, self._password)
+        time.sleep(pause)
+        self._accept(self._password)
+
+    def _accept(self, *logins):
+        """Have the machines accept these only."""
+        self._write(self._passwords, *logins)
+        for machine in self.machines:
+            machine.process.send_signal(signal.SIGHUP)
+        end = monotonic() + PATIENCE
+        for machine in self.machines:
+            while not machine.accepts(logins[0]):
+                if monotonic() > end:
+                    raise RuntimeError('a machine has the old password')
+                time.sleep(0.01)
 
     def replace(self, place):
         """Replace a machine; return the former one, which still runs."""
@@ -110,8 +158,8 @@ class Cluster:
 class Found(Cluster):
     """A list that clients find."""
 
-    # The grace is longer than they need to find it.
-    settings = {'refresh': 0.2, 'grace': 1}
+    # The handover is longer than they need to find it.
+    settings = {'refresh': 0.2, 'handover': 1}
     is_assigned = False
 
 

@@ -33,7 +33,7 @@ class UltraMemcacheClient(BaseClient):
                  maxValueSize=1 << 26, distribution='ketama', failover=False,
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None,
-                 maxAge=300, connectTimeout=None, refresh=30, grace=None,
+                 maxAge=300, connectTimeout=None, refresh=30, handover=None,
                  drained=()):
         settings = dict(locals())
         del settings['self'], settings['__class__']

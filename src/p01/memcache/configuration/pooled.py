@@ -124,8 +124,8 @@ class IUltraMemcacheSettings(IMemcacheSettings):
         min=0.1,
         default=30)
 
-    grace = Seconds(
-        title='Grace',
+    handover = Seconds(
+        title='Hand-over',
         description=(
             'Seconds after a change of the list of servers for which other '
             'processes may still use the former one. Meanwhile the keys that '

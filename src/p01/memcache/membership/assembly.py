@@ -34,10 +34,10 @@ def assemble(former: Any, settings: Any,
               if place.identity not in drained]
     if not places:
         raise ValueError('drained: no server is left')
-    grace = settings.grace
-    if grace is None:
-        grace = settings.refresh + PATIENCE if watch else 0
-    blueprint = Blueprint(settings, grace, context, account, watch)
+    handover = settings.handover
+    if handover is None:
+        handover = settings.refresh + PATIENCE if watch else 0
+    blueprint = Blueprint(settings, handover, context, account, watch)
     former = getattr(former, 'former', former)
     if watch is not None:
         return Discovered(places, drained, watch, blueprint, former)

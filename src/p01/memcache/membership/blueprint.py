@@ -63,11 +63,11 @@ class Means(NamedTuple):
 class Blueprint:
     """Makes clusters with the same settings."""
 
-    def __init__(self, settings: Any, grace: float,
+    def __init__(self, settings: Any, handover: float,
                  context: Given[ssl.SSLContext] | None,
                  account: Given[Credentials] | None,
                  watch: Watch | None) -> None:
-        self._grace = grace
+        self._handover = handover
         self._distribution = settings.distribution
         self._failover = settings.failover
         self._means = Means(
@@ -95,7 +95,7 @@ class Blueprint:
         layout = left.memory.layout
         if layout not in (None, cluster.memory.layout) and not (
                 cluster.router.ring.alike or left.router.ring.alike):
-            formers = [Former.left(left, self._grace), *formers]
+            formers = [Former.left(left, self._handover), *formers]
         formers = [one for one in formers
                    if one.cluster.memory.layout != cluster.memory.layout]
         return Moving(cluster, formers[:MOST]) if formers else cluster

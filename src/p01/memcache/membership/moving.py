@@ -2,10 +2,10 @@
 # ZPL 2.1, see LICENSE.txt
 """A cluster whose list of servers has changed, so that some keys have moved.
 
-Processes do not hear of a change at the same time. For a while, the grace of
-a former list, some of them still use it. Meanwhile the keys that moved are
-not read and not stored here, and what changes one of them removes it from its
-former server and from the new one. So once all processes have heard of the
+Processes do not hear of a change at the same time. For the time of the
+hand-over some of them still use the former list. Meanwhile the keys that moved
+are not read and not stored here, and what changes one of them removes it from
+its former server and from the new one. So once all processes have heard of the
 change, both servers are without an outdated value.
 
 After that the former server may still have the key's value. As long as that
@@ -53,10 +53,10 @@ class Former(NamedTuple):
     forgotten: float
 
     @classmethod
-    def left(cls, cluster: Cluster, grace: float) -> 'Former':
+    def left(cls, cluster: Cluster, handover: float) -> 'Former':
         """Return the former of a list that has just been left."""
         now = monotonic()
-        return cls(cluster, now + grace, now + max(grace, _REMEMBERED))
+        return cls(cluster, now + handover, now + max(handover, _REMEMBERED))
 
 
 def remembered(formers: Iterable[Former]) -> list[Former]:
@@ -69,19 +69,15 @@ def remembered(formers: Iterable[Former]) -> list[Former]:
 class Moving(Store):
     """The `cluster` of the list that is in force, and the former ones."""
 
+    lineage: object = None
+
     def __init__(self, cluster: Cluster, formers: Sequence[Former]) -> None:
         self.cluster = cluster
+        self.servers = cluster.servers
+        self.lineage = cluster.lineage
         self.formers = formers
         self._settled = max(former.settled for former in formers)
         self._forgotten = max(former.forgotten for former in formers)
-
-    @property
-    def servers(self) -> Sequence[Server]:
-        return self.cluster.servers
-
-    @property
-    def lineage(self) -> object:
-        return self.cluster.lineage
 
     def _left(self, key: bytes, now: float) -> list[Former]:
         """Return the formers in which another server had the key."""
@@ -102,8 +98,8 @@ class Moving(Store):
     def _moved(self) -> ServerDown:
         seconds = max(self._settled - monotonic(), 0)
         return ServerDown(
-            'the key has moved to another server, which has it in'
-            f' {seconds:.1f} seconds at the latest')
+            'the key has moved to another server, which is used for it in'
+            f' {seconds:.1f} seconds')
 
     # Reads
 
@@ -225,7 +221,16 @@ class Moving(Store):
         return self.cluster.ask_all(command, deadline, pause, *also)
 
     def retire(self, successor: Any) -> None:
+        self._close_formers()
         self.cluster.retire(successor)
 
     def close(self) -> None:
+        self._close_formers()
         self.cluster.close()
+
+    def _close_formers(self) -> None:
+        """Keys may have been removed from servers that are not listed."""
+        for former in self.formers:
+            for server in former.cluster.servers:
+                if server not in self.cluster.servers:
+                    server.close()

@@ -66,13 +66,14 @@ class Renewable(Given[T]):
         self._read_at = now = monotonic()
         self._next = now + _SETTLED  # when they are read without a change
         self._wrong_since = math.inf
-        super().__init__(make(True))
         self._digests: dict[str, bytes] = {}
-        with contextlib.suppress(OSError, ValueError):  # it is going to change
+        with contextlib.suppress(OSError, ValueError):  # make() says why
             if not all(map(_is_regular, files.values())):
                 self._files = {}
                 self._seen, self._next = self._look(), math.inf
+            # Before it is read: if it changes meanwhile, that is noticed.
             self._digests = self._digest()
+        super().__init__(make(True))
         self.after_fork()
         fork.register(self)
 
@@ -105,6 +106,8 @@ class Renewable(Given[T]):
             changed = {name: path for name, path in self._files.items()
                        if digests[name] != self._digests.get(name)}
             value = self._make(False) if changed else self.value
+            if changed and self._digest() != digests:
+                raise ValueError(f'{_list(changed)}: changes all the time')
         except ValueError as error:
             self._seen, self._next = seen, now + _SETTLED
             self._note(error, now)

@@ -78,7 +78,7 @@ KEYWORDS = {
     'maxAge': 2.5,
     'connectTimeout': 0.25,
     'refresh': 3.5,
-    'grace': 4.5,
+    'handover': 4.5,
     'drained': ['10.0.0.1:1'],
 }
 VALUES = {**ARGUMENTS, **KEYWORDS}
@@ -107,7 +107,7 @@ WRONG_TYPE = {
     'maxAge': [None, True, '3'],
     'connectTimeout': [True, '3'],
     'refresh': [None, True, '3'],
-    'grace': [True, '3'],
+    'handover': [True, '3'],
     'drained': [None, 'localhost'],
     'blacktime': [None, True, '3'],
     'maxPoolSize': [None, True, '3', 3.0],
@@ -135,7 +135,7 @@ WRONG_VALUE = {
     'maxAge': [-1, math.inf, math.nan],
     'connectTimeout': [0, -1, math.inf, math.nan, 10 ** 6],
     'refresh': [0, -1, math.inf, math.nan],
-    'grace': [-1, math.inf, math.nan],
+    'handover': [-1, math.inf, math.nan],
     'drained': [['a:b'], ['a', 'a'], [1]],
     'blacktime': [-1, math.inf, math.nan],
     'maxPoolSize': [0, -1],

@@ -197,6 +197,17 @@ class FlushedInTurnScenario(InTurnCase):
             self.assertEqual(self.client.getOrCreate(key, compute), 'old')
             self.assertIsNone(self.client.query(key))
 
+    def test_the_list_changes_meanwhile(self):
+        def look():
+            self.client.servers = self.addresses[:1]
+            self.client.set('key', 'value')
+
+        with instead_of_sleep(Turns(look)) as turns:
+            self.client.invalidateAll(delay=60)
+        self.assertEqual(turns.slept, [60, 60])
+        self.assertEqual(self.left(), [0, 0, 0])
+        self.assertEqual(self.client.query('key'), 'value')
+
     def test_in_a_region(self):
         region = self.client.region('region')
         region.set('key', 'value')

@@ -64,7 +64,7 @@ class Moving:
 
     def connect(self, **options):
         client = UltraMemcacheClient(
-            [self.source], **{'refresh': 0.1, 'grace': 0, **options})
+            [self.source], **{'refresh': 0.1, 'handover': 0, **options})
         self.addCleanup(client.close)
         return client
 

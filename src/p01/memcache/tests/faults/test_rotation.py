@@ -104,7 +104,7 @@ class RotationCase(unittest.TestCase):
         self.assertLess(load.longest, PATIENCE)
         self.assertEqual(
             [line.partition(" '")[0] for line in self.lines],
-            [f'memcache {name}' for name in files])
+            [f'memcache {name}' for name in files], self.lines)
         for line in self.lines:
             self.assertRegex(line, "^memcache .*': read again$")
             self.assertNotIn(OLD, line)

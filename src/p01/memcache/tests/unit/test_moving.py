@@ -4,6 +4,7 @@
 
 import threading
 import unittest
+from time import monotonic
 from unittest import mock
 
 import zope.component
@@ -20,6 +21,7 @@ from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.values import MISSING
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.wire.command import Delete
 
 
 KEYS = range(60)
@@ -28,7 +30,7 @@ KEYS = range(60)
 class MovingCase(unittest.TestCase):
     """A client of two servers, and a third one that comes and goes."""
 
-    grace = 0.0
+    handover = 0.0
 
     def setUp(self):
         keep_quiet(self)
@@ -36,7 +38,7 @@ class MovingCase(unittest.TestCase):
             self.enterContext(EmbeddedServer()) for _ in range(3)]
         self.client = self.connect(self.one, self.two)
         self.client.setMany(dict.fromkeys(KEYS, 'old'))
-        # In tests of the grace no time passes but by `pass_time`.
+        # The time of a hand-over passes only if a test says so.
         self.ahead = 0
         clock = moving.monotonic
         self.enterContext(mock.patch.object(
@@ -45,7 +47,7 @@ class MovingCase(unittest.TestCase):
     def connect(self, *servers, **settings):
         client = UltraMemcacheClient(
             [server.address for server in servers], timeout=5,
-            grace=self.grace, **settings)
+            handover=self.handover, **settings)
         self.addCleanup(client.close)
         return client
 
@@ -74,7 +76,7 @@ class MovingCase(unittest.TestCase):
 
 
 class AssignedTest(MovingCase):
-    """Without a grace, as for a list that is assigned."""
+    """Without a hand-over, as for a list that is assigned."""
 
     def test_keys_move_only_to_the_one_that_came(self):
         moved = set(self.moved())
@@ -98,7 +100,7 @@ class AssignedTest(MovingCase):
     def test_other_settings_do_not_move_keys(self):
         for name, value in (
                 ('retries', 7), ('maxPoolSize', 3), ('timeout', 4),
-                ('failover', True), ('refresh', 5), ('grace', 50)):
+                ('failover', True), ('refresh', 5), ('handover', 50)):
             setattr(self.client, name, value)
             self.assertNotIsInstance(self.client._state.base, Moving)
         self.assertEqual(len(self.found()), len(KEYS))
@@ -170,16 +172,29 @@ class AssignedTest(MovingCase):
 
     def test_an_operation_that_began_before(self):
         """Its change is owed to the server that has the key now."""
-        [key, *_] = self.moved()
+        key, *_ = self.moved()
+        wire = self.client.buildKey(key).encode()
+        former = self.client._state.store
+        self.use(*self.servers)
+        for change in (
+                lambda: former.run(Delete(wire), monotonic() + 5),
+                lambda: former.run_many([Delete(wire)], monotonic() + 5),
+                lambda: former.owe(wire)):
+            self.client.set(key, 'outdated')
+            change()
+            self.assertIsNone(self.client.query(key))
+            self.client.set(key, 'new')
+            self.assertEqual(self.client.query(key), 'new')
 
-        def factory():
-            self.use(*self.servers)
-            self.client.set(key, 'newer')
-            return 'computed'
-
-        self.client.invalidate(key)
-        self.assertEqual(self.client.getOrCreate(key, factory), 'computed')
-        self.assertNotEqual(self.client.query(key), 'computed')
+    def test_a_read_that_began_before(self):
+        key, *_ = self.moved()
+        wire = self.client.buildKey(key).encode()
+        former = self.client._state.store
+        self.use(*self.servers)
+        self.client.set(key, 'new')
+        # It has been removed there.
+        self.assertIsNone(former.get(wire, monotonic() + 5))
+        self.assertEqual(self.client.query(key), 'new')
 
     def test_it_is_forgotten_after_a_day(self):
         moved = self.moved()
@@ -246,10 +261,10 @@ class AssignedTest(MovingCase):
         self.assertEqual(wrong, [])
 
 
-class GraceTest(MovingCase):
+class HandOverTest(MovingCase):
     """Another process may still use the former list."""
 
-    grace = 100.0
+    handover = 100.0
 
     def setUp(self):
         super().setUp()
@@ -310,7 +325,7 @@ class GraceTest(MovingCase):
         self.ahead += 60
         self.use(self.one, self.two)
         self.assertIsNone(self.client.query(self.key))
-        self.ahead += 60  # the grace of the first list is over
+        self.ahead += 60  # the hand-over of the first list is over
         self.assertIsNone(self.client.query(self.key))
         self.ahead += 60
         self.assertEqual(self.client.query(self.key), 'old')

@@ -453,7 +453,7 @@ class TimeTest(unittest.TestCase):
         self.assertEqual(
             self.times(IUltraMemcacheClient),
             ['lifetime', 'timeout', 'connectTimeout', 'delay', 'pooltime',
-             'maxAge', 'blacktime', 'refresh', 'grace'])
+             'maxAge', 'blacktime', 'refresh', 'handover'])
 
     def test_defaults(self):
         for factory, interface in self.clients:

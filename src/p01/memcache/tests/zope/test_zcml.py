@@ -179,7 +179,7 @@ class DirectiveTests(ZCMLTestCase):
                    datetime.date " compress="100" maxValueSize="1000"
             timeout="0.5" connectTimeout="0.25" delay="6"
             retries="7" pooltime="8.5" maxAge="9" blacktime="1e1"
-            refresh="12" grace="13.5" drained="c"
+            refresh="12" handover="13.5" drained="c"
             maxPoolSize="11"
             distribution="modulo" failover="yes" />''')
         client = getUtility(IMemcacheClient, 'all')
@@ -202,7 +202,7 @@ class DirectiveTests(ZCMLTestCase):
             'pooltime': 8.5,
             'maxAge': 9.0,
             'refresh': 12.0,
-            'grace': 13.5,
+            'handover': 13.5,
             'drained': ['c'],
             'blacktime': 10.0,
             'maxPoolSize': 11,
