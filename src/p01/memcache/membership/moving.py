@@ -25,7 +25,6 @@ from zope.interface import implementer
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.fanout import count_down
 from p01.memcache.cluster.fanout import share
-from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.store import IStore
