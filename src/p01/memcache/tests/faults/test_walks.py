@@ -30,7 +30,7 @@ KEYS = range(8)
 TAGS = 'xyz'
 
 # Seconds, of a clock that only the walk moves on.
-GRACE = 1000
+HANDOVER = 1000
 
 
 class Walk:
@@ -54,7 +54,8 @@ class Walk:
             addresses[1:], addresses]
         self.history = [(self.chance.choice(self.lists), [])]
         self.clients = [UltraMemcacheClient(
-            self.history[0][0], timeout=5, grace=GRACE if clients > 1 else 0,
+            self.history[0][0], timeout=5,
+            handover=HANDOVER if clients > 1 else 0,
             namespace=f'{seed} {clients} {settings}', **settings)
             for _ in range(clients)]
         self.followed = [0] * clients
@@ -135,7 +136,7 @@ class Walk:
             self.at, self.client = at, client
             while self.followed[at] < len(self.history) - 1:
                 self.follow()
-        self.clock.passed += GRACE + 1
+        self.clock.passed += HANDOVER + 1
 
     # Reads
 
