@@ -20,6 +20,8 @@ from p01.memcache.testing import free_ports
 from p01.memcache.tests.support.layers import Incidents
 from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.servers import ask
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -221,6 +223,12 @@ class Walk:
         self.acknowledged(KEYS, self.client.invalidateNamespace())
 
 
+def connections(address):
+    """Return how many a server has, with that of this question."""
+    statistics = ask(address, b'stats\r\n', b'END\r\n').decode()
+    return int(statistics.partition('curr_connections ')[2].split()[0])
+
+
 class WalkTest(unittest.TestCase):
 
     walks = 4
@@ -245,6 +253,8 @@ class WalkTest(unittest.TestCase):
             walk = Walk(self.addresses, self, seed, clients, **settings)
             walk.walk(200)
             hits += walk.hits
+            for address in self.addresses:
+                until(lambda address=address: connections(address) == 1)
         self.assertGreater(hits, 20 * self.walks)
 
     def test_one_client(self):
