@@ -21,8 +21,8 @@ from pip._internal.index.collector import parse_links
 
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
-FILES = ('versions.cfg', 'benchmark.cfg', 'zope.cfg', '.ci/tools.cfg',
-         'examples/deployment/buildout.cfg')
+FILES = ('versions.cfg', 'benchmark.cfg', 'zope.cfg', 'operation.cfg',
+         '.ci/tools.cfg', 'examples/deployment/buildout.cfg')
 
 PYTHONS = re.compile(r'py3|cp31[1-5]')
 OLDER = re.compile(r'cp3\d+')  # with the stable ABI

@@ -24,8 +24,8 @@ load_tests = run_in(Commands)
 
 ROOT = pathlib.Path(__file__).parents[4]
 SCRIPT = ROOT / 'bootstrap.py'
-FILES = ('versions.cfg', 'benchmark.cfg', 'zope.cfg', '.ci/tools.cfg',
-         'examples/deployment/buildout.cfg')
+FILES = ('versions.cfg', 'benchmark.cfg', 'zope.cfg', 'operation.cfg',
+         '.ci/tools.cfg', 'examples/deployment/buildout.cfg')
 
 
 @unittest.skipUnless(SCRIPT.exists(), 'this is no checkout')
