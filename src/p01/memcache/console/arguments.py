@@ -8,6 +8,7 @@ import math
 from p01.memcache.console import change
 from p01.memcache.console import item
 from p01.memcache.console import show
+from p01.memcache.console.trouble import Trouble
 
 
 _EPILOG = '''\
@@ -42,6 +43,17 @@ _LOCATING = {
 }
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports an error in one line, like every other one."""
+
+    def __init__(self, *args, **kw):
+        # An abbreviation would mean something else one day.
+        super().__init__(*args, epilog=_EPILOG, allow_abbrev=False, **kw)
+
+    def error(self, message):
+        raise Trouble(f'{message}; see {self.prog} --help')
+
+
 def parse(arguments):
     """Return the options; ``options.run(options)`` does what they say."""
     options = _make_parser().parse_args(arguments)
@@ -56,16 +68,15 @@ def parse(arguments):
 
 
 def _make_parser():
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         'memcache-client', description='Look at memcached, as a site of'
-        ' p01.memcache uses it.', epilog=_EPILOG, allow_abbrev=False)
+        ' p01.memcache uses it.')
     commands = parser.add_subparsers(
         title='commands', required=True, metavar='COMMAND')
 
     def add(name, run, help, *parts):
         command = commands.add_parser(
-            name, help=help, description=f'{help[0].upper()}{help[1:]}.',
-            epilog=_EPILOG, allow_abbrev=False)
+            name, help=help, description=f'{help[0].upper()}{help[1:]}.')
         command.set_defaults(run=run, region=None)
         for part in parts:
             part(command)

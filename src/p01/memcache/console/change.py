@@ -20,12 +20,14 @@ def delete(options):
     """Remove a value."""
     where = site.find(options)
     deadline = where.deadline()
-    _, wire = where.find_key(options, deadline)
-    if wire is None or not where.store.run(Delete(wire), deadline):
-        print('there was none')
-        return PARTLY
-    print('removed')
-    return WELL
+    try:
+        _, wire = where.find_key(options, deadline)
+        done = wire is not None and where.store.run(Delete(wire), deadline)
+    except MemcacheError as error:
+        raise Trouble(f'delete: not known to be removed: {error.server}:'
+                      f' {describe(error)}') from None
+    print('removed' if done else 'there was none')
+    return WELL if done else PARTLY
 
 
 def flush(options):
@@ -37,9 +39,6 @@ def flush(options):
     if options.zcml is None:
         # It can be emptied in no other way.
         options.settings['generations'] = True
-    if options.namespace:
-        options.settings['namespace'] = options.namespace
-        options.named.append('--namespace NAME')
     return _flush_namespace(site.find(options), options)
 
 

@@ -5,6 +5,7 @@
 from p01.memcache.console import site
 from p01.memcache.console.status import PARTLY
 from p01.memcache.console.status import WELL
+from p01.memcache.console.trouble import complain
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.log import printable
@@ -64,6 +65,10 @@ def get(options):
     if not item or claim(where.store, wire, item, deadline):
         return PARTLY
     value = Stored(built, item, where.parts)
+    wrong = value.wrong or _obsolete(where, value, deadline)
+    if wrong:
+        complain(f'key {options.key!r}: {wrong}')
+        return PARTLY
     print('\n'.join(text.of(value)))
     return WELL
 

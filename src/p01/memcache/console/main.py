@@ -2,58 +2,69 @@
 # ZPL 2.1, see LICENSE.txt
 """The command itself: it runs one of its subcommands, and reports trouble."""
 
-import contextlib
 import logging
 import os
 import signal
 import sys
 
-from p01.memcache.console.arguments import parse
 from p01.memcache.console.status import INTERRUPTED
 from p01.memcache.console.status import NO_READER
 from p01.memcache.console.status import TROUBLE
 from p01.memcache.console.trouble import Trouble
+from p01.memcache.console.trouble import complain
 from p01.memcache.errors import MemcacheError
 from p01.memcache.log import logger
-from p01.memcache.log import printable
 
 
-def main(arguments=None):
-    """Run the command, and exit with its status."""
-    # A terminal of another encoding shows what it cannot write as \\x....
+def main():
+    """Run the command of this process, and exit with its status."""
+    # A terminal of another encoding shows what it cannot write as \x....
     for stream in sys.stdout, sys.stderr:
-        with contextlib.suppress(AttributeError):
-            stream.reconfigure(errors='backslashreplace')
-    options = parse(arguments)
+        stream.reconfigure(errors='backslashreplace')
     signal.signal(signal.SIGTERM, _end)
-    logger.addHandler(_Warnings(logging.WARNING))
+    logger.addHandler(_Warnings())
     logger.propagate = False
     try:
-        status = options.run(options)
-        sys.stdout.flush()
+        status = execute()
     except BrokenPipeError:
         # What is left would fail again when the interpreter flushes it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = NO_READER
-    except KeyboardInterrupt:
-        status = INTERRUPTED
-    except (Trouble, MemcacheError, ValueError, OSError) as error:
-        complain(error)
-        status = TROUBLE
     sys.exit(status)
 
 
-def complain(text):
-    """Write a line to standard error, and nothing but a line."""
-    words = ' '.join(str(text).split())
-    print(f'memcache-client: {printable(words, 2000)}', file=sys.stderr)
+def execute(arguments=None):
+    """Do what the arguments say, and return the exit status."""
+    try:
+        # Ctrl-C may come while all the rest is imported.
+        from p01.memcache.console.arguments import parse
+        options = parse(arguments)
+        status = options.run(options)
+        sys.stdout.flush()
+        return status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except (Trouble, MemcacheError, ValueError, OSError) as error:
+        complain(error)
+        return TROUBLE
 
 
 class _Warnings(logging.Handler):
     """Writes what the client logs, such as a file that others can read."""
 
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self._known = set()  # our client and the application's say the same
+
     def emit(self, record):
-        complain(record.getMessage())
+        # Changes of a server's state, which the commands show themselves,
+        # come from a `LimitedLog`.
+        message = record.getMessage()
+        if record.module != 'log' and message not in self._known:
+            self._known.add(message)
+            complain(message)
 
 
 def _end(number, frame):

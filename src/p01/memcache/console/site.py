@@ -101,7 +101,7 @@ def find(options):
         origin = _load(options.zcml, options.name)
         client = _open(_settings(origin), options.timeout)
         return Site(client, origin, client.timeout)
-    client = _open(_given(options), options.timeout or 3)
+    client = _open(_given(options), options.timeout)
     origin = client
     for name in options.region or ():
         origin = origin.region(name)

@@ -19,15 +19,16 @@ def clock(moment):
 
 def summary(figures):
     """Return the figures of all servers in a line."""
-    words = [f'{figures["up"]} up']
-    if figures['down']:
-        words.append(f'{figures["down"]} DOWN')
+    up, down = figures['up'], figures['down']
+    words = [f'{up} of {up + down} servers up']
+    # What was asked of a server that is down, nobody has counted.
+    now = 'now' + ' on these' * bool(down)
     for name, form in (
-            ('hitRateNow', 'hits {:.1%} now'),
-            ('hitRate', '{:.1%} since the start'),
+            ('hitRateNow', f'hits {{:.1%}} {now}'),
+            ('hitRate', '{:.1%} ever'),
             ('getsPerSecond', '{:,.0f} gets/s'),
             ('setsPerSecond', '{:,.0f} sets/s'),
             ('evictionsPerSecond', '{:,.0f} evictions/s')):
-        if figures[name] is not None:
+        if figures[name]:
             words.append(form.format(figures[name]))
     return ', '.join(words)
