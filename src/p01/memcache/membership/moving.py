@@ -168,13 +168,17 @@ class Moving(Store):
             deadline: float) -> dict[bytes, Any]:
         """Remove the keys from all their servers, in place of a change.
 
-        Returns the replies of what should have been done.
+        A server of a list that no process uses any more is not asked: it may
+        be gone. Returns the replies of what should have been done.
         """
         work = {self.cluster: [
             key for key, command in commands.items() if command.changes]}
         for key in work[self.cluster]:
             for former in self._left(key, now):
-                work.setdefault(former.cluster, []).append(key)
+                if now < former.settled:
+                    work.setdefault(former.cluster, []).append(key)
+                else:
+                    former.cluster.home(key).add(key)
         replies: dict[bytes, Any] = {
             key: False if type(command) is Delete else self._moved()
             for key, command in commands.items()}

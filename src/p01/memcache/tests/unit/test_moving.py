@@ -336,6 +336,15 @@ class HandOverTest(MovingCase):
         former.stop()
         self.assertIsNone(self.client.invalidate(self.key))
 
+    def test_a_former_one_that_is_gone_for_good(self):
+        self.ahead = 3600
+        self.use(self.one, self.two)
+        self.ahead = 7200
+        self.three.stop()
+        # Keys move, but no process uses the third server any more.
+        self.use(self.one)
+        self.assertEqual(self.client.invalidateMany(KEYS), [])
+
     def test_all(self):
         self.use(self.three)
         self.client.invalidateAll()
