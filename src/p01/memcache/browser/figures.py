@@ -8,7 +8,7 @@ NONE = '\u2013'  # a dash: there is no figure
 # Between a figure and its unit, so that no line ends there.
 _BLANK = '\u00a0'
 
-_SIZES = ('B', 'kB', 'MB', 'GB', 'TB')
+_SIZES = ('B', 'KiB', 'MiB', 'GiB', 'TiB')  # as memcached's -m means it
 _SPANS = ((86400, 'd'), (3600, 'h'), (60, 'min'))
 
 
@@ -18,13 +18,13 @@ def count(number):
 
 
 def size(number):
-    """1234567 -> 1.2 MB"""
+    """1234567 -> 1.2 MiB"""
     if number is None:
         return NONE
     for unit in _SIZES:
-        if number < 1000 or unit == _SIZES[-1]:
+        if number < 999.5 or unit == _SIZES[-1]:
             break
-        number /= 1000
+        number /= 1024
     digits = 1 if unit != 'B' and number < 99.95 else 0
     return f'{number:,.{digits}f}{_BLANK}{unit}'
 

@@ -112,7 +112,7 @@ def history(outage=None, errors=40):
         if outage and ago <= outage:
             rate, failed = rate * 2 / 3, errors + chance.randrange(20)
         hits = int(reads * rate)
-        slots.append((float(ago), hits, reads - hits, failed))
+        slots.append((ago - 3.5, hits, reads - hits, failed))
     return slots
 
 

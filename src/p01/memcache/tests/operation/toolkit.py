@@ -109,7 +109,6 @@ class Publication(PublicationTraverser):
     def handleException(self, ob, request, exc_info, retry_allowed=True):
         response = request.response
         response.reset()
-        import traceback; traceback.print_exception(*exc_info)
         if isinstance(exc_info[1], Unauthorized):
             response.setStatus(401)
             response.setHeader('WWW-Authenticate', 'Basic realm="Zope"')
