@@ -143,12 +143,12 @@ def _commands(seconds):
     return [SimpleNamespace(
         name=name, number=figures.count(own['count']),
         mean=figures.quick(own['sum'] / own['count']),
-        most=_most(own)) for name, own in sorted(
+        most=within(own)) for name, own in sorted(
             seconds.items(), key=lambda item: -item[1]['count'])
         if own['count']]
 
 
-def _most(own):
+def within(own):
     """Return within which time nearly all operations were done."""
     bounds = sorted(own['buckets'].items())
     last = 0

@@ -59,7 +59,9 @@ def _summary(clients, servers):
         return 'No IMemcacheClient utility is registered.'
     used = [row for row in servers if row.state != 'drained']
     well = sum(row.state == 'up' for row in used)
-    if well == len(used) == 1:
+    if not used:
+        text = 'No server is known'
+    elif well == len(used) == 1:
         text = 'The server is up'
     elif well == len(used):
         text = f'All {len(used)} servers are up'

@@ -53,16 +53,19 @@ class Asked:
 
 
 class Toolkit(Asked, PythonProcess):
-    """An application of the Zope Toolkit, with the clients of a scene."""
+    """An application of the Zope Toolkit, with the clients of a scene.
+
+    With addresses of servers it is a client of these under load.
+    """
 
     program = 'Zope Toolkit'
 
-    def __init__(self, folder, scene):
+    def __init__(self, folder, scene, *addresses):
         super().__init__(folder)
-        self._scene = scene
+        self._scene = scene, *addresses
 
     def arguments(self):
-        return ('-m', f'{__package__}.toolkit', str(self.port), self._scene)
+        return ('-m', f'{__package__}.toolkit', str(self.port), *self._scene)
 
 
 class ZopeSite(Asked, Zope):

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """An application of the Zope Toolkit, served by waitress:
-python -m ... PORT SCENE
+python -m ... PORT SCENE [SERVER...]
 
 It has the parts that an application has: a root, publication by traversal,
 principals, and a security policy. "boss" may do everything, "guest" may see
@@ -29,6 +29,7 @@ from zope.traversing.interfaces import IContainmentRoot
 from zope.traversing.publicationtraverse import PublicationTraverser
 
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.tests.operation import load
 from p01.memcache.tests.operation import scenes
 
 
@@ -138,9 +139,12 @@ def application(clients):
     return serve
 
 
-def main(port, scene):
-    waitress.serve(application(getattr(scenes, scene)()), host='127.0.0.1',
-                   port=int(port), threads=4, _quiet=True)
+def main(port, scene, *addresses):
+    """Serve a scene; with addresses, a client of these servers under load."""
+    clients = (getattr(scenes, scene) if not addresses
+               else getattr(load, scene))(*addresses)
+    waitress.serve(application(clients), host='127.0.0.1', port=int(port),
+                   threads=4, _quiet=True)
 
 
 if __name__ == '__main__':
