@@ -72,7 +72,8 @@ KNOWS = {
     'mcdutils': 'errors face interfaces log',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
-               ' uclient values.stamp wire',
+               ' uclient wire',
+    'browser': 'errors interfaces log protection',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
