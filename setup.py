@@ -72,6 +72,11 @@ setup(
         'demo': [
             'tqdm',
         ],
+        # For bin/docs: the documents as HTML.
+        'docs': [
+            'Sphinx >= 8',
+            'furo',
+        ],
         # p01.memcache.dogpile
         'dogpile': [
             'dogpile.cache >= 1.1.2',
