@@ -14,6 +14,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_domain_indices = False
 
+toc_object_entries_show_parents = 'hide'
 autodoc_member_order = 'bysource'
 # What these are is in the pages; they have no address of their own.
 nitpick_ignore_regex = [('py:class', r'Exception|ValueError|str|bool|None')]

@@ -26,18 +26,29 @@ def difference(former: Sequence[Server], servers: Sequence[Server],
                ) -> tuple[list[str], list[str]]:
     """Return the addresses of the servers that came, and that went."""
     # A machine that replaces another one has nothing to be delivered.
-    before = [(server.address, server.undelivered) for server in former]
-    after = [(server.address, server.undelivered) for server in servers]
-    came = [one[0] for one in after if one not in before]
-    went = [one[0] for one in before if one not in after]
-    return came, went
+    before, after = (
+        dict.fromkeys((server.address, server.undelivered) for server in some)
+        for some in (former, servers))
+    return ([address for address, owed in after
+             if (address, owed) not in before],
+            [address for address, owed in before
+             if (address, owed) not in after])
 
 
-def report(former: Sequence[Server], servers: Sequence[Server]) -> None:
-    """Notify the subscribers if the servers differ."""
+def complete(former: Sequence[Server], servers: Sequence[Server]) -> None:
+    """Notify the subscribers if the servers differ.
+
+    What the servers have missed is delivered to them, in the background: keys
+    that move to them are read by other processes, too.
+    """
     came, went = difference(former, servers)
     if not came and not went:
         return
+    behind = [server for server in servers if server.undelivered.keys]
+    if behind:
+        # Without a thread the next request to the server does it.
+        with contextlib.suppress(RuntimeError):
+            _thread.start_new_thread(_deliver, (behind,))
     try:
         notify(ServersChangedEvent(
             [server.address for server in servers], came, went))
@@ -45,18 +56,6 @@ def report(former: Sequence[Server], servers: Sequence[Server]) -> None:
         # The subscriber's trouble, not that of the caller of `query`.
         logger.exception(
             'memcached servers: a subscriber of IServersChangedEvent failed')
-
-
-def deliver(servers: Sequence[Server]) -> None:
-    """Deliver to the servers what they have missed, in the background.
-
-    Other processes may use them at any time.
-    """
-    behind = [server for server in servers if server.undelivered.keys]
-    if behind:
-        # Without a thread the next request to the server does it.
-        with contextlib.suppress(RuntimeError):
-            _thread.start_new_thread(_deliver, (behind,))
 
 
 def _deliver(servers: Sequence[Server]) -> None:

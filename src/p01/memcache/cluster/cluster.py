@@ -296,8 +296,7 @@ class Cluster(Store):
         for server in self.servers:
             if server not in successor.servers:
                 server.close()
-        change.report(self.servers, successor.servers)
-        change.deliver(successor.servers)
+        change.complete(self.servers, successor.servers)
 
     def close(self) -> None:
         for server in self.servers:

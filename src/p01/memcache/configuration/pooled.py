@@ -132,9 +132,9 @@ class IUltraMemcacheSettings(IMemcacheSettings):
             'moved to another server are misses and are not stored, and a '
             'change to one of them removes it from both its servers. So '
             'nobody gets an outdated value, if all processes hear of the '
-            'change within that time. None stands for `refresh` and three '
-            'seconds if a list was found, and for 0 if one was assigned. See '
-            'cluster.txt.'),
+            'change within that time, less `timeout`. None stands for '
+            '`refresh`, `timeout` and three seconds if a list was found, and '
+            'for 0 if one was assigned. See cluster.txt.'),
         required=False,
         default=None)
 

@@ -36,7 +36,11 @@ def assemble(former: Any, settings: Any,
         raise ValueError('drained: no server is left')
     handover = settings.handover
     if handover is None:
-        handover = settings.refresh + PATIENCE if watch else 0
+        handover = 0
+        if watch is not None:
+            # A look may take its time, and so may an operation that began by
+            # the former list.
+            handover = settings.refresh + PATIENCE + settings.timeout
     blueprint = Blueprint(settings, handover, context, account, watch)
     former = getattr(former, 'former', former)
     if watch is not None:

@@ -25,7 +25,6 @@ from zope.interface import implementer
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.cluster.fanout import count_down
 from p01.memcache.cluster.fanout import share
-from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.store import IStore
@@ -69,19 +68,15 @@ def remembered(formers: Iterable[Former]) -> list[Former]:
 class Moving(Store):
     """The `cluster` of the list that is in force, and the former ones."""
 
+    lineage: object = None
+
     def __init__(self, cluster: Cluster, formers: Sequence[Former]) -> None:
         self.cluster = cluster
+        self.servers = cluster.servers
+        self.lineage = cluster.lineage
         self.formers = formers
         self._settled = max(former.settled for former in formers)
         self._forgotten = max(former.forgotten for former in formers)
-
-    @property
-    def servers(self) -> Sequence[Server]:
-        return self.cluster.servers
-
-    @property
-    def lineage(self) -> object:
-        return self.cluster.lineage
 
     def _left(self, key: bytes, now: float) -> list[Former]:
         """Return the formers in which another server had the key."""
@@ -102,8 +97,8 @@ class Moving(Store):
     def _moved(self) -> ServerDown:
         seconds = max(self._settled - monotonic(), 0)
         return ServerDown(
-            'the key has moved to another server, which has it in'
-            f' {seconds:.1f} seconds at the latest')
+            'the key has moved to another server, which is used for it in'
+            f' {seconds:.1f} seconds')
 
     # Reads
 

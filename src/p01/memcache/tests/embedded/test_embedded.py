@@ -53,6 +53,28 @@ class EmbeddedServerTest(Embedded):
             Client(server.port)
         server.stop()
 
+    def test_configuration_endpoint(self):
+        server = self.start(cluster=('a.example|10.0.0.1|11211', 'b||1'))
+        client = self.connect(server)
+        request = b'config get cluster\r\n'
+        self.assertEqual(
+            client.ask(request),
+            b'CONFIG cluster 0 32\r\n1\na.example|10.0.0.1|11211 b||1\n\r\n'
+            b'END\r\n')
+        for other in b'config get other\r\n', b'config set cluster\r\n':
+            self.assertEqual(client.ask(other, b'\r\n'), b'ERROR\r\n')
+        server.cluster[:] = ['b||1']
+        for _ in range(2):
+            self.assertEqual(
+                client.ask(request),
+                b'CONFIG cluster 0 7\r\n1\nb||1\n\r\nEND\r\n')
+            # It keeps the list, unlike the values.
+            server.stop()
+            server.start()
+            client = self.connect(server)
+        server.cluster.clear()
+        self.assertEqual(client.ask(request, b'\r\n'), b'ERROR\r\n')
+
     def test_stop_without_start(self):
         EmbeddedServer().stop()
 

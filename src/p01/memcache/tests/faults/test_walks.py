@@ -20,6 +20,8 @@ from p01.memcache.testing import free_ports
 from p01.memcache.tests.support.layers import Incidents
 from p01.memcache.tests.support.layers import run_in
 from p01.memcache.tests.support.quiet import keep_quiet
+from p01.memcache.tests.support.servers import ask
+from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
 
@@ -30,7 +32,7 @@ KEYS = range(8)
 TAGS = 'xyz'
 
 # Seconds, of a clock that only the walk moves on.
-GRACE = 1000
+HANDOVER = 1000
 
 
 class Walk:
@@ -54,7 +56,8 @@ class Walk:
             addresses[1:], addresses]
         self.history = [(self.chance.choice(self.lists), [])]
         self.clients = [UltraMemcacheClient(
-            self.history[0][0], timeout=5, grace=GRACE if clients > 1 else 0,
+            self.history[0][0], timeout=5,
+            handover=HANDOVER if clients > 1 else 0,
             namespace=f'{seed} {clients} {settings}', **settings)
             for _ in range(clients)]
         self.followed = [0] * clients
@@ -135,7 +138,7 @@ class Walk:
             self.at, self.client = at, client
             while self.followed[at] < len(self.history) - 1:
                 self.follow()
-        self.clock.passed += GRACE + 1
+        self.clock.passed += HANDOVER + 1
 
     # Reads
 
@@ -220,6 +223,12 @@ class Walk:
         self.acknowledged(KEYS, self.client.invalidateNamespace())
 
 
+def connections(address):
+    """Return how many a server has, with that of this question."""
+    statistics = ask(address, b'stats\r\n', b'END\r\n').decode()
+    return int(statistics.partition('curr_connections ')[2].split()[0])
+
+
 class WalkTest(unittest.TestCase):
 
     walks = 4
@@ -244,6 +253,8 @@ class WalkTest(unittest.TestCase):
             walk = Walk(self.addresses, self, seed, clients, **settings)
             walk.walk(200)
             hits += walk.hits
+            for address in self.addresses:
+                until(lambda address=address: connections(address) == 1)
         self.assertGreater(hits, 20 * self.walks)
 
     def test_one_client(self):

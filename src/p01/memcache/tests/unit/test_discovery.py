@@ -14,6 +14,7 @@ from time import monotonic
 from unittest import mock
 
 import dns.rcode
+import dns.resolver
 
 from p01.memcache.client import MemcacheClient
 from p01.memcache.discovery.find import find
@@ -30,6 +31,10 @@ from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
 from p01.memcache.secret import Secret
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import getFakeBackend
+from p01.memcache.testing import setUpFakeUltraMemcached
+from p01.memcache.testing import tearDownFakeUltraMemcached
 from p01.memcache.tests.support.certificates import Certificates
 from p01.memcache.tests.support.nameserver import NameServer
 from p01.memcache.tests.support.scripted import ScriptedServer
@@ -42,6 +47,7 @@ from p01.memcache.trust import context as contexts
 from p01.memcache.trust.credentials import Credentials
 from p01.memcache.trust.renewable import Given
 from p01.memcache.trust.trust import Trust
+from p01.memcache.uclient import UltraMemcacheClient
 from p01.memcache.wire.command import Get
 
 
@@ -138,6 +144,33 @@ class SourceTest(unittest.TestCase):
                 f'server {text!r}: python-memcached has no discovery')
 
 
+class FakesTest(unittest.TestCase):
+    """Nobody looks for the servers of fake clients."""
+
+    def setUp(self):
+        self.enterContext(mock.patch(
+            'socket.getaddrinfo', side_effect=AssertionError))
+
+    def test_a_fake_client(self):
+        client = FakeUltraMemcacheClient(['dns://cache.example', 'b'])
+        self.assertTrue(client.set('key', 'value'))
+        self.assertEqual(client.query('key'), 'value')
+        self.assertEqual(len(getFakeBackend(client).cache), 1)
+
+    def test_clients_of_the_same_sources_share_a_server(self):
+        setUpFakeUltraMemcached()
+        self.addCleanup(tearDownFakeUltraMemcached)
+        one, same, other = (UltraMemcacheClient([server]) for server in (
+            'dns://a', 'dns://A.', 'dns://b'))
+        self.assertTrue(one.set('key', 'value'))
+        self.assertEqual(same.query('key'), 'value')
+        self.assertIsNone(other.query('key'))
+        backend = getFakeBackend(one)
+        self.assertIs(getFakeBackend(same), backend)
+        self.assertIn(one.buildKey('key'), backend.cache)
+        self.assertIsNot(getFakeBackend(other), backend)
+
+
 class FindCase(unittest.TestCase):
 
     def find(self, source, seconds=ENOUGH, context=None, account=None):
@@ -183,7 +216,7 @@ class EndpointTest(FindCase):
         server, source = self.serve(AWS)
         self.assertEqual(self.find(source), AWS_SERVERS)
         self.assertEqual(server.requests, [b'config get cluster\r\n'])
-        server.wait(lambda: server.current == 0)
+        self.assertTrue(server.wait(lambda: server.current == 0))
 
     def test_memorystore(self):
         _, source = self.serve(listed(
@@ -304,11 +337,24 @@ class EndpointTest(FindCase):
         for answers in (
                 [b'CONFIG cluster 0 %d\r\n' % (most + 1)],
                 [b'CONFIG cluster 0 9999999999\r\n'],
-                [b'ERROR\r\n', b'VALUE AmazonElastiCache:cluster 0 %d\r\n' % (
-                    most + 1)],
                 [b'CONFIG ' + b'x' * 100000]):
             _, source = self.serve(*answers)
             self.assertFails(ProtocolError, source)
+        _, source = self.serve(
+            b'ERROR\r\n', b'VALUE AmazonElastiCache:cluster 0 1048577\r\n')
+        self.assertEqual(
+            self.assertFails(ProtocolError, source),
+            'a list of more than 1048576 bytes')
+
+    def test_it_is_closed_though_the_error_is_kept(self):
+        server, source = self.serve(b'CONFIG\r\n')
+        try:
+            self.find(source)
+        except ProtocolError as error:
+            self.assertIsNotNone(error.__traceback__)
+            self.assertTrue(server.wait(lambda: server.current == 0))
+        else:
+            self.fail('it is a list')
 
     def test_it_does_not_answer_in_time(self):
         for answer in ([(b'', 60)], [(AWS[:50], 60)],
@@ -367,7 +413,7 @@ class EndpointTest(FindCase):
             self.assertEqual(
                 at_once(lambda _: self.find(source), range(threads)),
                 [AWS_SERVERS] * threads)
-        server.wait(lambda: server.current == 0)
+        self.assertTrue(server.wait(lambda: server.current == 0))
 
 
 class EncryptedTest(FindCase):
@@ -646,8 +692,10 @@ class ServiceTest(FindCase):
         self.assertFails(LocalError, f'srv://{name}')
 
     def test_no_configuration(self):
-        with mock.patch('dns.resolver.Resolver', side_effect=OSError(24, '')):
-            self.assertFails(LocalError, SOURCE)
+        for trouble in (OSError(24, 'Too many open files\x1b[2J'),
+                        dns.resolver.NoResolverConfiguration('\r\n')):
+            with mock.patch('dns.resolver.Resolver', side_effect=trouble):
+                self.assertFails(LocalError, SOURCE)
 
     def test_many_threads(self):
         self.serve('0 1 5 a.', '0 1 5 b.')
