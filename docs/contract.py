@@ -14,6 +14,7 @@ from docutils.statemachine import StringList
 from sphinx.domains.python import PyClasslike
 from sphinx.util.docutils import SphinxDirective
 from zope.interface.interfaces import IMethod
+from zope.schema.interfaces import IChoice
 from zope.schema.interfaces import IField
 
 from p01.memcache import interfaces
@@ -91,17 +92,15 @@ def attribute(name, member):
 def rules(field):
     """Return what a field accepts, and its default, in a line."""
     parts = [type(field).__name__]
-    values = getattr(field, 'vocabulary', None)
-    if values:
-        parts.append('one of ' + ', '.join(
-            f'``{term.value!r}``' for term in values))
-    for title, name in (
-            ('at least', 'min'), ('at most', 'max'),
-            ('of at least', 'min_length'), ('of at most', 'max_length')):
-        bound = getattr(field, name, None)
-        if bound not in (None, 0):
-            unit = ' characters' if name.endswith('length') else ''
-            parts.append(f'{title} {bound:,}{unit}')
+    if IChoice.providedBy(field):
+        parts = ['one of ' + ', '.join(
+            f'"{term.value}"' for term in field.vocabulary)]
+    if getattr(field, 'min', None) not in (None, 0):
+        parts.append(f'at least {field.min:,}')
+    if getattr(field, 'max', None) is not None:
+        parts.append(f'at most {field.max:,}')
+    if getattr(field, 'min_length', None):
+        parts.append('not empty')
     if not field.required:
         parts.append('or None')
     return f"*{', '.join(parts)}; by default* ``{field.default!r}``"
