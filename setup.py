@@ -65,6 +65,14 @@ setup(
             'pymemcache',
             'tqdm',
         ],
+        # For browser.zcml, outside of Zope.
+        'browser': [
+            'zope.browserpage',
+            'zope.location',
+            'zope.publisher',
+            'zope.security',
+            'zope.traversing',
+        ],
         # For <p01:dependencies>, outside of Zope.
         'content': [
             'zope.lifecycleevent',

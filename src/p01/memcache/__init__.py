@@ -39,6 +39,7 @@ which no other room knows. Each needs a package of its own (an extra):
 ``face``           a look-alike of python-memcached's client
 ``mcdutils``       Zope's SESSION, by Products.mcdutils on the look-alike
 ``dogpile``        a backend of dogpile.cache
+``browser``        the page @@memcache, for operators
 =================  ========================================================
 
 ``configuration`` declares the settings, for ``interfaces``, the contract.

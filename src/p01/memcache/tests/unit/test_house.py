@@ -70,6 +70,7 @@ KNOWS = {
     'session': 'interfaces log',
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
+    'browser': 'errors interfaces log protection',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
