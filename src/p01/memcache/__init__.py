@@ -43,6 +43,13 @@ which no other room knows. Each needs a package of its own (an extra):
 ``browser``        the page @@memcache, for operators
 =================  ========================================================
 
+What an operator looks at:
+
+===========  ==============================================================
+``stored``   what is under a key: described, never executed
+``console``  the command memcache-client; needs the extra ``console``
+===========  ==============================================================
+
 ``configuration`` declares the settings, for ``interfaces``, the contract.
 ``embedded``, a server in this process, knows none of them; ``testing`` has
 the fakes.
