@@ -70,10 +70,10 @@ KNOWS = {
     'session': 'interfaces log',
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
+    'browser': 'errors interfaces log protection',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
                ' uclient wire',
-    'browser': 'errors interfaces log protection',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
