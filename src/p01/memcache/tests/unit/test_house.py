@@ -73,7 +73,7 @@ KNOWS = {
     'browser': 'errors interfaces log protection',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
-               ' uclient values.stamp wire',
+               ' uclient wire',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
