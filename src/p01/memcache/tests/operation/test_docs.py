@@ -85,8 +85,8 @@ class DocsTest(unittest.TestCase):
         self.assertRegex(
             html, 'href="#p01.memcache.interfaces.IMemcacheSettings.servers"')
         self.assertRegex(
-            said, r'IMemcacheFlusher:\d+: WARNING: py:obj reference target not '
-            r'found: p01\.memcache\.errors\.NotInvalidated ')
+            said, r'IMemcacheFlusher:\d+: WARNING: py:obj reference target '
+            r'not found: p01\.memcache\.errors\.NotInvalidated ')
 
     def test_readme(self):
         # Where a package is published, any warning shows the source instead.
