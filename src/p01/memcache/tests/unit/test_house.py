@@ -71,6 +71,7 @@ KNOWS = {
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
     'browser': 'errors interfaces log protection',
+    'metrics': 'browser.asking browser.figures interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
