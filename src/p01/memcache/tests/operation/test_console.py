@@ -171,10 +171,12 @@ class StatusTest(Case):
         [server] = found['servers']
         self.assertFits(server, SERVER)
         self.assertEqual(server['state'], 'up')
-        self.assertEqual(server['hitRateNow'], 0.75)
-        self.assertEqual(found['hitRateNow'], 0.75)
-        self.assertAlmostEqual(server['getsPerSecond'], 4, delta=0.8)
-        self.assertAlmostEqual(server['setsPerSecond'], 1, delta=0.2)
+        self.assertAlmostEqual(server['hitRateNow'], 0.75)
+        self.assertAlmostEqual(found['hitRateNow'], 0.75)
+        # In a second, or more on a busy machine.
+        self.assertTrue(0 < server['getsPerSecond'] < 4.2, server)
+        self.assertAlmostEqual(
+            server['getsPerSecond'], 4 * server['setsPerSecond'])
 
     def assertFits(self, found, schema):
         self.assertEqual(set(found), set(schema))
