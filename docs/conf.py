@@ -5,7 +5,7 @@
 project = 'p01.memcache'
 copyright = '2026 p01.memcache contributors'  # noqa: A001
 
-extensions = ['sphinx.ext.autodoc', 'docs.contract', 'docs.links']
+extensions = ['docs.contract', 'docs.links']
 source_suffix = {'.txt': 'restructuredtext'}
 
 html_theme = 'furo'

@@ -47,9 +47,8 @@ class InterfaceDirective(SphinxDirective):
             lines += indented(
                 method(name, member) if IMethod.providedBy(member)
                 else attribute(name, member))
-        source = inspect.getsourcefile(inspect.getmodule(interface))
         return self.parse_text_to_nodes(
-            StringList(lines, source), allow_section_headings=False)
+            StringList(lines, self.arguments[0]), allow_section_headings=False)
 
 
 def indented(lines):
@@ -143,6 +142,7 @@ def find(app, env, node, content):
 
 
 def setup(app):
+    app.setup_extension('sphinx.ext.autodoc')
     app.add_directive('interface', InterfaceDirective)
     app.add_directive_to_domain('py', 'contract', Interface)
     app.connect('autodoc-process-docstring', mark_docstring)
