@@ -81,6 +81,18 @@ setup(
             'pymemcache',
             'tqdm',
         ],
+        # For browser.zcml, outside of Zope.
+        'browser': [
+            'zope.browserpage',
+            'zope.location',
+            'zope.publisher',
+            'zope.security',
+            'zope.traversing',
+        ],
+        # What memcache-client draws with.
+        'console': [
+            'rich >= 13',
+        ],
         # For <p01:dependencies>, outside of Zope.
         'content': [
             'zope.lifecycleevent',
@@ -164,6 +176,9 @@ setup(
         ],
     },
     entry_points={
+        'console_scripts': [
+            'memcache-client = p01.memcache.console.main:main',
+        ],
         # Not this package, but the one within it. z3c.autoinclude, which
         # Plone 5 used, has no such option.
         'plone.autoinclude.plugin': [

@@ -40,7 +40,15 @@ which no other room knows. Each needs a package of its own (an extra):
 ``face``           a look-alike of python-memcached's client
 ``mcdutils``       Zope's SESSION, by Products.mcdutils on the look-alike
 ``dogpile``        a backend of dogpile.cache
+``browser``        the page @@memcache, for operators
 =================  ========================================================
+
+What an operator looks at:
+
+===========  ==============================================================
+``stored``   what is under a key: described, never executed
+``console``  the command memcache-client; needs the extra ``console``
+===========  ==============================================================
 
 ``configuration`` declares the settings, for ``interfaces``, the contract.
 ``embedded``, a server in this process, knows none of them; ``testing`` has

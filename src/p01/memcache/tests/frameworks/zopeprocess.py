@@ -51,7 +51,7 @@ SITE_ZCML = """\
 """
 
 
-class _PythonProcess(ServerProcess):
+class PythonProcess(ServerProcess):
     """A Python that runs a module, with the packages of this process.
 
     What it writes is in a `folder`, and there when it is started again.
@@ -71,7 +71,7 @@ class _PythonProcess(ServerProcess):
             super().start()
 
 
-class ZEO(_PythonProcess):
+class ZEO(PythonProcess):
     """A ZEO server with a database of its own."""
 
     program = 'ZEO'
@@ -81,7 +81,7 @@ class ZEO(_PythonProcess):
                 '-f', str(self.folder / 'Data.fs'))
 
 
-class Zope(_PythonProcess):
+class Zope(PythonProcess):
     """A Zope whose site is in the package ``site``.
 
     `directives` are ZCML, such as that of the client. `zeo` is the address of

@@ -70,6 +70,10 @@ KNOWS = {
     'session': 'interfaces log',
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
+    'browser': 'errors interfaces log protection',
+    'stored': 'errors leases log values wire',
+    'console': 'errors facade.state features interfaces log secret stored'
+               ' uclient values.stamp wire',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 

@@ -1,0 +1,14 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The directive that registers a page, in Zope or with the Zope Toolkit."""
+
+from p01.memcache.protection import in_zope
+
+
+def page(_context, **options):
+    """Register it as browser:page does, whose own directive differs."""
+    if in_zope():
+        from Products.Five.browser.metaconfigure import page
+    else:
+        from zope.browserpage.metaconfigure import page
+    page(_context, **options)

@@ -1,0 +1,178 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The page in a browser: wide and narrow, light and dark, without others."""
+
+import unittest
+
+from p01.memcache.tests.operation import layers
+from p01.memcache.tests.operation.chromium import Chromium
+from p01.memcache.tests.operation.chromium import is_there
+from p01.memcache.tests.support.waits import until
+
+
+WIDE, NARROW = (1280, 900), (390, 844)
+
+# Of all texts: those that stand out from what is behind them, by the rule of
+# the WCAG for small text, are not returned.
+FAINT = '''(() => {
+  const light = (c) => {
+    const [r, g, b] = c.map((v) => {
+      v /= 255;
+      return v <= .04045 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4; });
+    return .2126 * r + .7152 * g + .0722 * b; };
+  const parse = (t) => t.match(/[\\d.]+/g).map(Number);
+  const behind = (node) => {
+    for (; node; node = node.parentElement) {
+      const c = parse(getComputedStyle(node).backgroundColor);
+      if (c.length === 3 || c[3] === 1) { return c.slice(0, 3); } }
+    return [255, 255, 255]; };
+  const faint = [];
+  const texts = document.createTreeWalker(document.body, 4);
+  while (texts.nextNode()) {
+    const node = texts.currentNode.parentElement;
+    if (!texts.currentNode.data.trim() || node.closest('script')) continue;
+    const a = light(parse(getComputedStyle(node).color).slice(0, 3));
+    const b = light(behind(node));
+    const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+    if (ratio < 4.5) faint.push(texts.currentNode.data + ' ' + ratio); }
+  return faint; })()'''
+
+
+@unittest.skipUnless(is_there(), 'there is no chromium: apt-get install it')
+class ChromiumCase(unittest.TestCase):
+
+    layer, script, path = layers.OUTAGE, True, ''
+
+    def setUp(self):
+        self.site = self.layer.site
+        self.chromium = self.enterContext(Chromium(script=self.script))
+        self.chromium.window(*WIDE)
+        self.chromium.open(self.site.url + self.path)
+
+    def assertAlone(self):
+        """Nothing came from elsewhere, and nothing was refused."""
+        mine = self.site.url.partition('@@')[0]
+        self.assertNotEqual(self.chromium.requested, [])
+        self.assertEqual(
+            [url for url in self.chromium.requested
+             if not url.startswith((mine, 'data:'))], [])
+        self.assertEqual(self.chromium.complaints, [])
+
+
+class LookTest(ChromiumCase):
+
+    def test_windows(self):
+        for size in WIDE, NARROW:
+            for scheme in 'light', 'dark':
+                with self.subTest(size=size, scheme=scheme):
+                    self.chromium.window(*size, scheme)
+                    self.chromium.open(self.site.url + '?slabs=1')
+                    ask = self.chromium.ask
+                    # No line is longer than the window is wide.
+                    self.assertLessEqual(
+                        ask('document.documentElement.scrollWidth'), size[0])
+                    self.assertEqual(ask(FAINT), [])
+                    back = ask('getComputedStyle(document.body)'
+                               '.backgroundColor')
+                    self.assertEqual(
+                        back, 'rgb(244, 245, 247)' if scheme == 'light'
+                        else 'rgb(20, 23, 27)')
+                    # The verdict is what is seen first.
+                    self.assertLess(ask(
+                        'document.querySelector(".verdict")'
+                        '.getBoundingClientRect().bottom'), size[1] / 2)
+        self.assertAlone()
+
+    def test_what_it_says(self):
+        text = self.chromium.text('.verdict')
+        self.assertIn('cache2:11211 has been down for 12', text)
+        self.assertIn('no reply in time', text)
+        self.assertIn('2 of 3', text)
+        self.assertIn('down', self.chromium.text('tr.down .state'))
+        self.assertEqual(self.chromium.ask(
+            'document.querySelectorAll("#client-0 polyline").length'), 1)
+        label = self.chromium.ask(
+            'document.querySelector("svg.curve").getAttribute("aria-label")')
+        self.assertRegex(label, r'now \d\d.%, lowest \d\d.%')
+
+    def test_tables_have_headers(self):
+        self.assertEqual(self.chromium.ask(
+            '[...document.querySelectorAll("th")]'
+            '.filter((th) => !th.scope).length'), 0)
+        self.assertEqual(self.chromium.ask(
+            '[...document.querySelectorAll("[aria-labelledby]")].filter('
+            '(n) => !document.getElementById(n.getAttribute('
+            '"aria-labelledby"))).map((n) => n.outerHTML.slice(0, 80))'), [])
+
+
+class ReloadTest(ChromiumCase):
+
+    def loaded(self):
+        return self.chromium.ask(
+            'document.getElementById("loaded").textContent')
+
+    def test_reload(self):
+        self.chromium.click('#client-0-slowest summary')
+        self.chromium.ask('document.querySelector("a.empty").focus(), '
+                          'window.scrollTo(0, 300)')
+        top = self.chromium.ask('window.scrollY')
+        before = self.loaded()
+        until(lambda: self.loaded() != before, 20)
+        self.assertEqual(self.chromium.ask('window.scrollY'), top)
+        self.assertEqual(
+            self.chromium.ask('document.activeElement.className'), 'empty')
+        self.assertTrue(self.chromium.ask(
+            'document.getElementById("client-0-slowest").open'))
+        self.assertAlone()
+
+    def test_pause(self):
+        self.chromium.click('#pause')
+        self.assertEqual(self.chromium.text('#pause'), 'Go on')
+        asked = len(self.chromium.requested)
+        self.chromium.ask('new Promise((done) => setTimeout(done, 6000))')
+        self.assertEqual(len(self.chromium.requested), asked)
+
+    def test_a_site_that_is_gone(self):
+        self.site.freeze()
+        try:
+            self.chromium.ask(
+                'window.fetch = () => Promise.reject(new Error("gone"))')
+            until(lambda: 'has not answered' in self.loaded(), 20)
+        finally:
+            self.site.thaw()
+
+
+class EmptyTest(ChromiumCase):
+
+    def test_empty(self):
+        self.chromium.click('a.empty')
+        until(lambda: 'Empty the namespace' in self.chromium.text('main'))
+        self.chromium.click('button.danger')
+        until(lambda: 'Done' in self.chromium.text('main'))
+        self.assertAlone()
+
+
+class WithoutScriptTest(EmptyTest):
+    """All of it works without scripts, too."""
+
+    script = False
+
+    def test_reload(self):
+        # What a browser does without scripts, if the page says so.
+        self.assertIn('<noscript><meta http-equiv="refresh" content="5">',
+                      self.site.page().text)
+
+
+class HostileTest(ChromiumCase):
+
+    layer, path = layers.HOSTILE, '?slabs=1'
+
+    def test_nothing_runs(self):
+        self.assertEqual(
+            self.chromium.ask('document.scripts.length'), 1)
+        self.assertIn('<script>alert(1)</script>',
+                      self.chromium.text('.verdict'))
+        self.chromium.window(*NARROW)
+        self.assertLessEqual(self.chromium.ask(
+            'document.documentElement.scrollWidth'), NARROW[0])
+        self.assertAlone()

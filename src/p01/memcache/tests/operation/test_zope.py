@@ -1,0 +1,106 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The page in a real Zope, of a client with a real memcached."""
+
+import contextlib
+import tempfile
+import time
+import unittest
+
+from p01.memcache.testing import Memcached
+from p01.memcache.tests.operation.processes import ZopeSite
+
+
+EMPTY = '/@@memcache-empty'
+
+DIRECTIVES = '''
+    <p01:memcache servers="{address}" generations="true" timeout="0.5"
+        namespace="site" blacktime="3" />
+    <p01:memcacheRegion name="prices" lifetime="60" />'''
+
+
+class ZopeLayer:
+
+    __bases__ = ()
+    __name__ = 'ZopeLayer'
+
+    def setUp(self):
+        with contextlib.ExitStack() as stack:
+            self.memcached = stack.enter_context(Memcached())
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            self.site = stack.enter_context(ZopeSite(
+                folder, DIRECTIVES.format(address=self.memcached.address)))
+            self._stack = stack.pop_all()
+
+    def tearDown(self):
+        self._stack.close()
+
+
+ZOPE_LAYER = ZopeLayer()
+
+
+class ZopeTest(unittest.TestCase):
+
+    layer = ZOPE_LAYER
+
+    def setUp(self):
+        self.site, self.memcached = self.layer.site, self.layer.memcached
+
+    def test_nobody(self):
+        for path in '/@@memcache', EMPTY + '?client=':
+            self.assertEqual(self.site.page(path, login=None).status, 401)
+
+    def test_page(self):
+        self.site.page('/@@read?value=1')
+        page = self.site.page('/@@memcache?slabs=1')
+        self.assertEqual(page.status, 200, page.text)
+        for part in ('The server is up', self.memcached.address, 'prices',
+                     'namespace site', 'Slabs of'):
+            self.assertIn(part, page.text)
+        self.assertEqual(page.headers['Content-Type'],
+                         'text/html; charset=utf-8')
+        self.assertIn("default-src 'none'",
+                      page.headers['Content-Security-Policy'])
+
+    def test_empty(self):
+        for path in '', '&region:list=prices':
+            question = self.site.page(f'{EMPTY}?client={path}')
+            self.assertEqual(question.status, 200, question.text)
+            form = self.site.fields(question)
+            nobody = self.site.page(EMPTY, login=None, form=form)
+            self.assertEqual(nobody.status, 401)
+            forged = self.site.page(EMPTY, form=form[:-1])
+            self.assertEqual(forged.status, 403)
+            self.assertNotIn('Done', forged.text)
+            done = self.site.page(EMPTY, form=form)
+            self.assertEqual(done.status, 200)
+            self.assertIn('Done', done.text)
+
+    def test_the_namespace_is_empty(self):
+        self.site.page('/@@change?value=5')
+        self.assertEqual(self.site.page('/@@read').text, '5')
+        # Behind the back of the cache.
+        before = self.items('cmd_set')
+        self.site.page(EMPTY, form=self.site.fields(
+            self.site.page(f'{EMPTY}?client=')))
+        self.assertEqual(self.site.page('/@@read').text, '5')
+        self.assertGreater(self.items('cmd_set'), before)
+
+    def items(self, name):
+        from p01.memcache.uclient import UltraMemcacheClient
+        client = UltraMemcacheClient([self.memcached.address])
+        self.addCleanup(client.close)
+        [(_, values)] = client.getStatistics()
+        return int(values[name])
+
+    def test_a_memcached_that_is_frozen(self):
+        self.site.page()
+        self.memcached.freeze()
+        try:
+            start = time.monotonic()
+            page = self.site.page()
+            self.assertLess(time.monotonic() - start, 3)
+            self.assertIn('has not answered this page', page.text)
+            self.assertIn(self.memcached.address, page.text)
+        finally:
+            self.memcached.thaw()
