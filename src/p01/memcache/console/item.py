@@ -13,7 +13,7 @@ from p01.memcache.stored import debug
 from p01.memcache.stored import text
 from p01.memcache.stored.layers import Stored
 from p01.memcache.stored.layers import claim
-from p01.memcache.values import stamp
+from p01.memcache.stored.layers import obsolete
 from p01.memcache.wire.command import Get
 
 
@@ -44,7 +44,8 @@ def which(options):
         _row('value', f'none, but {claimed}')
         return PARTLY
     value = Stored(built, item, where.parts)
-    wrong = value.wrong or _obsolete(where, value, deadline)
+    wrong = value.wrong or obsolete(
+        where.versions, value, deadline)
     _row('value', f'a miss: {wrong}' if wrong else value.kind)
     _row('flags', ', '.join([str(item.flags), *value.layers]))
     _row('size', f'{len(item.data):,} bytes' + (
@@ -65,7 +66,8 @@ def get(options):
     if not item or claim(where.store, wire, item, deadline):
         return PARTLY
     value = Stored(built, item, where.parts)
-    wrong = value.wrong or _obsolete(where, value, deadline)
+    wrong = value.wrong or obsolete(
+        where.versions, value, deadline)
     if wrong:
         complain(f'key {options.key!r}: {wrong}')
         return PARTLY
@@ -90,22 +92,6 @@ def _lifetime(known):
     if left is None:
         return 'the server does not say it'
     return 'never' if left == -1 else f'in {left} s'
-
-
-def _obsolete(where, value, deadline):
-    """Return why the stamp makes the value a miss; None if it does not."""
-    if not value.versions:
-        return None
-    dated = [key for key in value.versions if key.startswith(stamp.TID)]
-    current, errors = where.versions.read(list(value.versions), deadline)
-    if errors:
-        raise errors[0]
-    gone = [key for key, version in value.versions.items()
-            if key not in dated and current.get(key) != version]
-    if gone:
-        return (f'obsolete: {len(gone)} of its {len(value.versions)}'
-                ' dependencies or lifetimes have ended')
-    return None
 
 
 def _row(title, words):

@@ -88,7 +88,7 @@ def figures(look, former=None):
               } if former else {}
     servers = [_of_server(answer, before.get(answer.server))
                for answer in look.answers]
-    servers += [{**dict.fromkeys(_NAMES), 'server': server,
+    servers += [{**dict.fromkeys(servers[0]), 'server': server,
                  'state': 'drained', 'restarted': False}
                 for server in look.drained]
     return {'time': look.time, 'up': look.up, 'down': len(
@@ -134,12 +134,6 @@ def _of_server(answer, former):
         'flushes': answer.number('cmd_flush'),
     }
 
-
-_NAMES = (
-    'server', 'state', 'reason', 'seconds', 'version', 'uptime', 'restarted',
-    'hits', 'misses', 'hitRate', 'hitRateNow', 'getsPerSecond',
-    'setsPerSecond', 'evictionsPerSecond', 'evictions', 'bytes', 'maxBytes',
-    'items', 'connections', 'maxConnections', 'refusedConnections', 'flushes')
 
 # Those of which the sum says something.
 _SUMS = ('hits', 'misses', 'getsPerSecond', 'setsPerSecond',

@@ -134,8 +134,7 @@ class Watch:
                 return running
             look = _Look(
                 now, now > self._began + self._refresh + PATIENCE)
-            self._look, self._began = weakref.ref(look), now
-            self._is_hurried = False
+            self._look = weakref.ref(look)
             try:
                 _thread.start_new_thread(self._run, (look,))
                 return look
@@ -148,6 +147,8 @@ class Watch:
     def _run(self, look: _Look) -> None:
         try:
             look.thread = threading.get_ident()
+            # Only here: the start of the thread may have failed.
+            self._began, self._is_hurried = look.since, False
             for left, source in zip(range(len(self.sources), 0, -1),
                                     self.sources, strict=True):
                 now = monotonic()

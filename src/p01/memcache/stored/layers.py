@@ -96,6 +96,24 @@ def claim(store, wire, item, deadline):
     return 'a claim: a caller computes the value'
 
 
+def obsolete(versions, value, deadline):
+    """Return why the stamp makes the value a miss; None if it does not.
+
+    What is dated by a database depends on the reader's snapshot.
+    """
+    wanted = {key: version for key, version in value.versions.items()
+              if not key.startswith(stamp.TID)}
+    current, errors = versions.read(list(wanted), deadline)
+    if errors:
+        raise errors[0]
+    gone = [key for key, version in wanted.items()
+            if current.get(key) != version]
+    if gone:
+        return (f'obsolete: {len(gone)} of its {len(value.versions)}'
+                ' dependencies or lifetimes have ended')
+    return None
+
+
 def names(data):
     """Return what a pickle refers to, without reading it."""
     found, strings = {}, []

@@ -161,6 +161,7 @@ class WatchTest(unittest.TestCase):
     def test_a_server_fails_while_a_look_is_under_way(self):
         release = self.hold()
         self.tick(31)
+        self.looked(2)
         self.watch.hurry()
         release.set()
         until(lambda: self.watch._running() is None)
@@ -224,6 +225,17 @@ class WatchTest(unittest.TestCase):
             self.tick(3600)
         self.lists[ONE] = [address('c')]
         self.tick(3600)
+        self.assertEqual(self.watch.found, {ONE: [address('c')]})
+
+    def test_it_is_overdue_until_it_has_begun(self):
+        def interrupt(*args):
+            raise KeyboardInterrupt
+
+        with (mock.patch.object(watch._thread, 'start_new_thread', interrupt),
+              self.assertRaises(KeyboardInterrupt)):
+            self.tick(3600)
+        self.lists[ONE] = lambda: (time.sleep(0.05), [address('c')])[1]
+        self.tick()
         self.assertEqual(self.watch.found, {ONE: [address('c')]})
 
     def test_a_fork_in_the_middle(self):
