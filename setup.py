@@ -119,6 +119,10 @@ setup(
         'mcdutils': [
             'Products.mcdutils',
         ],
+        # p01.memcache.metrics.opentelemetry
+        'opentelemetry': [
+            'opentelemetry-api',
+        ],
         # Other clients, for comparison.
         'peers': [
             # It has no other wheels.
@@ -128,6 +132,10 @@ setup(
         'plone': [
             'plone.memoize',
             'zope.ramcache',
+        ],
+        # p01.memcache.metrics.prometheus
+        'prometheus': [
+            'prometheus_client',
         ],
         # p01.memcache.ramcache
         'ramcache': [

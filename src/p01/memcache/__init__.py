@@ -42,6 +42,7 @@ which no other room knows. Each needs a package of its own (an extra):
 ``mcdutils``       Zope's SESSION, by Products.mcdutils on the look-alike
 ``dogpile``        a backend of dogpile.cache
 ``browser``        the page @@memcache, for operators
+``metrics``        what Prometheus and OpenTelemetry read; a health check
 =================  ========================================================
 
 What an operator looks at:

@@ -42,6 +42,8 @@ SITE = """
   <include package="zope.traversing" />
   <include package="zope.traversing.browser" />
   <include package="p01.memcache" file="browser.zcml" />
+  <include package="p01.memcache" file="health.zcml" />
+  <include package="p01.memcache" file="prometheus.zcml" />
 </configure>
 """
 

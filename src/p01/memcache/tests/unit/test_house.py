@@ -77,6 +77,7 @@ KNOWS = {
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
                ' uclient wire',
+    'metrics': 'browser.asking browser.figures interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 

@@ -1,0 +1,66 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The views @@memcache-health and @@memcache-metrics, see README.txt."""
+
+import functools
+
+from zope.publisher.browser import BrowserView
+
+from p01.memcache.metrics.health import survey
+from p01.memcache.metrics.sources import Sources
+
+
+# Seconds for which a strict check waits for the servers.
+_PATIENCE = 1
+
+_sources = Sources()
+
+
+class Plain(BrowserView):
+    """Text that nobody keeps."""
+
+    def answer(self, text, kind='text/plain; charset=utf-8', status=200):
+        response = self.request.response
+        response.setStatus(status)
+        response.setHeader('Content-Type', kind)
+        response.setHeader('Cache-Control', 'no-store')
+        response.setHeader('X-Content-Type-Options', 'nosniff')
+        return text
+
+
+class Health(Plain):
+    """What a load balancer asks.
+
+    The site works without the cache, so it is in service, unless the question
+    is strict. Anybody may ask: the answer is one word, and only a strict
+    question reaches the servers, one at a time.
+    """
+
+    def __call__(self):
+        strict = self.request.form.get('strict') == '1'
+        clients = _sources.clients().values()
+        well = all(well for well, _ in survey(
+            [*clients], _PATIENCE if strict else 0))
+        return self.answer(
+            'ok\n' if well else 'degraded\n',
+            status=503 if strict and not well else 200)
+
+
+class Metrics(Plain):
+    """What Prometheus scrapes: the clients' metrics, and no others."""
+
+    def __call__(self):
+        # Only this view needs it.
+        from prometheus_client.exposition import choose_encoder
+        encode, kind = choose_encoder(self.request.getHeader('Accept') or '')
+        return self.answer(encode(_registry()), kind)
+
+
+@functools.cache
+def _registry():
+    from prometheus_client import CollectorRegistry
+
+    from p01.memcache.metrics.prometheus import MemcacheCollector
+    registry = CollectorRegistry()
+    registry.register(MemcacheCollector())
+    return registry
