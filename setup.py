@@ -1,6 +1,7 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """Setup for the p01.memcache package."""
+import re
 from pathlib import Path
 
 from setuptools import find_namespace_packages
@@ -11,12 +12,20 @@ def read(name):
     return (Path(__file__).parent / name).read_text(encoding='utf-8')
 
 
+def description():
+    """Return the long description, without pictures: it has no files."""
+    text = re.sub(
+        r'^\.\. image::.*\n(   .*\n)+\n', '', read('README.txt'),
+        flags=re.MULTILINE)
+    return text + '\n\n' + read('CHANGES.txt')
+
+
 setup(
     name='p01.memcache',
     version='1.0.0.dev0',
     description='Memcached client utilities for Zope and the Zope'
                 ' Component Architecture',
-    long_description=read('README.txt') + '\n\n' + read('CHANGES.txt'),
+    long_description=description(),
     long_description_content_type='text/x-rst',
     author='p01.memcache contributors',
     license_expression='ZPL-2.1',
@@ -25,8 +34,14 @@ setup(
     classifiers=[
         'Development Status :: 4 - Beta',
         'Environment :: Web Environment',
+        'Framework :: Plone :: 6.0',
+        'Framework :: Plone :: 6.1',
+        'Framework :: Plone :: 6.2',
         'Framework :: Zope :: 3',
+        'Framework :: Zope :: 5',
+        'Framework :: Zope :: 6',
         'Intended Audience :: Developers',
+        'Intended Audience :: System Administrators',
         'Natural Language :: English',
         'Operating System :: OS Independent',
         'Programming Language :: Python',
@@ -39,6 +54,7 @@ setup(
         'Programming Language :: Python :: 3.15',
         'Programming Language :: Python :: Implementation :: CPython',
         'Topic :: Internet :: WWW/HTTP',
+        'Typing :: Typed',
     ],
     packages=find_namespace_packages('src', include=['p01.memcache*']),
     package_dir={'': 'src'},
@@ -73,12 +89,21 @@ setup(
             'zope.security',
             'zope.traversing',
         ],
+        # What memcache-client draws with.
+        'console': [
+            'rich >= 13',
+        ],
         # For <p01:dependencies>, outside of Zope.
         'content': [
             'zope.lifecycleevent',
         ],
         'demo': [
             'tqdm',
+        ],
+        # For bin/docs: the documents as HTML.
+        'docs': [
+            'Sphinx >= 8',
+            'furo',
         ],
         # p01.memcache.dogpile
         'dogpile': [
@@ -159,6 +184,9 @@ setup(
         ],
     },
     entry_points={
+        'console_scripts': [
+            'memcache-client = p01.memcache.console.main:main',
+        ],
         # Not this package, but the one within it. z3c.autoinclude, which
         # Plone 5 used, has no such option.
         'plone.autoinclude.plugin': [

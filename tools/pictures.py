@@ -26,12 +26,12 @@ FOLDER = (pathlib.Path(__file__).parents[1]
           / 'src' / 'p01' / 'memcache' / 'browser')
 
 # Colours of a picture: enough for text that is smooth, few for a small file.
-_COLOURS = 64
+_COLOURS = 128
 
 # Seconds that the second server stands still before it is looked at.
 _OUTAGE = 40
 
-WIDE, NARROW = (1200, 1020), (400, 860)
+WIDE, NARROW = (1200, 1020), (400, 960)
 
 PICTURES = {
     False: (('wide-light', WIDE, 'light'), ('narrow-dark', NARROW, 'dark')),
@@ -41,7 +41,8 @@ PICTURES = {
 
 def save(name, png):
     picture = Image.open(io.BytesIO(png)).convert('RGB')
-    picture = picture.quantize(_COLOURS, dither=Image.Dither.NONE)
+    picture = picture.quantize(
+        _COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     path = FOLDER / f'{name}.png'
     picture.save(path, optimize=True)
     print(f'{path.name}: {path.stat().st_size:,} bytes')

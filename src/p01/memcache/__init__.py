@@ -2,12 +2,13 @@
 # ZPL 2.1, see LICENSE.txt
 """A memcached client for Zope and the Zope Component Architecture.
 
-An application imports from the modules at the top: `interfaces`, `client`,
-`uclient`, `decorator`, `event`, `errors`, `zcml`, `testing` and `embedded`.
-Below them are the rooms of the house. A room imports only from those below
-it, see ``tests/unit/test_house.py``; start to read where your change is.
+An application imports from the modules at the top: ``interfaces``, ``client``,
+``uclient``, ``decorator``, ``event``, ``errors``, ``zcml``, ``testing`` and
+``embedded``. Below them are the rooms of the house. A room imports only from
+those below it, see ``tests/unit/test_house.py``; start to read where your
+change is.
 
-=============  ============================================================
+============== ============================================================
 ``facade``     what an operation means to its caller; settings, arguments
 ``features``   namespaces, dependencies, values that are computed once
 ``leases``     who computes a value, and those that wait for it
@@ -24,7 +25,7 @@ it, see ``tests/unit/test_house.py``; start to read where your change is.
 ``trust``      who the other side is, and who we are; files that change
 ``wire``       bytes as commands and replies, without socket, lock or clock
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
-=============  ============================================================
+============== ============================================================
 
 What Zope, its transactions and other frameworks need is in rooms of its own,
 which no other room knows. Each needs a package of its own (an extra):
@@ -42,6 +43,13 @@ which no other room knows. Each needs a package of its own (an extra):
 ``browser``        the page @@memcache, for operators
 ``metrics``        what Prometheus and OpenTelemetry read; a health check
 =================  ========================================================
+
+What an operator looks at:
+
+===========  ==============================================================
+``stored``   what is under a key: described, never executed
+``console``  the command memcache-client; needs the extra ``console``
+===========  ==============================================================
 
 ``configuration`` declares the settings, for ``interfaces``, the contract.
 ``embedded``, a server in this process, knows none of them; ``testing`` has

@@ -2,29 +2,31 @@
 # ZPL 2.1, see LICENSE.txt
 """Every exception of the package.
 
-MemcacheError
-    PoolTimeout
-    LeaseLost
-    LocalError
-    ServerDown
-        InvalidationsPending
-    ServerBusy
-    ServerError
-    ProtocolError
-        ClientError
-    ConnectError
-        ConnectTimeout
-        AuthenticationError
-    SendError
-        SendTimeout
-    ReceiveError
-        ReceiveTimeout
-    NotInvalidated
-    UnreadableValue
-        ForgedValue
-        ForbiddenGlobal
-        ValueTooLarge
-SerializationError (a ValueError)
+Their tree::
+
+    MemcacheError
+        PoolTimeout
+        LeaseLost
+        LocalError
+        ServerDown
+            InvalidationsPending
+        ServerBusy
+        ServerError
+        ProtocolError
+            ClientError
+        ConnectError
+            ConnectTimeout
+            AuthenticationError
+        SendError
+            SendTimeout
+        ReceiveError
+            ReceiveTimeout
+        NotInvalidated
+        UnreadableValue
+            ForgedValue
+            ForbiddenGlobal
+            ValueTooLarge
+    SerializationError (a ValueError)
 
 Trouble with a cache is a ``MemcacheError``. Of these only ``NotInvalidated``
 ever reaches the caller of a client, the others become a miss. A wrong

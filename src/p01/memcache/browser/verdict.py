@@ -11,12 +11,21 @@ from p01.memcache.browser.servers import next_try
 
 GOOD, WATCH, BAD = 'good', 'watch', 'bad'
 
+# The states of a server, the worst last.
+_ORDER = ('drained', 'up', 'unknown', 'failing', 'down')
+
 _SYMBOLS = {GOOD: '\u25cf', WATCH: '\u25b2', BAD: '\u2716'}
 
 
 def judge(clients):
     """Return the sentences about all clients, and how bad it is."""
-    servers = {row.name: row for client in clients for row in client.servers}
+    servers = {}
+    for client in clients:
+        for row in client.servers:
+            # Each client has seen something else: the worst counts.
+            known = servers.setdefault(row.name, row)
+            if _bad(row) > _bad(known):
+                servers[row.name] = row
     found = [sentence for row in servers.values()
              for sentence in _about(row)]
     found += [(BAD, f'The client {client.title} cannot be shown: '
@@ -31,6 +40,10 @@ def judge(clients):
     return SimpleNamespace(
         level=level, symbol=_SYMBOLS[level],
         sentences=[text for _, text in found])
+
+
+def _bad(row):
+    return _ORDER.index(row.state) if row.state in _ORDER else len(_ORDER)
 
 
 def _about(row):

@@ -17,7 +17,8 @@ _match = re.compile(
     r'(?P<kind>config|srv|dns)(?P<tls>\+tls)?://(?P<place>[^/]+)').fullmatch
 
 # A host of that name has another character behind the colon, if it has any.
-_is_meant = re.compile(r'(?:config|srv|dns)(?:\+[^:]*)?:/').match
+_is_meant = re.compile(
+    r'(?:tls\+)?(?:config|srv|dns)(?:\+[^:]*)?:/', re.IGNORECASE).match
 
 
 class Source(NamedTuple):

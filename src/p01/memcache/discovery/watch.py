@@ -21,7 +21,6 @@ from typing import Protocol
 
 from p01.memcache.discovery.source import Source
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import PoolTimeout
 from p01.memcache.errors import forget_traceback
 from p01.memcache.log import logger
 from p01.memcache.threads import fork
@@ -82,10 +81,12 @@ class Watch:
         self.found: dict[Source, list[Address]] = {}
         self._refresh = refresh
         self._find = find
-        self._followers: weakref.WeakSet[Follower] = weakref.WeakSet()
+        # A weak set cannot be iterated over while a thread adds to it.
+        self._followers: set[weakref.ref[Follower]] = set()
         self._missing: set[Source] = set()  # could not be had the last time
         self._began = -math.inf  # the last look
         self._due = 0.0
+        self._is_hurried = False  # since the last look began
         self.after_fork()
         fork.register(self)
 
@@ -96,7 +97,8 @@ class Watch:
 
     def add(self, follower: Follower) -> None:
         """Have the follower hear of each change."""
-        self._followers.add(follower)
+        self._followers.add(
+            weakref.ref(follower, self._followers.discard))
 
     def tick(self, deadline: float) -> None:
         """Begin a look if one is due; wait for it if it is overdue."""
@@ -116,6 +118,7 @@ class Watch:
 
     def hurry(self) -> None:
         """Have the next operation look: a server has failed."""
+        self._is_hurried = True
         self._due = min(self._due, self._began + _LEAST)
 
     def _running(self) -> _Look | None:
@@ -124,14 +127,14 @@ class Watch:
         return None if look is None or look.is_over else look
 
     def _begin(self) -> _Look | None:
-        with contextlib.suppress(PoolTimeout), self._beginning.by(0):
+        with self._beginning.soon():
             now = monotonic()
             running = self._running()
             if running is not None or now < self._due:
                 return running
             look = _Look(
                 now, now > self._began + self._refresh + PATIENCE)
-            self._look, self._began = weakref.ref(look), now
+            self._look = weakref.ref(look)
             try:
                 _thread.start_new_thread(self._run, (look,))
                 return look
@@ -144,19 +147,25 @@ class Watch:
     def _run(self, look: _Look) -> None:
         try:
             look.thread = threading.get_ident()
+            # Only here: the start of the thread may have failed.
+            self._began, self._is_hurried = look.since, False
             for left, source in zip(range(len(self.sources), 0, -1),
                                     self.sources, strict=True):
                 now = monotonic()
                 self._ask(source, now + max(
                     look.since + PATIENCE - now, 0) / left)
-            for follower in list(self._followers):
-                follower.follow()
+            for reference in list(self._followers):
+                follower = reference()
+                if follower is not None:
+                    follower.follow()
         except Exception:
             logger.exception('memcached servers: not found')
         finally:
             pause = self._refresh
             if self._missing:
                 pause = min(pause, _AGAIN)
+            if self._is_hurried:
+                pause = min(pause, _LEAST)
             self._due = look.since + pause
             look.end()
 

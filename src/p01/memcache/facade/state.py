@@ -12,9 +12,9 @@ from p01.memcache.keys.regions import RegionKeys
 from p01.memcache.leases.watching import Watching
 
 
-# Prefix of the key of a namespace's generation. No built key has it: they are
-# hexadecimal digits.
-_GENERATION = b'generation:'
+#: Prefix of the key of a namespace's generation. No built key has it: they are
+#: hexadecimal digits.
+GENERATION = b'generation:'
 
 
 class State:
@@ -55,7 +55,7 @@ class State:
         self.namespace = None
         if settings.generations:
             self.namespace = Namespace(
-                self.store, _GENERATION + self.build_key('').encode())
+                self.store, GENERATION + self.build_key('').encode())
         #: Reads values by their built keys.
         self.source = self.namespace or self.store
 

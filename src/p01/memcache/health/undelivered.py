@@ -90,7 +90,10 @@ class Undelivered:
             if len(self.keys) <= MOST:
                 return
             if self._can_flush:
+                is_logged = _EVERYTHING in self.keys
                 self.keys = {_EVERYTHING: next(self._marks)}
+                if is_logged:
+                    return
                 lost = 'it will be flushed'
             else:
                 oldest = sorted(self.keys, key=self.keys.__getitem__)

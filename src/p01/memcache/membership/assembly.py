@@ -33,7 +33,8 @@ def assemble(former: Any, settings: Any,
     places = [place for place in parse_all(settings.servers)
               if place.identity not in drained]
     if not places:
-        raise ValueError('drained: no server is left')
+        raise ValueError(
+            f'drained {settings.drained!r}: must leave a server to be used')
     handover = settings.handover
     if handover is None:
         handover = 0

@@ -79,9 +79,10 @@ class Discovered(Store):
             listed, former = self._list(), self._current
             if listed == self._listed:
                 return
-            self._listed = listed
             self._current = self._blueprint.build(
                 listed, former, self._watch.sources)
+            # Last: if it could not be built, it is tried again.
+            self._listed = listed
         came, went = difference(former.servers, self.servers)
         logger.warning(
             'memcached servers: %s came, %s went',

@@ -29,6 +29,7 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerDown
 from p01.memcache.store import IStore
 from p01.memcache.store import Store
+from p01.memcache.store import first_of
 from p01.memcache.wire.command import Command
 from p01.memcache.wire.command import Delete
 from p01.memcache.wire.item import Item
@@ -136,10 +137,10 @@ class Moving(Store):
             self._check(command.key)
             return self.cluster.run(command, deadline)
         if monotonic() < self._settled:
-            [reply] = self.run_many([command], deadline).values()
-            if isinstance(reply, MemcacheError):
-                raise reply
-            return reply
+            replies = [*self.run_many([command], deadline).values()]
+            if isinstance(replies[0], MemcacheError):
+                raise first_of(replies)
+            return replies[0]
         self._owe_formers(command.key)
         return self.cluster.run(command, deadline)
 
@@ -168,13 +169,17 @@ class Moving(Store):
             deadline: float) -> dict[bytes, Any]:
         """Remove the keys from all their servers, in place of a change.
 
-        Returns the replies of what should have been done.
+        A server of a list that no process uses any more is not asked: it may
+        be gone. Returns the replies of what should have been done.
         """
         work = {self.cluster: [
             key for key, command in commands.items() if command.changes]}
         for key in work[self.cluster]:
             for former in self._left(key, now):
-                work.setdefault(former.cluster, []).append(key)
+                if now < former.settled:
+                    work.setdefault(former.cluster, []).append(key)
+                else:
+                    former.cluster.home(key).add(key)
         replies: dict[bytes, Any] = {
             key: False if type(command) is Delete else self._moved()
             for key, command in commands.items()}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A connection to servers that are not known yet."""
+"""A connection where no server is known, or none is to be used."""
 
 import math
 
@@ -15,7 +15,9 @@ class Nowhere:
     since = math.inf
 
     def connect(self, deadline: float) -> None:
-        raise ConnectError('no list of servers has been found yet')
+        raise ConnectError(
+            'no server: no list has been found yet, or all that it lists are'
+            ' drained')
 
     def abort(self) -> None:
         """Do nothing: it was not made."""

@@ -69,8 +69,8 @@ class Toolkit(Asked, PythonProcess):
 
 
 class ZopeSite(Asked, Zope):
-    """A Zope with the page, and the emergency user "boss"."""
+    """A Zope with the page, and the manager "boss"."""
 
     def __init__(self, folder, directives):
         super().__init__(folder, INCLUDE + directives)
-        (self.folder / 'access').write_text('boss:x\n')
+        (self.folder / 'inituser').write_text('boss:x\n')

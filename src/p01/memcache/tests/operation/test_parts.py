@@ -194,6 +194,16 @@ class VerdictTest(unittest.TestCase):
         self.assertEqual(level, 'good')
         self.assertIn('The server is up', sentences[0])
 
+    def test_two_clients_see_one_server(self):
+        sections = [SimpleNamespace(
+            title='', failure=None, recent=[0, 0, 0],
+            servers=servers.rows(scenes.Pooled([state]), None))
+            for state in (scenes.server('a', 'failing'),
+                          scenes.server('a', 'down'), scenes.server('a'))]
+        found = verdict.judge(sections)
+        self.assertEqual(found.level, 'bad')
+        self.assertEqual(len(found.sentences), 2)
+
     def test_no_answer(self):
         level, [first, _] = self.judge(scenes.server('a'), answered=False)
         self.assertEqual(
@@ -261,3 +271,4 @@ class AskingTest(unittest.TestCase):
         with mock.patch('os.getpid', lambda: 0):  # the thread is not there
             self.assertEqual(asking.ask({1: lambda: 1}, 5), {1: 1})
         go.set()
+        until(lambda: not asking._running)

@@ -93,7 +93,8 @@ class SourceTest(unittest.TestCase):
                      'config://', 'config://[::', 'config://tls://a',
                      'config://unix:/a', 'config+ssl://a', 'config+://a',
                      'config+tls+tls://a', 'config://a/?1', 'config://a\n',
-                     'config://a,b', 'dns://dns://a', 'srv://a\x1b[2J'):
+                     'config://a,b', 'dns://dns://a', 'srv://a\x1b[2J',
+                     'DNS://a', 'Config+TLS://a', 'tls+dns://a'):
             with self.subTest(text), self.assertRaises(ValueError) as caught:
                 parse(text)
             self.assertEqual(

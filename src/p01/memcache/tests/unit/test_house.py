@@ -72,6 +72,9 @@ KNOWS = {
     'mcdutils': 'errors face interfaces log',
     'browser': 'errors interfaces log protection',
     'metrics': 'browser.asking browser.figures interfaces log',
+    'stored': 'errors leases log values wire',
+    'console': 'errors facade.state features interfaces log secret stored'
+               ' uclient wire',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 

@@ -2,8 +2,10 @@
 # ZPL 2.1, see LICENSE.txt
 """The list of servers changes: keys that move, and what they leave behind."""
 
+import gc
 import threading
 import unittest
+import weakref
 from time import monotonic
 from unittest import mock
 
@@ -335,6 +337,25 @@ class HandOverTest(MovingCase):
         former = homes[self.key]
         former.stop()
         self.assertIsNone(self.client.invalidate(self.key))
+
+    def test_a_former_one_that_is_gone_for_good(self):
+        self.ahead = 3600
+        self.use(self.one, self.two)
+        self.ahead = 7200
+        self.three.stop()
+        # Keys move, but no process uses the third server any more.
+        self.use(self.one)
+        self.assertEqual(self.client.invalidateMany(KEYS), [])
+
+    def test_a_client_that_is_dropped_is_gone_at_once(self):
+        gc.disable()
+        self.addCleanup(gc.enable)
+        client = UltraMemcacheClient(self.other.servers, handover=100)
+        client.servers = self.client.servers
+        self.assertIsNone(client.set(self.key, 'new'))
+        store = weakref.ref(client._state.base)
+        del client
+        self.assertIsNone(store())
 
     def test_all(self):
         self.use(self.three)

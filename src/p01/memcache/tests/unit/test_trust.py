@@ -177,6 +177,13 @@ class RenewableTest(RenewableCase):
         yield lambda: self.path.write_bytes(b'\xff'), 'not UTF-8'
         yield lambda: self.write('x' * 70_000), 'more than 65536 characters'
 
+        def huge():
+            self.write('')
+            os.truncate(self.path, 1 << 40)
+
+        # It is not read to its end, within somebody's operation.
+        yield huge, 'more than 2097152 bytes'
+
         def open_to_all():
             self.write('forged')
             self.path.chmod(0o666)
@@ -351,7 +358,7 @@ class RenewableTest(RenewableCase):
     def test_interrupted(self):
         """It is read by the next that looks, and nothing stays taken."""
         file = self.renewable('secret-one')
-        for step in ('hashlib.file_digest', f'{MODULE}.os.stat',
+        for step in ('hashlib.sha256', f'{MODULE}.os.stat',
                      'p01.memcache.secret.os.fstat', f'{MODULE}._list'):
             text = f'secret-{step}'
             self.write(text)

@@ -76,6 +76,17 @@ class DownTest(UndeliveredCase):
         self.assertTrue(self.deliver())
 
 
+class FloodTest(UndeliveredCase):
+
+    def test_it_is_logged_once(self):
+        with self.assertLogs('p01.memcache') as logs:
+            for number in range(3 * undelivered.MOST):
+                self.undelivered.add(b'%d' % number)
+        self.assertEqual(len(logs.output), 1)
+        self.assertTrue(self.undelivered.owes(b'any'))
+        self.assertLessEqual(len(self.undelivered.keys), undelivered.MOST)
+
+
 class PauseTest(UndeliveredCase):
 
     def pause(self):

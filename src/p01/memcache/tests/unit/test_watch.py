@@ -4,6 +4,7 @@
 
 import os
 import threading
+import time
 import unittest
 from time import monotonic
 from unittest import mock
@@ -138,6 +139,35 @@ class WatchTest(unittest.TestCase):
             thread.join(10)
         self.assertEqual(len(self.asked), 2)
 
+    def test_none_of_them_goes_on_without_it(self):
+        self.lists[ONE] = [address('c')]
+        found, make = {}, watch._Look
+
+        def ask():
+            self.watch.tick(self.clock() + 5)
+            found.update(self.watch.found)
+
+        def make_slowly(*args):
+            other.start()
+            time.sleep(0.02)
+            return make(*args)
+
+        other = threading.Thread(target=ask)
+        with mock.patch.object(watch, '_Look', make_slowly):
+            self.tick(3600, timeout=5)
+        other.join(10)
+        self.assertEqual(found, {ONE: [address('c')]})
+
+    def test_a_server_fails_while_a_look_is_under_way(self):
+        release = self.hold()
+        self.tick(31)
+        self.looked(2)
+        self.watch.hurry()
+        release.set()
+        until(lambda: self.watch._running() is None)
+        self.tick(1.5)
+        self.looked(3)
+
     def test_a_server_has_failed(self):
         self.clock.ahead += 10
         self.watch.hurry()
@@ -195,6 +225,17 @@ class WatchTest(unittest.TestCase):
             self.tick(3600)
         self.lists[ONE] = [address('c')]
         self.tick(3600)
+        self.assertEqual(self.watch.found, {ONE: [address('c')]})
+
+    def test_it_is_overdue_until_it_has_begun(self):
+        def interrupt(*args):
+            raise KeyboardInterrupt
+
+        with (mock.patch.object(watch._thread, 'start_new_thread', interrupt),
+              self.assertRaises(KeyboardInterrupt)):
+            self.tick(3600)
+        self.lists[ONE] = lambda: (time.sleep(0.05), [address('c')])[1]
+        self.tick()
         self.assertEqual(self.watch.found, {ONE: [address('c')]})
 
     def test_a_fork_in_the_middle(self):

@@ -176,6 +176,11 @@ def setUpConsole(test):
     test.globs['inChild'] = inChild
 
 
+def setUpPlanting(test):
+    setUpConsole(test)
+    test.globs.update(plant=plant, look=look)
+
+
 def setUpZCML(test):
     setUpConsole(test)
     zcml.setUpZCML(test)
@@ -283,6 +288,7 @@ def test_suite():
         document('security.txt', setUpSecurity, layer=embedded),
         document('client.txt', setUpServer, layer=embedded),
         document('zcml.txt', zcml.setUpDocument, zcml.tearDownZCML),
+        document('upgrading.txt', setUpPlanting, layer=embedded),
         # It sets up the layers itself.
         document('testing.txt'),
         document('performance.txt', setUpServer, layer=embedded),

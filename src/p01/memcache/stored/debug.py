@@ -1,0 +1,53 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The command by which memcached says what it knows of an item.
+
+``me`` is the one that changes nothing: ``mg`` counts as a read, and takes
+the right to compute a value that is stale.
+"""
+
+import re
+
+from p01.memcache.wire.command import Keyed
+from p01.memcache.wire.reader import Readable
+from p01.memcache.wire.replies import parse_line
+from p01.memcache.wire.replies import unasked
+
+
+_parse = re.compile(
+    rb'(?:EN|ME ([^ ]+)((?: [a-z]+=[a-z0-9-]{1,20})*))\r\n').fullmatch
+
+_find_pairs = re.compile('([a-z]+)=([a-z0-9-]+)').findall
+
+
+class Debug(Keyed):
+
+    repeats = True
+    everywhere = False
+
+    def encode(self) -> bytes:
+        return b'me %b\r\n' % self.key
+
+    def read(self, reader: Readable) -> dict[str, str] | None:
+        """Return what is known, such as ``exp`` and ``la``; None for nothing.
+        """
+        named, pairs = parse_line(reader, _parse)
+        if named is None:
+            return None
+        if named != self.key:
+            raise unasked(named)
+        return dict(_find_pairs(pairs.decode()))
+
+
+def seconds_left(known: dict[str, str]) -> int | None:
+    """Return the seconds until the item expires; -1 for never."""
+    left = known.get('exp', '')
+    # memcached 1.6 counted downwards at first: -30 is 30 seconds.
+    return abs(int(left)) if re.fullmatch('-?[0-9]+', left) and int(
+        left) != -1 else -1 if left == '-1' else None
+
+
+def seconds_idle(known: dict[str, str]) -> int | None:
+    """Return the seconds since the item was read or stored."""
+    idle = known.get('la', '')
+    return int(idle) if idle.isdecimal() else None

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""A value as text that a terminal can show, whoever has stored it."""
+
+import json
+import pprint
+
+from p01.memcache.log import describe
+from p01.memcache.log import printable
+from p01.memcache.stored.layers import names
+from p01.memcache.values.flags import JSON
+from p01.memcache.values.pickles import PickleSerializer
+
+
+# Characters, and parts, of a value that is shown. A pickle of a few bytes may
+# name the same part millions of times.
+_MOST = 1 << 22
+
+# Reads plain data, and nothing that would be imported or called.
+_plain = PickleSerializer(allow=())
+
+
+def of(stored):
+    """Return the value of a `Stored` as printable lines."""
+    data = stored.data
+    if stored.flags == JSON:
+        text = _json(data)
+    elif stored.is_pickle:
+        text = _pickle(data)
+    else:
+        text = _bytes(data)
+    return [printable(line, _MOST) for line in text.split('\n')]
+
+
+def _json(data):
+    try:
+        return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return _bytes(data)
+
+
+def _bytes(data):
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return repr(data)
+
+
+def _pickle(data):
+    try:
+        obj = _plain.loads_plain(data)
+        if _cost(obj, _MOST) > 0:
+            return pprint.pformat(obj, width=78)
+        what = 'is too large to be shown'
+    except Exception as error:
+        what = f'is not plain data: {describe(error)}'
+    return f'A pickle of {len(data):,} bytes {what}\n{_named(data)}'
+
+
+def _named(data):
+    try:
+        found = names(data)
+    except Exception as error:
+        return f'It is malformed: {describe(error)}'
+    return 'It refers to ' + (', '.join(found[:50]) or 'nothing')
+
+
+def _cost(obj, left):
+    """Return what is left of a budget of characters; 0 if it is used up."""
+    left -= len(obj) + 8 if isinstance(obj, (str, bytes, bytearray)) else 8
+    parts = ()
+    if isinstance(obj, dict):
+        parts = (part for pair in obj.items() for part in pair)
+    elif isinstance(obj, (list, tuple, set, frozenset)):
+        parts = obj
+    elif isinstance(obj, slice):
+        parts = obj.start, obj.stop, obj.step
+    for part in parts:
+        if left <= 0:
+            return 0
+        left = _cost(part, left)
+    return max(left, 0)
