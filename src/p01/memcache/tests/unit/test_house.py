@@ -74,10 +74,10 @@ KNOWS = {
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
     'browser': 'errors interfaces log protection',
+    'metrics': 'browser.asking browser.figures interfaces log',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
                ' uclient wire',
-    'metrics': 'browser.asking browser.figures interfaces log',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
