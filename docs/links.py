@@ -4,6 +4,7 @@
 
 The files stay plain text. The link shows the title of the page.
 """
+import ast
 import posixpath
 
 from docutils import nodes
@@ -11,8 +12,19 @@ from sphinx import addnodes
 from sphinx.transforms import SphinxTransform
 
 
+def language(text):
+    """Return the language of an example, as Pygments calls it."""
+    if text.startswith('<'):
+        return 'xml'
+    try:
+        ast.parse(text)
+    except SyntaxError:
+        return 'none'
+    return 'python'
+
+
 class Links(SphinxTransform):
-    """Replace the names of other pages, and colour ZCML."""
+    """Replace the names of other pages, and colour ZCML and Python."""
 
     default_priority = 400
 
@@ -25,10 +37,9 @@ class Links(SphinxTransform):
                     refdomain='std', reftype='doc', reftarget='/' + page,
                     refexplicit=False, refwarn=True))
         for block in self.document.findall(nodes.literal_block):
-            if block.astext().startswith('<'):
-                block['language'] = 'xml'
-                # An example may leave something out.
-                block['force'] = True
+            block['language'] = language(block.astext())
+            # An example may leave something out.
+            block['force'] = True
 
     def page(self, name):
         """Return the page with that file, as seen from this page, or None."""

@@ -9,7 +9,8 @@ those below it, see ``tests/unit/test_house.py``; start to read where your
 change is.
 
 ============== ============================================================
-``facade``     what an operation means to its caller; settings, arguments
+``facade``     what an operation means to its caller
+``attributes`` the settings of a client as its attributes, and their rules
 ``features``   namespaces, dependencies, values that are computed once
 ``leases``     who computes a value, and those that wait for it
 ``trouble``    what fails, which is logged and counted, and never raised

@@ -4,11 +4,11 @@
 
 from zope.interface import implementer
 
+from p01.memcache.attributes.settings import Part
 from p01.memcache.classic.store import ClassicStore
 from p01.memcache.discovery.source import Source
 from p01.memcache.discovery.source import parse_all
 from p01.memcache.facade.client import BaseClient
-from p01.memcache.facade.settings import Part
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.secret import discreet
 

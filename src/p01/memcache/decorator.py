@@ -7,7 +7,7 @@ import inspect
 
 from zope.component import getUtility
 
-from p01.memcache.facade.arguments import listed
+from p01.memcache.attributes.arguments import listed
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.keys import strict

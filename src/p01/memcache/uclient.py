@@ -7,8 +7,8 @@ from operator import attrgetter
 
 from zope.interface import implementer
 
+from p01.memcache.attributes.settings import Part
 from p01.memcache.facade.client import BaseClient
-from p01.memcache.facade.settings import Part
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.membership import assembly
 from p01.memcache.secret import discreet

@@ -22,7 +22,7 @@ from zope.interface.interface import InterfaceClass
 from zope.schema import Password
 from zope.schema.interfaces import IFromUnicode
 
-from p01.memcache.facade.arguments import check_attribute
+from p01.memcache.attributes.arguments import check_attribute
 from p01.memcache.interfaces import File
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.interfaces import IMemcacheFlusher

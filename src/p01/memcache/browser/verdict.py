@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """Where is trouble? In a sentence or a few, worst first."""
 
+from time import monotonic
 from types import SimpleNamespace
 
 from p01.memcache.browser import figures
@@ -13,6 +14,9 @@ GOOD, WATCH, BAD = 'good', 'watch', 'bad'
 
 # The states of a server, the worst last.
 _ORDER = ('drained', 'up', 'unknown', 'failing', 'down')
+
+# A server that is older than this process has not lost what we have stored.
+_began = monotonic()
 
 _SYMBOLS = {GOOD: '\u25cf', WATCH: '\u25b2', BAD: '\u2716'}
 
@@ -49,7 +53,7 @@ def _bad(row):
 def _about(row):
     state = f'{row.name} is {row.state}'
     if row.state in ('down', 'failing'):
-        if row.since:
+        if row.since >= 1:
             state = f'{row.name} has been {row.state} for ' + (
                 figures.span(row.since))
         if row.reason:
@@ -62,7 +66,8 @@ def _about(row):
     elif row.state == 'up' and 0 < row.since < RECENT:
         yield GOOD, f'{row.name} has been up again for ' + (
             f'{figures.span(row.since)}.')
-    if row.uptime is not None and row.uptime < RECENT:
+    if row.uptime is not None and row.uptime < min(
+            RECENT, monotonic() - _began):
         yield GOOD, (f'{row.name} was started {figures.span(row.uptime)} '
                      'ago, with an empty cache.')
 

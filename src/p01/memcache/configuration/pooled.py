@@ -141,8 +141,9 @@ class IUltraMemcacheSettings(IMemcacheSettings):
     drained = Drained(
         title='Drained',
         description=(
-            'Addresses of listed servers that are not used, for the time of a '
-            'maintenance. Their keys move to the others.'),
+            'Addresses of listed servers that are not used during a '
+            'maintenance, as getPools() names them. Their keys move to the '
+            'others. An address that is not listed has no effect.'),
         value_type=schema.TextLine(),
         default=[])
 

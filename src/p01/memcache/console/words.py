@@ -25,7 +25,8 @@ def summary(figures):
     now = 'now' + ' on these' * bool(down)
     for name, form in (
             ('hitRateNow', f'hits {{:.1%}} {now}'),
-            ('hitRate', '{:.1%} ever'),
+            ('hitRate', 'hits {:.1%} ever' if figures['hitRateNow'] is None
+                        else '{:.1%} ever'),
             ('getsPerSecond', '{:,.0f} gets/s'),
             ('setsPerSecond', '{:,.0f} sets/s'),
             ('evictionsPerSecond', '{:,.0f} evictions/s')):

@@ -4,11 +4,11 @@
 
 from time import monotonic
 
+from p01.memcache.attributes.arguments import listed
+from p01.memcache.attributes.settings import Part
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.deriving import Derivable
-from p01.memcache.facade.settings import Part
 from p01.memcache.facade.state import State
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.store import has_errors

@@ -2,8 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """The operations of `IMemcacheWriter` on counters."""
 
+from p01.memcache.attributes.arguments import check_number
 from p01.memcache.errors import UnreadableValue
-from p01.memcache.facade.arguments import check_number
 from p01.memcache.facade.base import Base
 from p01.memcache.values.flags import PLAIN
 from p01.memcache.wire import command

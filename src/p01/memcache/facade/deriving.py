@@ -5,8 +5,8 @@
 import weakref
 from typing import Any
 
-from p01.memcache.facade.settings import Configured
-from p01.memcache.facade.settings import checked
+from p01.memcache.attributes.settings import Configured
+from p01.memcache.attributes.settings import checked
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.threads import fork
 from p01.memcache.trouble import Trouble

@@ -21,9 +21,9 @@ class State:
     """A snapshot that is never changed.
 
     An operation takes it once, so all that it uses fits together. `coding`
-    and `serving` are each a `p01.memcache.facade.settings.Part`; their values
-    are the codec and the `base`. That is the store itself; `store` may be a
-    layer on top of it, which leases pass by.
+    and `serving` are each a `p01.memcache.attributes.settings.Part`; their
+    values are the codec and the `base`. That is the store itself; `store` may
+    be a layer on top of it, which leases pass by.
     """
 
     def __init__(self, settings, coding, serving, store, unlending, trouble,

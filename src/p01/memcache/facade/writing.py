@@ -4,9 +4,9 @@
 
 from time import monotonic
 
+from p01.memcache.attributes.arguments import listed
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.facade.arguments import listed
 from p01.memcache.facade.base import Base
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.leases.claim import AT_ONCE

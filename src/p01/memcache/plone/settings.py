@@ -5,7 +5,7 @@
 from zope.interface import implementer
 from zope.schema import getFieldNames
 
-from p01.memcache.facade.arguments import check_attribute
+from p01.memcache.attributes.arguments import check_attribute
 from p01.memcache.plone.interfaces import IMemoizeSettings
 
 

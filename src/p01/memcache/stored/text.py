@@ -50,7 +50,7 @@ def _pickle(data):
     try:
         obj = _plain.loads_plain(data)
         if _cost(obj, _MOST) > 0:
-            return pprint.pformat(obj, width=78)
+            return pprint.pformat(obj, width=78, sort_dicts=False)
         what = 'is too large to be shown'
     except Exception as error:
         what = f'is not plain data: {describe(error)}'

@@ -14,13 +14,13 @@ import zope.component
 from zope.interface import implementer
 from zope.interface.interfaces import IMethod
 
+from p01.memcache.attributes.settings import Part
 from p01.memcache.classic.store import ClassicStore
 from p01.memcache.client import MemcacheClient
 from p01.memcache.cluster.cluster import Cluster
 from p01.memcache.discovery.watch import Watch
 from p01.memcache.errors import ServerDown
 from p01.memcache.errors import ServerError
-from p01.memcache.facade.settings import Part
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.secret import discreet
 from p01.memcache.store import IStore

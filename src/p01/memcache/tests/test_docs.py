@@ -8,6 +8,10 @@ import re
 import tempfile
 import unittest
 
+from zope.interface.interface import InterfaceClass
+
+from p01.memcache import interfaces
+
 
 DOCS = pathlib.Path(__file__).parents[4] / 'docs'
 
@@ -37,6 +41,13 @@ class IndexTest(unittest.TestCase):
         self.assertLessEqual(
             {name.removesuffix('/README') for name in pages},
             {name.removesuffix('/README') for name in named})
+
+    def test_each_interface_is_in_the_api(self):
+        text = (DOCS / 'api.txt').read_text(encoding='utf-8')
+        self.assertEqual(
+            sorted(re.findall(r'^\.\. interface:: (\w+)$', text, re.M)),
+            sorted(name for name in interfaces.__all__
+                   if isinstance(getattr(interfaces, name), InterfaceClass)))
 
     def test_the_picture_shows_what_was_measured(self):
         picture = load('picture')

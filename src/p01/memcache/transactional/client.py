@@ -7,7 +7,7 @@ from functools import partial
 import transaction
 from transaction.interfaces import ITransactionManager
 
-from p01.memcache.facade.arguments import check_attribute
+from p01.memcache.attributes.arguments import check_attribute
 from p01.memcache.facade.client import BaseClient
 from p01.memcache.facade.deriving import derive
 from p01.memcache.interfaces import ITransactional

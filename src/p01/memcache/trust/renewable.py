@@ -145,10 +145,10 @@ class Renewable(Given[T]):
                 if not _is_regular(path):
                     raise OSError('it is not a file')
                 with open(path, 'rb') as file:
-                    data = file.read(_MOST + 1)
-                if len(data) > _MOST:
-                    raise OSError(f'it has more than {_MOST} bytes')
-                digests[name] = hashlib.sha256(data).digest()
+                    if os.fstat(file.fileno()).st_size > _MOST:
+                        raise OSError(f'it has more than {_MOST} bytes')
+                    digests[name] = hashlib.file_digest(
+                        file, 'sha256').digest()
             except OSError as error:
                 raise ValueError(
                     f'{name} {show_path(path)}: {reason(error)}') from None

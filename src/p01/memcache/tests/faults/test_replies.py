@@ -540,7 +540,7 @@ class CutManyReplyTest(FaultCase):
         client.servers = [self.proxy.address, other.address]
         mapping = {key: self.value(key) for key in range(50)}
         self.assertEqual(client.setMany(mapping, raw=True), [])
-        ring = client._state.store.router.ring
+        ring = client._state.store.cluster.router.ring
         theirs = {key: data for key, data in mapping.items()
                   if ring.find(client.buildKey(key).encode())}
         self.assertTrue(0 < len(theirs) < 50)

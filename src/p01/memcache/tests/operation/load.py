@@ -15,14 +15,14 @@ _KEYS = 3000
 _THREADS = 3
 
 # Seconds that a visitor thinks, and that a page takes to compute.
-_PAUSE, _WORK = 0.01, 0.002
+_PAUSE, _WORK = 0.02, 0.002
 
 
 def shop(*addresses):
     """Three threads read pages and prices, as long as the process runs."""
     client = UltraMemcacheClient(
         list(addresses), namespace='shop', generations=True, lifetime=120,
-        timeout=0.25, delay=2)
+        timeout=0.25, delay=1, blacktime=10)
     prices = client.region('prices', lifetime=60)
     for number in range(_THREADS):
         threading.Thread(target=_visit, args=(client, prices, number),

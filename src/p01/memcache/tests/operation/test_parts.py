@@ -181,12 +181,18 @@ class VerdictTest(unittest.TestCase):
             ]))
 
     def test_it_is_over(self):
-        self.assertEqual(
-            self.judge(scenes.server('a', since=40), uptime=50),
-            ('good', [
-                'a has been up again for 40 s.',
-                'a was started 50 s ago, with an empty cache.',
-                'The server is up; nothing was read in the last minute.']))
+        summary = 'The server is up; nothing was read in the last minute.'
+        began = time.monotonic() - 60
+        with mock.patch.object(verdict, '_began', began):
+            self.assertEqual(
+                self.judge(scenes.server('a', since=40), uptime=50),
+                ('good', [
+                    'a has been up again for 40 s.',
+                    'a was started 50 s ago, with an empty cache.', summary]))
+            # It was there before this process.
+            self.assertEqual(
+                self.judge(scenes.server('a'), uptime=70),
+                ('good', [summary]))
 
     def test_drained(self):
         level, sentences = self.judge(

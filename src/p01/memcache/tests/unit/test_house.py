@@ -50,21 +50,24 @@ KNOWS = {
     'leases': 'errors store threads values wire',
     'features': 'errors interfaces leases store threads values wire',
     'snapshots': 'errors features store values wire',
-    'facade': 'discovery.source errors features interfaces keys leases log'
-              ' secret store threads transport.address trouble values wire',
-    'client': 'classic discovery.source facade interfaces secret',
-    'uclient': 'facade interfaces membership secret',
-    'decorator': 'facade.arguments features.lifetime interfaces keys',
-    'transactional': 'errors event facade features interfaces log snapshots'
-                     ' store values wire',
+    'attributes': 'discovery.source features.lifetime interfaces secret'
+                  ' threads transport.address wire.limits',
+    'facade': 'attributes errors features interfaces keys leases log secret'
+              ' store threads trouble values wire',
+    'client': 'attributes classic discovery.source facade interfaces secret',
+    'uclient': 'attributes facade interfaces membership secret',
+    'decorator': 'attributes.arguments features.lifetime interfaces keys',
+    'transactional': 'attributes errors event facade features interfaces log'
+                     ' snapshots store values wire',
     'protection': '',
-    'zcml': 'facade.arguments interfaces protection secret transactional'
+    'zcml': 'attributes.arguments interfaces protection secret transactional'
             ' uclient',
     'content': 'event interfaces values.unstorable',
-    'plone': 'content.identity errors facade.arguments interfaces log zcml',
-    'testing': 'classic client cluster discovery embedded errors facade'
-               ' features interfaces secret store threads transport uclient'
-               ' wire',
+    'plone': 'attributes.arguments content.identity errors interfaces log'
+             ' zcml',
+    'testing': 'attributes classic client cluster discovery embedded errors'
+               ' facade features interfaces secret store threads transport'
+               ' uclient wire',
     'face': 'errors interfaces log uclient',
     'ramcache': 'interfaces',
     'session': 'interfaces log',

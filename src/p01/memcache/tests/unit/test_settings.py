@@ -10,8 +10,8 @@ from unittest import mock
 
 from zope import schema
 
+from p01.memcache.attributes import settings
 from p01.memcache.client import MemcacheClient
-from p01.memcache.facade import settings
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient

@@ -358,7 +358,7 @@ class RenewableTest(RenewableCase):
     def test_interrupted(self):
         """It is read by the next that looks, and nothing stays taken."""
         file = self.renewable('secret-one')
-        for step in ('hashlib.sha256', f'{MODULE}.os.stat',
+        for step in ('hashlib.file_digest', f'{MODULE}.os.stat',
                      'p01.memcache.secret.os.fstat', f'{MODULE}._list'):
             text = f'secret-{step}'
             self.write(text)

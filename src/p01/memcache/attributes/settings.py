@@ -15,7 +15,7 @@ from zope.schema import List
 from zope.schema import Password
 from zope.schema.interfaces import IField
 
-from p01.memcache.facade.arguments import check_attribute
+from p01.memcache.attributes.arguments import check_attribute
 from p01.memcache.secret import Secret
 from p01.memcache.secret import discreet
 from p01.memcache.threads import fork
