@@ -14,6 +14,7 @@ change is.
 ``features``   namespaces, dependencies, values that are computed once
 ``leases``     who computes a value, and those that wait for it
 ``trouble``    what fails, which is logged and counted, and never raised
+``counts``     what a client has done, in numbers, and what took long
 ``keys``       any Python object as a memcached key
 ``values``     Python objects as bytes and flags: pickles, JSON, signatures
 ``membership`` which servers there are, and what a change of them means

@@ -32,7 +32,7 @@ class MemcacheClient(BaseClient):
                  pickleProtocol=-1, lifetime=3600, namespace=None, *,
                  keyScheme='compatible', generations=False,
                  serializer='pickle', secretsFile=None, secretsVariable=None,
-                 allow=None, compress=None, maxValueSize=1 << 26):
+                 allow=None, compress=None, maxValueSize=1 << 26, slow=None):
         settings = dict(locals())
         del settings['self'], settings['__class__']
         super().__init__(**settings)

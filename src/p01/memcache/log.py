@@ -42,9 +42,13 @@ def describe(error: BaseException) -> str:
 
 
 class LimitedLog:
-    """Warnings about an object that may have one at every request."""
+    """Warnings about an object that may have one at every request.
 
-    def __init__(self) -> None:
+    `what` they are about, in the plural.
+    """
+
+    def __init__(self, what: str = 'changes') -> None:
+        self._what = what
         self._begin = -math.inf
         self._count = 0
 
@@ -53,12 +57,12 @@ class LimitedLog:
         if now >= self._begin + _MINUTE:
             missing = self._count - _MOST_LINES
             if missing > 0:
-                message += f' ({missing} more changes were not logged)'
+                message += f' ({missing} more {self._what} were not logged)'
             self._begin, self._count = now, 0
         self._count += 1
         if self._count == _MOST_LINES:
             message += (
-                f' (more changes are not logged for {_MINUTE} seconds)')
+                f' (more {self._what} are not logged for {_MINUTE} seconds)')
         if self._count <= _MOST_LINES:
             logger.warning(message, *args)
 

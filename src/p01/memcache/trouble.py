@@ -1,6 +1,7 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The failures of a client: logged, counted, notified, but never raised."""
+"""What goes wrong in a client: logged, counted, notified, but never raised.
+"""
 
 import threading
 import time
@@ -8,10 +9,11 @@ import weakref
 
 from zope.event import notify
 
+from p01.memcache.counts.counts import Counts
 from p01.memcache.event import UnreadableValueEvent
+from p01.memcache.log import LimitedLog
 from p01.memcache.log import logger
 from p01.memcache.threads import fork
-from p01.memcache.threads.turn import Turn
 
 
 # Seconds in which one kind of failure is logged only once.
@@ -23,7 +25,7 @@ class _Token:
 
 
 class Trouble:
-    """Reports the failures of one client.
+    """Reports the failures of one client, and has its `Counts`.
 
     With `states` the client reports the changes of its servers' states, and
     what the errors say that is ``reported_elsewhere`` is left to that.
@@ -33,16 +35,23 @@ class Trouble:
         self._client = weakref.ref(client)
         self._states = states
         self._logged = {}  # kind of trouble -> when it may be logged again
-        self.unreadable_values = {}  # name of an error -> how often
+        self._slow = LimitedLog('slow operations')
+        self.counts = Counts()
         self.after_fork()
         fork.register(self)
 
     def after_fork(self):
-        self._counting = Turn()
         self._telling = weakref.WeakValueDictionary()
 
     def report(self, error, message, *args):
-        """Log why an operation failed, each kind of failure once a minute."""
+        """Count why an operation failed, and log it.
+
+        Each kind of failure is logged once a minute.
+        """
+        self.counts.failed(error)
+        self._log(error, message, *args)
+
+    def _log(self, error, message, *args):
         debug = getattr(self._client(), 'debug', 0)  # it may be gone
         if not debug:
             if getattr(error, 'expected', False) or (
@@ -58,10 +67,8 @@ class Trouble:
 
     def unreadable(self, key, builtKey, error):
         """Report a value that cannot be read, and notify the subscribers."""
-        self.report(error, 'key %s: not readable', builtKey)
-        name, counts = type(error).__name__, self.unreadable_values
-        with self._counting.soon():
-            counts[name] = counts.get(name, 0) + 1
+        self.counts.was_unreadable(error)
+        self._log(error, 'key %s: not readable', builtKey)
         try:
             self._tell(
                 notify, UnreadableValueEvent(self._client(), key, error))
@@ -70,6 +77,13 @@ class Trouble:
             logger.exception(
                 'memcache key %s: a subscriber of IUnreadableValueEvent'
                 ' failed', builtKey)
+
+    def slow(self, command, key, seconds, phase, server):
+        """Log an operation that took longer than the setting `slow`."""
+        self._tell(
+            self._slow.warn, 'memcache %s, key %s: slow, %.3f seconds,'
+            ' most of them for: %s (at %s)', command, key, seconds, phase,
+            server)
 
     def _tell(self, tell, *args, **kw):
         """Call a function that runs handlers, which may use this very client.

@@ -14,6 +14,13 @@ from p01.memcache.membership import assembly
 from p01.memcache.secret import discreet
 
 
+# What is known of a drained server, see `getServers`.
+_DRAINED = {
+    'server': '', 'state': 'drained', 'since': 0.0, 'reason': None,
+    'nextProbe': 0.0, 'active': 0, 'idle': 0, 'waiting': 0, 'opened': 0,
+    'broken': 0, 'owed': 0, 'drained': True}
+
+
 @implementer(IUltraMemcacheClient)
 class UltraMemcacheClient(BaseClient):
     """See `IUltraMemcacheClient`."""
@@ -34,7 +41,7 @@ class UltraMemcacheClient(BaseClient):
                  ssl_context=None, caFile=None, certFile=None, keyFile=None,
                  username=None, password=None, credentialsFile=None,
                  maxAge=300, connectTimeout=None, refresh=30, handover=None,
-                 drained=()):
+                 drained=(), slow=None):
         settings = dict(locals())
         del settings['self'], settings['__class__']
         super().__init__(**settings)
@@ -50,6 +57,10 @@ class UltraMemcacheClient(BaseClient):
         return [
             (server.address, server.statistics())
             for server in self._state.base.servers]
+
+    def getServers(self):
+        return [server.describe() for server in self._state.base.servers] + [
+            {**_DRAINED, 'server': address} for address in self.drained]
 
     def _check(self):
         super()._check()

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 import memcache
 
+from p01.memcache.counts import steps
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectError
 from p01.memcache.errors import LeaseLost
@@ -142,6 +143,7 @@ class Host(memcache._Host):
         if monotonic() < self.deaduntil:
             self.close_socket()
             raise ServerDown(f'{self.name} failed a moment ago')
+        since = monotonic()
         try:
             self.connection.connect(self._deadline)
         except MemoryError:
@@ -151,6 +153,8 @@ class Host(memcache._Host):
             if isinstance(error, ConnectError):
                 self._leave_alone()
             raise
+        finally:
+            steps.note('connect', self.name, since)
 
     def _send(self, data: bytes) -> None:
         self.connection.send(data, self._deadline)

@@ -140,6 +140,11 @@ class ClassicStore(Store):
     def server(self, key: bytes, deadline: float) -> Host:
         return self._client.host(key)
 
+    def address(self, key: bytes | None) -> str | None:
+        if key is None:
+            return self.addresses[0] if len(self.addresses) == 1 else None
+        return self._client.host(key).name
+
     def get(self, key: bytes, deadline: float,
             most: int = MAX_VALUE) -> Item | None:
         check_key(key)

@@ -58,6 +58,7 @@ class Cluster(Store):
         self.servers = servers
         self.memory = Memory.empty() if memory is None else memory
         self.router = Router(servers, ring, failover)
+        self.address = self.router.address
         self.addresses = [server.address for server in servers]
         self.identities = tuple(
             identity for identity, _ in self.memory.healths)

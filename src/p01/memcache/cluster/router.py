@@ -29,6 +29,16 @@ class Router:
         self.single = servers[0] if len(servers) == 1 else None
         self._moves = failover or ring.alike
 
+    def address(self, key: bytes | None) -> str | None:
+        """Return the address of the key's own server, None if not known.
+
+        Without a key it is that of the only server.
+        """
+        if self.single is None and (key is None or self.ring.alike):
+            return None
+        server = self.single or self.servers[self.ring.find(key or b'')]
+        return server.address
+
     def find(self, key: bytes, deadline: float) -> Route:
         """Return the server to ask, by the deadline, for the key."""
         if self.single:

@@ -9,8 +9,10 @@ from os import getpid
 from time import monotonic
 from typing import Any
 
+from p01.memcache.cluster.connections import Connections
 from p01.memcache.cluster.conversation import Conversation
 from p01.memcache.cluster.conversation import Failure
+from p01.memcache.counts import steps
 from p01.memcache.errors import ClientError
 from p01.memcache.errors import ConnectTimeout
 from p01.memcache.errors import LeaseLost
@@ -19,6 +21,7 @@ from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ProtocolError
 from p01.memcache.errors import ReceiveError
 from p01.memcache.errors import ReceiveTimeout
+from p01.memcache.errors import SendError
 from p01.memcache.errors import SendTimeout
 from p01.memcache.errors import ServerBusy
 from p01.memcache.errors import ServerDown
@@ -27,7 +30,6 @@ from p01.memcache.errors import is_closed
 from p01.memcache.health.health import Health
 from p01.memcache.health.undelivered import Undelivered
 from p01.memcache.threads import fork
-from p01.memcache.threads.pool import Pool
 from p01.memcache.transport.connection import Connection
 from p01.memcache.transport.lockkeeping import RELEASE
 from p01.memcache.transport.lockkeeping import LockKeeping
@@ -51,7 +53,7 @@ _NO_KEY = b'p01.memcache'
 class Server:
     """One server of a cluster."""
 
-    def __init__(self, address: str, pool: Pool[Connection],
+    def __init__(self, address: str, pool: Connections,
                  keeping: LockKeeping, health: Health,
                  undelivered: Undelivered, batch: int = MOST_BYTES,
                  trust: Trust = NO_TRUST,
@@ -64,6 +66,7 @@ class Server:
         #: Its name in tokens, which is the same for all proxies.
         self.name = undelivered.name
         self.opened = 0  # connections so far
+        self.broken = 0  # of these
         self._keeping = keeping
         self._trust = trust
         self._connect_timeout = (
@@ -142,6 +145,9 @@ class Server:
                         command.read, min(step, deadline)))
             finally:
                 if connection.dirty:
+                    # Otherwise it has not been connected.
+                    if asked or not made:
+                        self.broken += 1
                     connection.abort()
                     self.pool.drop(connection)
                 else:
@@ -166,6 +172,9 @@ class Server:
         made, asked = failure.made, failure.asked
         began = made or asked or failure.start
         error.server = self.address
+        if isinstance(error, (SendError, ReceiveError)):
+            steps.note('send' if isinstance(error, SendError) else 'receive',
+                       self.address, asked or began)
         if not made and is_closed(error):
             # Others that are as old may have been closed, too.
             self.pool.close()
@@ -253,6 +262,19 @@ class Server:
     def statistics(self) -> dict[str, int]:
         return {**self.pool.statistics(), 'opened': self.opened}
 
+    def describe(self) -> dict[str, Any]:
+        """See `IUltraMemcacheStatistics.getServers`."""
+        health = self.health
+        state, changed = health.state, health.changed_at
+        return {
+            'server': self.address, 'state': state,
+            'since': monotonic() - changed if changed else 0.0,
+            'reason': None if state == 'up' else health.reason,
+            'nextProbe': health.pause,
+            **self.statistics(), 'waiting': self.pool.waiting,
+            'broken': self.broken, 'owed': self.undelivered.owed,
+            'drained': False}
+
     def close(self) -> None:
         self.pool.close()
 
@@ -266,7 +288,10 @@ class Server:
         self.health.admit_connect(deadline)
         limit = now + self._connect_timeout
         try:
-            connection.connect(min(limit, deadline))
+            try:
+                connection.connect(min(limit, deadline))
+            finally:
+                steps.note('connect', self.address, now)
         except (ConnectTimeout, SendTimeout, ReceiveTimeout) as error:
             if limit >= deadline:
                 raise

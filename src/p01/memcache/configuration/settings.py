@@ -10,6 +10,7 @@ from zope.interface import Interface
 from p01.memcache.configuration.field import File
 from p01.memcache.configuration.field import Lifetime
 from p01.memcache.configuration.field import Namespace
+from p01.memcache.configuration.field import Seconds
 from p01.memcache.configuration.field import Servers
 from p01.memcache.configuration.field import Unshown
 from p01.memcache.configuration.serializer import SerializerName
@@ -60,6 +61,16 @@ class IMemcacheSettings(Interface):
             'unescaped.'),
         min=0,
         default=0)
+
+    slow = Seconds(
+        title='Slow',
+        description=(
+            'Seconds. An operation that takes longer is logged, with its '
+            'command, key and server, and what it waited for; 20 of them a '
+            'minute at most. It is also counted, see getCounts. None logs '
+            'none.'),
+        required=False,
+        default=None)
 
     pickleProtocol = schema.Int(
         title='Pickle protocol',

@@ -8,17 +8,20 @@ from p01.memcache.attributes.arguments import listed
 from p01.memcache.attributes.settings import Part
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
-from p01.memcache.facade.deriving import Derivable
+from p01.memcache.facade.showing import Showing
 from p01.memcache.facade.state import State
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.store import has_errors
 from p01.memcache.trouble import Trouble
 from p01.memcache.values import codec
 from p01.memcache.values import stamp
-from p01.memcache.wire.command import Stats
 
 
-class Base(Derivable):
+# What is logged of many keys.
+NOT_STORED = '%s: not stored'
+
+
+class Base(Showing):
     """A client without its operations.
 
     A subclass implements ``_make_store(settings, changed, former)``, which
@@ -31,6 +34,7 @@ class Base(Derivable):
 
     def __init__(self, **settings):
         self._trouble = Trouble(self, self._reports_states)
+        self._counts = self._trouble.counts
         self._unlending = set()  # servers that cannot compare and swap
         self._flights = {}
         super().__init__(**settings)
@@ -54,17 +58,6 @@ class Base(Derivable):
             return self._state.build_all(keys)  # the same, in less time
         return [self.buildKey(key).encode() for key in keys]
 
-    def getStatistics(self, name=None):
-        replies = self._state.store.ask_all(
-            Stats(name), monotonic() + self._timeout)
-        return [
-            (server, {'error': str(reply)}
-             if isinstance(reply, MemcacheError) else reply)
-            for server, reply in replies]
-
-    def getUnreadable(self):
-        return dict(self._trouble.unreadable_values)
-
     def close(self):
         self._state.store.close()
 
@@ -74,6 +67,7 @@ class Base(Derivable):
         coding = former and former.coding
         if coding is None or coding.depends_on(changed):
             coding = Part(codec.make, settings)
+        self._counts.limit_to(settings.slow)
         serving = self._make_store(settings, changed, former)
         store = serving.value
         if self._wrap is not None:
@@ -105,6 +99,7 @@ class Base(Derivable):
             return state.codec.dumps(builtKey.encode(), data, raw)
         except ValueTooLarge as error:
             self._trouble.report(error, 'key %s: not stored', builtKey)
+            self._counts.refused += 1
             return None
 
     def _tags(self, dependencies):
@@ -125,14 +120,18 @@ class Base(Derivable):
 
     # Changes
 
-    def _attempt(self, state, builtKey, trouble, change):
+    def _attempt(self, command, state, builtKey, trouble, change):
         """Return ``change(key on the wire, deadline)``; None if it fails."""
-        deadline = monotonic() + self._timeout
+        begin, reply = monotonic(), None
+        deadline = begin + self._timeout
         try:
-            return change(self._aim(state, builtKey, deadline), deadline)
+            reply = change(self._aim(state, builtKey, deadline), deadline)
         except MemcacheError as error:
             self._trouble.report(error, 'key %s: ' + trouble, builtKey)
-            return None
+            if trouble == 'not stored':
+                self._count_refusal(error)
+        self._end(command, builtKey, state, begin)
+        return reply
 
     def _attempt_many(self, state, pairs, trouble, make, deadline, tags=()):
         """Run the command ``make(built key, wire, versions)`` for many keys.
@@ -165,6 +164,8 @@ class Base(Derivable):
             if isinstance(reply, MemcacheError):
                 self._trouble.report(
                     reply, 'key ' + trouble, builtKey.decode())
+                if trouble == NOT_STORED:
+                    self._count_refusal(reply)
                 failed.append(key)
         return failed
 

@@ -38,4 +38,5 @@ class Counting(Base):
             return number
 
         return self._attempt(
-            state, self.buildKey(key), 'not counted', count)
+            kind.__name__.lower(), state, self.buildKey(key), 'not counted',
+            count)

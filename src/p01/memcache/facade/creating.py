@@ -19,12 +19,16 @@ from p01.memcache.threads import fork
 class Creating(Reading):
 
     def lookUp(self, key, lifetime=None, grace=None, dependencies=()):
-        builtKey = self.buildKey(key)
+        builtKey, state = self.buildKey(key), self._state
+        begin = monotonic()
         computation = self._computation(
-            self._state, key, builtKey, lifetime, grace,
-            self._tags_of_value(dependencies))
+            state, key, builtKey, lifetime, grace,
+            self._tags_of_value(dependencies), begin + self._timeout)
         try:
-            return LookUp(computation, builtKey, computation.begin())
+            value = computation.begin()
+            self._count_found(computation, value)
+            self._end('lookUp', builtKey, state, begin)
+            return LookUp(computation, builtKey, value)
         except BaseException:
             computation.release()
             raise
@@ -32,18 +36,39 @@ class Creating(Reading):
     def getOrCreate(self, key, factory, lifetime=None, grace=None,
                     dependencies=()):
         _check_factory(factory)
+        builtKey, state, pause = self.buildKey(key), self._state, 0.0
+        begin = monotonic()
         computation = self._computation(
-            self._state, key, self.buildKey(key), lifetime, grace,
-            self._tags_of_value(dependencies) if dependencies != () else [])
+            state, key, builtKey, lifetime, grace,
+            self._tags_of_value(dependencies) if dependencies != () else [],
+            begin + self._timeout)
         try:
             value = computation.begin()
+            self._count_found(computation, value)
             if value is MISSING:
+                since = monotonic()
                 value = factory()
+                pause = monotonic() - since
                 computation.store(value)
+            self._end('getOrCreate', builtKey, state, begin, pause)
             return value
         except BaseException:
             computation.release()
             raise
+
+    def _count_found(self, computation, value):
+        """Count what a computation has found, as it begins."""
+        counts = self._counts
+        if value is MISSING:
+            counts.misses += 1
+            counts.computed += 1
+        elif computation.has_waited:
+            counts.misses += 1
+            counts.waited += 1
+        else:
+            counts.hits += 1
+            if computation.is_stale:
+                counts.stale += 1
 
     def _computation(self, state, key, builtKey, lifetime, grace, tags,
                      deadline=None, kind=Computation):
@@ -65,9 +90,13 @@ class Creating(Reading):
         state = self._state
         # It checks the arguments, before anything is sent.
         self._computation(state, None, '', lifetime, grace, tags)
-        values, until = {}, None
-        left, deadline = dict.fromkeys(wanted), self._new_deadline()
+        counts, values, until, pause = self._counts, {}, None, [0.0]
+        begin, left = monotonic(), dict.fromkeys(wanted)
+        deadline = begin + self._timeout
         self._take_found(state, wanted, left, values, deadline)
+        hits, misses, computed = len(values), len(left), 0
+        counts.hits += hits
+        counts.misses += misses
         for key in left:
             left[key] = self._computation(
                 state, key, wanted[key].decode(), lifetime, grace, tags,
@@ -77,7 +106,11 @@ class Creating(Reading):
             while left:
                 ours = _begin(left, claimed, until, values)
                 if ours:
-                    values.update(self._compute(state, factory, ours, left))
+                    number = len(ours)
+                    counts.computed += number
+                    computed += number
+                    values.update(
+                        self._compute(state, factory, ours, left, pause))
                 for key in (*ours, *values):
                     left.pop(key, None)
                 if left:
@@ -90,6 +123,10 @@ class Creating(Reading):
             for computation in left.values():
                 computation.release(deadline)
             raise
+        waited = max(len(values) - hits - computed, 0)
+        counts.waited += waited
+        self._end('getOrCreateMany', f'{len(wanted)} keys', state, begin,
+                  *pause)
         return {key: values[key] for key in wanted if key in values}
 
     def _new_deadline(self):
@@ -129,9 +166,14 @@ class Creating(Reading):
                 versions = left[key].begin_taken(versions)
         return claimed
 
-    def _compute(self, state, factory, keys, computations):
-        """Return what the factory returns for the keys, and store it."""
+    def _compute(self, state, factory, keys, computations, pause):
+        """Return what the factory returns for the keys, and store it.
+
+        The seconds that the factory takes are added to the pause, a list.
+        """
+        since = monotonic()
         computed = factory(keys)
+        pause[0] += monotonic() - since
         if not isinstance(computed, Mapping):
             raise TypeError(
                 f'factory {factory!r}: must return a mapping, not a'

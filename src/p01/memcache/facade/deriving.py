@@ -40,12 +40,15 @@ class Derivable(Configured):
     _origin: Any = None  # the client that it is derived from
     _immediate: Any = None  # that without a layer on its store, if needed
     _state: Any
+    _counts: Any
 
     # Whether the changes of the servers' states are reported.
     _reports_states = False
 
     def __init__(self, **settings):
         self._derived = weakref.WeakValueDictionary()
+        # The `Counts` of each region; clients of the same region share them.
+        self._of_regions = weakref.WeakValueDictionary()
         super().__init__(**settings)
 
     def region(self, name, lifetime=None, keyScheme=None, generations=None):
@@ -55,10 +58,23 @@ class Derivable(Configured):
             raise ValueError(f'region {name!r}: must not be empty')
         name.encode()
         given = zip(OF_REGION, (lifetime, keyScheme, generations), strict=True)
-        return derive(
+        region = derive(
             self, {setting: value for setting, value in given
                    if value is not None},
             OF_REGION, _regions=(*self._regions, name))
+        region._count_with(self._of_regions.setdefault(name, region._counts))
+        return region
+
+    def getRegions(self):
+        regions = {}
+        for reference in list(self._derived.valuerefs()):
+            client = reference()
+            if client is not None and client._regions != self._regions:
+                regions.setdefault(client._regions[-1], client)
+        return sorted(regions.items())
+
+    def _count_with(self, counts):
+        vars(self)['_counts'] = self._trouble.counts = counts
 
     def immediate(self):
         if self._wrap is None:
@@ -83,10 +99,11 @@ class Derivable(Configured):
     def _copy(self):
         copy = object.__new__(type(self))
         vars(copy).update(vars(self))
+        trouble = Trouble(copy, self._reports_states)
         vars(copy).update(
-            _immediate=None,
-            _trouble=Trouble(copy, self._reports_states),
-            _derived=weakref.WeakValueDictionary())
+            _immediate=None, _trouble=trouble, _counts=trouble.counts,
+            _derived=weakref.WeakValueDictionary(),
+            _of_regions=weakref.WeakValueDictionary())
         fork.register(copy)
         return copy
 

@@ -18,14 +18,22 @@ class Flushing(Writing):
         if namespace is None:
             raise ValueError(
                 'generations: must be on to invalidate a namespace')
-        return self._forget(namespace.versions, [namespace.key], 'namespace')
+        return self._forget('invalidateNamespace', namespace.versions,
+                            [namespace.key], 'namespace')
 
     def invalidateAll(self, delay=0):
         pause = seconds(delay, 'delay')
         self._flights.clear()
-        replies = self._state.store.ask_all(
-            FlushAll(), monotonic() + self._timeout, pause)
+        state, begin = self._state, monotonic()
+        replies = state.store.ask_all(
+            FlushAll(), begin + self._timeout, pause)
+        self._end('invalidateAll', 'all keys', state, begin,
+                  pause * max(len(replies) - 1, 0))
         errors = {server: reply for server, reply in replies
                   if isinstance(reply, MemcacheError)}
-        if errors:
+        for error in errors.values():
+            self._counts.failed(error)
+        if not errors:
+            self._counts.invalidated += 1
+        else:
             raise NotInvalidated(errors)

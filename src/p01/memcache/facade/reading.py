@@ -2,9 +2,11 @@
 # ZPL 2.1, see LICENSE.txt
 """The operations of `IMemcacheReader`: they read values."""
 
+from bisect import bisect_left
 from time import monotonic
 
 from p01.memcache.attributes.arguments import listed
+from p01.memcache.counts.counts import BOUNDS
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.facade.base import Base
@@ -17,7 +19,8 @@ class Reading(Base):
 
     def query(self, key, raw=False, default=None):
         state = self._state
-        return self._read(state, key, raw, default, state.source.get)[0]
+        return self._read(
+            'query', state, key, raw, default, state.source.get)[0]
 
     def queryAndTouch(self, key, lifetime=None, raw=False, default=None):
         state, expires = self._state, self._expiry(lifetime)
@@ -27,7 +30,8 @@ class Reading(Base):
                 GetAndTouch(state.locate(key, deadline), expires, most),
                 deadline)
 
-        return self._read(state, key, raw, default, get)[0]
+        return self._read(
+            'queryAndTouch', state, key, raw, default, get)[0]
 
     def gets(self, key, raw=False, default=None):
         state = self._state
@@ -36,13 +40,14 @@ class Reading(Base):
             return state.store.gets(
                 state.locate(key, deadline), deadline, most)
 
-        return self._read(state, key, raw, default, get)
+        return self._read('gets', state, key, raw, default, get)
 
-    def _read(self, state, key, raw, default, get):
+    def _read(self, command, state, key, raw, default, get):
         """Return the value and the token of the item that `get` finds."""
         builtKey = self.buildKey(key)
         wire = builtKey.encode()
-        deadline = monotonic() + self._timeout
+        counts, begin, found = self._counts, monotonic(), (default, None)
+        deadline = begin + self._timeout
         try:
             item = get(wire, deadline, state.codec.most)
             if item is not None and (
@@ -50,25 +55,44 @@ class Reading(Base):
                 item = inspect(
                     state, self._trouble, {wire: item}, deadline).get(wire)
         except MemcacheError as error:
+            item = None
             self._trouble.report(error, 'key %s: not read', builtKey)
-            return default, None
         if item is None:
-            return default, None
-        data, flags, token = item
-        try:
-            return state.codec.loads(wire, data, flags, raw), token
-        except UnreadableValue as error:
-            self._trouble.unreadable(key, builtKey, error)
-            return default, None
+            counts.misses += 1
+        else:
+            data, flags, token = item
+            try:
+                found = state.codec.loads(wire, data, flags, raw), token
+                size = len(data)
+                counts.hits += 1
+                counts.bytes_read += size
+            except UnreadableValue as error:
+                counts.misses += 1
+                self._trouble.unreadable(key, builtKey, error)
+        # As `_end`, which would be a call more.
+        seconds = monotonic() - begin
+        times = counts.times[command]
+        bucket = bisect_left(BOUNDS, seconds)
+        times[bucket] += 1
+        times[-1] += seconds
+        if seconds > counts.bound or begin >= counts.until:
+            self._note(command, builtKey, state, begin, seconds)
+        return found
 
     def queryMany(self, keys, raw=False):
         wanted = self._wanted(keys)
+        state, begin = self._state, monotonic()
         values, errors = self._find_many(
-            self._state, wanted, raw, monotonic() + self._timeout)
+            state, wanted, raw, begin + self._timeout)
+        hits = len(values)
+        self._counts.hits += hits
+        misses = len(wanted) - hits
+        self._counts.misses += misses
         for key in list(errors):
             # Nothing here keeps it: its traceback may lead back here.
             self._trouble.unreadable(
                 key, wanted[key].decode(), errors.pop(key))
+        self._end('queryMany', f'{len(wanted)} keys', state, begin)
         return values
 
     def _find_many(self, state, wanted, raw, deadline):
@@ -86,6 +110,8 @@ class Reading(Base):
             self._trouble.report(
                 error, '%s: not read', f'{len(wanted)} keys')
             return {}, {}
+        size = sum([len(data) for data, _, _ in items.values()])
+        self._counts.bytes_read += size
         return state.codec.loads_many(wanted, items, raw)
 
     def _wanted(self, keys):

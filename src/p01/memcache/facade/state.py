@@ -59,6 +59,16 @@ class State:
         #: Reads values by their built keys.
         self.source = self.namespace or self.store
 
+    def address(self, key):
+        """Return the address of the server of a built key, or None.
+
+        So it is for more than one, such as '3 keys', on several servers.
+        """
+        wire = None if ' ' in key else key.encode()
+        if wire and self.namespace is not None:
+            wire += b'.' + (self.namespace.seen or b'')
+        return self.base.address(wire)
+
     def locate(self, key, deadline):
         """Return the key on the wire of a built key; both are bytes."""
         if self.namespace is None:

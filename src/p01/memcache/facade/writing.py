@@ -7,6 +7,7 @@ from time import monotonic
 from p01.memcache.attributes.arguments import listed
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
+from p01.memcache.facade.base import NOT_STORED
 from p01.memcache.facade.base import Base
 from p01.memcache.features.lifetime import expiry
 from p01.memcache.leases.claim import AT_ONCE
@@ -27,8 +28,9 @@ class Writing(Base):
             self._invalidate(builtKey)
             return None
         data, flags = dumped
-        size = len(data)
-        deadline = monotonic() + self._timeout
+        size, counts, stored = len(data), self._counts, builtKey
+        begin = monotonic()
+        deadline = begin + self._timeout
         try:
             wire = self._aim(state, builtKey, deadline)
             if tags:
@@ -37,11 +39,15 @@ class Writing(Base):
                     self._versions(state, [wire], tags, deadline), data, flags)
             state.store.run(
                 command.Set(wire, data, flags, expires), deadline)
+            counts.stored += 1
+            counts.bytes_stored += size
         except MemcacheError as error:
             self._trouble.report(
                 error, 'key %s: %d bytes not stored', builtKey, size)
-            return None
-        return builtKey
+            self._count_refusal(error)
+            stored = None
+        self._end('set', builtKey, state, begin)
+        return stored
 
     def invalidate(self, key):
         return self._invalidate(self.buildKey(key))
@@ -49,21 +55,25 @@ class Writing(Base):
     def invalidateUnchanged(self, key, token):
         # An empty claim in its place, which has expired already: unlike a
         # comparison by meta commands, every server with `cas` knows it.
-        return self._compare(
-            self._state, self.buildKey(key), token, 'not invalidated',
+        reply = self._compare(
+            'invalidateUnchanged', self._state, self.buildKey(key), token,
+            'not invalidated',
             lambda wire, unique, server, deadline: command.Discard(
                 wire, b'', CLAIM, unique, AT_ONCE, server))
+        if reply:
+            self._counts.invalidated += 1
+        return reply
 
     def _invalidate(self, builtKey):
-        reply = self._command(
-            self._state, builtKey, 'not invalidated', command.Delete)
-        return None if reply is None else True
-
-    def _command(self, state, builtKey, trouble, make):
-        """Return the reply to ``make(key on the wire)``, or None."""
-        return self._attempt(
-            state, builtKey, trouble,
-            lambda wire, deadline: state.store.run(make(wire), deadline))
+        state = self._state
+        reply = self._attempt(
+            'invalidate', state, builtKey, 'not invalidated',
+            lambda wire, deadline: state.store.run(
+                command.Delete(wire), deadline))
+        if reply is None:
+            return None
+        self._counts.invalidated += 1
+        return True
 
     # Under a condition
 
@@ -103,7 +113,16 @@ class Writing(Base):
                 deadline)
             return state.store.run(kind(wire, *stamped, expires), deadline)
 
-        return self._attempt(state, builtKey, 'not stored', store)
+        return self._count_stored(
+            self._attempt(kind.__name__.lower(), state, builtKey,
+                          'not stored', store), len(dumped[0]))
+
+    def _count_stored(self, reply, size):
+        """Count a value that is stored, if it is; return the reply."""
+        if reply:
+            self._counts.stored += 1
+            self._counts.bytes_stored += size
+        return reply
 
     def cas(self, key, data, token, lifetime=None, raw=False,
             dependencies=()):
@@ -114,14 +133,14 @@ class Writing(Base):
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:
             return None
-        return self._compare(
-            state, builtKey, token, 'not stored',
+        return self._count_stored(self._compare(
+            'cas', state, builtKey, token, 'not stored',
             lambda wire, unique, server, deadline: command.Cas(
                 wire, *self._stamp(state, builtKey, [], tags, dumped,
                                    deadline),
-                unique, expires, server))
+                unique, expires, server)), len(dumped[0]))
 
-    def _compare(self, state, builtKey, token, trouble, make):
+    def _compare(self, name, state, builtKey, token, trouble, make):
         """Return the reply to ``make(wire, unique, server, deadline)``."""
         unique, server = cas.parse(token)
         if not cas.compares(token):
@@ -130,7 +149,8 @@ class Writing(Base):
                 'key %s: ' + trouble, builtKey)
             return None
         return self._attempt(
-            state, builtKey, trouble, lambda wire, deadline: state.store.run(
+            name, state, builtKey, trouble,
+            lambda wire, deadline: state.store.run(
                 make(wire, unique, server, deadline), deadline))
 
     def _stamp(self, state, builtKey, owed, tags, dumped, deadline):
@@ -147,13 +167,15 @@ class Writing(Base):
     def touch(self, key, lifetime=None):
         expires = self._expiry(lifetime)
         state, builtKey = self._state, self.buildKey(key)
-        deadline = monotonic() + self._timeout
+        begin, reply = monotonic(), None
+        deadline = begin + self._timeout
         try:
             wire = state.locate(builtKey.encode(), deadline)
-            return state.store.run(command.Touch(wire, expires), deadline)
+            reply = state.store.run(command.Touch(wire, expires), deadline)
         except MemcacheError as error:
             self._trouble.report(error, 'key %s: not touched', builtKey)
-            return None
+        self._end('touch', builtKey, state, begin)
+        return reply
 
     # Many values
 
@@ -189,7 +211,9 @@ class Writing(Base):
                     del error
             self._trouble.report(
                 error, 'key %s: not stored', builtKey.decode())
-        deadline = monotonic() + self._timeout
+            self._counts.refused += 1
+        begin, total = monotonic(), len(built)
+        deadline = begin + self._timeout
         if large:
             self._remove_many(large, deadline)
             pairs = [(key, builtKey) for key, builtKey in pairs
@@ -202,13 +226,26 @@ class Writing(Base):
                     builtKey, versions, data, flags)
             return command.Set(wire, data, flags, expires)
 
-        return [key for key, _ in large] + self._attempt_many(
-            state, pairs, '%s: not stored', make, deadline, tags)
+        failed = self._attempt_many(
+            state, pairs, NOT_STORED, make, deadline, tags)
+        lost = set(failed)
+        sizes = [len(dumped[builtKey][0]) for key, builtKey in pairs
+                 if key not in lost]
+        number, size = len(sizes), sum(sizes)
+        self._counts.stored += number
+        self._counts.bytes_stored += size
+        self._end('setMany', f'{total} keys', state, begin)
+        return [key for key, _ in large] + failed
 
     def invalidateMany(self, keys):
-        keys = listed('keys', keys)
+        keys, state = listed('keys', keys), self._state
         pairs = list(zip(keys, self._build_all(keys), strict=True))
-        return self._remove_many(pairs, monotonic() + self._timeout)
+        begin = monotonic()
+        failed = self._remove_many(pairs, begin + self._timeout)
+        removed = len(keys) - len(failed)
+        self._counts.invalidated += removed
+        self._end('invalidateMany', f'{len(keys)} keys', state, begin)
+        return failed
 
     def _remove_many(self, pairs, deadline):
         return self._attempt_many(
@@ -219,14 +256,20 @@ class Writing(Base):
 
     def invalidateDependencies(self, *dependencies):
         return self._forget(
-            self._state.versions, self._tags(dependencies), 'dependencies')
+            'invalidateDependencies', self._state.versions,
+            self._tags(dependencies), 'dependencies')
 
-    def _forget(self, versions, tags, what):
+    def _forget(self, name, versions, tags, what):
         """Forget versions; return True, or None if that failed."""
         self._flights.clear()
-        replies = versions.forget(tags, monotonic() + self._timeout)
+        state, begin = self._state, monotonic()
+        replies = versions.forget(tags, begin + self._timeout)
+        self._end(name, f'{len(tags)} {what}', state, begin)
         errors = [reply for reply in replies.values()
                   if isinstance(reply, MemcacheError)]
         for error in errors:
             self._trouble.report(error, '%s: not invalidated', what)
-        return None if errors else True
+        if errors:
+            return None
+        self._counts.invalidated += 1
+        return True

@@ -10,7 +10,9 @@ invalidation, and a caller that has waited too long may compute as well.
 import contextlib
 from time import monotonic
 
+from p01.memcache.counts import steps
 from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ServerError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.features.inspection import inspect
@@ -35,6 +37,12 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
 WAITING = object()
 
 
+def count_stored(counts, data):
+    size = len(data)
+    counts.stored += 1
+    counts.bytes_stored += size
+
+
 class Computation(Looking):
     """One call of `getOrCreate` or `lookUp`, see `IMemcacheClient`.
 
@@ -54,6 +62,8 @@ class Computation(Looking):
     _last = None  # deadline to end it
     _transaction = None
     _is_apart = False  # right for the transaction alone
+    #: Whether it has waited for others that compute the value.
+    has_waited = False
 
     def begin(self, deadline=None, waits=True):
         """Return the value, or MISSING: then this caller computes it.
@@ -253,12 +263,14 @@ class Computation(Looking):
                 return MISSING
             if not waits:
                 return WAITING
+            self.has_waited, since = True, monotonic()
             if is_first:
                 # Another process, or a thread that has yet to join.
                 found = flight.wait(min(pause, remaining))
                 pause = min(pause * 2, _LAST_PAUSE)
             else:
                 found = flight.wait(remaining)
+            steps.note('other', None, since)
             if found is not None:
                 with contextlib.suppress(UnreadableValue):
                     return self._load(*found)
@@ -280,6 +292,7 @@ class Computation(Looking):
                 self._builtKey.encode(), value, raw=False)
         except ValueTooLarge as error:
             self._trouble.report(error, 'key %s: not stored', self._builtKey)
+            self._trouble.counts.refused += 1
             return None
 
     def _put(self, computed):
@@ -292,6 +305,8 @@ class Computation(Looking):
         except MemcacheError as error:
             self._note_lost(error, computed)
             stored = None
+        if stored:
+            count_stored(self._trouble.counts, data)
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
         return stored
@@ -300,6 +315,8 @@ class Computation(Looking):
         self._trouble.report(
             error, 'key %s: %d bytes not stored', self._builtKey,
             len(computed[0]))
+        if isinstance(error, ServerError):
+            self._trouble.counts.refused += 1
         self._store.owe(self._wire)  # the claim, too
 
     def _shared(self, computed, stored):

@@ -53,6 +53,8 @@ class Looking:
     _pauses = None  # that are left
     _known = MappingProxyType({})  # versions that were read at first
     _early = _known  # versions that were read while there was time
+    #: Whether the value that was found is one whose lifetime is over.
+    is_stale = False
 
     def __init__(self, flights, state, trouble, timeout, key, builtKey,
                  lifetime, grace, tags, deadline=None):
@@ -90,6 +92,8 @@ class Looking:
                 self._is_missing = item is None
                 if item is not None and not is_doubtful(item):
                     try:
+                        size = len(item.data)
+                        self._trouble.counts.bytes_read += size
                         return self._codec.loads(
                             self._place, item.data, item.flags, False)
                     except UnreadableValue:
@@ -149,6 +153,7 @@ class Looking:
                     self._wire, lease, self._deadline)
                 if lease.right is OURS:
                     return lease, MISSING
+                self.is_stale = True
             else:
                 # The server lent the right as the value expires soon; but a
                 # value without a grace is not renewed early.
@@ -183,6 +188,8 @@ class Looking:
         return self._use_stale(value, lease) if changed else (value, lease)
 
     def _load(self, data, flags):
+        size = len(data)
+        self._trouble.counts.bytes_read += size
         return self._codec.loads(
             self._builtKey.encode(), data, flags, raw=False)
 
@@ -212,6 +219,7 @@ class Looking:
             if lease.right is OURS:
                 return MISSING, lease
         if self._grace:
+            self.is_stale = True
             return value, lease
         # It must not be served stale: wait for the caller that renews it.
         return MISSING, lease._replace(item=None, right=THEIRS)

@@ -4,6 +4,7 @@
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.features.computing import Computation
+from p01.memcache.features.computing import count_stored
 
 
 class OneOfMany(Computation):
@@ -62,4 +63,6 @@ class OneOfMany(Computation):
             reply = None
         else:
             reply = bool(reply)
+            if reply:
+                count_stored(self._trouble.counts, self._computed[0])
         self._end(self._shared(self._computed, reply))

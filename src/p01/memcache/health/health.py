@@ -59,7 +59,8 @@ class Health:
         self.doubts = 0    # these, and failures of used ones
         self._since = 0.0  # the first of the failures
         self._failed_at = self._doubted_at = -math.inf  # the last of each
-        self._reason = ''  # of the last failure
+        self.reason = ''  # of the last failure
+        self.changed_at = 0.0  # the state; 0: never
         self._settled_at = -math.inf
         self._asking = Gate()
         self._connecting = Gate()
@@ -125,14 +126,14 @@ class Health:
             now = monotonic()
             return now + (deadline - now) / _PARTS[min(self.doubts, 2)]
         if not self._asking.let_in(deadline) and self.is_down:
-            raise ServerDown(f'{self._name} is down: {self._reason}')
+            raise ServerDown(f'{self._name} is down: {self.reason}')
         return deadline
 
     def admit_connect(self, deadline: float) -> None:
         """Raise `ServerDown` if it is too early to try to connect."""
         if not self._connecting.let_in(deadline):
             raise ServerDown(
-                f'{self._name} is not retried yet: {self._reason}')
+                f'{self._name} is not retried yet: {self.reason}')
 
     def undecided(self) -> None:
         """Note the end of a request that says nothing about the server."""
@@ -148,7 +149,7 @@ class Health:
         """Note what prevented a request on our own side."""
         self._asking.leave()
         # One at a time tries again, at once.
-        self._reason = str(error)
+        self.reason = str(error)
         self._connecting.shut(0)
 
     def doubted(self, error: MemcacheError, began: float) -> None:
@@ -158,7 +159,7 @@ class Health:
             if began > max(self._doubted_at, self._failed_at):
                 self._doubted_at = monotonic()
                 self.doubts += 1
-                self._reason = str(error)
+                self.reason = str(error)
 
     def failed(self, error: MemcacheError, began: float) -> None:
         """Note that a request, begun then, failed on a fresh connection."""
@@ -175,7 +176,7 @@ class Health:
             # As long as there are doubts, an answer clears up everything.
             self.doubts += 1
             self.failures += 1
-            self._reason = str(error)
+            self.reason = str(error)
             self._connecting.shut(
                 self._delay if isinstance(error, ConnectError) else 0)
             if self.is_down:
@@ -212,6 +213,7 @@ class Health:
                 f' one {ago}')
 
     def _changed(self, before: str, after: str, reason: str) -> None:
+        self.changed_at = monotonic()
         if after == 'up':
             self._log.warn(
                 'memcached %s is up again, after %s', self._name, reason)

@@ -179,6 +179,11 @@ class Undelivered:
             refused[key] = trouble
         return refused
 
+    @property
+    def owed(self) -> int:
+        """How many keys; -1 if it will be flushed."""
+        return -1 if _EVERYTHING in self.keys else len(self.keys)
+
     def owes(self, key: bytes) -> bool:
         return key in self.keys or _EVERYTHING in self.keys
 

@@ -85,6 +85,72 @@ class IMemcacheStatistics(Interface):
         ``ValueTooLarge``.
         """
 
+    def getCounts():
+        """Return a dict of what this client has done since it was made.
+
+        It counts this client, or region, alone: a client does not count what
+        its regions do. Clients that are the same region of the same client
+        count together, as long as there is one of them. A forked child begins
+        at 0. All numbers are exact, in any number of threads.
+
+        ``hits``, ``misses``
+            Keys that were looked for, in all. One that failed is a miss.
+        ``errors``, ``timeouts``
+            How often something failed, as a dict by the name of the error in
+            `p01.memcache.errors`, and how many of these are time-outs. Each
+            key of a change of many counts.
+        ``unreadable``
+            As `getUnreadable`.
+        ``stored``, ``refused``
+            Values that were stored, and those that the server refused, or
+            that are too large.
+        ``invalidated``
+            Keys that were; dependencies, a namespace, or all, count as one.
+        ``computed``, ``waited``, ``stale``
+            Of `getOrCreate`, `getOrCreateMany` and `lookUp`: values that the
+            caller had to compute; values, and misses, for which another caller
+            was waited for; values that were served after their lifetime.
+        ``bytesRead``, ``bytesStored``
+            Bytes of values, without keys, as they are in memcached.
+        ``seconds``
+            How long operations took, as a dict by the name of the method:
+            ``count``, ``sum``, and ``buckets``, a dict of how many took no
+            longer than so many seconds; the last is infinity. The time of
+            factories does not count.
+        ``slow``
+            Operations that took longer than the setting `slow`.
+
+        In a transaction of a transactional client a change counts when it is
+        asked for.
+        """
+
+    def getHistory():
+        """Return a list of ``(seconds ago, hits, misses, errors)``.
+
+        It is that of the last ten minutes, in slots of ten seconds, oldest
+        first. ``seconds ago`` is when a slot began; the last is not over.
+        """
+
+    def getSlowest():
+        """Return a list of the slowest operations of the last ten minutes.
+
+        These are 20 at most, slowest first, of those that took more than a
+        millisecond. Each is a dict of its ``seconds``; ``ago``, the seconds
+        since it ended; ``command``, the name of the method; ``key``, the built
+        key, or ``'3 keys'``; ``server``, None if it is not known or if it was
+        not one; and its ``phase``: what it waited for most. That is
+        ``pool``, a connection that was not in use; ``connect``; ``send``;
+        ``receive``, the reply, or that it is turned into an object; or
+        ``other``, another caller that computes the value.
+        """
+
+    def getRegions():
+        """Return a list of the regions of this client, as (name, client).
+
+        These are the ones in use, one for each name. A region has regions, in
+        turn.
+        """
+
 
 class IMemcacheClient(
         IMemcacheReader, IMemcacheWriter, IMemcacheFlusher,

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 from typing import NamedTuple
+from typing import cast
 
 from zope.event import notify
 
 from p01.memcache.cluster.cluster import Cluster
+from p01.memcache.cluster.connections import Connections
 from p01.memcache.cluster.memory import Machine
 from p01.memcache.cluster.memory import Memory
 from p01.memcache.cluster.ring import DISTRIBUTIONS
@@ -28,7 +30,6 @@ from p01.memcache.membership.moving import Former
 from p01.memcache.membership.moving import Moving
 from p01.memcache.membership.moving import remembered
 from p01.memcache.membership.nowhere import Nowhere
-from p01.memcache.threads.pool import Pool
 from p01.memcache.transport import tls
 from p01.memcache.transport.address import PORT
 from p01.memcache.transport.address import Address
@@ -124,7 +125,7 @@ class Blueprint:
             owed = left.servers[0].undelivered
         health = Health(
             name, 1, 0, _PAUSE, partial(_notify, self._means.watch))
-        pool: Pool[Any] = Pool(Nowhere, 1, math.inf)
+        pool = Connections(name, cast(Any, Nowhere), 1, math.inf)
         memory = Memory(
             {}, {(source.identity, ''): health for source in sources}, {})
         return Cluster(
@@ -164,8 +165,9 @@ class Blueprint:
             Connection, Dialer(address), keeping, means.maxAge, trust)
         return Server(
             address.text,
-            Pool(connect, means.maxPoolSize, means.pooltime), keeping, health,
-            memory.undelivered[owner],
+            Connections(address.text, connect, means.maxPoolSize,
+                        means.pooltime),
+            keeping, health, memory.undelivered[owner],
             tls.RECORD if address.tls else MOST_BYTES, trust,
             means.connectTimeout)
 

@@ -8,6 +8,7 @@ Each request goes to the cluster of the list that is in force when it begins.
 from collections.abc import Collection
 from collections.abc import Container
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any
 
 from zope.interface import implementer
@@ -98,6 +99,8 @@ class Discovered(Store):
     def cluster(self) -> Cluster:
         current = self._current
         return current.cluster if isinstance(current, Moving) else current
+
+    address = property(attrgetter('_current.address'))
 
     @property
     def former(self) -> Cluster | Moving:

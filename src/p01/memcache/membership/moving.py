@@ -130,6 +130,9 @@ class Moving(Store):
         self._check(key)
         return self.cluster.server(key, deadline)
 
+    def address(self, key: bytes | None) -> str | None:
+        return self.cluster.address(key)
+
     # Changes
 
     def run(self, command: Command, deadline: float) -> Any:

@@ -15,25 +15,25 @@ class Counted:
     A client and those derived from it count together.
     """
 
-    _counts = None
+    _requests = None
 
     def after_fork(self):
         self._counting = Turn()
 
     def resetCounts(self):
-        if self._counts is None:
-            self._counts = SimpleNamespace()
-        vars(self._counts).update(gets=0, hits=0, misses=0, sets=0)
+        if self._requests is None:
+            self._requests = SimpleNamespace()
+        vars(self._requests).update(gets=0, hits=0, misses=0, sets=0)
 
     def count(self, gets=0, hits=0, sets=0):
-        counts = self._counts
+        requests = self._requests
         with self._counting.by(math.inf):
-            counts.gets += gets
-            counts.hits += hits
-            counts.misses += gets - hits
-            counts.sets += sets
+            requests.gets += gets
+            requests.hits += hits
+            requests.misses += gets - hits
+            requests.sets += sets
 
-    gets = property(attrgetter('_counts.gets'))
-    hits = property(attrgetter('_counts.hits'))
-    misses = property(attrgetter('_counts.misses'))
-    sets = property(attrgetter('_counts.sets'))
+    gets = property(attrgetter('_requests.gets'))
+    hits = property(attrgetter('_requests.hits'))
+    misses = property(attrgetter('_requests.misses'))
+    sets = property(attrgetter('_requests.sets'))

@@ -81,6 +81,9 @@ class FakeStore(Store):
     def server(self, key, deadline):
         return self._server
 
+    def address(self, key):
+        return self._addresses[0] if len(self._addresses) == 1 else None
+
     def get(self, key, deadline, most=MAX_VALUE):
         return self._get(Get(key, most))
 
@@ -176,7 +179,7 @@ class _Fake(Counted):
 
     @property
     def gets(self):
-        return _Gets(self._counts.gets, super(Counted, self).gets)
+        return _Gets(self._requests.gets, super(Counted, self).gets)
 
     def _copy(self):
         # It has the store of this one, which counts the requests of both.

@@ -203,9 +203,8 @@ def within_a_lock(kind, address, operations):
         check_works(client)
 
     for work in read, change, close:
-        for lock in client._trouble._counting.by(0), client._setting:
-            with another_thread(lock):
-                wait(fork(work))
+        with another_thread(client._setting):
+            wait(fork(work))
     if kind == 'classic':
         return
     [server] = client._state.store.servers

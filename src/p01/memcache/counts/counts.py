@@ -1,0 +1,177 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The numbers of a client, which all threads increment in place.
+
+There is no lock, and no copy for each thread: CPython switches threads, and
+runs signal handlers, at calls and where it jumps back only. A statement such
+as ``counts.hits += 1`` has neither, so nothing gets lost. A value that needs a
+call is computed in a statement before.
+"""
+
+import heapq
+import itertools
+import math
+from collections import deque
+from time import monotonic
+
+from p01.memcache.threads import fork
+
+
+#: Upper bounds of the buckets in seconds. Another bucket has all beyond.
+BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+          0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
+# The history: seconds of a slot, and how many of them.
+SLOT, SLOTS = 10, 60
+
+# The most of the slowest operations, and the seconds that one takes at least.
+MOST, _LEAST = 20, 0.001
+
+# Errors that are time-outs.
+_TIMEOUTS = 'PoolTimeout', 'ConnectTimeout', 'SendTimeout', 'ReceiveTimeout'
+
+
+class _Times(dict):
+    """Maps a command to a list: how many operations are in each bucket, and at
+    the end the sum of their seconds.
+    """
+
+    def __missing__(self, command):
+        return self.setdefault(command, [0] * (len(BOUNDS) + 1) + [0.0])
+
+
+class Counts:
+    """See `IMemcacheStatistics.getCounts`. A forked child begins at zero.
+
+    An operation that begins at ``until`` or later calls `roll`; one that has
+    taken more than ``bound`` seconds calls `keep`.
+    """
+
+    def __init__(self):
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self):
+        self.hits = self.misses = self.stored = self.refused = 0
+        self.invalidated = self.computed = self.waited = self.stale = 0
+        self.bytes_read = self.bytes_stored = self.slow = 0
+        self.errors, self.unreadable = {}, {}
+        self.times = _Times()
+        self.limit = getattr(self, 'limit', math.inf)
+        self._slowest, self._serial = [], itertools.count()
+        self._set_bound()
+        # Each slot that is over, and the totals at its end.
+        self._slots = deque(maxlen=4 * SLOTS)
+        self._slot, self._begin = 0, monotonic()
+        self.until = self._begin + SLOT
+
+    def limit_to(self, limit):
+        """Have operations kept that take more seconds than the limit."""
+        self.limit = math.inf if limit is None else limit
+        self._set_bound()
+
+    def failed(self, error):
+        """Count the error of an operation."""
+        self._count(self.errors, error)
+
+    def was_unreadable(self, error):
+        """Count a value that could not be read."""
+        self._count(self.unreadable, error)
+
+    @staticmethod
+    def _count(numbers, error):
+        name = type(error).__name__
+        numbers.setdefault(name, 0)
+        numbers[name] += 1
+
+    def as_dict(self):
+        errors = dict(self.errors)
+        return {
+            'hits': self.hits, 'misses': self.misses, 'errors': errors,
+            'timeouts': sum(errors.get(name, 0) for name in _TIMEOUTS),
+            'unreadable': dict(self.unreadable),
+            'stored': self.stored, 'refused': self.refused,
+            'invalidated': self.invalidated, 'computed': self.computed,
+            'waited': self.waited, 'stale': self.stale,
+            'bytesRead': self.bytes_read, 'bytesStored': self.bytes_stored,
+            'seconds': {command: _histogram(*times)
+                        for command, times in list(self.times.items())},
+            'slow': self.slow}
+
+    # The history
+
+    def roll(self, now):
+        """Begin the slot of this moment."""
+        slot = self._slot
+        if now < self.until:
+            return  # another thread has
+        # Two threads may do the same: the first one counts.
+        self._slots.append((slot, *self._totals()))
+        self._slot = slot = int((now - self._begin) // SLOT)
+        self.until = self._begin + SLOT * (slot + 1)
+        self._forget(now)
+
+    def _totals(self):
+        return self.hits, self.misses, sum(list(self.errors.values()))
+
+    def history(self):
+        """See `IMemcacheStatistics.getHistory`."""
+        now = monotonic()
+        self.roll(now)
+        ends = {}
+        for slot, *totals in list(self._slots):
+            ends.setdefault(slot, totals)
+        last = int((now - self._begin) // SLOT)
+        ends.setdefault(last, self._totals())
+        first = max(0, last - SLOTS + 1)
+        before = ends.get(max(
+            (slot for slot in ends if slot < first), default=None), (0, 0, 0))
+        slots = []
+        for slot in range(first, last + 1):
+            totals = ends.get(slot, before)
+            slots.append((now - self._begin - SLOT * slot, *(
+                after - former
+                for former, after in zip(before, totals, strict=True))))
+            before = totals
+        return slots
+
+    # The slowest operations
+
+    def keep(self, seconds, *what):
+        """Keep an operation, if it is one of the slowest."""
+        entry = seconds, monotonic(), next(self._serial), *what
+        # Each is one step.
+        if len(self._slowest) < MOST:
+            heapq.heappush(self._slowest, entry)
+        else:
+            heapq.heappushpop(self._slowest, entry)
+        self._set_bound()
+
+    def _forget(self, now):
+        for entry in list(self._slowest):
+            if entry[1] < now - SLOT * SLOTS and entry in self._slowest:
+                self._slowest.remove(entry)
+        heapq.heapify(self._slowest)
+        self._set_bound()
+
+    def _set_bound(self):
+        slowest = list(self._slowest)
+        self.bound = min(
+            self.limit, slowest[0][0] if len(slowest) >= MOST else _LEAST)
+
+    def slowest(self):
+        """See `IMemcacheStatistics.getSlowest`."""
+        now = monotonic()
+        self._forget(now)
+        return [
+            {'seconds': seconds, 'ago': now - when, 'command': command,
+             'key': key, 'server': server, 'phase': phase}
+            for seconds, when, _, command, key, server, phase in sorted(
+                self._slowest, reverse=True)[:MOST]]
+
+
+def _histogram(*times):
+    *numbers, total = times
+    buckets = dict(zip(
+        (*BOUNDS, math.inf), itertools.accumulate(numbers), strict=True))
+    return {'count': buckets[math.inf], 'sum': total, 'buckets': buckets}

@@ -1,0 +1,73 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""The operations of `IMemcacheStatistics`, and what they show."""
+
+from bisect import bisect_left
+from time import monotonic
+
+from p01.memcache.counts import steps
+from p01.memcache.counts.counts import BOUNDS
+from p01.memcache.errors import MemcacheError
+from p01.memcache.errors import ServerError
+from p01.memcache.errors import ValueTooLarge
+from p01.memcache.facade.deriving import Derivable
+from p01.memcache.wire.command import Stats
+
+
+class Showing(Derivable):
+
+    def getStatistics(self, name=None):
+        replies = self._state.store.ask_all(
+            Stats(name), monotonic() + self._timeout)
+        return [
+            (server, {'error': str(reply)}
+             if isinstance(reply, MemcacheError) else reply)
+            for server, reply in replies]
+
+    def getUnreadable(self):
+        return dict(self._counts.unreadable)
+
+    def getCounts(self):
+        return self._counts.as_dict()
+
+    def getHistory(self):
+        return self._counts.history()
+
+    def getSlowest(self):
+        return self._counts.slowest()
+
+    # Counting
+
+    def _end(self, command, key, state, begin, pause=0.0):
+        """Note the end of an operation that began then; the pause in it does
+        not count.
+        """
+        # `Reading._read` has the same, without a call.
+        counts = self._counts
+        seconds = monotonic() - begin - pause
+        times = counts.times[command]
+        bucket = bisect_left(BOUNDS, seconds)
+        times[bucket] += 1
+        times[-1] += seconds
+        if seconds > counts.bound or begin >= counts.until:
+            self._note(command, key, state, begin, seconds)
+
+    def _note(self, command, key, state, begin, seconds):
+        """Note an operation that is slow, or the first one of a slot."""
+        counts = self._counts
+        if begin >= counts.until:
+            counts.roll(begin)
+        if seconds <= counts.bound:
+            return
+        phase, server = steps.longest(begin, seconds)
+        if server is None:
+            server = state.address(key)
+        counts.keep(seconds, command, key, server, phase)
+        if seconds > counts.limit:
+            counts.slow += 1
+            self._trouble.slow(command, key, seconds, phase, server)
+
+    def _count_refusal(self, error):
+        """Count a value that was not stored, if it was refused."""
+        if isinstance(error, (ServerError, ValueTooLarge)):
+            self._counts.refused += 1

@@ -1,0 +1,101 @@
+# Copyright (c) 2026 p01.memcache contributors
+# ZPL 2.1, see LICENSE.txt
+"""What a client counts, by a scenario for each count."""
+
+import math
+
+from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
+from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
+from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
+from p01.memcache.tests.contract.matrix import POOLED_FAKE
+from p01.memcache.tests.contract.matrix import matrix
+
+
+@matrix(CLASSIC_EMBEDDED, CLASSIC_FAKE, POOLED_EMBEDDED, POOLED_FAKE)
+class CountsScenario:
+
+    def setUp(self):
+        super().setUp()
+        # The former one has emptied the server.
+        self.client = self.makeClient()
+
+    def counts(self):
+        counts = self.client.getCounts()
+        return {name: number for name, number in counts.items()
+                if number and name != 'seconds' and 'bytes' not in name}
+
+    def test_nothing(self):
+        self.assertEqual(self.counts(), {})
+
+    def test_reads(self):
+        self.client.set('key', 'value')
+        self.client.query('key')
+        self.client.gets('key')
+        self.client.query('missing')
+        self.client.queryMany(['key', 'missing', 'other'])
+        self.assertEqual(self.counts(), {'stored': 1, 'hits': 3, 'misses': 3})
+
+    def test_bytes(self):
+        self.client.set('key', b'12345', raw=True)
+        self.client.query('key', raw=True)
+        self.client.queryMany(['key'], raw=True)
+        counts = self.client.getCounts()
+        self.assertEqual(
+            (counts['bytesStored'], counts['bytesRead']), (5, 10))
+
+    def test_computed(self):
+        for _ in range(3):
+            self.client.getOrCreate('key', lambda: 'value')
+        self.assertEqual(self.counts(), {
+            'misses': 1, 'computed': 1, 'stored': 1, 'hits': 2})
+
+    def test_many_computed(self):
+        for keys in (['a', 'b'], ['a', 'b', 'c']):
+            self.client.getOrCreateMany(keys, dict.fromkeys)
+        self.assertEqual(self.counts(), {
+            'misses': 3, 'computed': 3, 'stored': 3, 'hits': 2})
+
+    def test_changes(self):
+        self.assertEqual(self.client.setMany({'a': 1, 'b': 2}), [])
+        self.assertTrue(self.client.add('c', 3))
+        self.assertFalse(self.client.add('c', 3))
+        self.client.invalidate('a')
+        self.client.invalidateMany(['b', 'c'])
+        self.assertEqual(self.counts(), {'stored': 3, 'invalidated': 3})
+
+    def test_regions_are_apart(self):
+        region = self.client.region('menus')
+        region.set('key', 1)
+        self.client.region('menus').query('key')
+        self.assertEqual(self.counts(), {})
+        self.assertEqual(self.client.getRegions(), [('menus', region)])
+        counts = region.getCounts()
+        self.assertEqual((counts['stored'], counts['hits']), (1, 1))
+
+    def test_seconds(self):
+        for _ in range(5):
+            self.client.query('key')
+        times = self.client.getCounts()['seconds']['query']
+        self.assertEqual((times['count'], times['buckets'][math.inf]), (5, 5))
+        self.assertGreater(times['sum'], 0)
+        numbers = list(times['buckets'].values())
+        self.assertEqual(numbers, sorted(numbers))
+
+    def test_slow(self):
+        self.client.slow = 0
+        with self.assertLogs('p01.memcache', 'WARNING') as log:
+            self.client.query('key')
+        self.assertIn('memcache query, key ', log.output[0])
+        [slowest] = self.client.getSlowest()
+        self.assertEqual(
+            (slowest['command'], slowest['key']),
+            ('query', self.client.buildKey('key')))
+        self.client.slow = None
+        self.client.query('key')
+        self.assertEqual(self.client.getCounts()['slow'], 1)
+
+    def test_history(self):
+        self.client.query('key')
+        [(ago, *numbers)] = self.client.getHistory()
+        self.assertEqual(numbers, [0, 1, 0])
+        self.assertLess(ago, 10)
