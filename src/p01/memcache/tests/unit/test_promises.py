@@ -143,6 +143,11 @@ USES = {
     'invalidateAll': (lambda client: client.invalidateAll(), None),
     'getStatistics': (lambda client: client.getStatistics(), None),
     'getUnreadable': (lambda client: client.getUnreadable(), {}),
+    'getCounts': (lambda client: client.getCounts()['slow'], 0),
+    'getHistory': (lambda client: client.getHistory()[0][1], 0),
+    'getSlowest': (lambda client: len(client.getSlowest()) <= 20, True),
+    'getRegions': (lambda client: client.getRegions(), []),
+    'getServers': (lambda client: len(client.getServers()), 1),
     'getOrCreate': (create, 'made'),
     'getOrCreateMany': (create_many, ['made', 'made']),
     'lookUp': (look_up, False),
@@ -449,11 +454,11 @@ class TimeTest(unittest.TestCase):
                 and not isinstance(field, schema.Int) or name == 'lifetime']
 
     def test_names(self):
-        self.assertEqual(self.times(IMemcacheClient), ['lifetime'])
+        self.assertEqual(self.times(IMemcacheClient), ['slow', 'lifetime'])
         self.assertEqual(
             self.times(IUltraMemcacheClient),
-            ['lifetime', 'timeout', 'connectTimeout', 'delay', 'pooltime',
-             'maxAge', 'blacktime', 'refresh', 'handover'])
+            ['slow', 'lifetime', 'timeout', 'connectTimeout', 'delay',
+             'pooltime', 'maxAge', 'blacktime', 'refresh', 'handover'])
 
     def test_defaults(self):
         for factory, interface in self.clients:

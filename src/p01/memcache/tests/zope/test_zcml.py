@@ -77,7 +77,8 @@ METHODS = {
         'immediate', 'invalidateUnchanged',
         'getOrCreate', 'getOrCreateMany', 'lookUp'},
     'flush': {'invalidateNamespace', 'invalidateAll', 'close'},
-    'statistics': {'getStatistics', 'getUnreadable'},
+    'statistics': {'getStatistics', 'getUnreadable', 'getCounts',
+                   'getHistory', 'getSlowest', 'getRegions'},
 }
 
 # The latter if zope.security is compiled.
@@ -177,6 +178,7 @@ class DirectiveTests(ZCMLTestCase):
             generations="true" serializer="pickle"
             allow=" shop.model
                    datetime.date " compress="100" maxValueSize="1000"
+            slow="0.75"
             timeout="0.5" connectTimeout="0.25" delay="6"
             retries="7" pooltime="8.5" maxAge="9" blacktime="1e1"
             refresh="12" handover="13.5" drained="c"
@@ -195,6 +197,7 @@ class DirectiveTests(ZCMLTestCase):
             'allow': ['shop.model', 'datetime.date'],
             'compress': 100,
             'maxValueSize': 1000,
+            'slow': 0.75,
             'timeout': 0.5,
             'connectTimeout': 0.25,
             'delay': 6.0,
@@ -514,7 +517,7 @@ class PartTests(unittest.TestCase):
             (IUltraMemcacheReader, IMemcacheWriter, IMemcacheFlusher,
              IUltraMemcacheStatistics),
             [*list(METHODS.values())[:-1],
-             METHODS['statistics'] | {'getPools'}])
+             METHODS['statistics'] | {'getPools', 'getServers'}])
 
 
 class OwnPermissionTests(ZCMLTestCase):
@@ -669,7 +672,7 @@ class PooledOwnPermissionTests(OwnPermissionTests):
 
     factory = UltraMemcacheClient
     interface = IUltraMemcacheClient
-    statistics = METHODS['statistics'] | {'getPools'}
+    statistics = METHODS['statistics'] | {'getPools', 'getServers'}
 
     def test_a_factory_that_declares_less(self):
         # It makes the pooled client, but does not declare its interface.
