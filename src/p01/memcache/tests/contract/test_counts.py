@@ -3,6 +3,8 @@
 """What a client counts, by a scenario for each count."""
 
 import math
+import sys
+import threading
 
 from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
 from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
@@ -93,6 +95,36 @@ class CountsScenario:
         self.client.slow = None
         self.client.query('key')
         self.assertEqual(self.client.getCounts()['slow'], 1)
+
+    def test_threads(self):
+        """No count is lost, however many threads count at the same time."""
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        self.addCleanup(sys.setswitchinterval, interval)
+        self.client.set('key', 'value')
+        for count in 1, 8, 64:
+            times = 640 // count
+            before = self.client.getCounts()
+
+            def use(times=times):
+                for _ in range(times):
+                    self.client.query('key')
+                    self.client.query('missing')
+
+            threads = [threading.Thread(target=use) for _ in range(count)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            after = self.client.getCounts()
+            with self.subTest(threads=count):
+                for name in 'hits', 'misses':
+                    self.assertEqual(
+                        after[name] - before[name], count * times)
+                self.assertEqual(
+                    after['seconds']['query']['count']
+                    - before['seconds'].get('query', {}).get('count', 0),
+                    2 * count * times)
 
     def test_history(self):
         self.client.query('key')
