@@ -44,8 +44,9 @@ def complete(former: Sequence[Server], servers: Sequence[Server]) -> None:
     came, went = difference(former, servers)
     if not came and not went:
         return
+    owed = {server.undelivered for server in servers}
     behind = [server for server in servers if server.undelivered.keys]
-    if behind:
+    if behind and owed != {server.undelivered for server in former}:
         # Without a thread the next request to the server does it.
         with contextlib.suppress(RuntimeError):
             _thread.start_new_thread(_deliver, (behind,))

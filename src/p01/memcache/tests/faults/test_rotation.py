@@ -158,7 +158,10 @@ class PasswordTest(RotationCase):
     def test_hard_switch_before_the_file(self):
         """Misses until the file follows, and not a moment longer."""
         self.client.maxAge = 3600
+        # On a busy machine the threads open another one at any time.
+        self.client.maxPoolSize = 1
         with Load(self.client) as load:
+            load.go_on()
             self.knows(NEW)
             # Open connections stay valid.
             load.go_on()
