@@ -44,6 +44,8 @@ class FunctionTest(unittest.TestCase):
             self.assertIs(health(client, 1)[0], well)
 
     def test_late(self):
+        self.addCleanup(until, lambda: threading.active_count() == before)
+        before = threading.active_count()
         clients = [scenes.Pooled([scenes.server('a:1')], stall=3)
                    for _ in range(3)]
         start = time.monotonic()
@@ -54,6 +56,8 @@ class FunctionTest(unittest.TestCase):
         self.assertEqual(health(clients[0]), (True, '1 of 1 servers are up'))
 
     def test_many_ask(self):
+        self.addCleanup(until, lambda: threading.active_count() == before)
+        before = threading.active_count()
         asked = []
 
         class Client(scenes.Pooled):

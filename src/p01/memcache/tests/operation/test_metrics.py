@@ -21,6 +21,7 @@ from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.metrics.opentelemetry import instrument
 from p01.memcache.metrics.prometheus import MemcacheCollector
 from p01.memcache.tests.operation import scenes
+from p01.memcache.tests.support.waits import until
 
 
 def samples(*args, **options):
@@ -189,6 +190,7 @@ class StatisticsTest(unittest.TestCase):
             found['memcache_server_up', 'sessions', 'cache1:11211'], 1)
 
     def test_late(self):
+        self.addCleanup(until, lambda: threading.active_count() == before)
         collector = MemcacheCollector({
             name: kind([scenes.server('cache1:11211')], stall=3)
             for name, kind in (('a', scenes.Pooled), ('b', scenes.Classic))

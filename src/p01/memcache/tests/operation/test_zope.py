@@ -9,11 +9,14 @@ import unittest
 
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.operation.processes import ZopeSite
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 EMPTY = '/@@memcache-empty'
 
 DIRECTIVES = '''
+    <include package="p01.memcache" file="health.zcml" />
+    <include package="p01.memcache" file="prometheus.zcml" />
     <p01:memcache servers="{address}" generations="true" timeout="0.5"
         namespace="site" blacktime="3" />
     <p01:memcacheRegion name="prices" lifetime="60" />'''
@@ -49,6 +52,25 @@ class ZopeTest(unittest.TestCase):
     def test_nobody(self):
         for path in '/@@memcache', EMPTY + '?client=':
             self.assertEqual(self.site.page(path, login=None).status, 401)
+
+    @unittest.skipUnless(
+        hasattr(UltraMemcacheClient, 'getServers'), 'it has no states yet')
+    def test_health(self):
+        for path in '/@@memcache-health', '/@@memcache-health?strict=1':
+            answer = self.site.page(path, login=None)
+            self.assertEqual((answer.status, answer.text), (200, 'ok\n'))
+            self.assertEqual(answer.headers['Cache-Control'], 'no-store')
+            self.assertTrue(
+                answer.headers['Content-Type'].startswith('text/plain'))
+
+    def test_metrics(self):
+        path = '/@@memcache-metrics'
+        self.assertEqual(self.site.page(path, login=None).status, 401)
+        answer = self.site.page(path)
+        self.assertEqual(answer.status, 200)
+        self.assertRegex(
+            answer.headers['Content-Type'], '^text/plain; ?version=')
+        self.assertIn('# TYPE memcache_client_errors_total', answer.text)
 
     def test_page(self):
         self.site.page('/@@read?value=1')
@@ -87,7 +109,6 @@ class ZopeTest(unittest.TestCase):
         self.assertGreater(self.items('cmd_set'), before)
 
     def items(self, name):
-        from p01.memcache.uclient import UltraMemcacheClient
         client = UltraMemcacheClient([self.memcached.address])
         self.addCleanup(client.close)
         [(_, values)] = client.getStatistics()
