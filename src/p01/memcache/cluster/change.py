@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A change of the list of servers: what it begins, and who hears of it."""
+"""A change of the list of servers: what it begins, and what it reports."""
 
 import _thread
 import contextlib
@@ -9,6 +9,7 @@ from time import monotonic
 
 from zope.event import notify
 
+from p01.memcache.cluster.server import NO_KEY
 from p01.memcache.cluster.server import Server
 from p01.memcache.errors import MemcacheError
 from p01.memcache.event import ServersChangedEvent
@@ -18,14 +19,11 @@ from p01.memcache.log import logger
 # Seconds to deliver to a server what it has missed.
 _PATIENCE = 3
 
-# A key without a value.
-_NO_KEY = b'p01.memcache'
-
 
 def difference(former: Sequence[Server], servers: Sequence[Server],
                ) -> tuple[list[str], list[str]]:
     """Return the addresses of the servers that came, and that went."""
-    # A machine that replaces another one has nothing to be delivered.
+    # A machine that replaces another one has an `Undelivered` of its own.
     before, after = (
         dict.fromkeys((server.address, server.undelivered) for server in some)
         for some in (former, servers))
@@ -63,4 +61,4 @@ def _deliver(servers: Sequence[Server]) -> None:
     for server in servers:
         with contextlib.suppress(MemcacheError):
             server.undelivered.deliver(
-                server, _NO_KEY, monotonic() + _PATIENCE)
+                server, NO_KEY, monotonic() + _PATIENCE)

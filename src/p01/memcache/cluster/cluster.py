@@ -294,9 +294,8 @@ class Cluster(Store):
     def retire(self, successor: Any) -> None:
         """Close what the successor, another pooled store, does not use."""
         self.successor = getattr(successor, 'cluster', successor)
-        for server in self.servers:
-            if server not in successor.servers:
-                server.close()
+        for server in set(self.servers).difference(successor.servers):
+            server.close()
         change.complete(self.servers, successor.servers)
 
     def close(self) -> None:

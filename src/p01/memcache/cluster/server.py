@@ -46,8 +46,8 @@ from p01.memcache.wire.meta import NoOperation
 # shows that this process stood still.
 _STILL = 0.05
 
-# A key without a value, to see whether a server answers.
-_NO_KEY = b'p01.memcache'
+#: A key without a value, to see whether a server answers.
+NO_KEY = b'p01.memcache'
 
 
 class Server:
@@ -237,7 +237,7 @@ class Server:
 
     def _look(self, deadline: float) -> None:
         """Raise a `MemcacheError` unless the server answers."""
-        self.run(Get(_NO_KEY), deadline)
+        self.run(Get(NO_KEY), deadline)
 
     def lends(self, deadline: float) -> bool:
         """Return whether it knows the meta commands; it is asked once."""

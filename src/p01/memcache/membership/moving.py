@@ -238,6 +238,5 @@ class Moving(Store):
     def _close_formers(self) -> None:
         """Keys may have been removed from servers that are not listed."""
         for former in self.formers:
-            for server in former.cluster.servers:
-                if server not in self.cluster.servers:
-                    server.close()
+            for server in set(former.cluster.servers).difference(self.servers):
+                server.close()
