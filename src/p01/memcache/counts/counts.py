@@ -17,9 +17,12 @@ from time import monotonic
 from p01.memcache.threads import fork
 
 
-#: Upper bounds of the buckets in seconds. Another bucket has all beyond.
+#: Upper bounds of the buckets in seconds.
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
-          0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+          0.1, 0.25, 0.5, 1.0, 2.5, 5.0, math.inf)
+
+#: The place of the sum of the seconds, behind the buckets.
+SUM = len(BOUNDS)
 
 # The history: seconds of a slot, and how many of them.
 SLOT, SLOTS = 10, 60
@@ -37,7 +40,7 @@ class _Times(dict):
     """
 
     def __missing__(self, command):
-        return self.setdefault(command, [0] * (len(BOUNDS) + 1) + [0.0])
+        return self.setdefault(command, [0] * SUM + [0.0])
 
 
 class Counts:
@@ -172,6 +175,5 @@ class Counts:
 
 def _histogram(*times):
     *numbers, total = times
-    buckets = dict(zip(
-        (*BOUNDS, math.inf), itertools.accumulate(numbers), strict=True))
+    buckets = dict(zip(BOUNDS, itertools.accumulate(numbers), strict=True))
     return {'count': buckets[math.inf], 'sum': total, 'buckets': buckets}

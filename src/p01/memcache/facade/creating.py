@@ -44,7 +44,10 @@ class Creating(Reading):
             begin + self._timeout)
         try:
             value = computation.begin()
-            self._count_found(computation, value)
+            if value is MISSING or computation.how is not None:
+                self._count_found(computation, value)
+            else:
+                self._counts.hits += 1
             if value is MISSING:
                 since = monotonic()
                 value = factory()
@@ -62,12 +65,12 @@ class Creating(Reading):
         if value is MISSING:
             counts.misses += 1
             counts.computed += 1
-        elif computation.has_waited:
+        elif computation.how == 'waited':
             counts.misses += 1
             counts.waited += 1
         else:
             counts.hits += 1
-            if computation.is_stale:
+            if computation.how == 'stale':
                 counts.stale += 1
 
     def _computation(self, state, key, builtKey, lifetime, grace, tags,
@@ -93,10 +96,8 @@ class Creating(Reading):
         counts, values, until, pause = self._counts, {}, None, [0.0]
         begin, left = monotonic(), dict.fromkeys(wanted)
         deadline = begin + self._timeout
-        self._take_found(state, wanted, left, values, deadline)
-        hits, misses, computed = len(values), len(left), 0
+        hits = self._take_found(state, wanted, left, values, deadline)
         counts.hits += hits
-        counts.misses += misses
         for key in left:
             left[key] = self._computation(
                 state, key, wanted[key].decode(), lifetime, grace, tags,
@@ -104,11 +105,8 @@ class Creating(Reading):
         try:
             claimed = self._claim_many(state, wanted, left, deadline)
             while left:
-                ours = _begin(left, claimed, until, values)
+                ours = self._begin(left, claimed, until, values)
                 if ours:
-                    number = len(ours)
-                    counts.computed += number
-                    computed += number
                     values.update(
                         self._compute(state, factory, ours, left, pause))
                 for key in (*ours, *values):
@@ -116,15 +114,16 @@ class Creating(Reading):
                 if left:
                     # Others compute these. They have had some time.
                     until = until or self._new_deadline()
-                    self._take_found(state, wanted, left, values, until)
+                    waited = self._take_found(
+                        state, wanted, left, values, until)
+                    counts.misses += waited
+                    counts.waited += waited
                     claimed = ()
         except BaseException:
             deadline = self._new_deadline()
             for computation in left.values():
                 computation.release(deadline)
             raise
-        waited = max(len(values) - hits - computed, 0)
-        counts.waited += waited
         self._end('getOrCreateMany', f'{len(wanted)} keys', state, begin,
                   *pause)
         return {key: values[key] for key in wanted if key in values}
@@ -133,13 +132,38 @@ class Creating(Reading):
         return monotonic() + self._timeout
 
     def _take_found(self, state, wanted, left, values, deadline):
-        """Move what is found now from those that are left to the values."""
+        """Move what is found now from those that are left to the values.
+
+        Return how many these are.
+        """
         found, unread = self._find_many(
             state, {key: wanted[key] for key in left}, False, deadline)
         unread.clear()  # an error's traceback leads to all values
         values.update(found)
         for key in found:
             del left[key]
+        return len(found)
+
+    def _begin(self, computations, claimed, deadline, values):
+        """Look for the keys; return those that this caller has to compute.
+
+        Before the deadline it waits for one of those that others compute; but
+        while others may wait for a right of its own, it waits for none.
+        """
+        ours = []
+        for key, computation in computations.items():
+            waits = deadline is not None and not ours
+            value = (MISSING if key in claimed
+                     else computation.begin(deadline, waits))
+            if value is not WAITING:
+                self._count_found(computation, value)
+            if value is MISSING:
+                ours.append(key)
+            elif value is not WAITING:
+                values[key] = value
+                if waits:
+                    break  # the others may be there, too, by now
+        return ours
 
     def _claim_many(self, state, wanted, left, deadline):
         """Claim those that are missing; return the set of their keys."""
@@ -204,26 +228,6 @@ class Creating(Reading):
 def _check_factory(factory):
     if not callable(factory):
         raise TypeError(f'factory {factory!r}: must be callable')
-
-
-def _begin(computations, claimed, deadline, values):
-    """Look for the keys; return those that this caller has to compute.
-
-    Before the deadline it waits for one of those that others compute; but
-    while others may wait for a right of its own, it waits for none.
-    """
-    ours = []
-    for key, computation in computations.items():
-        waits = deadline is not None and not ours
-        value = (MISSING if key in claimed
-                 else computation.begin(deadline, waits))
-        if value is MISSING:
-            ours.append(key)
-        elif value is not WAITING:
-            values[key] = value
-            if waits:
-                break  # the others may be there, too, by now
-    return ours
 
 
 def _second(wanted):

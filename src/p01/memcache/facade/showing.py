@@ -2,11 +2,11 @@
 # ZPL 2.1, see LICENSE.txt
 """The operations of `IMemcacheStatistics`, and what they show."""
 
-from bisect import bisect_left
 from time import monotonic
 
 from p01.memcache.counts import steps
 from p01.memcache.counts.counts import BOUNDS
+from p01.memcache.counts.counts import SUM
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ServerError
 from p01.memcache.errors import ValueTooLarge
@@ -46,9 +46,11 @@ class Showing(Derivable):
         counts = self._counts
         seconds = monotonic() - begin - pause
         times = counts.times[command]
-        bucket = bisect_left(BOUNDS, seconds)
+        bucket = 0
+        while seconds > BOUNDS[bucket]:
+            bucket += 1
         times[bucket] += 1
-        times[-1] += seconds
+        times[SUM] += seconds
         if seconds > counts.bound or begin >= counts.until:
             self._note(command, key, state, begin, seconds)
 

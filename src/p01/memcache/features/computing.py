@@ -62,8 +62,6 @@ class Computation(Looking):
     _last = None  # deadline to end it
     _transaction = None
     _is_apart = False  # right for the transaction alone
-    #: Whether it has waited for others that compute the value.
-    has_waited = False
 
     def begin(self, deadline=None, waits=True):
         """Return the value, or MISSING: then this caller computes it.
@@ -236,7 +234,7 @@ class Computation(Looking):
 
     def _search(self, waits):
         """Look until there is a value, or this caller has to compute it."""
-        pause = _FIRST_PAUSE
+        pause, how = _FIRST_PAUSE, None
         while True:
             # Late, it is stored if the claim seen last is still there.
             former = self._lease
@@ -249,6 +247,7 @@ class Computation(Looking):
                 return MISSING
             if value is not MISSING or (
                     lease is not None and lease.right is OURS):
+                self.how = how or self.how
                 return value
             if lease is not None and self._early == {}:
                 self._early = self._read_versions(lease)
@@ -263,7 +262,7 @@ class Computation(Looking):
                 return MISSING
             if not waits:
                 return WAITING
-            self.has_waited, since = True, monotonic()
+            since, how = monotonic(), 'waited'
             if is_first:
                 # Another process, or a thread that has yet to join.
                 found = flight.wait(min(pause, remaining))
@@ -273,7 +272,9 @@ class Computation(Looking):
             steps.note('other', None, since)
             if found is not None:
                 with contextlib.suppress(UnreadableValue):
-                    return self._load(*found)
+                    value = self._load(*found)
+                    self.how = how
+                    return value
             if self._is_late():
                 return MISSING
 
@@ -306,7 +307,7 @@ class Computation(Looking):
             self._note_lost(error, computed)
             stored = None
         if stored:
-            count_stored(self._trouble.counts, data)
+            count_stored(self._trouble.counts, computed[0])
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
         return stored

@@ -53,8 +53,9 @@ class Looking:
     _pauses = None  # that are left
     _known = MappingProxyType({})  # versions that were read at first
     _early = _known  # versions that were read while there was time
-    #: Whether the value that was found is one whose lifetime is over.
-    is_stale = False
+    #: What the value that was found is counted as, if not as a hit alone:
+    #: 'stale' if its lifetime is over, 'waited' if others have computed it.
+    how = None
 
     def __init__(self, flights, state, trouble, timeout, key, builtKey,
                  lifetime, grace, tags, deadline=None):
@@ -141,6 +142,7 @@ class Looking:
 
     def _look_once(self):
         is_missing, self._is_missing = self._is_missing, False
+        self.how = None
         lease = self._lending.lend(
             self._wire, self._renewed, self._deadline, is_missing)
         if lease.item is None:
@@ -153,7 +155,7 @@ class Looking:
                     self._wire, lease, self._deadline)
                 if lease.right is OURS:
                     return lease, MISSING
-                self.is_stale = True
+                self.how = 'stale'
             else:
                 # The server lent the right as the value expires soon; but a
                 # value without a grace is not renewed early.
@@ -219,7 +221,7 @@ class Looking:
             if lease.right is OURS:
                 return MISSING, lease
         if self._grace:
-            self.is_stale = True
+            self.how = 'stale'
             return value, lease
         # It must not be served stale: wait for the caller that renews it.
         return MISSING, lease._replace(item=None, right=THEIRS)

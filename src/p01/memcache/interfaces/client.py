@@ -111,7 +111,7 @@ class IMemcacheStatistics(Interface):
             caller had to compute; values, and misses, for which another caller
             was waited for; values that were served after their lifetime.
         ``bytesRead``, ``bytesStored``
-            Bytes of values, without keys, as they are in memcached.
+            Bytes of values as they are in memcached, without keys and stamps.
         ``seconds``
             How long operations took, as a dict by the name of the method:
             ``count``, ``sum``, and ``buckets``, a dict of how many took no
