@@ -12,7 +12,7 @@ change is.
 ``facade``     what an operation means to its caller
 ``attributes`` the settings of a client as its attributes, and their rules
 ``features``   namespaces, dependencies, values that are computed once
-``leases``     who computes a value, and those that wait for it
+``leases``     the right to compute a value, and waiting for its owner
 ``trouble``    what fails, which is logged and counted, and never raised
 ``counts``     what a client has done, in numbers, and what took long
 ``keys``       any Python object as a memcached key
@@ -24,7 +24,7 @@ change is.
 ``classic``    the thread-local store, on python-memcached
 ``store``      the interface of both, and its rule of what is not certain
 ``transport``  one connection: address, dialling, streams, TLS, login
-``trust``      who the other side is, and who we are; files that change
+``trust``      certificates, passwords and secrets, from files that change
 ``wire``       bytes as commands and replies, without socket, lock or clock
 ``threads``    what threads share: pool, turn, lock; and what a fork ends
 ============== ============================================================
@@ -42,16 +42,17 @@ which no other room knows. Each needs a package of its own (an extra):
 ``face``           a look-alike of python-memcached's client
 ``mcdutils``       Zope's SESSION, by Products.mcdutils on the look-alike
 ``dogpile``        a backend of dogpile.cache
-``browser``        the page @@memcache, for operators
-``metrics``        what Prometheus and OpenTelemetry read; a health check
 =================  ========================================================
 
 What an operator looks at:
 
-===========  ==============================================================
-``stored``   what is under a key: described, never executed
-``console``  the command memcache-client; needs the extra ``console``
-===========  ==============================================================
+============  =============================================================
+``observed``  the clients, their regions, and what their servers say
+``browser``   the page @@memcache
+``metrics``   what Prometheus and OpenTelemetry read; a health check
+``stored``    what is under a key: described, never executed
+``console``   the command memcache-client; needs the extra ``console``
+============  =============================================================
 
 ``configuration`` declares the settings, for ``interfaces``, the contract.
 ``embedded``, a server in this process, knows none of them; ``testing`` has

@@ -3,9 +3,9 @@
 """The log of the package, in which all text is printable.
 
 A server's replies, keys, values, and the exceptions of the code that reads
-them may come from an attacker, who would forge lines of the log, or send
-commands to a terminal. So every record passes through here: its message
-becomes one line, and only we break the lines of its traceback.
+them may come from an attacker, and forge lines of the log or send commands to
+a terminal. So every record passes through here: its message becomes one line,
+and only we break the lines of its traceback.
 """
 
 import logging

@@ -4,15 +4,14 @@
 
 from types import SimpleNamespace
 
-from zope.component import getUtilitiesFor
-
 from p01.memcache.browser import curve
 from p01.memcache.browser import figures
 from p01.memcache.browser import servers
 from p01.memcache.browser import sums
-from p01.memcache.browser.asking import Asking
-from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.log import logger
+from p01.memcache.observed.asking import Asking
+from p01.memcache.observed.clients import regions
+from p01.memcache.observed.clients import registered
 
 
 # Seconds for which the page waits for what the servers say of themselves.
@@ -22,28 +21,6 @@ PATIENCE = 1
 _QUANTILE = 0.99
 
 _asking = Asking()
-
-
-def registered():
-    """Return ``[(name, client)]``, the unnamed one first.
-
-    A region that is a utility, too, is shown with its client.
-    """
-    found = sorted(getUtilitiesFor(IMemcacheClient))
-    inner = {id(region) for _, client in found
-             for _, region in regions(client)}
-    return [(name, client) for name, client in found
-            if id(client) not in inner]
-
-
-def regions(client, path=()):
-    """Return ``[(names, region)]`` of all regions, those within one, too."""
-    own = []
-    for name, region in sorted(
-            getattr(client, 'getRegions', list)(), key=lambda pair: pair[0]):
-        own.append(((*path, name), region))
-        own += regions(region, (*path, name))
-    return own
 
 
 def find(name, path):

@@ -25,7 +25,7 @@ def total(history, within=WIDTH):
 
 
 def draw(history):
-    """Return the shapes, and a sentence for those who do not see them."""
+    """Return the shapes, and a sentence for readers that cannot see them."""
     slots = [(WIDTH - ago, hits, misses, errors)
              for ago, hits, misses, errors in history if 0 <= ago <= WIDTH]
     most = max((hits + misses for _, hits, misses, _ in slots), default=0)

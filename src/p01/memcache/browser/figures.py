@@ -64,11 +64,3 @@ def quick(seconds):
 def plural(number, noun):
     """(1, 'server') -> 1 server"""
     return f'{count(number)}{_BLANK}{noun}{"" if number == 1 else "s"}'
-
-
-def parsed(values, name):
-    """Return the int of a statistic, or None. A server may say anything."""
-    text = values.get(name, '')
-    if len(text) <= 20 and text.isascii() and text.isdigit():
-        return int(text)
-    return None

@@ -5,8 +5,8 @@
 from types import SimpleNamespace
 
 from p01.memcache.browser import figures
-from p01.memcache.browser.figures import parsed
-from p01.memcache.interfaces import IUltraMemcacheStatistics
+from p01.memcache.observed.clients import parsed
+from p01.memcache.observed.clients import servers
 
 
 # A state that has changed before is worth a word this long, in seconds.
@@ -34,10 +34,9 @@ def rows(client, answer):
 
 
 def _states(client, values):
-    if IUltraMemcacheStatistics.providedBy(client):
-        return client.getServers()
-    return [{'server': server, 'state': _seen(values.get(server))}
-            for server in values or client.servers]
+    return servers(client) or [
+        {'server': server, 'state': _seen(values.get(server))}
+        for server in values or client.servers]
 
 
 def _seen(values):

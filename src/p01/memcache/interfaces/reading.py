@@ -86,7 +86,7 @@ class IMemcacheReader(IMemcacheSettings):
         within a key: ``('view', self.context)`` is a key. A pickled
         persistent object counts as its ``_p_oid``, if it has one. Any other
         object behind a security proxy that "strict" would not accept is a
-        ``SerializationError``: its key would reveal its state to anyone who
+        ``SerializationError``: its key would reveal its state to users that
         can guess it but may not read it.
 
         In both schemes an object that has an adapter to `ICacheKey` counts as
@@ -134,9 +134,9 @@ class IMemcacheReader(IMemcacheSettings):
         A stored None is returned as None.
 
         With `raw` the stored bytes are returned: those of a raw value, or the
-        pickle, decompressed and without its signature. Anyone who can write
-        to memcached can store a raw value, also with "signed-pickle": never
-        unpickle its bytes.
+        pickle, decompressed and without its signature. Any process that can
+        write to memcached can store a raw value, also with "signed-pickle":
+        never unpickle its bytes.
 
         A value that cannot be read (a broken pickle, a class that no longer
         exists, a wrong signature, the flags of another client) is a miss. It

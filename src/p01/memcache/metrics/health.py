@@ -2,10 +2,10 @@
 # ZPL 2.1, see LICENSE.txt
 """Whether the cache is well, for those that must know it at once."""
 
-from p01.memcache.browser.asking import Asking
 from p01.memcache.log import describe
 from p01.memcache.log import printable
-from p01.memcache.metrics.sources import servers
+from p01.memcache.observed.asking import Asking
+from p01.memcache.observed.clients import servers
 
 
 _asking = Asking()

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
-from p01.memcache.browser.figures import parsed
+from p01.memcache.observed.clients import parsed
 
 
 # What alerts are about is there from the start, with a 0: the rate of a

@@ -2,14 +2,13 @@
 # ZPL 2.1, see LICENSE.txt
 """Where the figures come from: the clients, their regions and servers."""
 
-from zope.component import getUtilitiesFor
-
-from p01.memcache.browser.asking import Asking
-from p01.memcache.interfaces import IMemcacheClient
-from p01.memcache.interfaces import IUltraMemcacheStatistics
 from p01.memcache.log import LimitedLog
 from p01.memcache.log import describe
 from p01.memcache.log import printable
+from p01.memcache.observed.asking import Asking
+from p01.memcache.observed.clients import regions
+from p01.memcache.observed.clients import registered
+from p01.memcache.observed.clients import servers
 
 
 class Sources:
@@ -28,18 +27,14 @@ class Sources:
         """Return ``{name: client}``, without regions that are utilities."""
         if self._given is not None:
             return dict(self._given)
-        found = dict(getUtilitiesFor(IMemcacheClient))
-        inner = {id(region) for client in found.values()
-                 for _, region in self.told(regions, client)}
-        return {name: client for name, client in found.items()
-                if id(client) not in inner}
+        return dict(registered())
 
     def counts(self):
         """Return ``[((client, region), counts)]``; no region is ``''``."""
         return [
-            ((printable(name), printable(region)), counts)
+            ((printable(name), printable('/'.join(names))), counts)
             for name, client in self.clients().items()
-            for region, one in [('', client), *self.told(regions, client)]
+            for names, one in [((), client), *self.told(regions, client)]
             for counts in self.told(_counts, one)]
 
     def servers(self):
@@ -80,18 +75,3 @@ def _counts(client):
 
 def _names(client):
     return [server['server'] for server in servers(client)] or client.servers
-
-
-def servers(client):
-    """Return what a pooled client knows of its servers."""
-    if IUltraMemcacheStatistics.providedBy(client):
-        return client.getServers()
-    return []
-
-
-def regions(client, path=''):
-    """Yield ``(name, region)`` of all regions; a ``/`` leads to an inner one.
-    """
-    for name, region in client.getRegions():
-        yield path + name, region
-        yield from regions(region, f'{path}{name}/')

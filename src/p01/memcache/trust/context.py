@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The context of TLS connections: which servers to trust, and who we are."""
+"""The context of TLS connections: trusted servers, our own certificate."""
 
 import ssl
 from functools import partial

@@ -16,7 +16,8 @@ from p01.memcache.browser import servers
 from p01.memcache.browser import sums
 from p01.memcache.browser import token
 from p01.memcache.browser import verdict
-from p01.memcache.browser.asking import Asking
+from p01.memcache.observed.asking import Asking
+from p01.memcache.observed.clients import parsed
 from p01.memcache.tests.operation import scenes
 from p01.memcache.tests.support.waits import until
 
@@ -54,9 +55,9 @@ class FiguresTest(unittest.TestCase):
 
     def test_what_a_server_says(self):
         for text in '', '-1', '1e9', '٣', '9' * 5000, ' 1':
-            self.assertIsNone(figures.parsed({'bytes': text}, 'bytes'))
-        self.assertEqual(figures.parsed({'bytes': '12'}, 'bytes'), 12)
-        self.assertIsNone(figures.parsed({}, 'bytes'))
+            self.assertIsNone(parsed({'bytes': text}, 'bytes'))
+        self.assertEqual(parsed({'bytes': '12'}, 'bytes'), 12)
+        self.assertIsNone(parsed({}, 'bytes'))
 
 
 class CurveTest(unittest.TestCase):

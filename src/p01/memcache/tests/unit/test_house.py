@@ -74,8 +74,9 @@ KNOWS = {
     'session': 'interfaces log',
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
-    'browser': 'errors interfaces log protection',
-    'metrics': 'browser.asking browser.figures interfaces log',
+    'observed': 'interfaces log',
+    'browser': 'errors log observed protection',
+    'metrics': 'interfaces log observed',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
                ' uclient wire',

@@ -13,8 +13,8 @@ from p01.memcache.log import logger
 class Asking:
     """Asks in threads, and goes on without those that are late.
 
-    A question that is still on its way is not asked again, so a page that is
-    loaded over and over has one thread for each client at most. Each ends with
+    A question that is still on its way is not asked again, so asking over
+    and over has one thread for each client at most. Each ends with
     the client's time-out.
     """
 
@@ -41,7 +41,7 @@ class Asking:
                 future = self._running[key] = Future()
                 thread = threading.Thread(
                     target=self._run, args=(key, question, future),
-                    name='p01.memcache page', daemon=True)
+                    name='p01.memcache statistics', daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:  # no thread can be had
@@ -54,7 +54,7 @@ class Asking:
         try:
             answer = question()
         except Exception:
-            logger.exception('The page cannot show the statistics')
+            logger.exception('No statistics')
         finally:
             with self._lock:
                 del self._running[key]
