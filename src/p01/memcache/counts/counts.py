@@ -13,6 +13,7 @@ import itertools
 import math
 from collections import deque
 from time import monotonic
+from typing import Any
 
 from p01.memcache.threads import fork
 
@@ -34,12 +35,12 @@ MOST, _LEAST = 20, 0.001
 _TIMEOUTS = 'PoolTimeout', 'ConnectTimeout', 'SendTimeout', 'ReceiveTimeout'
 
 
-class _Times(dict):
+class _Times(dict[str, list[Any]]):
     """Maps a command to a list: how many operations are in each bucket, and at
     the end the sum of their seconds.
     """
 
-    def __missing__(self, command):
+    def __missing__(self, command: str) -> list[Any]:
         return self.setdefault(command, [0] * SUM + [0.0])
 
 
@@ -50,44 +51,48 @@ class Counts:
     taken more than ``bound`` seconds calls `keep`.
     """
 
-    def __init__(self):
+    limit = math.inf
+
+    def __init__(self) -> None:
         self.after_fork()
         fork.register(self)
 
-    def after_fork(self):
+    def after_fork(self) -> None:
         self.hits = self.misses = self.stored = self.refused = 0
         self.invalidated = self.computed = self.waited = self.stale = 0
         self.bytes_read = self.bytes_stored = self.slow = 0
-        self.errors, self.unreadable = {}, {}
+        self.errors: dict[str, int] = {}
+        self.unreadable: dict[str, int] = {}
         self.times = _Times()
-        self.limit = getattr(self, 'limit', math.inf)
-        self._slowest, self._serial = [], itertools.count()
+        self._slowest: list[tuple[Any, ...]] = []
+        self._serial = itertools.count()
         self._set_bound()
         # Each slot that is over, and the totals at its end.
-        self._slots = deque(maxlen=4 * SLOTS)
+        self._slots: deque[tuple[int, int, int, int]] = deque(
+            maxlen=4 * SLOTS)
         self._slot, self._begin = 0, monotonic()
         self.until = self._begin + SLOT
 
-    def limit_to(self, limit):
+    def limit_to(self, limit: float | None) -> None:
         """Have operations kept that take more seconds than the limit."""
         self.limit = math.inf if limit is None else limit
         self._set_bound()
 
-    def failed(self, error):
+    def failed(self, error: Exception) -> None:
         """Count the error of an operation."""
         self._count(self.errors, error)
 
-    def was_unreadable(self, error):
+    def was_unreadable(self, error: Exception) -> None:
         """Count a value that could not be read."""
         self._count(self.unreadable, error)
 
     @staticmethod
-    def _count(numbers, error):
+    def _count(numbers: dict[str, int], error: Exception) -> None:
         name = type(error).__name__
         numbers.setdefault(name, 0)
         numbers[name] += 1
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         errors = dict(self.errors)
         return {
             'hits': self.hits, 'misses': self.misses, 'errors': errors,
@@ -103,7 +108,7 @@ class Counts:
 
     # The history
 
-    def roll(self, now):
+    def roll(self, now: float) -> None:
         """Begin the slot of this moment."""
         slot = self._slot
         if now < self.until:
@@ -114,21 +119,21 @@ class Counts:
         self.until = self._begin + SLOT * (slot + 1)
         self._forget(now)
 
-    def _totals(self):
+    def _totals(self) -> tuple[int, int, int]:
         return self.hits, self.misses, sum(list(self.errors.values()))
 
-    def history(self):
+    def history(self) -> list[tuple[float, ...]]:
         """See `IMemcacheStatistics.getHistory`."""
         now = monotonic()
         self.roll(now)
-        ends = {}
-        for slot, *totals in list(self._slots):
-            ends.setdefault(slot, totals)
+        ends: dict[int, tuple[int, int, int]] = {}
+        for slot, hits, misses, errors in list(self._slots):
+            ends.setdefault(slot, (hits, misses, errors))
         last = int((now - self._begin) // SLOT)
         ends.setdefault(last, self._totals())
         first = max(0, last - SLOTS + 1)
         before = ends.get(max(
-            (slot for slot in ends if slot < first), default=None), (0, 0, 0))
+            (slot for slot in ends if slot < first), default=-1), (0, 0, 0))
         slots = []
         for slot in range(first, last + 1):
             totals = ends.get(slot, before)
@@ -140,7 +145,7 @@ class Counts:
 
     # The slowest operations
 
-    def keep(self, seconds, *what):
+    def keep(self, seconds: float, *what: str | None) -> None:
         """Keep an operation, if it is one of the slowest."""
         entry = seconds, monotonic(), next(self._serial), *what
         # Each is one step.
@@ -150,19 +155,19 @@ class Counts:
             heapq.heappushpop(self._slowest, entry)
         self._set_bound()
 
-    def _forget(self, now):
+    def _forget(self, now: float) -> None:
         for entry in list(self._slowest):
             if entry[1] < now - SLOT * SLOTS and entry in self._slowest:
                 self._slowest.remove(entry)
         heapq.heapify(self._slowest)
         self._set_bound()
 
-    def _set_bound(self):
+    def _set_bound(self) -> None:
         slowest = list(self._slowest)
         self.bound = min(
             self.limit, slowest[0][0] if len(slowest) >= MOST else _LEAST)
 
-    def slowest(self):
+    def slowest(self) -> list[dict[str, Any]]:
         """See `IMemcacheStatistics.getSlowest`."""
         now = monotonic()
         self._forget(now)
@@ -173,7 +178,7 @@ class Counts:
                 self._slowest, reverse=True)[:MOST]]
 
 
-def _histogram(*times):
+def _histogram(*times: Any) -> dict[str, Any]:
     *numbers, total = times
     buckets = dict(zip(BOUNDS, itertools.accumulate(numbers), strict=True))
     return {'count': buckets[math.inf], 'sum': total, 'buckets': buckets}
