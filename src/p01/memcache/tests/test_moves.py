@@ -16,6 +16,7 @@ from unittest import mock
 from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.support.checkout import load_tool
+from p01.memcache.tests.support.checkout import refusal
 from p01.memcache.tests.support.layers import Commands
 from p01.memcache.tests.support.layers import run_in
 
@@ -244,14 +245,6 @@ class CommandTest(unittest.TestCase):
 @in_checkout
 class ArgumentsTest(unittest.TestCase):
 
-    def refused(self, *arguments):
-        output = io.StringIO()
-        with (contextlib.redirect_stderr(output),
-              self.assertRaises(SystemExit) as caught):
-            moving.main(arguments)
-        self.assertEqual(caught.exception.code, 2)
-        return output.getvalue()
-
     def test_values(self):
         for name, values in (
                 ('--seconds', ('0', '-1', 'nan', 'inf', 'ten', '')),
@@ -259,12 +252,12 @@ class ArgumentsTest(unittest.TestCase):
                 ('--by', ('hand',)), ('--only', ('nobody',))):
             for value in values:
                 self.assertIn(
-                    f'argument {name}: invalid', self.refused(name, value))
+                    f'argument {name}: invalid', refusal(moving, name, value))
 
     def test_no_server(self):
         with mock.patch.object(Memcached, 'find', return_value=None):
-            self.assertIn('there is no memcached', self.refused())
+            self.assertIn('there is no memcached', refusal(moving))
 
     def test_another_system(self):
         with mock.patch.object(sys, 'platform', 'darwin'):
-            self.assertIn('loopback addresses', self.refused())
+            self.assertIn('loopback addresses', refusal(moving))

@@ -21,6 +21,7 @@ from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.support.checkout import TOOLS
 from p01.memcache.tests.support.checkout import load_tool
+from p01.memcache.tests.support.checkout import refusal
 from p01.memcache.tests.support.layers import Commands
 from p01.memcache.tests.support.layers import run_in
 
@@ -274,14 +275,6 @@ class WatchTest(unittest.TestCase):
 @in_checkout
 class ArgumentsTest(unittest.TestCase):
 
-    def refused(self, *arguments):
-        output = io.StringIO()
-        with (contextlib.redirect_stderr(output),
-              self.assertRaises(SystemExit) as caught):
-            soak.main(arguments)
-        self.assertEqual(caught.exception.code, 2)
-        return output.getvalue()
-
     def test_numbers(self):
         for name, values in (
                 ('--minutes', ('0', '-1', 'nan', 'inf', 'ten', '')),
@@ -289,16 +282,16 @@ class ArgumentsTest(unittest.TestCase):
                 ('--seed', ('0', 'x'))):
             for value in values:
                 self.assertIn(
-                    f'argument {name}: invalid', self.refused(name, value))
+                    f'argument {name}: invalid', refusal(soak, name, value))
 
     def test_no_server(self):
         with (mock.patch.object(sys, 'platform', 'linux'),
               mock.patch.object(Memcached, 'find', return_value=None)):
-            self.assertIn('there is no memcached', self.refused())
+            self.assertIn('there is no memcached', refusal(soak))
 
     def test_another_system(self):
         with mock.patch.object(sys, 'platform', 'darwin'):
-            self.assertIn('Linux only', self.refused())
+            self.assertIn('Linux only', refusal(soak))
 
 
 @in_checkout

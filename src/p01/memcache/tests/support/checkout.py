@@ -2,7 +2,9 @@
 # ZPL 2.1, see LICENSE.txt
 """What a checkout has, but not the installed package."""
 
+import contextlib
 import importlib
+import io
 import pathlib
 import sys
 
@@ -19,3 +21,15 @@ def load_tool(name):
     if str(TOOLS) not in sys.path:
         sys.path.append(str(TOOLS))
     return importlib.import_module(name)
+
+
+def refusal(tool, *arguments):
+    """Return what a command prints that refuses its arguments."""
+    output = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(output):
+            tool.main(arguments)
+    except SystemExit as end:
+        if end.code == 2:
+            return output.getvalue()
+    raise AssertionError(f'{arguments}: not refused')
