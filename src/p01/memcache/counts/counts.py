@@ -47,8 +47,8 @@ class _Times(dict[str, list[Any]]):
 class Counts:
     """See `IMemcacheStatistics.getCounts`. A forked child begins at zero.
 
-    An operation that begins at ``until`` or later calls `roll`; one that has
-    taken more than ``bound`` seconds calls `keep`.
+    An operation calls `begin`; if it has taken more than ``bound`` seconds, it
+    calls `keep`.
     """
 
     limit = math.inf
@@ -107,6 +107,13 @@ class Counts:
             'slow': self.slow}
 
     # The history
+
+    def begin(self) -> float:
+        """Return the time, as an operation begins."""
+        now = monotonic()
+        if now >= self.until:
+            self.roll(now)  # before it counts anything
+        return now
 
     def roll(self, now: float) -> None:
         """Begin the slot of this moment."""

@@ -20,7 +20,7 @@ class Creating(Reading):
 
     def lookUp(self, key, lifetime=None, grace=None, dependencies=()):
         builtKey, state = self.buildKey(key), self._state
-        begin = monotonic()
+        begin = self._counts.begin()
         computation = self._computation(
             state, key, builtKey, lifetime, grace,
             self._tags_of_value(dependencies), begin + self._timeout)
@@ -37,7 +37,7 @@ class Creating(Reading):
                     dependencies=()):
         _check_factory(factory)
         builtKey, state, pause = self.buildKey(key), self._state, 0.0
-        begin = monotonic()
+        begin = self._counts.begin()
         computation = self._computation(
             state, key, builtKey, lifetime, grace,
             self._tags_of_value(dependencies) if dependencies != () else [],
@@ -94,7 +94,7 @@ class Creating(Reading):
         # It checks the arguments, before anything is sent.
         self._computation(state, None, '', lifetime, grace, tags)
         counts, values, until, pause = self._counts, {}, None, [0.0]
-        begin, left = monotonic(), dict.fromkeys(wanted)
+        begin, left = counts.begin(), dict.fromkeys(wanted)
         deadline = begin + self._timeout
         hits = self._take_found(state, wanted, left, values, deadline)
         counts.hits += hits

@@ -4,6 +4,7 @@
 
 import os
 import threading
+import time
 import unittest
 from unittest import mock
 
@@ -11,6 +12,7 @@ from p01.memcache.counts import counts
 from p01.memcache.counts.counts import SLOT
 from p01.memcache.counts.counts import Counts
 from p01.memcache.embedded import EmbeddedServer
+from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.support.listener import full_backlog
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.tests.support.scripted import ScriptedServer
@@ -133,8 +135,7 @@ class HistoryTest(unittest.TestCase):
     def read(self, hits, misses, seconds=0):
         """Count as an operation does that ends so many seconds later."""
         self.now += seconds
-        if self.now >= self.counts.until:
-            self.counts.roll(self.now)
+        self.counts.begin()
         self.counts.hits += hits
         self.counts.misses += misses
 
@@ -152,6 +153,30 @@ class HistoryTest(unittest.TestCase):
         history = self.counts.history()
         self.assertEqual(len(history), 60)
         self.assertEqual({slot[1] for slot in history}, {1})
+
+    def test_the_first_operation_after_idleness(self):
+        """It belongs to its own slot, not to the last one that had any."""
+        operations = (
+            lambda client: client.query('key'),
+            lambda client: client.queryMany(['key']),
+            lambda client: client.gets('key'),
+            lambda client: client.lookUp('key').release(),
+            lambda client: client.getOrCreate('key', str),
+            lambda client: client.getOrCreateMany(['key'], dict.fromkeys))
+        self.enterContext(mock.patch.object(counts, 'SLOT', 0.5))
+        self.enterContext(
+            mock.patch.object(counts, 'monotonic', time.monotonic))
+        clients = [FakeUltraMemcacheClient() for _ in operations]
+        for client in clients:
+            client.query('other')
+        time.sleep(0.6)
+        for number, operation in enumerate(operations):
+            client = clients[number]
+            operation(client)
+            (_, *first), *others = client.getHistory()
+            with self.subTest(number):
+                self.assertEqual(first, [0, 1, 0])
+                self.assertEqual(sum(slot[2] for slot in others), 1)
 
     def test_after_idleness(self):
         self.read(7, 0)
