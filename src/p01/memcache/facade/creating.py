@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 from time import monotonic
 
+from p01.memcache.counts import steps
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import SerializationError
 from p01.memcache.facade.reading import Reading
@@ -50,14 +51,17 @@ class Creating(Reading):
                 self._counts.hits += 1
             if value is MISSING:
                 since = monotonic()
-                value = factory()
-                pause = monotonic() - since
+                try:
+                    value = factory()
+                finally:
+                    pause = steps.note(steps.FACTORY, None, since)
                 computation.store(value)
-            self._end('getOrCreate', builtKey, state, begin, pause)
             return value
         except BaseException:
             computation.release()
             raise
+        finally:
+            self._end('getOrCreate', builtKey, state, begin, pause)
 
     def _count_found(self, computation, value):
         """Count what a computation has found, as it begins."""
@@ -124,8 +128,9 @@ class Creating(Reading):
             for computation in left.values():
                 computation.release(deadline)
             raise
-        self._end('getOrCreateMany', f'{len(wanted)} keys', state, begin,
-                  *pause)
+        finally:
+            self._end('getOrCreateMany', f'{len(wanted)} keys', state, begin,
+                      *pause)
         return {key: values[key] for key in wanted if key in values}
 
     def _new_deadline(self):
@@ -196,8 +201,10 @@ class Creating(Reading):
         The seconds that the factory takes are added to the pause, a list.
         """
         since = monotonic()
-        computed = factory(keys)
-        pause[0] += monotonic() - since
+        try:
+            computed = factory(keys)
+        finally:
+            pause[0] += steps.note(steps.FACTORY, None, since)
         if not isinstance(computed, Mapping):
             raise TypeError(
                 f'factory {factory!r}: must return a mapping, not a'

@@ -23,7 +23,7 @@ class Writing(Base):
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:
             # The old value must not pass for the new one.
-            self._invalidate(builtKey)
+            self._remove('set', builtKey)
             return None
         data, flags = dumped
         size, counts, stored = len(data), self._counts, builtKey
@@ -48,7 +48,10 @@ class Writing(Base):
         return stored
 
     def invalidate(self, key):
-        return self._invalidate(self.buildKey(key))
+        reply = self._remove('invalidate', self.buildKey(key))
+        if reply:
+            self._counts.invalidated += 1
+        return reply
 
     def invalidateUnchanged(self, key, token):
         # An empty claim in its place, which has expired already: unlike a
@@ -62,16 +65,13 @@ class Writing(Base):
             self._counts.invalidated += 1
         return reply
 
-    def _invalidate(self, builtKey):
+    def _remove(self, name, builtKey):
         state = self._state
         reply = self._attempt(
-            'invalidate', state, builtKey, 'not invalidated',
+            name, state, builtKey, 'not invalidated',
             lambda wire, deadline: state.store.run(
                 command.Delete(wire), deadline))
-        if reply is None:
-            return None
-        self._counts.invalidated += 1
-        return True
+        return None if reply is None else True
 
     # Under a condition
 
@@ -102,7 +102,7 @@ class Writing(Base):
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:
             if replaces:
-                self._invalidate(builtKey)
+                self._remove('replace', builtKey)
             return None
 
         def store(wire, deadline):

@@ -103,6 +103,29 @@ class CountsTest(TroubleCase):
             self.assertEqual(numbers['computed'], 1)
             self.assertEqual(numbers['waited'] + numbers['hits'], 3)
 
+    def test_a_value_of_another_thread_is_not_read(self):
+        with EmbeddedServer() as server:
+            client = self.connect(server)
+            go_on = threading.Event()
+
+            def compute():
+                go_on.wait(10)
+                return b'x' * 1000
+
+            threads = [threading.Thread(
+                target=client.getOrCreate, args=['key', compute])
+                for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.2)
+            go_on.set()
+            for thread in threads:
+                thread.join()
+            found = client.getCounts()
+            self.assertEqual(found['waited'] + found['hits'], 3)
+            self.assertEqual(
+                found['bytesRead'], found['hits'] * found['bytesStored'])
+
     def test_unreadable(self):
         with EmbeddedServer() as server:
             self.connect(server).set('key', 'a pickle')
@@ -274,3 +297,26 @@ class SlowTest(TroubleCase):
             client.query('key')
             self.assertEqual(self.slowest(client), ('connect', address))
             self.assertEqual(client.getCounts()['slow'], 1)
+
+    def test_a_factory_is_no_part_of_it(self):
+        """Nor is what is waited for in it, however deep."""
+        with ScriptedServer(default=SILENCE) as server:
+            other = self.connect(
+                server, timeout=0.1, connectTimeout=0.1, maxPoolSize=1)
+            with EmbeddedServer() as embedded:
+                client = self.connect(embedded, slow=0)
+
+                def factory():
+                    thread = threading.Thread(
+                        target=other.query, args=['key'])
+                    thread.start()
+                    other.query('key')
+                    thread.join()
+                    return client.getOrCreate('inner', str)
+
+                client.getOrCreate('outer', factory)
+                for found in client.getSlowest():
+                    self.assertEqual(
+                        (found['phase'], found['server']),
+                        ('receive', embedded.address))
+                    self.assertLess(found['seconds'], 0.05)
