@@ -58,7 +58,7 @@ class Showing(Derivable):
         """Note an operation that is slow."""
         counts = self._counts
         phase, server = steps.longest(begin, seconds)
-        if server is None:
+        if server is None and phase == 'receive':
             server = state.address(key)
         counts.keep(seconds, command, key, server, phase)
         if seconds > counts.limit:

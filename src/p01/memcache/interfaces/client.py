@@ -144,7 +144,8 @@ class IMemcacheStatistics(Interface):
         not one; and its ``phase``: what it waited for most. That is
         ``pool``, a connection that was not in use; ``connect``; ``send``;
         ``receive``, the reply, or that it is turned into an object; or
-        ``other``, another caller that computes the value.
+        ``other``, another caller that computes the value. The time of a
+        signal handler, or of a process that is stopped, is the operation's.
         """
 
     def getRegions():

@@ -208,17 +208,17 @@ class CountsModelScenario:
             look.release()
             self.expected.update(misses=1, computed=1)
 
-    def check(self):
+    def check(self, message):
         counts = self.client.getCounts()
         errors, seconds = counts.pop('errors'), counts.pop('seconds')
         self.assertEqual(counts.pop('unreadable'), {})
         self.assertEqual(counts.pop('timeouts'), 0)
         self.assertEqual(
             {name: number for name, number in {**counts, **errors}.items()
-             if number}, dict(+self.expected))
+             if number}, dict(+self.expected), message)
         self.assertEqual(
             {name: times['count'] for name, times in seconds.items()},
-            dict(+self.commands))
+            dict(+self.commands), message)
 
     def test_counts(self):
         operations = [getattr(self, name) for name in sorted(dir(self))
@@ -230,5 +230,4 @@ class CountsModelScenario:
                 operation = self.random.choice(operations)
                 done.append(operation.__name__)
                 operation(self.random.choice(RAW))
-                with self.subTest(seed=seed, done=done[-3:]):
-                    self.check()
+                self.check(f'seed {seed}, after {done[-3:]}')
