@@ -3,6 +3,7 @@
 """The views @@memcache-health and @@memcache-metrics, see README.txt."""
 
 import functools
+from urllib.parse import parse_qs
 
 from zope.publisher.browser import BrowserView
 
@@ -37,7 +38,9 @@ class Health(Plain):
     """
 
     def __call__(self):
-        strict = self.request.form.get('strict') == '1'
+        # The form of a HEAD or OPTIONS may be empty, whatever is asked.
+        query = parse_qs(self.request.get('QUERY_STRING') or '')
+        strict = query.get('strict') == ['1']
         clients = _sources.clients().values()
         well = all(well for well, _ in survey(
             [*clients], _PATIENCE if strict else 0))
