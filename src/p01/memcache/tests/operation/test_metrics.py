@@ -226,6 +226,7 @@ class PrometheusTest(unittest.TestCase):
         gc.collect()
         self.assertNotIn(key, samples({'': client}))
         region = client.region('menus')
+        self.assertEqual(region.getCounts()['misses'], 0)
         self.assertEqual(samples({'': client})[key], 0)
 
     def test_the_same_client_twice(self):
