@@ -16,6 +16,7 @@ from p01.memcache.browser import servers
 from p01.memcache.browser import sums
 from p01.memcache.browser import token
 from p01.memcache.browser import verdict
+from p01.memcache.observed import clients as observed
 from p01.memcache.observed.asking import Asking
 from p01.memcache.observed.clients import parsed
 from p01.memcache.tests.operation import scenes
@@ -63,7 +64,7 @@ class FiguresTest(unittest.TestCase):
 class CurveTest(unittest.TestCase):
 
     def test_nothing(self):
-        shapes = curve.draw([])
+        shapes = curve.draw([], [])
         self.assertEqual(
             (shapes.reads, shapes.errors, shapes.lines), ([], [], []))
         self.assertEqual(
@@ -72,7 +73,7 @@ class CurveTest(unittest.TestCase):
     def test_gaps(self):
         history = [(100.0, 9, 1, 0), (90.0, 9, 1, 0), (80.0, 0, 0, 0),
                    (70.0, 1, 1, 3), (40.0, 5, 5, 0)]
-        shapes = curve.draw(history)
+        shapes = curve.draw(history, history)
         # Nothing was read, too little was read, or there is no slot.
         self.assertEqual(
             shapes.lines, ['505.0,10.0 515.0,10.0', '560.0,50.0 570.0,50.0'])
@@ -81,12 +82,30 @@ class CurveTest(unittest.TestCase):
         self.assertEqual((error.x, error.height), (530, curve.TROUBLE))
 
     def test_in_bounds(self):
-        shapes = curve.draw([(ago / 7, 10 ** 9, 1, ago) for ago in range(
-            4200, 0, -70)])
+        history = [(ago / 7, 10 ** 9, 1, ago) for ago in range(4200, 0, -70)]
+        shapes = curve.draw(history, history)
         for bar in shapes.reads:
             self.assertGreaterEqual(bar.y, 0)
             self.assertLessEqual(bar.x + bar.width, curve.WIDTH)
         self.assertEqual(len(shapes.lines), 1)
+
+    def test_a_slot_that_is_not_over(self):
+        for lasted, reads, errors, height, strip in (
+                (2.5, 25, 2, 100, 24), (2.5, 10, 1, 40, 12),
+                (0.2, 4, 0, 40, None), (7.5, 300, 0, 100, None)):
+            client = scenes.Pooled(history=[
+                (lasted + 10, 90, 10, 8), (lasted, reads, 0, errors)])
+            [section] = SectionsTest().sections(client=client)
+            own = section.curve
+            most = max(reads, 100)
+            self.assertEqual(own.most, str(most))
+            self.assertEqual([bar.height for bar in own.reads],
+                             [round(10000 / most, 1), height])
+            self.assertEqual([bar.height for bar in own.errors],
+                             [24, strip] if errors else [24])
+            # What is said is what was counted.
+            self.assertEqual(section.recent, [90 + reads, 10, 8 + errors])
+            self.assertIn(f'{8 + errors} errors', shown(own.label))
 
     def test_sums(self):
         history = sums.of_histories([
@@ -109,7 +128,7 @@ class SectionsTest(unittest.TestCase):
 
     def sections(self, **registered):
         with mock.patch.object(
-                clients, 'getUtilitiesFor',
+                observed, 'getUtilitiesFor',
                 lambda interface: list(registered.items())):
             return clients.overview(slabs=False)
 
