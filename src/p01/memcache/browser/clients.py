@@ -145,7 +145,7 @@ def _slow(operation):
         seconds=figures.quick(operation['seconds']),
         ago=figures.span(operation['ago']), command=operation['command'],
         key=operation['key'], phase=operation['phase'],
-        server=operation['server'] or figures.NONE)
+        server=figures.parts(operation['server'] or figures.NONE))
 
 
 def _regions(client, inner):

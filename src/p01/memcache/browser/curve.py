@@ -25,7 +25,7 @@ def total(history, within=WIDTH):
 
 
 def paced(history):
-    """Return it with the last slot as it will be at this pace, when it is over.
+    """Return it with the last slot as it is to be at this pace when over.
 
     Before, it looks as if the traffic had collapsed.
     """
