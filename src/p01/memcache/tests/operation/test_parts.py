@@ -16,7 +16,7 @@ from p01.memcache.browser import servers
 from p01.memcache.browser import sums
 from p01.memcache.browser import token
 from p01.memcache.browser import verdict
-from p01.memcache.observed import clients as observed
+from p01.memcache.observed import clients as observed_clients
 from p01.memcache.observed.asking import Asking
 from p01.memcache.observed.clients import parsed
 from p01.memcache.tests.operation import scenes
@@ -128,7 +128,7 @@ class SectionsTest(unittest.TestCase):
 
     def sections(self, **registered):
         with mock.patch.object(
-                observed, 'getUtilitiesFor',
+                observed_clients, 'getUtilitiesFor',
                 lambda interface: list(registered.items())):
             return clients.overview(slabs=False)
 
