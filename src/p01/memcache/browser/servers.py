@@ -82,7 +82,7 @@ def _details(state, values, answered):
     elif 'error' in values:
         parts.append(f'no statistics: {values["error"]}')
     elif not answered:
-        parts.append('has not answered this page yet')
+        parts.append('no statistics in time')
     parts.append(_owed(state.get('owed', 0)))
     return '; '.join(filter(None, parts))
 

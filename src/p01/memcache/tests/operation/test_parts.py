@@ -234,6 +234,20 @@ class VerdictTest(unittest.TestCase):
         level, [first, _] = self.judge(scenes.server('a'), answered=False)
         self.assertEqual(
             (level, first), ('watch', 'a has not answered this page in time.'))
+        # One of them stands still, and nobody knows which.
+        self.assertEqual(
+            self.judge(*map(scenes.server, 'abc'), answered=False),
+            ('watch', [
+                'At least one of 3 servers has not answered this page in '
+                'time.', 'No server is known to be down; nothing was read in the last '
+                'minute.']))
+
+    def test_the_only_one(self):
+        for state, text in (('down', 'The server is down'),
+                            ('failing', 'The server is failing')):
+            *_, last = self.judge(scenes.server('a', state))[1]
+            self.assertEqual(
+                last, f'{text}; nothing was read in the last minute.')
 
 
 class TokenTest(unittest.TestCase):
