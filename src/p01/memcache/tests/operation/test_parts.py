@@ -3,6 +3,7 @@
 """The parts of the page: figures, curve, verdict, tokens, questions."""
 
 import math
+import os
 import threading
 import time
 import unittest
@@ -19,6 +20,10 @@ from p01.memcache.browser import verdict
 from p01.memcache.observed import clients as observed_clients
 from p01.memcache.observed.asking import Asking
 from p01.memcache.observed.clients import parsed
+from p01.memcache.tests.faults.test_forks import another_thread
+from p01.memcache.tests.faults.test_forks import fork
+from p01.memcache.tests.faults.test_forks import fork_silently
+from p01.memcache.tests.faults.test_forks import wait
 from p01.memcache.tests.operation import scenes
 from p01.memcache.tests.support.waits import until
 
@@ -239,7 +244,8 @@ class VerdictTest(unittest.TestCase):
             self.judge(*map(scenes.server, 'abc'), answered=False),
             ('watch', [
                 'At least one of 3 servers has not answered this page in '
-                'time.', 'No server is known to be down; nothing was read in the last '
+                'time.',
+                'No server is known to be down; nothing was read in the last '
                 'minute.']))
 
     def test_the_only_one(self):
@@ -307,8 +313,12 @@ class AskingTest(unittest.TestCase):
 
     def test_after_a_fork(self):
         asking, go = Asking(), threading.Event()
-        self.assertEqual(asking.ask({1: lambda: go.wait(30)}, 0), {1: None})
-        with mock.patch('os.getpid', lambda: 0):  # the thread is not there
-            self.assertEqual(asking.ask({1: lambda: 1}, 5), {1: 1})
-        go.set()
-        until(lambda: not asking._running)
+        self.addCleanup(go.set)
+        asking.ask({1: lambda: go.wait(30)}, 0)
+
+        def work():  # without the thread, and with a lock that is taken
+            assert asking.ask({1: lambda: 1}, 5) == {1: 1}
+
+        for by in os.fork, fork_silently:
+            with another_thread(asking._lock):
+                wait(fork(work, by=by))
