@@ -171,14 +171,42 @@ class ReloadTest(ChromiumCase):
         self.chromium.ask('new Promise((done) => setTimeout(done, 6000))')
         self.assertEqual(len(self.chromium.requested), asked)
 
+    def answer(self, answer):
+        self.chromium.ask(f'fetched = window.fetch, window.fetch = '
+                          f'() => Promise.{answer}')
+
     def test_a_site_that_is_gone(self):
-        self.site.freeze()
-        try:
-            self.chromium.ask(
-                'window.fetch = () => Promise.reject(new Error("gone"))')
-            until(lambda: 'has not answered' in self.loaded(), 20)
-        finally:
-            self.site.thaw()
+        mark = self.chromium.ask('document.title')
+        self.answer('reject(new TypeError("gone"))')
+        until(lambda: 'has not answered' in self.loaded(), 20)
+        # Not since it was first noticed.
+        self.assertRegex(self.loaded(), 'for ([5-9]|1.) s$')
+        self.assertEqual(self.chromium.ask('document.title'), '? memcached')
+        self.chromium.ask('window.fetch = fetched, 0')
+        until(lambda: self.chromium.ask('document.title') == mark, 20)
+        self.assertNotIn('has', self.loaded())
+
+    def test_a_session_that_is_over(self):
+        self.answer('resolve(new Response("<form>Login</form>"))')
+        until(lambda: 'has shown another page' in self.loaded(), 20)
+        self.answer('resolve(new Response("", {status: 401}))')
+        until(lambda: 'has said 401' in self.loaded(), 20)
+        # It says so in the narrowest window, too.
+        self.chromium.window(320, 600)
+        self.assertLessEqual(self.chromium.ask(
+            'document.documentElement.scrollWidth'), 320)
+
+    def test_a_tab_in_the_background(self):
+        self.chromium.ask(
+            'Object.defineProperty(document, "hidden", {value: true}), 0')
+        asked = len(self.chromium.requested)
+        self.chromium.ask('new Promise((done) => setTimeout(done, 6000))')
+        self.assertEqual(len(self.chromium.requested), asked)
+        # Its title is new each minute.
+        self.chromium.ask('now = performance.now.bind(performance), '
+                          'performance.now = () => now() + 60000, 0')
+        before = self.loaded()
+        until(lambda: self.loaded() != before, 20)
 
 
 class EmptyTest(ChromiumCase):
