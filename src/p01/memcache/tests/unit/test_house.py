@@ -74,7 +74,7 @@ KNOWS = {
     'session': 'interfaces log',
     'dogpile': 'interfaces',
     'mcdutils': 'errors face interfaces log',
-    'observed': 'interfaces log',
+    'observed': 'interfaces log threads',
     'browser': 'errors log observed protection',
     'metrics': 'interfaces log observed',
     'stored': 'errors leases log values wire',
