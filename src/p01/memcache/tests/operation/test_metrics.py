@@ -88,9 +88,13 @@ class PrometheusTest(unittest.TestCase):
 
     def test_errors_begin_with_a_zero(self):
         found = samples(scenes.well())
-        for kind in 'ConnectError', 'ReceiveTimeout', 'ServerDown':
-            self.assertEqual(found[
-                'memcache_client_errors_total', '', kind, ''], 0)
+        for name, *kinds in (
+                ('errors', 'ConnectError', 'ConnectTimeout', 'ReceiveTimeout',
+                 'SendTimeout', 'ServerDown'),
+                ('unreadable_values', 'ForbiddenGlobal', 'ForgedValue')):
+            for kind in kinds:
+                self.assertEqual(found[
+                    f'memcache_client_{name}_total', '', kind, ''], 0)
         self.assertEqual(found['memcache_client_timeouts_total', '', ''], 0)
 
     def test_servers(self):
