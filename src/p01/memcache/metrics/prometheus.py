@@ -2,14 +2,17 @@
 # ZPL 2.1, see LICENSE.txt
 """What Prometheus scrapes: a collector for prometheus_client."""
 
-from prometheus_client.metrics_core import CounterMetricFamily
-from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.metrics_core import HistogramMetricFamily
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
-
+from p01.memcache.extra import extra
 from p01.memcache.metrics import measures
 from p01.memcache.metrics.sources import Sources
+
+
+with extra('prometheus'):
+    from prometheus_client.metrics_core import CounterMetricFamily
+    from prometheus_client.metrics_core import GaugeMetricFamily
+    from prometheus_client.metrics_core import HistogramMetricFamily
+    from prometheus_client.registry import Collector
+    from prometheus_client.utils import floatToGoString
 
 
 # Seconds for which a scrape waits for servers that are asked.
