@@ -24,8 +24,8 @@ class MemcacheCollector(Collector):
 
     `clients` is ``{name: client}``; without it they are the utilities that
     are registered when Prometheus asks. A scrape asks no server, unless
-    `statistics` is true: then each memcached is asked for its own, and those
-    that have not answered within a second are left out.
+    `statistics` is true: then each memcached is asked for its own, and has a
+    second to answer.
     """
 
     def __init__(self, clients=None, statistics=False):
