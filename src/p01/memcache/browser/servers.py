@@ -66,7 +66,7 @@ def _row(state, values, slabs):
         evictions=figures.count(parsed(values, 'evictions')),
         evicted=bool(parsed(values, 'evictions')),
         running=figures.span(uptime),
-        version=values.get('version', figures.NONE),
+        version=values.get('version'),
         connections=_connections(state),
         slabs=_slabs(slabs.get(name)))
 
