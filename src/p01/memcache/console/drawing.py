@@ -27,8 +27,14 @@ _HEIGHT, _EVENTS = 4, 8
 _STYLES = {'up': 'green', 'down': 'bold red', 'drained': 'yellow'}
 
 
+class _Console(Console):
+
+    def on_broken_pipe(self):
+        raise  # rich would exit by itself, with 1
+
+
 def console():
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Console(highlight=False, markup=False, emoji=False)
 
 
 def status(figures):

@@ -125,6 +125,7 @@ class PingTest(Case):
                 (('ping', '--servers', 'a', '--timeout', 'nan'), "'nan'"),
                 (('ping', '--servers', 'a', '--timeout', '0'), 'timeout'),
                 (('ping', '--serv', 'a'), '--serv'),
+                (('ping', '--servers', 'a', '--name', 'b'), '--name'),
                 (('ping', '--servers', 'a', '--ca', '/nowhere'), 'caFile'),
                 (('ping', '--servers', 'a', '--credentials', '/nowhere'),
                  'credentialsFile'),

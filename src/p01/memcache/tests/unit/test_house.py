@@ -79,7 +79,7 @@ KNOWS = {
     'metrics': 'interfaces log observed',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
-               ' uclient wire',
+               ' uclient values.unstorable wire',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
