@@ -90,8 +90,10 @@ class IMemcacheStatistics(Interface):
 
         It counts this client, or region, alone: a client does not count what
         its regions do. Clients that are the same region of the same client
-        count together, as long as there is one of them. A forked child begins
-        at 0. All numbers are exact, in any number of threads.
+        count together, as long as there is one of them: keep one, or its
+        counts begin again at 0. `IMemcacheWriter.immediate` counts with its
+        client. A forked child begins at 0. All numbers are exact, in any
+        number of threads.
 
         ``hits``, ``misses``
             Keys that were looked for, in all. One that failed is a miss.
@@ -112,11 +114,12 @@ class IMemcacheStatistics(Interface):
             was waited for; values that were served after their lifetime.
         ``bytesRead``, ``bytesStored``
             Bytes of values as they are in memcached, without keys and stamps.
+            What another thread has computed is not read from there.
         ``seconds``
             How long operations took, as a dict by the name of the method:
             ``count``, ``sum``, and ``buckets``, a dict of how many took no
             longer than so many seconds; the last is infinity. The time of
-            factories does not count.
+            factories does not count, nor does `ILookUp.store`.
         ``slow``
             Operations that took longer than the setting `slow`.
 
@@ -141,7 +144,8 @@ class IMemcacheStatistics(Interface):
         not one; and its ``phase``: what it waited for most. That is
         ``pool``, a connection that was not in use; ``connect``; ``send``;
         ``receive``, the reply, or that it is turned into an object; or
-        ``other``, another caller that computes the value.
+        ``other``, another caller that computes the value. The time of a
+        signal handler, or of a process that is stopped, is the operation's.
         """
 
     def getRegions():
