@@ -36,11 +36,10 @@ def ping(options):
     if isinstance(found[0], BaseException):
         raise found[0]
     seen = look.at_life(found[0])
-    down = [f'{answer.server} is down: {answer.error}'
-            for answer in seen.answers if answer.error]
     count = len(seen.answers)
-    print(f'{seen.up} of {count} servers up'
-          + ''.join(f'; {text}' for text in down))
+    print('; '.join([f'{seen.up} of {count} servers up', *(
+        f'{answer.server} is down: {answer.error}'
+        for answer in seen.answers if answer.error)]))
     return of_servers(seen.up, count)
 
 

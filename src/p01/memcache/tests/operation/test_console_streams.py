@@ -12,6 +12,7 @@ import unittest
 from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.tests.support.listener import Listener
 from p01.memcache.tests.support.scripted import ScriptedServer
+from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.terminal import LIMIT
 from p01.memcache.tests.support.terminal import MAIN
 from p01.memcache.tests.support.terminal import Terminal
@@ -91,6 +92,25 @@ class StreamsTest(unittest.TestCase):
         terminal.type('\x03')
         self.assertEqual(terminal.end(), 0)
         self.assertNotIn('\x1b', terminal.output)
+
+    def test_more_servers_than_lines(self):
+        # What is down comes first, and what happened is not pushed out.
+        servers = [self.enterContext(EmbeddedServer()).address
+                   for _ in range(30)]
+        down = self.enterContext(refusing())
+        terminal = Terminal(
+            'watch', '--servers', ','.join([*servers, down]), '--count', '2',
+            '--interval', '0.1')
+        self.assertEqual(terminal.end(), 1)
+        [*_, last], [after] = (
+            text.split('\x1b[H') for text in
+            terminal.output.split('\x1b[?1049l'))
+        self.assertIn('30 of 31 servers up', last)
+        self.assertIn(f'{down} is down: ', last)
+        self.assertIn('... and ', last)
+        self.assertRegex(last.splitlines()[2], f'^{down} .*DOWN')
+        for server in servers:
+            self.assertIn(server, after)
 
 
 class HangingTest(unittest.TestCase):
