@@ -56,7 +56,8 @@ def _checker(required):
         from zope.security.checker import CheckerPublic
     except ImportError:
         raise ConfigurationError(
-            'permission: zope.security is not available') from None
+            'permission: needs zope.security, which the extra "security"'
+            ' installs') from None
     return Checker({
         name: CheckerPublic if _is_public(own) else own
         for name, own in required.items()})

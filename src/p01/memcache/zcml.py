@@ -221,8 +221,8 @@ def _transactional(create, options):
         from p01.memcache.transactional import Transactional
     except ImportError:
         raise ConfigurationError(
-            'transactional: the package transaction is not available'
-        ) from None
+            'transactional: needs transaction, which the extra "transaction"'
+            ' installs') from None
     return discreet(lambda: Transactional(create(), **options))
 
 

@@ -11,16 +11,19 @@ import time
 from functools import cached_property
 from urllib.parse import urlencode
 
-from zope.publisher.browser import BrowserView
-from zope.security import checkPermission
-from zope.traversing.browser import absoluteURL
-
 from p01.memcache.browser import clients
 from p01.memcache.browser import token
 from p01.memcache.browser import verdict
 from p01.memcache.errors import MemcacheError
+from p01.memcache.extra import extra
 from p01.memcache.log import logger
 from p01.memcache.protection import in_zope
+
+
+with extra('browser'):
+    from zope.publisher.browser import BrowserView
+    from zope.security import checkPermission
+    from zope.traversing.browser import absoluteURL
 
 
 #: The permission to empty a namespace or a region.

@@ -76,7 +76,8 @@ class IMemcacheSettings(Interface):
         title='Pickle protocol',
         description=(
             'The pickle protocol of values, and of keys that are pickled; '
-            "-1 is the interpreter's highest."),
+            "-1 is the interpreter's highest. Such keys change with it, so "
+            'all processes that share the cache must use the same one.'),
         min=-1,
         max=pickle.HIGHEST_PROTOCOL,
         default=-1)

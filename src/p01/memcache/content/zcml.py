@@ -68,7 +68,8 @@ def dependencies(_context, for_, events=(), cacheName=None):
     events = list(dict.fromkeys([*_known(), *events]))
     if not events:
         raise ConfigurationError(
-            'events: none is named, and zope.lifecycleevent is not installed')
+            'events: none is named; the extra "content" installs those of'
+            ' zope.lifecycleevent')
     # It dispatches an object's event to the handlers for that object.
     include(_context, 'configure.zcml', zope.component)
     for event in events:

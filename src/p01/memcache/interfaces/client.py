@@ -34,14 +34,14 @@ class IMemcacheFlusher(Interface):
         old values: `p01.memcache.errors.NotInvalidated` is raised, whose
         ``errors`` maps the addresses of these servers to their errors.
 
-        With a `delay` they are asked one after the other, so many seconds
-        apart, so that a database need not answer all misses at once. These
-        are the servers that the client has when it is called. It returns
-        after the last one: with three servers after twice the delay, plus
-        what each of them needs, up to one time-out. Until its turn a server
-        has its former values; after that, nothing that was stored there
-        before. If this is interrupted, the pooled client makes up for it, on
-        each server that it uses.
+        With a `delay`, in seconds, they are emptied one after the other, that
+        far apart, so that a database need not answer all misses at once. These
+        are the servers that the client has when the method is called. It
+        returns after the last one: with three servers after twice the delay,
+        plus what each of them needs, up to one time-out. Until its turn a
+        server has its former values; after that, nothing that was stored there
+        before. If the method is interrupted, the pooled client makes up for it
+        on each server that it uses.
 
         Where `generations` are on, all values of a namespace miss as soon as
         the one server is flushed that has its generation; so do all values
@@ -60,7 +60,7 @@ class IMemcacheFlusher(Interface):
 
 
 class IMemcacheStatistics(Interface):
-    """Shows the state of the servers, and what made values unreadable."""
+    """Shows the state of the servers, and what the client has done."""
 
     def getStatistics(name=None):
         """Return a list of ``(server, {name: value})``, all of them str.
@@ -96,7 +96,7 @@ class IMemcacheStatistics(Interface):
         number of threads.
 
         ``hits``, ``misses``
-            Keys that were looked for, in all. One that failed is a miss.
+            Keys that were looked for: found, or not. A failed read is a miss.
         ``errors``, ``timeouts``
             How often something failed, as a dict by the name of the error in
             `p01.memcache.errors`, and how many of these are time-outs. Each
@@ -107,31 +107,32 @@ class IMemcacheStatistics(Interface):
             Values that were stored, and those that the server refused, or
             that are too large.
         ``invalidated``
-            Keys that were; dependencies, a namespace, or all, count as one.
+            Keys that were invalidated. A call for dependencies, a namespace,
+            or everything counts as one.
         ``computed``, ``waited``, ``stale``
             Of `getOrCreate`, `getOrCreateMany` and `lookUp`: values that the
-            caller had to compute; values, and misses, for which another caller
-            was waited for; values that were served after their lifetime.
+            caller had to compute; keys for which it waited for another caller;
+            values that were served after their lifetime.
         ``bytesRead``, ``bytesStored``
             Bytes of values as they are in memcached, without keys and stamps.
             What another thread has computed is not read from there.
         ``seconds``
             How long operations took, as a dict by the name of the method:
-            ``count``, ``sum``, and ``buckets``, a dict of how many took no
-            longer than so many seconds; the last is infinity. The time of
-            factories does not count, nor does `ILookUp.store`.
+            ``count``, ``sum``, and ``buckets``, which maps a number of seconds
+            to how many operations took no longer; the last one is infinity.
+            The time of factories does not count, nor does `ILookUp.store`.
         ``slow``
             Operations that took longer than the setting `slow`.
 
-        In a transaction of a transactional client a change counts when it is
-        asked for.
+        A change in a transaction of a transactional client counts when it is
+        called for, not when it is sent.
         """
 
     def getHistory():
         """Return a list of ``(seconds ago, hits, misses, errors)``.
 
-        It is that of the last ten minutes, in slots of ten seconds, oldest
-        first. ``seconds ago`` is when a slot began; the last is not over.
+        It covers the last ten minutes in slots of ten seconds, oldest first.
+        ``seconds ago`` is when a slot began; the last slot is still open.
         """
 
     def getSlowest():
@@ -140,19 +141,27 @@ class IMemcacheStatistics(Interface):
         These are 20 at most, slowest first, of those that took more than a
         millisecond. Each is a dict of its ``seconds``; ``ago``, the seconds
         since it ended; ``command``, the name of the method; ``key``, the built
+<<<<<<< HEAD
         key, or ``'3 keys'``; ``server``, None if it is not known or if it was
         not one; and its ``phase``: what it waited for most. That is
         ``pool``, a connection that was not in use; ``connect``; ``send``;
         ``receive``, the reply, or that it is turned into an object; or
         ``other``, another caller that computes the value. The time of a
         signal handler, or of a process that is stopped, is the operation's.
+=======
+        key, or ``'3 keys'``; ``server``, None if unknown, or if there were
+        several; and ``phase``, what it waited for most: ``pool``, a free
+        connection; ``connect``; ``send``; ``receive``, the reply and its
+        conversion into an object; or ``other``, another caller that computes
+        the value.
+>>>>>>> k4
         """
 
     def getRegions():
         """Return a list of the regions of this client, as (name, client).
 
-        These are the ones in use, one for each name. A region has regions, in
-        turn.
+        These are the regions in use, each name once. A region may have
+        regions of its own.
         """
 
 

@@ -29,16 +29,17 @@ class IUltraMemcacheStatistics(IMemcacheStatistics):
         """Return a list of dicts, one for each server. No server is asked.
 
         ``server`` is its address, and ``state`` is ``up``, ``failing`` (a
-        failure or more, but fewer than `retries`), ``down`` or ``drained``,
-        ``since`` so many seconds (0.0: since the client was made).
-        ``reason`` is the last failure, None if it is up. ``nextProbe`` are the
-        seconds until it is tried again.
+        failure or more, but fewer than `retries`), ``down`` or ``drained``;
+        ``since`` is the number of seconds for which it has been in that state
+        (0.0: since the client was made). ``reason`` is the last failure, None
+        if the server is up. ``nextProbe`` is the number of seconds until it is
+        tried again.
 
         Of its connections, ``active`` are in use, ``idle`` are not, ``opened``
         have been made and ``broken`` have been lost so far; ``waiting``
-        threads wait for one. ``owed`` are the keys that it has yet to remove,
-        -1 if it will be flushed. ``drained`` is True for those that are in the
-        setting of that name; they come last.
+        threads wait for one. ``owed`` is the number of keys whose values have
+        yet to be removed from it, -1 if it will be flushed. ``drained`` is
+        True for the servers in the setting of that name, which come last.
         """
 
 

@@ -9,14 +9,18 @@ is a list of a mark, the time of its last use, and a dict.
 
 import time
 
-from Products.mcdutils.mapping import MemCacheMapping
-from Products.mcdutils.proxy import MemCacheProxy
 from zope.component import queryUtility
 
 from p01.memcache.errors import SerializationError
+from p01.memcache.extra import extra
 from p01.memcache.face import Client
 from p01.memcache.interfaces import IMemcacheClient
 from p01.memcache.log import logger
+
+
+with extra('mcdutils'):
+    from Products.mcdutils.mapping import MemCacheMapping
+    from Products.mcdutils.proxy import MemCacheProxy
 
 
 _MARK = 'p01.memcache.mcdutils'

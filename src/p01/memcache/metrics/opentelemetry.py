@@ -2,11 +2,14 @@
 # ZPL 2.1, see LICENSE.txt
 """The same measures as observable instruments of OpenTelemetry."""
 
-from opentelemetry.metrics import Observation
-from opentelemetry.metrics import get_meter_provider
-
+from p01.memcache.extra import extra
 from p01.memcache.metrics import measures
 from p01.memcache.metrics.sources import Sources
+
+
+with extra('opentelemetry'):
+    from opentelemetry.metrics import Observation
+    from opentelemetry.metrics import get_meter_provider
 
 
 _UNITS = {'bytes': 'By'}

@@ -2,14 +2,17 @@
 # ZPL 2.1, see LICENSE.txt
 """What Prometheus scrapes: a collector for prometheus_client."""
 
-from prometheus_client.metrics_core import CounterMetricFamily
-from prometheus_client.metrics_core import GaugeMetricFamily
-from prometheus_client.metrics_core import HistogramMetricFamily
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
-
+from p01.memcache.extra import extra
 from p01.memcache.metrics import measures
 from p01.memcache.metrics.sources import Sources
+
+
+with extra('prometheus'):
+    from prometheus_client.metrics_core import CounterMetricFamily
+    from prometheus_client.metrics_core import GaugeMetricFamily
+    from prometheus_client.metrics_core import HistogramMetricFamily
+    from prometheus_client.registry import Collector
+    from prometheus_client.utils import floatToGoString
 
 
 # Seconds for which a scrape waits for servers that are asked.
@@ -21,8 +24,8 @@ class MemcacheCollector(Collector):
 
     `clients` is ``{name: client}``; without it they are the utilities that
     are registered when Prometheus asks. A scrape asks no server, unless
-    `statistics` is true: then each memcached is asked for its own, and those
-    that have not answered within a second are left out.
+    `statistics` is true: then each memcached is asked for its own, and has a
+    second to answer.
     """
 
     def __init__(self, clients=None, statistics=False):

@@ -1,13 +1,14 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The views @@memcache-health and @@memcache-metrics, see README.txt."""
+"""The view @@memcache-health, see README.txt."""
 
-import functools
-
-from zope.publisher.browser import BrowserView
-
+from p01.memcache.extra import extra
 from p01.memcache.metrics.health import survey
 from p01.memcache.metrics.sources import Sources
+
+
+with extra('browser'):
+    from zope.publisher.browser import BrowserView
 
 
 # Seconds for which a strict check waits for the servers.
@@ -44,23 +45,3 @@ class Health(Plain):
         return self.answer(
             'ok\n' if well else 'degraded\n',
             status=503 if strict and not well else 200)
-
-
-class Metrics(Plain):
-    """What Prometheus scrapes: the clients' metrics, and no others."""
-
-    def __call__(self):
-        # Only this view needs it.
-        from prometheus_client.exposition import choose_encoder
-        encode, kind = choose_encoder(self.request.getHeader('Accept') or '')
-        return self.answer(encode(_registry()), kind)
-
-
-@functools.cache
-def _registry():
-    from prometheus_client import CollectorRegistry
-
-    from p01.memcache.metrics.prometheus import MemcacheCollector
-    registry = CollectorRegistry()
-    registry.register(MemcacheCollector())
-    return registry

@@ -6,10 +6,14 @@ What ``plone.memoize.ram.cache`` decorates is then computed once among all
 processes. See plone.txt.
 """
 
-from p01.memcache.plone.chooser import EVERYTHING
-from p01.memcache.plone.chooser import chooseCache
-from p01.memcache.plone.interfaces import IMemoizeSettings
-from p01.memcache.plone.settings import MemoizeSettings
+from p01.memcache.extra import extra
+
+
+with extra('plone'):
+    from p01.memcache.plone.chooser import EVERYTHING
+    from p01.memcache.plone.chooser import chooseCache
+    from p01.memcache.plone.interfaces import IMemoizeSettings
+    from p01.memcache.plone.settings import MemoizeSettings
 
 
 __all__ = [

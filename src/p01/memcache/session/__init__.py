@@ -2,7 +2,11 @@
 # ZPL 2.1, see LICENSE.txt
 """zope.session's sessions in memcached, shared by all processes."""
 
-from p01.memcache.session.container import MemcacheSessionDataContainer
+from p01.memcache.extra import extra
+
+
+with extra('session'):
+    from p01.memcache.session.container import MemcacheSessionDataContainer
 
 
 __all__ = ['MemcacheSessionDataContainer']

@@ -5,7 +5,11 @@
 They need the package `transaction` (the extra "transaction").
 """
 
-from p01.memcache.transactional.client import Transactional
+from p01.memcache.extra import extra
+
+
+with extra('transaction'):
+    from p01.memcache.transactional.client import Transactional
 
 
 __all__ = ['Transactional']

@@ -61,6 +61,7 @@ def _find(name, manager):
     except ImportError:
         if name is not None:
             raise ValueError(
-                f'database {name!r}: ZODB is not available') from None
+                f'database {name!r}: needs ZODB, which the extra "zodb"'
+                ' installs') from None
         return None
     return ZODB(name, manager)

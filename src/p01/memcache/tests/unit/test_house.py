@@ -29,6 +29,7 @@ KNOWS = {
     'configuration': '',
     'interfaces': 'configuration',
     'log': 'errors',
+    'extra': '',
     'path': '',
     'event': 'interfaces',
     'secret': 'errors log',
@@ -58,25 +59,25 @@ KNOWS = {
     'client': 'attributes classic discovery.source facade interfaces secret',
     'uclient': 'attributes facade interfaces membership secret',
     'decorator': 'attributes.arguments features.lifetime interfaces keys',
-    'transactional': 'attributes errors event facade features interfaces log'
-                     ' snapshots store values wire',
+    'transactional': 'attributes errors event extra facade features interfaces'
+                     ' log snapshots store values wire',
     'protection': '',
     'zcml': 'attributes.arguments interfaces protection secret transactional'
             ' uclient',
     'content': 'event interfaces values.unstorable',
-    'plone': 'attributes.arguments content.identity errors interfaces log'
-             ' zcml',
+    'plone': 'attributes.arguments content.identity errors extra interfaces'
+             ' log zcml',
     'testing': 'attributes classic client cluster discovery embedded errors'
                ' facade features interfaces secret store threads transport'
                ' uclient wire',
     'face': 'errors interfaces log uclient',
-    'ramcache': 'interfaces',
-    'session': 'interfaces log',
-    'dogpile': 'interfaces',
-    'mcdutils': 'errors face interfaces log',
-    'observed': 'interfaces log',
-    'browser': 'errors log observed protection',
-    'metrics': 'interfaces log observed',
+    'ramcache': 'extra interfaces',
+    'session': 'extra interfaces log',
+    'dogpile': 'extra interfaces',
+    'mcdutils': 'errors extra face interfaces log',
+    'observed': 'interfaces log threads',
+    'browser': 'errors extra log observed protection',
+    'metrics': 'extra interfaces log observed',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
                ' uclient values.unstorable wire',
