@@ -100,7 +100,8 @@ class IMemcacheStatistics(Interface):
         ``errors``, ``timeouts``
             How often something failed, as a dict by the name of the error in
             `p01.memcache.errors`, and how many of these are time-outs. Each
-            key of a change of many counts.
+            key of a change of many counts. ``ServerDown`` was not even tried,
+            as the server is known to be down: it took no time.
         ``unreadable``
             As `getUnreadable`.
         ``stored``, ``refused``
