@@ -159,7 +159,7 @@ class IMemcacheClient(
     """Caches Python objects in memcached servers.
 
     All threads of a process share a client. Trouble with the cache never
-    reaches its user: a server that is down, slow or talks nonsense is a miss
+    reaches its user: a server that is down, slow or talking nonsense is a miss
     for `query`, None for `set` and `invalidate`, and a line in the log
     ``p01.memcache``. A wrong argument is a ``ValueError`` or ``TypeError`` at
     once, before anything is sent.
