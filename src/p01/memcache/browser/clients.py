@@ -58,14 +58,16 @@ def _section(client, answer):
     inner = regions(client)
     everything = [client, *(region for _, region in inner)]
     counts = sums.of_counts(one.getCounts() for one in everything)
-    history = sums.of_histories(one.getHistory() for one in everything)
+    histories = [one.getHistory() for one in everything]
+    history = sums.of_histories(histories)
     slowest = sums.of_slowest(one.getSlowest() for one in everything)
     return {
         'about': _about(client),
         'can_empty': bool(client.generations),
         'namespace': client.namespace or '',
         'recent': curve.total(history, 60),
-        'curve': curve.draw(history),
+        'curve': curve.draw(
+            history, sums.of_histories(map(curve.paced, histories))),
         'servers': servers.rows(client, answer),
         'tiles': _tiles(counts, history),
         'troubles': _troubles(counts),
@@ -143,7 +145,7 @@ def _slow(operation):
         seconds=figures.quick(operation['seconds']),
         ago=figures.span(operation['ago']), command=operation['command'],
         key=operation['key'], phase=operation['phase'],
-        server=operation['server'] or figures.NONE)
+        server=figures.parts(operation['server'] or figures.NONE))
 
 
 def _regions(client, inner):

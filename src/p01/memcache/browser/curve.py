@@ -24,23 +24,39 @@ def total(history, within=WIDTH):
     return [sum(column) for column in zip(*recent, strict=True)] or [0, 0, 0]
 
 
-def draw(history):
-    """Return the shapes, and a sentence for readers that cannot see them."""
-    slots = [(WIDTH - ago, hits, misses, errors)
-             for ago, hits, misses, errors in history if 0 <= ago <= WIDTH]
+def paced(history):
+    """Return it with the last slot as it is to be at this pace when over.
+
+    Before, it looks as if the traffic had collapsed.
+    """
+    return [(ago, *(round(number * SLOT / max(ago, 1)) for number in numbers))
+            if ago < SLOT else (ago, *numbers) for ago, *numbers in history]
+
+
+def draw(history, pace):
+    """Return the shapes, and a sentence for readers that cannot see them.
+
+    `pace` is the history for the bars. None is taller than what was counted.
+    """
+    slots = _slots(history)
     most = max((hits + misses for _, hits, misses, _ in slots), default=0)
     worst = max((errors for *_, errors in slots), default=0)
     return SimpleNamespace(
         reads=[_bar(x, hits + misses, most, HEIGHT)
-               for x, hits, misses, _ in slots if hits + misses],
+               for x, hits, misses, _ in _slots(pace) if hits + misses],
         errors=[_bar(x, errors, worst, TROUBLE)
-                for x, _, _, errors in slots if errors],
+                for x, _, _, errors in _slots(pace) if errors],
         lines=list(_lines(slots)), most=figures.count(most),
         worst=figures.count(worst), label=_label(history, slots))
 
 
+def _slots(history):
+    return [(WIDTH - ago, *numbers) for ago, *numbers in history
+            if 0 <= ago <= WIDTH]
+
+
 def _bar(x, value, most, height):
-    tall = max(round(height * value / most, 1), 1)
+    tall = max(round(height * min(value / most, 1), 1), 1)
     return SimpleNamespace(
         x=round(x, 1), y=round(height - tall, 1), height=tall,
         width=round(min(SLOT - 1, WIDTH - x), 1))

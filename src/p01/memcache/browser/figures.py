@@ -2,11 +2,13 @@
 # ZPL 2.1, see LICENSE.txt
 """Figures as people read them."""
 
+import re
+
 
 NONE = '\u2013'  # a dash: there is no figure
 
 # Between a figure and its unit, so that no line ends there.
-_BLANK = '\u00a0'
+BLANK = '\u00a0'
 
 _SIZES = ('B', 'KiB', 'MiB', 'GiB', 'TiB')  # as memcached's -m means it
 _SPANS = ((86400, 'd'), (3600, 'h'), (60, 'min'))
@@ -26,7 +28,7 @@ def size(number):
             break
         number /= 1024
     digits = 1 if unit != 'B' and number < 99.95 else 0
-    return f'{number:,.{digits}f}{_BLANK}{unit}'
+    return f'{number:,.{digits}f}{BLANK}{unit}'
 
 
 def percent(part, whole):
@@ -35,9 +37,9 @@ def percent(part, whole):
         return NONE
     share = 100 * part / whole
     if share in (0, 100) or 1 <= share <= 99:
-        return f'{share:.0f}{_BLANK}%'
+        return f'{share:.0f}{BLANK}%'
     share = min(max(share, 0.1), 99.9) if 0 < share < 100 else share
-    return f'{share:.1f}{_BLANK}%'
+    return f'{share:.1f}{BLANK}%'
 
 
 def span(seconds):
@@ -46,8 +48,8 @@ def span(seconds):
         return NONE
     for length, unit in _SPANS:
         if seconds >= 2 * length or (unit == 'min' and seconds >= 119.5):
-            return f'{seconds / length:,.0f}{_BLANK}{unit}'
-    return f'{seconds:.0f}{_BLANK}s'
+            return f'{seconds / length:,.0f}{BLANK}{unit}'
+    return f'{seconds:.0f}{BLANK}s'
 
 
 def quick(seconds):
@@ -55,12 +57,17 @@ def quick(seconds):
     if seconds is None:
         return NONE
     if seconds < 0.0995:
-        return f'{seconds * 1000:.2g}{_BLANK}ms'
+        return f'{seconds * 1000:.2g}{BLANK}ms'
     if seconds < 0.9995:
-        return f'{seconds * 1000:.0f}{_BLANK}ms'
-    return f'{seconds:,.1f}{_BLANK}s'
+        return f'{seconds * 1000:.0f}{BLANK}ms'
+    return f'{seconds:,.1f}{BLANK}s'
 
 
 def plural(number, noun):
     """(1, 'server') -> 1 server"""
-    return f'{count(number)}{_BLANK}{noun}{"" if number == 1 else "s"}'
+    return f'{count(number)}{BLANK}{noun}{"" if number == 1 else "s"}'
+
+
+def parts(address):
+    """Return the parts between which an address may be broken."""
+    return re.findall('[^.:/]*[.:/]?', address)[:-1]

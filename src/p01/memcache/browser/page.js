@@ -1,12 +1,12 @@
 'use strict';
 (function () {
-  var paused = false, late = 0;
+  var paused = false, shown = performance.now(), asked = shown;
 
   function show(text) {
     var fresh = new DOMParser().parseFromString(text, 'text/html');
     var page = document.getElementById('page');
     var next = fresh.getElementById('page');
-    if (!next) { throw new Error('another page'); }
+    if (!next) { throw new Late('has shown another page (a login?)'); }
     page.querySelectorAll('details[open]').forEach(function (details) {
       var same = next.querySelector('#' + details.id);
       if (same) { same.open = true; }
@@ -22,22 +22,32 @@
     if (again) { again.focus({preventScroll: true}); }
   }
 
+  function Late(what) { this.what = what; }
+
   function load() {
-    if (paused || document.hidden) { return wait(); }
+    // Of a tab in the background one sees the title.
+    if (paused || (document.hidden && performance.now() - asked < 60000)) {
+      return wait();
+    }
+    asked = performance.now();
     var stop = new AbortController();
     var timer = setTimeout(function () { stop.abort(); }, 15000);
     fetch(location.href, {signal: stop.signal, cache: 'no-store'})
       .then(function (response) {
-        if (!response.ok) { throw new Error(response.status); }
+        if (!response.ok) { throw new Late('has said ' + response.status); }
         return response.text();
       })
-      .then(function (text) { late = 0; if (!paused) { show(text); } })
-      .catch(function () {
-        late = late || Date.now();
+      .then(function (text) {
+        if (!paused) { show(text); }
+        shown = performance.now();
+      })
+      .catch(function (error) {
         var loaded = document.getElementById('loaded');
         loaded.className = 'late';
-        loaded.textContent = 'The site has not answered for ' +
-          Math.round((Date.now() - late) / 1000) + ' s';
+        loaded.textContent = 'The site ' +
+          (error instanceof Late ? error.what : 'has not answered') + ' for ' +
+          Math.round((performance.now() - shown) / 1000) + ' s';
+        document.title = '? memcached';
       })
       .finally(function () { clearTimeout(timer); wait(); });
   }

@@ -17,6 +17,7 @@ from p01.memcache.browser import verdict
 from p01.memcache.errors import MemcacheError
 from p01.memcache.extra import extra
 from p01.memcache.log import logger
+from p01.memcache.protection import in_zope
 
 
 with extra('browser'):
@@ -161,13 +162,10 @@ def _text(value):
 
 def _user(request):
     """Return the id of the user, as both frameworks have it."""
-    principal = getattr(request, 'principal', None)
-    if principal is not None:
-        return str(principal.id)
-    try:
-        from AccessControl import getSecurityManager
-    except ImportError:
-        return ''
+    if not in_zope():
+        return str(request.principal.id)
+    # Not of the request, whose attributes are the form's there.
+    from AccessControl import getSecurityManager
     user = getSecurityManager().getUser()
     return '/'.join((*getattr(user, 'getPhysicalPath', tuple)(),
                      str(user.getId())))

@@ -52,7 +52,8 @@ def _row(state, values, slabs):
     used, limit = parsed(values, 'bytes'), parsed(values, 'limit_maxbytes')
     uptime = parsed(values, 'uptime')
     return SimpleNamespace(
-        name=name, state=now, symbol=_SYMBOLS.get(now, '?'),
+        name=name, parts=figures.parts(name), state=now,
+        symbol=_SYMBOLS.get(now, '?'),
         since=state.get('since', 0), reason=state.get('reason')
         or values.get('error'), next=state.get('nextProbe', 0),
         answered=answered, uptime=uptime,
@@ -67,7 +68,6 @@ def _row(state, values, slabs):
         running=figures.span(uptime),
         version=values.get('version', figures.NONE),
         connections=_connections(state),
-        owed=_owed(state.get('owed', 0)),
         slabs=_slabs(slabs.get(name)))
 
 
@@ -82,7 +82,8 @@ def _details(state, values, answered):
     elif 'error' in values:
         parts.append(f'no statistics: {values["error"]}')
     elif not answered:
-        parts.append('has not answered this page yet')
+        parts.append('no statistics in time')
+    parts.append(_owed(state.get('owed', 0)))
     return '; '.join(filter(None, parts))
 
 
@@ -95,19 +96,17 @@ def next_try(seconds):
 def _connections(state):
     if 'active' not in state:
         return figures.NONE
-    text = f'{state["active"]} in use, {state["idle"]} idle'
-    if state.get('waiting'):
-        text += f', {state["waiting"]} waiting'
-    if state.get('broken'):
-        text += f', {figures.count(state["broken"])} broken so far'
-    return text
+    parts = [f'{state["active"]} in use', f'{state["idle"]} idle']
+    parts += [f'{figures.count(state[name])} {name}'
+              for name in ('waiting', 'broken') if state.get(name)]
+    return ', '.join(part.replace(' ', figures.BLANK) for part in parts)
 
 
 def _owed(number):
     """Changes that the server has missed."""
     if number < 0:
         return 'will be flushed'
-    return figures.plural(number, 'key') if number else ''
+    return f'owes {figures.plural(number, "key")}' if number else ''
 
 
 def _slabs(values):

@@ -32,6 +32,9 @@ def judge(clients):
                 servers[row.name] = row
     found = [sentence for row in servers.values()
              for sentence in _about(row)]
+    late = [row for row in servers.values() if _is_late(row)]
+    if late:
+        found.append((WATCH, _late(late)))
     found += [(BAD, f'The client {client.title} cannot be shown: '
                f'{client.failure}.') for client in clients if client.failure]
     errors = sum(client.recent[2] for client in clients)
@@ -50,6 +53,19 @@ def _bad(row):
     return _ORDER.index(row.state) if row.state in _ORDER else len(_ORDER)
 
 
+def _is_late(row):
+    """Return whether there is nothing from it, and no reason why."""
+    return (row.state in ('up', 'unknown') and not row.answered
+            and not row.reason)
+
+
+def _late(rows):
+    # All servers of a client answer together: each may be the one.
+    name = rows[0].name if len(rows) == 1 else (
+        f'At least one of {figures.plural(len(rows), "server")}')
+    return f'{name} has not answered this page in time.'
+
+
 def _about(row):
     state = f'{row.name} is {row.state}'
     if row.state in ('down', 'failing'):
@@ -60,9 +76,10 @@ def _about(row):
             state += f': {row.reason}'
         yield (BAD if row.state == 'down' else WATCH,
                f'{state}; {next_try(row.next)}.')
-    elif row.state == 'unknown' or (row.state == 'up' and not row.answered):
-        yield WATCH, f'{row.name} has not answered this page' + (
-            f': {row.reason}.' if row.reason else ' in time.')
+    elif row.state in ('up', 'unknown') and not row.answered:
+        if row.reason:
+            yield WATCH, (
+                f'{row.name} has not answered this page: {row.reason}.')
     elif row.state == 'up' and 0 < row.since < RECENT:
         yield GOOD, f'{row.name} has been up again for ' + (
             f'{figures.span(row.since)}.')
@@ -79,8 +96,10 @@ def _summary(clients, servers):
     well = sum(row.state == 'up' for row in used)
     if not used:
         text = 'No server is known'
-    elif well == len(used) == 1:
-        text = 'The server is up'
+    elif well == len(used) and any(map(_is_late, used)):
+        text = 'No server is known to be down'
+    elif len(used) == 1:
+        text = f'The server is {used[0].state}'
     elif well == len(used):
         text = f'All {len(used)} servers are up'
     else:

@@ -11,11 +11,15 @@ call is computed in a statement before.
 import heapq
 import itertools
 import math
+import threading
 from collections import deque
+from operator import itemgetter
 from time import monotonic
 from typing import Any
+from weakref import WeakValueDictionary
 
 from p01.memcache.threads import fork
+from p01.memcache.threads.lock import run_locked
 
 
 #: Upper bounds of the buckets in seconds.
@@ -47,17 +51,22 @@ class _Times(dict[str, list[Any]]):
 class Counts:
     """See `IMemcacheStatistics.getCounts`. A forked child begins at zero.
 
-    An operation that begins at ``until`` or later calls `roll`; one that has
-    taken more than ``bound`` seconds calls `keep`.
+    An operation calls `begin`; if it has taken more than ``bound`` seconds, it
+    calls `keep`.
     """
 
     limit = math.inf
 
     def __init__(self) -> None:
+        # The clients that count here, and where those of its regions do.
+        self._clients: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        self._regions: WeakValueDictionary[str, Counts] = (
+            WeakValueDictionary())
         self.after_fork()
         fork.register(self)
 
     def after_fork(self) -> None:
+        self._sharing = threading.RLock()
         self.hits = self.misses = self.stored = self.refused = 0
         self.invalidated = self.computed = self.waited = self.stale = 0
         self.bytes_read = self.bytes_stored = self.slow = 0
@@ -106,7 +115,34 @@ class Counts:
                         for command, times in list(self.times.items())},
             'slow': self.slow}
 
+    # The regions
+
+    def share(self, name: str, own: 'Counts', client: Any) -> 'Counts':
+        """Return where a client of this region counts: its own, or those of
+        the others of the same name.
+        """
+        fork.notice()
+        # Two threads may make the first two.
+        counts = run_locked(
+            self._sharing, self._regions.setdefault, name, own)
+        counts._clients[id(client)] = client
+        return counts
+
+    def get_regions(self) -> list[tuple[str, Any]]:
+        """See `IMemcacheStatistics.getRegions`."""
+        return sorted(
+            ((name, client) for name, counts in list(self._regions.items())
+             for client in list(counts._clients.values())[:1]),
+            key=itemgetter(0))
+
     # The history
+
+    def begin(self) -> float:
+        """Return the time, as an operation begins."""
+        now = monotonic()
+        if now >= self.until:
+            self.roll(now)  # before it counts anything
+        return now
 
     def roll(self, now: float) -> None:
         """Begin the slot of this moment."""

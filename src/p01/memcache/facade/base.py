@@ -2,8 +2,6 @@
 # ZPL 2.1, see LICENSE.txt
 """What all operations share: keys, arguments, and how failures are handled."""
 
-from time import monotonic
-
 from p01.memcache.attributes.arguments import listed
 from p01.memcache.attributes.settings import Part
 from p01.memcache.errors import MemcacheError
@@ -122,7 +120,7 @@ class Base(Showing):
 
     def _attempt(self, command, state, builtKey, trouble, change):
         """Return ``change(key on the wire, deadline)``; None if it fails."""
-        begin, reply = monotonic(), None
+        begin, reply = self._counts.begin(), None
         deadline = begin + self._timeout
         try:
             reply = change(self._aim(state, builtKey, deadline), deadline)

@@ -5,6 +5,7 @@
 from collections.abc import Mapping
 from time import monotonic
 
+from p01.memcache.counts import steps
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import SerializationError
 from p01.memcache.facade.reading import Reading
@@ -20,7 +21,7 @@ class Creating(Reading):
 
     def lookUp(self, key, lifetime=None, grace=None, dependencies=()):
         builtKey, state = self.buildKey(key), self._state
-        begin = monotonic()
+        begin = self._counts.begin()
         computation = self._computation(
             state, key, builtKey, lifetime, grace,
             self._tags_of_value(dependencies), begin + self._timeout)
@@ -37,7 +38,7 @@ class Creating(Reading):
                     dependencies=()):
         _check_factory(factory)
         builtKey, state, pause = self.buildKey(key), self._state, 0.0
-        begin = monotonic()
+        begin = self._counts.begin()
         computation = self._computation(
             state, key, builtKey, lifetime, grace,
             self._tags_of_value(dependencies) if dependencies != () else [],
@@ -50,14 +51,17 @@ class Creating(Reading):
                 self._counts.hits += 1
             if value is MISSING:
                 since = monotonic()
-                value = factory()
-                pause = monotonic() - since
+                try:
+                    value = factory()
+                finally:
+                    pause = steps.note(steps.FACTORY, None, since)
                 computation.store(value)
-            self._end('getOrCreate', builtKey, state, begin, pause)
             return value
         except BaseException:
             computation.release()
             raise
+        finally:
+            self._end('getOrCreate', builtKey, state, begin, pause)
 
     def _count_found(self, computation, value):
         """Count what a computation has found, as it begins."""
@@ -94,7 +98,7 @@ class Creating(Reading):
         # It checks the arguments, before anything is sent.
         self._computation(state, None, '', lifetime, grace, tags)
         counts, values, until, pause = self._counts, {}, None, [0.0]
-        begin, left = monotonic(), dict.fromkeys(wanted)
+        begin, left = counts.begin(), dict.fromkeys(wanted)
         deadline = begin + self._timeout
         hits = self._take_found(state, wanted, left, values, deadline)
         counts.hits += hits
@@ -124,8 +128,9 @@ class Creating(Reading):
             for computation in left.values():
                 computation.release(deadline)
             raise
-        self._end('getOrCreateMany', f'{len(wanted)} keys', state, begin,
-                  *pause)
+        finally:
+            self._end('getOrCreateMany', f'{len(wanted)} keys', state, begin,
+                      *pause)
         return {key: values[key] for key in wanted if key in values}
 
     def _new_deadline(self):
@@ -196,8 +201,10 @@ class Creating(Reading):
         The seconds that the factory takes are added to the pause, a list.
         """
         since = monotonic()
-        computed = factory(keys)
-        pause[0] += monotonic() - since
+        try:
+            computed = factory(keys)
+        finally:
+            pause[0] += steps.note(steps.FACTORY, None, since)
         if not isinstance(computed, Mapping):
             raise TypeError(
                 f'factory {factory!r}: must return a mapping, not a'

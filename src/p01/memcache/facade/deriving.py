@@ -47,8 +47,6 @@ class Derivable(Configured):
 
     def __init__(self, **settings):
         self._derived = weakref.WeakValueDictionary()
-        # The `Counts` of each region; clients of the same region share them.
-        self._of_regions = weakref.WeakValueDictionary()
         super().__init__(**settings)
 
     def region(self, name, lifetime=None, keyScheme=None, generations=None):
@@ -62,16 +60,12 @@ class Derivable(Configured):
             self, {setting: value for setting, value in given
                    if value is not None},
             OF_REGION, _regions=(*self._regions, name))
-        region._count_with(self._of_regions.setdefault(name, region._counts))
+        region._count_with(
+            self._counts.share(name, region._counts, region))
         return region
 
     def getRegions(self):
-        regions = {}
-        for reference in list(self._derived.valuerefs()):
-            client = reference()
-            if client is not None and client._regions != self._regions:
-                regions.setdefault(client._regions[-1], client)
-        return sorted(regions.items())
+        return self._counts.get_regions()
 
     def _count_with(self, counts):
         vars(self)['_counts'] = self._trouble.counts = counts
@@ -80,7 +74,9 @@ class Derivable(Configured):
         if self._wrap is None:
             return self
         if self._immediate is None:
-            self._immediate = derive(self, _wrap=None)
+            immediate = derive(self, _wrap=None)
+            immediate._count_with(self._counts)
+            self._immediate = immediate
         return self._immediate
 
     def __copy__(self):
@@ -102,8 +98,7 @@ class Derivable(Configured):
         trouble = Trouble(copy, self._reports_states)
         vars(copy).update(
             _immediate=None, _trouble=trouble, _counts=trouble.counts,
-            _derived=weakref.WeakValueDictionary(),
-            _of_regions=weakref.WeakValueDictionary())
+            _derived=weakref.WeakValueDictionary())
         fork.register(copy)
         return copy
 

@@ -2,8 +2,6 @@
 # ZPL 2.1, see LICENSE.txt
 """The operations of `IMemcacheFlusher`: they empty the cache."""
 
-from time import monotonic
-
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import NotInvalidated
 from p01.memcache.facade.writing import Writing
@@ -24,7 +22,7 @@ class Flushing(Writing):
     def invalidateAll(self, delay=0):
         pause = seconds(delay, 'delay')
         self._flights.clear()
-        state, begin = self._state, monotonic()
+        state, begin = self._state, self._counts.begin()
         replies = state.store.ask_all(
             FlushAll(), begin + self._timeout, pause)
         self._end('invalidateAll', 'all keys', state, begin,

@@ -47,6 +47,8 @@ class Reading(Base):
         builtKey = self.buildKey(key)
         wire = builtKey.encode()
         counts, begin = self._counts, monotonic()
+        if begin >= counts.until:
+            counts.roll(begin)  # as `Counts.begin`
         deadline = begin + self._timeout
         try:
             item = get(wire, deadline, state.codec.most)
@@ -79,13 +81,13 @@ class Reading(Base):
             bucket += 1
         times[bucket] += 1
         times[SUM] += seconds
-        if seconds > counts.bound or begin >= counts.until:
+        if seconds > counts.bound:
             self._note(command, builtKey, state, begin, seconds)
         return found
 
     def queryMany(self, keys, raw=False):
         wanted = self._wanted(keys)
-        state, begin = self._state, monotonic()
+        state, begin = self._state, self._counts.begin()
         values, errors = self._find_many(
             state, wanted, raw, begin + self._timeout)
         hits = len(values)

@@ -51,18 +51,14 @@ class Showing(Derivable):
             bucket += 1
         times[bucket] += 1
         times[SUM] += seconds
-        if seconds > counts.bound or begin >= counts.until:
+        if seconds > counts.bound:
             self._note(command, key, state, begin, seconds)
 
     def _note(self, command, key, state, begin, seconds):
-        """Note an operation that is slow, or the first one of a slot."""
+        """Note an operation that is slow."""
         counts = self._counts
-        if begin >= counts.until:
-            counts.roll(begin)
-        if seconds <= counts.bound:
-            return
         phase, server = steps.longest(begin, seconds)
-        if server is None:
+        if server is None and phase == 'receive':
             server = state.address(key)
         counts.keep(seconds, command, key, server, phase)
         if seconds > counts.limit:

@@ -2,8 +2,6 @@
 # ZPL 2.1, see LICENSE.txt
 """The operations of `IMemcacheWriter`: they store, change or remove values."""
 
-from time import monotonic
-
 from p01.memcache.attributes.arguments import listed
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
@@ -25,11 +23,11 @@ class Writing(Base):
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:
             # The old value must not pass for the new one.
-            self._invalidate(builtKey)
+            self._remove('set', builtKey)
             return None
         data, flags = dumped
         size, counts, stored = len(data), self._counts, builtKey
-        begin = monotonic()
+        begin = self._counts.begin()
         deadline = begin + self._timeout
         try:
             wire = self._aim(state, builtKey, deadline)
@@ -50,7 +48,10 @@ class Writing(Base):
         return stored
 
     def invalidate(self, key):
-        return self._invalidate(self.buildKey(key))
+        reply = self._remove('invalidate', self.buildKey(key))
+        if reply:
+            self._counts.invalidated += 1
+        return reply
 
     def invalidateUnchanged(self, key, token):
         # An empty claim in its place, which has expired already: unlike a
@@ -64,16 +65,13 @@ class Writing(Base):
             self._counts.invalidated += 1
         return reply
 
-    def _invalidate(self, builtKey):
+    def _remove(self, name, builtKey):
         state = self._state
         reply = self._attempt(
-            'invalidate', state, builtKey, 'not invalidated',
+            name, state, builtKey, 'not invalidated',
             lambda wire, deadline: state.store.run(
                 command.Delete(wire), deadline))
-        if reply is None:
-            return None
-        self._counts.invalidated += 1
-        return True
+        return None if reply is None else True
 
     # Under a condition
 
@@ -104,7 +102,7 @@ class Writing(Base):
         dumped = self._dump(state, builtKey, data, raw)
         if dumped is None:
             if replaces:
-                self._invalidate(builtKey)
+                self._remove('replace', builtKey)
             return None
 
         def store(wire, deadline):
@@ -167,7 +165,7 @@ class Writing(Base):
     def touch(self, key, lifetime=None):
         expires = self._expiry(lifetime)
         state, builtKey = self._state, self.buildKey(key)
-        begin, reply = monotonic(), None
+        begin, reply = self._counts.begin(), None
         deadline = begin + self._timeout
         try:
             wire = state.locate(builtKey.encode(), deadline)
@@ -212,7 +210,7 @@ class Writing(Base):
             self._trouble.report(
                 error, 'key %s: not stored', builtKey.decode())
             self._counts.refused += 1
-        begin, total = monotonic(), len(built)
+        begin, total = self._counts.begin(), len(built)
         deadline = begin + self._timeout
         if large:
             self._remove_many(large, deadline)
@@ -240,7 +238,7 @@ class Writing(Base):
     def invalidateMany(self, keys):
         keys, state = listed('keys', keys), self._state
         pairs = list(zip(keys, self._build_all(keys), strict=True))
-        begin = monotonic()
+        begin = self._counts.begin()
         failed = self._remove_many(pairs, begin + self._timeout)
         removed = len(keys) - len(failed)
         self._counts.invalidated += removed
@@ -262,7 +260,7 @@ class Writing(Base):
     def _forget(self, name, versions, tags, what):
         """Forget versions; return True, or None if that failed."""
         self._flights.clear()
-        state, begin = self._state, monotonic()
+        state, begin = self._state, self._counts.begin()
         replies = versions.forget(tags, begin + self._timeout)
         self._end(name, f'{len(tags)} {what}', state, begin)
         errors = [reply for reply in replies.values()

@@ -230,7 +230,10 @@ class Computation(Looking):
         self._state.store.run(
             Fill(self._wire, data, flags, unique, self._expiry(), server,
                  since), deadline)
-        return lease is not None
+        if lease is None:
+            return False
+        count_stored(self._trouble.counts, computed[0])
+        return True
 
     def _search(self, waits):
         """Look until there is a value, or this caller has to compute it."""
@@ -272,7 +275,8 @@ class Computation(Looking):
             steps.note('other', None, since)
             if found is not None:
                 with contextlib.suppress(UnreadableValue):
-                    value = self._load(*found)
+                    # From that thread, not from memcached.
+                    value = self._loads(*found)
                     self.how = how
                     return value
             if self._is_late():

@@ -94,9 +94,10 @@ class Looking:
                 if item is not None and not is_doubtful(item):
                     try:
                         size = len(item.data)
-                        self._trouble.counts.bytes_read += size
-                        return self._codec.loads(
+                        value = self._codec.loads(
                             self._place, item.data, item.flags, False)
+                        self._trouble.counts.bytes_read += size
+                        return value
                     except UnreadableValue:
                         pass  # reported further below
             if self._tags:
@@ -191,7 +192,11 @@ class Looking:
 
     def _load(self, data, flags):
         size = len(data)
+        value = self._loads(data, flags)
         self._trouble.counts.bytes_read += size
+        return value
+
+    def _loads(self, data, flags):
         return self._codec.loads(
             self._builtKey.encode(), data, flags, raw=False)
 

@@ -90,8 +90,10 @@ class IMemcacheStatistics(Interface):
 
         It counts this client, or region, alone: a client does not count what
         its regions do. Clients that are the same region of the same client
-        count together, as long as there is one of them. A forked child begins
-        at 0. All numbers are exact, in any number of threads.
+        count together, as long as there is one of them: keep one, or its
+        counts begin again at 0. `IMemcacheWriter.immediate` counts with its
+        client. A forked child begins at 0. All numbers are exact, in any
+        number of threads.
 
         ``hits``, ``misses``
             Keys that were looked for: found, or not. A failed read is a miss.
@@ -113,11 +115,12 @@ class IMemcacheStatistics(Interface):
             values that were served after their lifetime.
         ``bytesRead``, ``bytesStored``
             Bytes of values as they are in memcached, without keys and stamps.
+            What another thread has computed is not read from there.
         ``seconds``
             How long operations took, as a dict by the name of the method:
             ``count``, ``sum``, and ``buckets``, which maps a number of seconds
             to how many operations took no longer; the last one is infinity.
-            The time of factories does not count.
+            The time of factories does not count, nor does `ILookUp.store`.
         ``slow``
             Operations that took longer than the setting `slow`.
 
@@ -138,11 +141,20 @@ class IMemcacheStatistics(Interface):
         These are 20 at most, slowest first, of those that took more than a
         millisecond. Each is a dict of its ``seconds``; ``ago``, the seconds
         since it ended; ``command``, the name of the method; ``key``, the built
+<<<<<<< HEAD
+        key, or ``'3 keys'``; ``server``, None if it is not known or if it was
+        not one; and its ``phase``: what it waited for most. That is
+        ``pool``, a connection that was not in use; ``connect``; ``send``;
+        ``receive``, the reply, or that it is turned into an object; or
+        ``other``, another caller that computes the value. The time of a
+        signal handler, or of a process that is stopped, is the operation's.
+=======
         key, or ``'3 keys'``; ``server``, None if unknown, or if there were
         several; and ``phase``, what it waited for most: ``pool``, a free
         connection; ``connect``; ``send``; ``receive``, the reply and its
         conversion into an object; or ``other``, another caller that computes
         the value.
+>>>>>>> k4
         """
 
     def getRegions():

@@ -2,12 +2,12 @@
 # ZPL 2.1, see LICENSE.txt
 """Questions to servers, of which no page waits for long."""
 
-import os
 import threading
 from concurrent.futures import Future
 from concurrent.futures import wait
 
 from p01.memcache.log import logger
+from p01.memcache.threads import fork
 
 
 class Asking:
@@ -15,10 +15,14 @@ class Asking:
 
     A question that is still on its way is not asked again, so asking over
     and over has one thread for each client at most. Each ends with
-    the client's time-out.
+    the client's time-out. A forked child has none of them.
     """
 
     def __init__(self):
+        self.after_fork()
+        fork.register(self)
+
+    def after_fork(self):
         self._lock = threading.Lock()
         self._running = {}
 
@@ -27,6 +31,7 @@ class Asking:
 
         The answer is None if it fails, or is not there after `within` seconds.
         """
+        fork.notice()
         running = {key: self._begin(key, question)
                    for key, question in questions.items()}
         done, _ = wait(running.values(), within)
@@ -34,7 +39,6 @@ class Asking:
                 for key, future in running.items()}
 
     def _begin(self, key, question):
-        key = os.getpid(), key  # a thread does not outlive a fork
         with self._lock:
             future = self._running.get(key)
             if future is None:

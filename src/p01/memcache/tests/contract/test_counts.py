@@ -2,15 +2,20 @@
 # ZPL 2.1, see LICENSE.txt
 """What a client counts, by a scenario for each count."""
 
+import functools
+import gc
 import math
 import sys
 import threading
+import time
 
 from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
 from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
 from p01.memcache.tests.contract.matrix import POOLED_EMBEDDED
 from p01.memcache.tests.contract.matrix import POOLED_FAKE
 from p01.memcache.tests.contract.matrix import matrix
+from p01.memcache.tests.support.threads import at_once
+from p01.memcache.tests.support.waits import until
 
 
 @matrix(CLASSIC_EMBEDDED, CLASSIC_FAKE, POOLED_EMBEDDED, POOLED_FAKE)
@@ -57,6 +62,75 @@ class CountsScenario:
         self.assertEqual(self.counts(), {
             'misses': 3, 'computed': 3, 'stored': 3, 'hits': 2})
 
+    def test_a_factory_that_raises(self):
+        """It was called, and the look for the value took its time."""
+        for create, argument in ((self.client.getOrCreate, 'key'),
+                                 (self.client.getOrCreateMany, ['key'])):
+            def fail(*args):
+                time.sleep(0.02)
+                raise ZeroDivisionError
+            before = self.client.getCounts()
+            with self.assertRaises(ZeroDivisionError):
+                create(argument, fail)
+            after = self.client.getCounts()
+            with self.subTest(create.__name__):
+                self.assertEqual(after['computed'] - before['computed'], 1)
+                times = after['seconds'][create.__name__]
+                self.assertEqual(times['count'], 1)
+                # Without that of the factory.
+                self.assertLess(times['sum'], 0.02)
+
+    def test_stale(self):
+        get = functools.partial(
+            self.client.getOrCreate, 'key', lifetime=1, grace=60)
+        get(lambda: 'old')
+        lookUp = functools.partial(
+            self.client.lookUp, 'key', lifetime=1, grace=60)
+        found = []
+
+        def is_over():
+            found.append(lookUp())
+            return not found[-1].isHit
+
+        # The right to renew it is ours, then.
+        until(is_over)
+        hits = len(found) - 1
+        self.assertEqual(self.counts(), {
+            'misses': 2, 'computed': 2, 'stored': 1,
+            **({'hits': hits} if hits else {})})
+        self.assertEqual(get(lambda: 'new'), 'old')
+        self.assertEqual(lookUp().value, 'old')
+        self.assertEqual(self.client.getOrCreateMany(
+            ['key'], dict.fromkeys, lifetime=1, grace=60), {'key': 'old'})
+        found[-1].store('new')
+        self.assertEqual(get(lambda: 'newer'), 'new')
+        self.assertEqual(self.counts(), {
+            'misses': 2, 'computed': 2, 'stored': 2, 'hits': hits + 4,
+            'stale': 3})
+
+    def test_unreadable(self):
+        """Its bytes do not count, however it was looked for."""
+        self.client.set('key', 'a pickle')
+        other = self.makeClient(serializer='json')
+        other.query('key')
+        other.getOrCreate('key', lambda: 'new')
+        self.assertEqual(other.getCounts()['bytesRead'], 0)
+
+    def test_too_large(self):
+        """It is refused, by the same numbers for one and for many."""
+        self.client.maxValueSize = 100
+        value = b'x' * 200
+        for operation in (lambda: self.client.set('key', value),
+                          lambda: self.client.setMany({'key': value}),
+                          lambda: self.client.replace('key', value)):
+            client = self.makeClient(maxValueSize=100)
+            self.client = client
+            operation()
+            self.assertEqual(self.counts(), {
+                'refused': 1, 'errors': {'ValueTooLarge': 1}})
+            [(_, times)] = client.getCounts()['seconds'].items()
+            self.assertEqual(times['count'], 1)
+
     def test_changes(self):
         self.assertEqual(self.client.setMany({'a': 1, 'b': 2}), [])
         self.assertTrue(self.client.add('c', 3))
@@ -73,6 +147,41 @@ class CountsScenario:
         self.assertEqual(self.client.getRegions(), [('menus', region)])
         counts = region.getCounts()
         self.assertEqual((counts['stored'], counts['hits']), (1, 1))
+
+    def test_many_threads_make_a_region(self):
+        """They count together, also if none of them was the first."""
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        self.addCleanup(sys.setswitchinterval, interval)
+        for number in range(200):
+            regions = at_once(
+                lambda _, name=str(number): self.client.region(name),
+                range(8))
+            regions[0].query('key')
+            for region in regions:
+                self.assertEqual(region.getCounts()['misses'], 1)
+
+    def test_a_region_within_one(self):
+        outer = self.client.region('menus')
+        inner = self.client.region('menus').region('top')
+        inner.query('key')
+        same = self.client.region('menus').region('top')
+        self.assertEqual(same.getCounts()['misses'], 1)
+        self.assertEqual(outer.getCounts()['misses'], 0)
+        # Whichever client it is a region of.
+        self.assertEqual(self.client.getRegions(), [('menus', outer)])
+        self.assertEqual(outer.getRegions(), [('top', inner)])
+
+    def test_a_region_that_is_dropped_and_made_again(self):
+        region = self.client.region('menus')
+        region.query('key')
+        del region
+        gc.collect()
+        self.assertEqual(self.client.getRegions(), [])
+        region = self.client.region('menus')
+        self.assertEqual(region.getCounts()['misses'], 0)
+        region.query('key')
+        self.assertEqual(region.getCounts()['misses'], 1)
 
     def test_seconds(self):
         for _ in range(5):

@@ -8,8 +8,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from unittest import mock
 
+from p01.memcache.counts import counts
 from p01.memcache.errors import ConnectError
-from p01.memcache.facade import base
+from p01.memcache.facade import reading
 from p01.memcache.tests.faults.case import READS
 from p01.memcache.tests.faults.case import SLACK
 from p01.memcache.tests.faults.case import FaultCase
@@ -366,13 +367,21 @@ class ExhaustedPoolTest(FaultCase):
 
         self.assertInTime(stall)
 
+    @contextlib.contextmanager
+    def late(self):
+        def begin():
+            return time.monotonic() - 60
+
+        with (mock.patch.object(counts, 'monotonic', begin),
+              mock.patch.object(reading, 'monotonic', begin)):
+            yield
+
     def test_a_late_caller_does_not_blame_the_server(self):
         # Its time was spent waiting, for a slot or for the interpreter,
         # before it could ask.
         self.fill()
         client = self.client(retries=1, delay=60, blacktime=60)
-        with mock.patch.object(
-                base, 'monotonic', lambda: time.monotonic() - 60):
+        with self.late():
             for _ in range(3):
                 client.query(0)
                 client.queryMany([0])
@@ -382,8 +391,7 @@ class ExhaustedPoolTest(FaultCase):
         # All threads need a connection, and may try to make one.
         self.fill()
         client = self.client(retries=1, delay=60, blacktime=60)
-        with mock.patch.object(
-                base, 'monotonic', lambda: time.monotonic() - 60):
+        with self.late():
             client.query(0)
         self.assertRight(client, threads=16)
 

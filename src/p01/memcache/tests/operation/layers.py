@@ -28,5 +28,5 @@ class Site:
         self._stack.close()
 
 
-WELL, OUTAGE, HOSTILE, STALLED, NOTHING = map(
-    Site, ('well', 'outage', 'hostile', 'stalled', 'nothing'))
+WELL, OUTAGE, LONG, HOSTILE, STALLED, NOTHING = map(
+    Site, ('well', 'outage', 'long', 'hostile', 'stalled', 'nothing'))

@@ -55,7 +55,8 @@ class Asked:
 class Toolkit(Asked, PythonProcess):
     """An application of the Zope Toolkit, with the clients of a scene.
 
-    With addresses of servers it is a client of these under load.
+    With addresses of servers it is a client of these under load. It logs to
+    the file ``log``.
     """
 
     program = 'Zope Toolkit'
@@ -63,9 +64,11 @@ class Toolkit(Asked, PythonProcess):
     def __init__(self, folder, scene, *addresses):
         super().__init__(folder)
         self._scene = scene, *addresses
+        self.log = self.folder / 'log'
 
     def arguments(self):
-        return ('-m', f'{__package__}.toolkit', str(self.port), *self._scene)
+        return ('-m', f'{__package__}.toolkit', str(self.port),
+                str(self.log), *self._scene)
 
 
 class ZopeSite(Asked, Zope):

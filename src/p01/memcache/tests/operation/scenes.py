@@ -160,6 +160,25 @@ def outage():
     return clients
 
 
+LONG = ('memcached-03.prod.example.org:11211', '127.0.0.1:21843',
+        '[2001:db8:85a3:8d3:1319:8a2e:370:7348]:11211',
+        'unix:/var/run/memcached/site-production/memcached-0.sock')
+
+
+def long():
+    """Servers with long addresses, one of which cannot be reached."""
+    shop = Pooled(
+        [server(name, *('down', 12.3, 'cannot connect: [Errno 111] '
+                        'Connection refused', 0.2) if number == 1 else (),
+                broken=number, owed=-number)
+         for number, name in enumerate(LONG)], history=history(),
+        statistics={name: statistics(used=28_654_321, limit_maxbytes=64 << 20,
+                                     evictions=1_234_567)
+                    for name in (LONG[0], *LONG[2:])})
+    shop.slowest = [slow('f3a9' * 16, server=name) for name in LONG]
+    return {'': shop}
+
+
 def hostile():
     """Everything that comes from elsewhere is markup."""
     region = Pooled(namespace=HOSTILE)

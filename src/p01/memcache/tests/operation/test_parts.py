@@ -3,6 +3,7 @@
 """The parts of the page: figures, curve, verdict, tokens, questions."""
 
 import math
+import os
 import threading
 import time
 import unittest
@@ -16,8 +17,13 @@ from p01.memcache.browser import servers
 from p01.memcache.browser import sums
 from p01.memcache.browser import token
 from p01.memcache.browser import verdict
+from p01.memcache.observed import clients as observed_clients
 from p01.memcache.observed.asking import Asking
 from p01.memcache.observed.clients import parsed
+from p01.memcache.tests.faults.test_forks import another_thread
+from p01.memcache.tests.faults.test_forks import fork
+from p01.memcache.tests.faults.test_forks import fork_silently
+from p01.memcache.tests.faults.test_forks import wait
 from p01.memcache.tests.operation import scenes
 from p01.memcache.tests.support.waits import until
 
@@ -63,7 +69,7 @@ class FiguresTest(unittest.TestCase):
 class CurveTest(unittest.TestCase):
 
     def test_nothing(self):
-        shapes = curve.draw([])
+        shapes = curve.draw([], [])
         self.assertEqual(
             (shapes.reads, shapes.errors, shapes.lines), ([], [], []))
         self.assertEqual(
@@ -72,7 +78,7 @@ class CurveTest(unittest.TestCase):
     def test_gaps(self):
         history = [(100.0, 9, 1, 0), (90.0, 9, 1, 0), (80.0, 0, 0, 0),
                    (70.0, 1, 1, 3), (40.0, 5, 5, 0)]
-        shapes = curve.draw(history)
+        shapes = curve.draw(history, history)
         # Nothing was read, too little was read, or there is no slot.
         self.assertEqual(
             shapes.lines, ['505.0,10.0 515.0,10.0', '560.0,50.0 570.0,50.0'])
@@ -81,12 +87,30 @@ class CurveTest(unittest.TestCase):
         self.assertEqual((error.x, error.height), (530, curve.TROUBLE))
 
     def test_in_bounds(self):
-        shapes = curve.draw([(ago / 7, 10 ** 9, 1, ago) for ago in range(
-            4200, 0, -70)])
+        history = [(ago / 7, 10 ** 9, 1, ago) for ago in range(4200, 0, -70)]
+        shapes = curve.draw(history, history)
         for bar in shapes.reads:
             self.assertGreaterEqual(bar.y, 0)
             self.assertLessEqual(bar.x + bar.width, curve.WIDTH)
         self.assertEqual(len(shapes.lines), 1)
+
+    def test_a_slot_that_is_not_over(self):
+        for lasted, reads, errors, height, strip in (
+                (2.5, 25, 2, 100, 24), (2.5, 10, 1, 40, 12),
+                (0.2, 4, 0, 40, None), (7.5, 300, 0, 100, None)):
+            client = scenes.Pooled(history=[
+                (lasted + 10, 90, 10, 8), (lasted, reads, 0, errors)])
+            [section] = SectionsTest().sections(client=client)
+            own = section.curve
+            most = max(reads, 100)
+            self.assertEqual(own.most, str(most))
+            self.assertEqual([bar.height for bar in own.reads],
+                             [round(10000 / most, 1), height])
+            self.assertEqual([bar.height for bar in own.errors],
+                             [24, strip] if errors else [24])
+            # What is said is what was counted.
+            self.assertEqual(section.recent, [90 + reads, 10, 8 + errors])
+            self.assertIn(f'{8 + errors} errors', shown(own.label))
 
     def test_sums(self):
         history = sums.of_histories([
@@ -109,7 +133,7 @@ class SectionsTest(unittest.TestCase):
 
     def sections(self, **registered):
         with mock.patch.object(
-                clients, 'getUtilitiesFor',
+                observed_clients, 'getUtilitiesFor',
                 lambda interface: list(registered.items())):
             return clients.overview(slabs=False)
 
@@ -215,6 +239,21 @@ class VerdictTest(unittest.TestCase):
         level, [first, _] = self.judge(scenes.server('a'), answered=False)
         self.assertEqual(
             (level, first), ('watch', 'a has not answered this page in time.'))
+        # One of them stands still, and nobody knows which.
+        self.assertEqual(
+            self.judge(*map(scenes.server, 'abc'), answered=False),
+            ('watch', [
+                'At least one of 3 servers has not answered this page in '
+                'time.',
+                'No server is known to be down; nothing was read in the last '
+                'minute.']))
+
+    def test_the_only_one(self):
+        for state, text in (('down', 'The server is down'),
+                            ('failing', 'The server is failing')):
+            *_, last = self.judge(scenes.server('a', state))[1]
+            self.assertEqual(
+                last, f'{text}; nothing was read in the last minute.')
 
 
 class TokenTest(unittest.TestCase):
@@ -274,8 +313,12 @@ class AskingTest(unittest.TestCase):
 
     def test_after_a_fork(self):
         asking, go = Asking(), threading.Event()
-        self.assertEqual(asking.ask({1: lambda: go.wait(30)}, 0), {1: None})
-        with mock.patch('os.getpid', lambda: 0):  # the thread is not there
-            self.assertEqual(asking.ask({1: lambda: 1}, 5), {1: 1})
-        go.set()
-        until(lambda: not asking._running)
+        self.addCleanup(go.set)
+        asking.ask({1: lambda: go.wait(30)}, 0)
+
+        def work():  # without the thread, and with a lock that is taken
+            assert asking.ask({1: lambda: 1}, 5) == {1: 1}
+
+        for by in os.fork, fork_silently:
+            with another_thread(asking._lock):
+                wait(fork(work, by=by))

@@ -98,6 +98,18 @@ class ZopeTest(unittest.TestCase):
             self.assertEqual(done.status, 200)
             self.assertIn('Done', done.text)
 
+    def test_a_user_that_is_a_field(self):
+        # Fields of the form are attributes of the request.
+        other = 'principal.id:record', 'other'
+        question = self.site.page(f'{EMPTY}?client=&principal.id:record=other')
+        self.assertEqual(question.status, 200, question.text)
+        form = self.site.fields(question)
+        self.assertIn('Done', self.site.page(EMPTY, form=form).text)
+        self.assertIn(
+            'Done', self.site.page(EMPTY, form=[*form, other]).text)
+        self.assertEqual(
+            self.site.page(f'{EMPTY}?client=&principal=other').status, 200)
+
     def test_the_namespace_is_empty(self):
         self.site.page('/@@change?value=5')
         self.assertEqual(self.site.page('/@@read').text, '5')

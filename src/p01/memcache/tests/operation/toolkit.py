@@ -1,13 +1,14 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
 """An application of the Zope Toolkit, served by waitress:
-python -m ... PORT SCENE [SERVER...]
+python -m ... PORT LOG SCENE [SERVER...]
 
 It has the parts that an application has: a root, publication by traversal,
 principals, and a security policy. "boss" may do everything, "guest" may see
 the page.
 """
 
+import logging
 import sys
 
 import waitress
@@ -141,8 +142,10 @@ def application(clients):
     return serve
 
 
-def main(port, scene, *addresses):
+def main(port, log, scene, *addresses):
     """Serve a scene; with addresses, a client of these servers under load."""
+    logging.basicConfig(
+        filename=log, format='%(asctime)s %(levelname)s %(name)s %(message)s')
     clients = (getattr(scenes, scene) if not addresses
                else getattr(load, scene))(*addresses)
     waitress.serve(application(clients), host='127.0.0.1', port=int(port),

@@ -75,7 +75,7 @@ KNOWS = {
     'session': 'extra interfaces log',
     'dogpile': 'extra interfaces',
     'mcdutils': 'errors extra face interfaces log',
-    'observed': 'interfaces log',
+    'observed': 'interfaces log threads',
     'browser': 'errors extra log observed protection',
     'metrics': 'extra interfaces log observed',
     'stored': 'errors leases log values wire',
