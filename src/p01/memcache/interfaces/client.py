@@ -141,20 +141,12 @@ class IMemcacheStatistics(Interface):
         These are 20 at most, slowest first, of those that took more than a
         millisecond. Each is a dict of its ``seconds``; ``ago``, the seconds
         since it ended; ``command``, the name of the method; ``key``, the built
-<<<<<<< HEAD
-        key, or ``'3 keys'``; ``server``, None if it is not known or if it was
-        not one; and its ``phase``: what it waited for most. That is
-        ``pool``, a connection that was not in use; ``connect``; ``send``;
-        ``receive``, the reply, or that it is turned into an object; or
-        ``other``, another caller that computes the value. The time of a
-        signal handler, or of a process that is stopped, is the operation's.
-=======
         key, or ``'3 keys'``; ``server``, None if unknown, or if there were
         several; and ``phase``, what it waited for most: ``pool``, a free
         connection; ``connect``; ``send``; ``receive``, the reply and its
         conversion into an object; or ``other``, another caller that computes
-        the value.
->>>>>>> k4
+        the value. It includes the time of a signal handler, and that of a
+        stopped process.
         """
 
     def getRegions():
