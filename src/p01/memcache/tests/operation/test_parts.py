@@ -145,7 +145,7 @@ class SectionsTest(unittest.TestCase):
             [section] = self.sections(client=scene[''])
             [tile] = [tile for tile in section.tiles
                       if tile.label == 'Errors']
-            self.assertEqual(tile.note, note)
+            self.assertEqual(tile.note.replace('\xa0', ' '), note)
 
     def test_a_region_that_is_a_utility(self):
         region = scenes.Pooled()
