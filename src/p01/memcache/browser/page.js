@@ -2,6 +2,8 @@
 (function () {
   var paused = false, shown = performance.now(), asked = shown;
 
+  function name(node) { return node.href || node.id || node.parentNode.id; }
+
   function show(text) {
     var fresh = new DOMParser().parseFromString(text, 'text/html');
     var page = document.getElementById('page');
@@ -11,14 +13,14 @@
       var same = next.querySelector('#' + details.id);
       if (same) { same.open = true; }
     });
-    var focused = Array.from(page.querySelectorAll('a, button, summary'))
-      .indexOf(document.activeElement);
+    var focused = name(document.activeElement);
     var top = window.scrollY;
     page.replaceWith(document.adoptNode(next));
     document.title = fresh.title;
     window.scrollTo(0, top);
     begin();
-    var again = document.querySelectorAll('a, button, summary')[focused];
+    var again = Array.from(document.querySelectorAll('a, button, summary'))
+      .find(function (node) { return name(node) === focused; });
     if (again) { again.focus({preventScroll: true}); }
   }
 

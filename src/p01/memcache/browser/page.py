@@ -111,14 +111,14 @@ class Empty(Page):
         self.path = [_text(name) for name in _list(form.get('region', []))]
         self.done = self.problem = None
         client = clients.find(self.name, self.path)
-        if client is None or not client.generations:
+        self.known = client is not None and bool(client.generations)
+        if not self.known:
             self.request.response.setStatus(404)
             self.problem = (
                 'There is no such client or region, or it has no generations, '
                 'without which it cannot be emptied.')
         elif self.request.method == 'POST':
             self._answer(client, _text(form.get('token')))
-        self.known = client is not None
         self.token = token.make(*self._subject)
 
     @property

@@ -66,7 +66,7 @@ def _row(state, values, slabs):
         evictions=figures.count(parsed(values, 'evictions')),
         evicted=bool(parsed(values, 'evictions')),
         running=figures.span(uptime),
-        version=values.get('version', figures.NONE),
+        version=values.get('version'),
         connections=_connections(state),
         slabs=_slabs(slabs.get(name)))
 
@@ -74,7 +74,7 @@ def _row(state, values, slabs):
 def _details(state, values, answered):
     """Return what is to be known about a state, as a short text."""
     now, since = state['state'], state.get('since', 0)
-    parts = [f'for {figures.span(since)}'] if since else []
+    parts = [f'{now} for {figures.span(since)}'] if since else []
     if now in ('failing', 'down'):
         parts.append(state.get('reason') or values.get('error') or '')
         if 'nextProbe' in state:

@@ -152,7 +152,10 @@ class ReloadTest(ChromiumCase):
 
     def test_reload(self):
         self.chromium.click('#client-0-slowest summary')
+        # Where a link was there may be another one now.
         self.chromium.ask('document.querySelector("a.empty").focus(), '
+                          'document.querySelector("main")'
+                          '.prepend(document.createElement("button")), '
                           'window.scrollTo(0, 300)')
         top = self.chromium.ask('window.scrollY')
         before = self.loaded()

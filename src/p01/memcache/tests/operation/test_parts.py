@@ -205,6 +205,18 @@ class VerdictTest(unittest.TestCase):
                 '0 of 2 servers are up; nothing was read in the last minute.',
             ]))
 
+    def test_details(self):
+        for state, text in (
+                (scenes.server('a'), ''),
+                (scenes.server('a', since=200), 'up for 3 min'),
+                (scenes.server('a', 'down', 12, 'refused', 0.1, owed=-1),
+                 'down for 12 s; refused; next try at once; will be flushed'),
+                (scenes.server('a', 'failing', 0, 'refused', 5, owed=1200),
+                 'refused; next try in 5 s; owes 1,200 keys')):
+            answer = [('a', scenes.statistics())], None
+            [row] = servers.rows(scenes.Pooled([state]), answer)
+            self.assertEqual(shown(row.details), text)
+
     def test_it_is_over(self):
         summary = 'The server is up; nothing was read in the last minute.'
         began = time.monotonic() - 60

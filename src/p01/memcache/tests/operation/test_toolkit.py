@@ -116,7 +116,8 @@ class EmptyTest(ToolkitCase):
         self.assertRefused(
             [('client', ''), ('region:list', 'another')], 404)
         # One without generations.
-        self.assertRefused([('client', 'sessions')], 404)
+        answer = self.assertRefused([('client', 'sessions')], 404)
+        self.assertNotIn('<form', answer.text)
 
 
 class HostileTest(ToolkitCase):

@@ -98,6 +98,13 @@ class ZopeTest(unittest.TestCase):
             self.assertEqual(done.status, 200)
             self.assertIn('Done', done.text)
 
+    def test_nothing_below_is_published(self):
+        for page in '/@@memcache', EMPTY:
+            for name in ('ask', 'clients', 'here', 'index', 'update', 'token',
+                         'context', 'request', 'aq_parent', '__call__'):
+                self.assertNotEqual(
+                    self.site.page(f'{page}/{name}?client=').status, 200)
+
     def test_a_user_that_is_a_field(self):
         # Fields of the form are attributes of the request.
         other = 'principal.id:record', 'other'
