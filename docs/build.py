@@ -5,7 +5,8 @@
 The pages are the .txt files of the package, which are its tests, too, beside
 those of this folder. They are copied to one folder, so that the address of a
 page does not show where its file is. A warning is an error: among others a
-link that leads nowhere, and a page that the index does not list.
+link that leads nowhere, and a page that the index does not list. All pages are
+made every time, as each shows the index, and titles of others.
 """
 import pathlib
 import shutil
@@ -48,7 +49,7 @@ def main():
     copy(sources(), PARTS / 'source')
     status = sphinx([
         '-c', str(ROOT / 'docs'), '-d', str(PARTS / 'doctrees'),
-        '-q', '-n', '-W', '--keep-going', *sys.argv[1:],
+        '-E', '-a', '-q', '-n', '-W', '--keep-going', *sys.argv[1:],
         str(PARTS / 'source'), str(PARTS / 'pages')])
     if not status:
         print(PARTS / 'pages' / 'index.html')

@@ -91,6 +91,7 @@ def _tiles(counts, history):
     hits, misses, _ = curve.total(history, 60)
     all_hits, all_reads = counts['hits'], counts['hits'] + counts['misses']
     errors = sum(counts['errors'].values())
+    down = counts['errors'].get('ServerDown')
     return [
         _tile('Hits, last minute', figures.percent(hits, hits + misses),
               f'of {figures.plural(hits + misses, "read")}'),
@@ -103,7 +104,9 @@ def _tiles(counts, history):
               f'{figures.count(counts["waited"])} waited for another, '
               f'{figures.count(counts["stale"])} stale'),
         _tile('Errors', figures.count(errors),
-              f'{figures.plural(counts["timeouts"], "time-out")}'),
+              figures.plural(counts['timeouts'], 'time-out') + (
+                  f', {figures.count(down)} not tried: server down'
+                  if down else '')),
         _tile('Slow operations', figures.count(counts['slow']),
               f'{figures.count(counts["invalidated"])} invalidated'),
     ]

@@ -19,10 +19,12 @@ __name__ = 'p01.memcache.interfaces'
 class IUltraMemcacheSettings(IMemcacheSettings):
     """How the connections of a pooled client are configured, too.
 
-    Setting `servers` or `drained` keeps the connections to the servers that
-    stay. Setting any attribute below other than `timeout` makes new pools: the
-    client forgets what it knew about the servers, except for the changes that
-    they have missed. Operations under way finish on the former connections.
+    Setting `connectTimeout`, `delay`, `retries`, `pooltime`, `maxAge`,
+    `blacktime`, `maxPoolSize`, or what TLS and the login need, makes new
+    pools: the client forgets what it knew about the servers, except for the
+    changes that they have missed. Operations under way finish on the former
+    connections. All other settings keep the connections to the servers that
+    stay.
     """
 
     timeout = Seconds(

@@ -67,9 +67,10 @@ def _flush_namespace(where, options):
 
 
 def _flush_all(where, options):
-    count = len(where.servers)
+    servers = where.servers(where.deadline())
+    count = len(servers)
     print('servers: ' + printable(
-        ', '.join(server.address for server in where.servers), 10_000))
+        ', '.join(server.address for server in servers), 10_000))
     answer = f'flush {count}'
     _confirm(
         options, 'This removes all values of ALL applications on them. The'

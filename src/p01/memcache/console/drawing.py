@@ -3,6 +3,7 @@
 """What a terminal shows: tables, colours and a curve, drawn by rich."""
 
 import contextlib
+import math
 import signal
 
 from rich.console import Console
@@ -27,15 +28,28 @@ _HEIGHT, _EVENTS = 4, 8
 _STYLES = {'up': 'green', 'down': 'bold red', 'drained': 'yellow'}
 
 
+class _Console(Console):
+
+    def on_broken_pipe(self):
+        raise  # rich would exit by itself, with 1
+
+
 def console():
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Console(highlight=False, markup=False, emoji=False)
 
 
-def status(figures):
-    """Return what `status` shows."""
+def status(figures, height=math.inf):
+    """Return what `status` shows, in so many lines."""
+    servers, rest = figures['servers'], _reasons(figures)
+    if 2 + len(servers) + len(rest) > height:
+        # Those that are down come first. The events say why they are.
+        servers = sorted(servers, key=lambda server: server['state'] != 'down')
+        missing = servers[max(height - 3, 1):]
+        servers = servers[:max(height - 3, 1)]
+        rest = [Text(f'... and {len(missing)} more', 'dim')] if missing else []
     return Group(
         Text(summary(figures), 'bold red' if figures['down'] else 'bold'),
-        _Servers(figures['servers']), *_reasons(figures))
+        _Servers(servers), *rest)
 
 
 @contextlib.contextmanager
@@ -56,7 +70,7 @@ def live():
     finally:
         with _undisturbed():
             for history in last:
-                output.print(_Watch(history, len(history.events)))
+                output.print(_Watch(history, is_live=False))
 
 
 @contextlib.contextmanager
@@ -70,34 +84,33 @@ def _undisturbed():
 
 
 class _Watch:
-    """What `watch` shows, as wide as the terminal."""
+    """What `watch` shows, as large as the terminal; in the end all of it."""
 
-    def __init__(self, history, events=_EVENTS):
+    def __init__(self, history, is_live=True):
         self._history = history
-        self._events = events
+        self._is_live = is_live
 
     def __rich_console__(self, console, options):
-        history = self._history
-        yield status(history.figures)
+        history, height = self._history, math.inf
+        events = list(history.events)
+        if self._is_live:
+            events = events[-_EVENTS:]
+            height = console.height - _HEIGHT - 2 - len(events)
+        yield status(history.figures, height)
         yield Text()
-        yield from _curve(history.hits, options)
-        events = list(history.events)[-self._events:] if self._events else []
+        yield Text('hits of all servers, 0 to 100 %', 'dim')
+        for line in curve.draw(history.hits, options.max_width, _HEIGHT,
+                               options.ascii_only):
+            yield Text(line, 'cyan', no_wrap=True)
         for moment, text in events:
-            yield Text(f'{clock(moment)} {text}', 'red' if (
-                ' is down: ' in text) else 'yellow')
-
-
-def _curve(hits, options):
-    yield Text('hits of all servers, 0 to 100 %', 'dim')
-    for line in curve.draw(
-            hits, options.max_width, _HEIGHT, options.ascii_only):
-        yield Text(line, 'cyan', no_wrap=True)
+            yield Text(
+                f'{clock(moment)} {text}', 'red' if ' is down: ' in text
+                else 'yellow', no_wrap=self._is_live, overflow='crop')
 
 
 def _reasons(figures):
-    for server in figures['servers']:
-        if server['state'] == 'down':
-            yield Text(f'{server["server"]}: {server["reason"]}', 'red')
+    return [Text(f'{server["server"]}: {server["reason"]}', 'red')
+            for server in figures['servers'] if server['state'] == 'down']
 
 
 class _Servers:

@@ -25,6 +25,7 @@ class History:
         self.events = deque(maxlen=_EVENTS)
         self._look = None
         self._down = {}  # since when
+        self._up = {}  # the last figures
 
     def add(self, look):
         """Take another look in; return the events that it has shown."""
@@ -38,13 +39,13 @@ class History:
             (look.time, f'{server["server"]} {text}')
             for server in self.figures['servers']
             for text in self._events(
-                server, known.pop(server['server'], None), before is None)]
+                server, known.pop(server['server'], None))]
         events += [(look.time, f'{name} is not listed any more')
                    for name in known]
         self.events.extend(events)
         return events
 
-    def _events(self, server, before, first):
+    def _events(self, server, before):
         """Yield what has happened to a server since the look before."""
         name, now = server['server'], self._look.time
         if server['state'] == 'down':
@@ -52,6 +53,7 @@ class History:
                 self._down[name] = now
                 yield f'is down: {server["reason"]}'
             return
+        last, self._up[name] = self._up.get(name), server
         if before is None:
             yield 'is listed now'
         elif name in self._down:
@@ -62,8 +64,9 @@ class History:
             yield text
         elif server['restarted']:
             yield 'has restarted, and was empty'
-        elif not first:
-            yield from _grown(server, before)
+        if last is not None:
+            # A site flushes a server that has missed changes when it is back.
+            yield from _grown(server, last)
 
 
 def _grown(server, before):

@@ -6,8 +6,6 @@ from p01.memcache.console import site
 from p01.memcache.console.status import PARTLY
 from p01.memcache.console.status import WELL
 from p01.memcache.console.trouble import complain
-from p01.memcache.errors import ClientError
-from p01.memcache.errors import ReceiveError
 from p01.memcache.log import printable
 from p01.memcache.stored import debug
 from p01.memcache.stored import text
@@ -34,7 +32,7 @@ def which(options):
     server = where.store.server(wire, deadline)
     _row('server', server.address)
     # First: what follows counts as a read.
-    known = _ask(server, wire, deadline)
+    known = debug.ask(server, wire, deadline)
     item = server.run(Get(wire, where.parts.codec.most), deadline)
     if item is None:
         _row('value', 'none')
@@ -50,8 +48,8 @@ def which(options):
     _row('flags', ', '.join([str(item.flags), *value.layers]))
     _row('size', f'{len(item.data):,} bytes' + (
         f', {len(value.data):,} below its layers' if value.layers else ''))
-    _row('expires', _lifetime(known))
-    if known is not None and debug.seconds_idle(known) is not None:
+    _row('expires', debug.expiry(known))
+    if debug.seconds_idle(known) is not None:
         _row('last used', f'{debug.seconds_idle(known)} s ago')
     return PARTLY if wrong else WELL
 
@@ -73,25 +71,6 @@ def get(options):
         return PARTLY
     print('\n'.join(text.of(value)))
     return WELL
-
-
-def _ask(server, wire, deadline):
-    """Return what the server knows of the item; None if it does not say."""
-    try:
-        return server.run(debug.Debug(wire), deadline)
-    except ClientError:
-        return None
-    except ReceiveError as error:
-        if type(error) is not ReceiveError:
-            raise  # a time-out
-        return None  # a proxy closes the connection
-
-
-def _lifetime(known):
-    left = None if known is None else debug.seconds_left(known)
-    if left is None:
-        return 'the server does not say it'
-    return 'never' if left == -1 else f'in {left} s'
 
 
 def _row(title, words):

@@ -3,20 +3,18 @@
 """A look at all servers: what each of them says of itself, and how it fares.
 """
 
-from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
 from time import monotonic
 from time import time
 
-from p01.memcache.errors import MemcacheError
 from p01.memcache.log import describe
 from p01.memcache.log import printable
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Stats
 
 
-# Servers that are asked at the same time: each of them may need all the time
-# that there is.
-_MOST = 256
+# Seconds beyond the time-out after which nobody waits for a server.
+_GRACE = 0.5
 
 # A key without a value. Proxies answer it, too.
 _NO_KEY = b'p01.memcache'
@@ -35,13 +33,25 @@ class Answer:
 
     def __init__(self, server, command, deadline):
         self.server = printable(server.address)
-        self.reply = self.error = None
         self.began = monotonic()
+        self._found = None, 'no answer in time', None
+        # A daemon: neither Ctrl-C nor a look waits for what hangs, such as a
+        # name service.
+        self._thread = Thread(
+            target=self._ask, args=(server, command, deadline), daemon=True)
+        self._thread.start()
+
+    def _ask(self, server, command, deadline):
+        reply = reason = None
         try:
-            self.reply = server.run(command, deadline)
-        except MemcacheError as error:
-            self.error = describe(error)
-        self.seconds = monotonic() - self.began
+            reply = server.run(command, deadline)
+        except Exception as error:
+            reason = describe(error)
+        self._found = reply, reason, monotonic() - self.began
+
+    def wait(self, end):
+        self._thread.join(max(end - monotonic(), 0))
+        self.reply, self.error, self.seconds = self._found
 
     def number(self, name):
         """Return a statistic, or None if the server does not say it."""
@@ -59,10 +69,11 @@ class Look:
     def __init__(self, site, command):
         self.time = time()
         self.drained = [printable(text) for text in site.drained]
-        servers, deadline = site.servers, site.deadline()
-        with ThreadPoolExecutor(min(len(servers), _MOST)) as pool:
-            self.answers = list(pool.map(
-                lambda server: Answer(server, command, deadline), servers))
+        deadline = site.deadline()
+        self.answers = [Answer(server, command, deadline)
+                        for server in site.servers(deadline)]
+        for answer in self.answers:
+            answer.wait(deadline + _GRACE)
 
     @property
     def up(self):

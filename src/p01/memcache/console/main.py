@@ -18,6 +18,10 @@ from p01.memcache.log import logger
 
 def main():
     """Run the command of this process, and exit with its status."""
+    for name in 'stdin', 'stdout', 'stderr':
+        if getattr(sys, name) is None:  # closed
+            setattr(sys, name, os.fdopen(
+                os.open(os.devnull, os.O_RDWR), 'r+'))
     # A terminal of another encoding shows what it cannot write as \x....
     for stream in sys.stdout, sys.stderr:
         stream.reconfigure(errors='backslashreplace')

@@ -4,6 +4,7 @@
 
 import contextlib
 import json
+import os
 import sys
 import threading
 import time
@@ -18,8 +19,8 @@ from p01.memcache.console.words import clock
 from p01.memcache.console.words import summary
 
 
-# Beyond the time-out, in seconds: to find the servers and to load ZCML.
-_GRACE = 5
+# Seconds to find the servers and to load ZCML, for a health check.
+_PATIENCE = 5
 
 
 def ping(options):
@@ -27,25 +28,24 @@ def ping(options):
     # In a thread: whatever hangs, such as a file of ZCML, this command ends.
     found = []
     thread = threading.Thread(
-        target=_ping, args=(options, found), daemon=True)
+        target=_find, args=(options, found), daemon=True)
     thread.start()
-    thread.join((options.timeout or 3) + _GRACE)
+    thread.join(_PATIENCE)
     if not found:
         raise Trouble('ping: not done in time')
     if isinstance(found[0], BaseException):
         raise found[0]
-    [seen] = found
-    down = [f'{answer.server} is down: {answer.error}'
-            for answer in seen.answers if answer.error]
+    seen = look.at_life(found[0])
     count = len(seen.answers)
-    print(f'{seen.up} of {count} servers up'
-          + ''.join(f'; {text}' for text in down))
+    print('; '.join([f'{seen.up} of {count} servers up', *(
+        f'{answer.server} is down: {answer.error}'
+        for answer in seen.answers if answer.error)]))
     return of_servers(seen.up, count)
 
 
-def _ping(options, found):
+def _find(options, found):
     try:
-        found.append(look.at_life(site.find(options)))
+        found.append(site.find(options))
     except BaseException as error:
         found.append(error)
 
@@ -67,7 +67,8 @@ def status(options):
 
 def watch(options):
     """Show the same again and again."""
-    if not options.json and sys.stdout.isatty():
+    if (not options.json and sys.stdout.isatty()
+            and os.environ.get('TERM') != 'dumb'):
         show = _drawing().live()
     else:
         show = contextlib.nullcontext(

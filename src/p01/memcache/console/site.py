@@ -19,6 +19,7 @@ from p01.memcache.interfaces import IUltraMemcacheSettings
 from p01.memcache.log import describe
 from p01.memcache.secret import discreet
 from p01.memcache.uclient import UltraMemcacheClient
+from p01.memcache.values.unstorable import bare
 from p01.memcache.wire.limits import check_key
 
 
@@ -56,9 +57,9 @@ class Site:
         #: That under which the generation of the namespace is stored.
         self.generation = GENERATION + origin.buildKey('').encode()
 
-    @property
-    def servers(self):
-        """The servers, which change if they are found in a list."""
+    def servers(self, deadline):
+        """Return the servers, which change if they are found in a list."""
+        self.store.server(self.generation, deadline)  # looks at it if due
         return self.store.servers
 
     def deadline(self):
@@ -101,6 +102,8 @@ def find(options):
         origin = _load(options.zcml, options.name)
         client = _open(_settings(origin), options.timeout)
         return Site(client, origin, client.timeout)
+    if options.name:
+        raise Trouble('--name: has no effect without --zcml')
     client = _open(_given(options), options.timeout)
     origin = client
     for name in options.region or ():
@@ -146,16 +149,7 @@ def _load(path, name):
         raise Trouble(
             f'--name {name!r}: no client of that name is registered in'
             f' {path!r}, but {names or "none"}')
-    return _bare(client)
-
-
-def _bare(client):
-    """Return the client without its security proxy: we are no visitor."""
-    try:
-        from zope.security.proxy import removeSecurityProxy
-    except ImportError:
-        return client
-    return removeSecurityProxy(client)
+    return bare(client)  # without its security proxy: we are no visitor
 
 
 @discreet

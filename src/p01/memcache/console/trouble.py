@@ -2,6 +2,7 @@
 # ZPL 2.1, see LICENSE.txt
 """The one error of the command, which ends it, and its line."""
 
+import contextlib
 import sys
 
 from p01.memcache.log import printable
@@ -16,4 +17,5 @@ def complain(error):
     words = ' '.join(str(error).split())
     if getattr(error, 'server', None):
         words = f'{error.server}: {words}'
-    print(f'memcache-client: {printable(words, 2000)}', file=sys.stderr)
+    with contextlib.suppress(OSError):  # such as a full disk
+        print(f'memcache-client: {printable(words, 2000)}', file=sys.stderr)

@@ -90,7 +90,7 @@ class IMemcacheStatistics(Interface):
 
         It counts this client, or region, alone: a client does not count what
         its regions do. Clients that are the same region of the same client
-        count together, as long as there is one of them: keep one, or its
+        count together, as long as there is one of them: keep one, or the
         counts begin again at 0. `IMemcacheWriter.immediate` counts with its
         client. A forked child begins at 0. All numbers are exact, in any
         number of threads.
@@ -100,7 +100,8 @@ class IMemcacheStatistics(Interface):
         ``errors``, ``timeouts``
             How often something failed, as a dict by the name of the error in
             `p01.memcache.errors`, and how many of these are time-outs. Each
-            key of a change of many counts.
+            key of a change of many counts. ``ServerDown`` was not even tried,
+            as the server is known to be down: it took no time.
         ``unreadable``
             As `getUnreadable`.
         ``stored``, ``refused``
@@ -115,7 +116,7 @@ class IMemcacheStatistics(Interface):
             values that were served after their lifetime.
         ``bytesRead``, ``bytesStored``
             Bytes of values as they are in memcached, without keys and stamps.
-            What another thread has computed is not read from there.
+            A value that another thread of the process computed is not read.
         ``seconds``
             How long operations took, as a dict by the name of the method:
             ``count``, ``sum``, and ``buckets``, which maps a number of seconds
@@ -145,8 +146,8 @@ class IMemcacheStatistics(Interface):
         several; and ``phase``, what it waited for most: ``pool``, a free
         connection; ``connect``; ``send``; ``receive``, the reply and its
         conversion into an object; or ``other``, another caller that computes
-        the value. It includes the time of a signal handler, and that of a
-        stopped process.
+        the value. The seconds include those of a signal handler, and those
+        for which the process was stopped.
         """
 
     def getRegions():
@@ -163,7 +164,7 @@ class IMemcacheClient(
     """Caches Python objects in memcached servers.
 
     All threads of a process share a client. Trouble with the cache never
-    reaches its user: a server that is down, slow or talks nonsense is a miss
+    reaches its user: a server that is down, slow or talking nonsense is a miss
     for `query`, None for `set` and `invalidate`, and a line in the log
     ``p01.memcache``. A wrong argument is a ``ValueError`` or ``TypeError`` at
     once, before anything is sent.

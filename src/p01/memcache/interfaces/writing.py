@@ -17,8 +17,10 @@ class IMemcacheWriter(Interface):
     """Stores, changes and removes single values."""
 
     def immediate():
-        """Return this client; of a transactional one, that which does not
-        wait for transactions, for locks and for what joins them itself.
+        """Return the client that does not wait for transactions.
+
+        It is this client, unless this one is transactional. Use it for locks,
+        and for code that joins transactions itself.
         """
 
     def set(key, data, lifetime=None, raw=False, dependencies=()):

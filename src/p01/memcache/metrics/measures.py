@@ -16,8 +16,10 @@ from p01.memcache.observed.clients import parsed
 # What alerts are about is there from the start, with a 0: the rate of a
 # series that begins with its first error would not show that one.
 _ERRORS = dict.fromkeys(
-    ('ConnectError', 'PoolTimeout', 'ReceiveError', 'ReceiveTimeout',
-     'ServerDown'), 0)
+    ('ConnectError', 'ConnectTimeout', 'PoolTimeout', 'ReceiveError',
+     'ReceiveTimeout', 'SendTimeout', 'ServerDown'), 0)
+_UNREADABLE = dict.fromkeys(
+    ('ForbiddenGlobal', 'ForgedValue', 'UnreadableValue', 'ValueTooLarge'), 0)
 
 _STATES = ('up', 'failing', 'down', 'drained')
 
@@ -68,7 +70,7 @@ COUNTS = (
             _by('errors', _ERRORS), ('kind',)),
     Measure('timeouts', 'Errors that are time-outs.', _of('timeouts')),
     Measure('unreadable_values', 'Values that were found, and not readable.',
-            _by('unreadable'), ('reason',)),
+            _by('unreadable', _UNREADABLE), ('reason',)),
     Measure('stored_values', 'Values that were stored.', _of('stored')),
     Measure('refused_values', 'Values that were not stored, as the server'
             ' refused them or they are too large.', _of('refused')),

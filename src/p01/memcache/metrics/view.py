@@ -2,6 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """The view @@memcache-health, see README.txt."""
 
+from urllib.parse import parse_qs
+
 from p01.memcache.extra import extra
 from p01.memcache.metrics.health import survey
 from p01.memcache.metrics.sources import Sources
@@ -38,7 +40,9 @@ class Health(Plain):
     """
 
     def __call__(self):
-        strict = self.request.form.get('strict') == '1'
+        # The form of a HEAD or OPTIONS may be empty, whatever is asked.
+        query = parse_qs(self.request.get('QUERY_STRING') or '')
+        strict = query.get('strict') == ['1']
         clients = _sources.clients().values()
         well = all(well for well, _ in survey(
             [*clients], _PATIENCE if strict else 0))

@@ -7,7 +7,10 @@ the right to compute a value that is stale.
 """
 
 import re
+from typing import Any
 
+from p01.memcache.errors import ClientError
+from p01.memcache.errors import ReceiveError
 from p01.memcache.wire.command import Keyed
 from p01.memcache.wire.reader import Readable
 from p01.memcache.wire.replies import parse_line
@@ -37,6 +40,27 @@ class Debug(Keyed):
         if named != self.key:
             raise unasked(named)
         return dict(_find_pairs(pairs.decode()))
+
+
+def ask(server: Any, wire: bytes, deadline: float) -> dict[str, str]:
+    """Return what the server knows of the item; nothing if it does not say.
+    """
+    try:
+        return server.run(Debug(wire), deadline) or {}
+    except ClientError:
+        return {}
+    except ReceiveError as error:
+        if type(error) is not ReceiveError:
+            raise  # a time-out
+        return {}  # a proxy closes the connection
+
+
+def expiry(known: dict[str, str]) -> str:
+    """Return when the item expires, in words."""
+    left = seconds_left(known)
+    if left is None:
+        return 'the server does not say it'
+    return 'never' if left == -1 else f'in {left} s'
 
 
 def seconds_left(known: dict[str, str]) -> int | None:

@@ -2,12 +2,14 @@
 # ZPL 2.1, see LICENSE.txt
 """What a client counts, by a scenario for each count."""
 
-import functools
 import gc
 import math
+import random
 import sys
 import threading
 import time
+from collections import Counter
+from functools import partial
 
 from p01.memcache.tests.contract.matrix import CLASSIC_EMBEDDED
 from p01.memcache.tests.contract.matrix import CLASSIC_FAKE
@@ -81,10 +83,10 @@ class CountsScenario:
                 self.assertLess(times['sum'], 0.02)
 
     def test_stale(self):
-        get = functools.partial(
+        get = partial(
             self.client.getOrCreate, 'key', lifetime=1, grace=60)
         get(lambda: 'old')
-        lookUp = functools.partial(
+        lookUp = partial(
             self.client.lookUp, 'key', lifetime=1, grace=60)
         found = []
 
@@ -234,6 +236,56 @@ class CountsScenario:
                     after['seconds']['query']['count']
                     - before['seconds'].get('query', {}).get('count', 0),
                     2 * count * times)
+
+    def test_threads_that_compute(self):
+        """Each key is a hit or a miss, and each miss is computed, or waited
+        for.
+        """
+        keys, asked, computed = 'abcdef', Counter(), Counter()
+        other = self.makeClient()
+
+        def use(number):
+            chance = random.Random(number)
+            client = (self.client, other)[number % 2]
+
+            def compute(keys):
+                computed[number] += len(keys)
+                time.sleep(chance.random() / 500)
+                return dict.fromkeys(keys)
+
+            for _ in range(60):
+                key, some = chance.choice(keys), chance.sample(keys, 4)
+                options = chance.choice(
+                    [{}, {'grace': 5}, {'dependencies': ['x']}])
+                kind = chance.random()
+                if kind < 0.4:
+                    client.getOrCreate(key, partial(compute, [key]), **options)
+                    asked[number] += 1
+                elif kind < 0.7:
+                    client.getOrCreateMany(some, compute, **options)
+                    asked[number] += 4
+                elif kind < 0.8:
+                    found = client.lookUp(key, **options)
+                    asked[number] += 1
+                    if not found.isHit:
+                        compute([key])
+                        found.release()
+                elif kind < 0.95:
+                    client.invalidate(key)
+                else:
+                    client.invalidateDependencies('x')
+
+        at_once(use, range(16))
+        counts = Counter()
+        for client in self.client, other:
+            counts.update({
+                name: number for name, number in client.getCounts().items()
+                if isinstance(number, int)})
+        self.assertEqual(counts['hits'] + counts['misses'], asked.total())
+        self.assertEqual(counts['computed'], computed.total())
+        self.assertEqual(
+            counts['computed'] + counts['waited'], counts['misses'])
+        self.assertLessEqual(counts['stored'], counts['computed'])
 
     def test_history(self):
         self.client.query('key')

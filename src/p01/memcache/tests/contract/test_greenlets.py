@@ -84,16 +84,73 @@ except RuntimeError:
 '''
 
 
+COUNTS = '''
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent
+from gevent.server import StreamServer
+from p01.memcache.uclient import UltraMemcacheClient
+
+client = UltraMemcacheClient([sys.argv[1]], timeout=5)
+client.set('key', 1)
+
+def use():
+    for _ in range(50):
+        client.query('key')
+        client.query('missing')
+        client.getOrCreate('computed', lambda: gevent.sleep(0.05) or 'value')
+
+gevent.joinall(
+    [gevent.spawn(use) for _ in range(20)], timeout=30, raise_error=True)
+counts = client.getCounts()
+assert counts['hits'] + counts['misses'] == 3000, counts
+assert (counts['computed'], counts['stored']) == (1, 2), counts
+assert counts['misses'] == 1000 + 1 + counts['waited'], counts
+assert counts['seconds']['query']['count'] == 2000, counts
+assert counts['seconds']['getOrCreate']['count'] == 1000, counts
+# What a factory, and other greenlets meanwhile, take is nobody's.
+assert counts['seconds']['getOrCreate']['sum'] < 30 * 0.05 + 1, counts
+
+# Each greenlet has waited for something else.
+def answer(sock, address):
+    while data := sock.recv(4096):
+        gevent.sleep(0.3 if first_key in data else 0.01)
+        sock.sendall(b'END\\r\\n')
+
+server = StreamServer(('127.0.0.1', 0), answer)
+server.start()
+client = UltraMemcacheClient(
+    ['127.0.0.1:%d' % server.server_port], timeout=5, maxPoolSize=1, slow=0.1)
+first_key = client.buildKey('first').encode()
+client.query('first')
+first = gevent.spawn(client.query, 'first')
+gevent.sleep(0.02)
+second = gevent.spawn(client.query, 'second')
+gevent.joinall([first, second], raise_error=True)
+phases = {one['key']: one['phase'] for one in client.getSlowest()}
+assert client.getCounts()['slow'] == 3
+print(phases[client.buildKey('first')], phases[client.buildKey('second')])
+'''
+
+
 @unittest.skipUnless(importlib.util.find_spec('gevent'), 'without gevent')
 class TestGreenlets(unittest.TestCase):
 
     level = 2
     server = Memcached
 
-    def test_greenlets(self):
+    def run_script(self, script):
         with self.server() as server:
-            done = subprocess.run(
-                [sys.executable, '-c', GREENLETS, server.address],
+            return subprocess.run(
+                [sys.executable, '-c', script, server.address],
                 env={**os.environ, 'PYTHONPATH': os.pathsep.join(sys.path)},
                 capture_output=True, text=True, timeout=60)
+
+    def test_greenlets(self):
+        done = self.run_script(GREENLETS)
         self.assertEqual((done.stdout, done.stderr), ('right\n', ''))
+
+    def test_counts(self):
+        done = self.run_script(COUNTS)
+        self.assertEqual(done.stdout, 'receive pool\n', done.stderr)

@@ -125,6 +125,7 @@ class PingTest(Case):
                 (('ping', '--servers', 'a', '--timeout', 'nan'), "'nan'"),
                 (('ping', '--servers', 'a', '--timeout', '0'), 'timeout'),
                 (('ping', '--serv', 'a'), '--serv'),
+                (('ping', '--servers', 'a', '--name', 'b'), '--name'),
                 (('ping', '--servers', 'a', '--ca', '/nowhere'), 'caFile'),
                 (('ping', '--servers', 'a', '--credentials', '/nowhere'),
                  'credentialsFile'),
@@ -302,6 +303,21 @@ class WatchTest(Case):
         client.invalidateAll()
         self.assertEqual(
             self.event(process)['events'], [f'{first.address} was flushed'])
+
+    def test_flushed_while_away(self):
+        # A site flushes a server that has missed changes, once it is back.
+        def statistics(flushes):
+            return b'STAT uptime 99\r\nSTAT cmd_flush %d\r\nEND\r\n' % flushes
+
+        server = self.enterContext(ScriptedServer(
+            statistics(0), None, None, default=statistics(1)))
+        process = self.watch('--json', '--servers', server.address)
+        self.addCleanup(process.communicate)
+        self.addCleanup(process.kill)
+        self.assertIn('is down: ', self.event(process)['events'][0])
+        self.assertEqual(self.event(process)['events'], [
+            f'{server.address} is up again, after 0 s',
+            f'{server.address} was flushed'])
 
     def next(self, process):
         return json.loads(process.stdout.readline())

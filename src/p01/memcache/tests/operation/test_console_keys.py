@@ -5,6 +5,7 @@
 import json
 import pathlib
 import pickle
+import resource
 import secrets
 import tempfile
 import time
@@ -254,6 +255,38 @@ class GetTest(Case):
                 self.assertLess(time.monotonic() - began, 10)
         plant(self.address, 'key', b'[' * 100000, 1 << 11)
         self.assertEqual(self.get('key', '--wire')[0], 0)
+
+    def test_memory(self):
+        # The unpickler in C would reserve 8 bytes for each of them, and more.
+        number = 30_000_000
+        plant(self.address, 'key', b'\x80\x04Nr%b.' % number.to_bytes(
+            4, 'little'))
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.assertEqual(self.get('key', '--wire'), (0, 'None\n'))
+        after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.assertLess(after - before, 100_000)  # kB
+
+    def test_deep(self):
+        # Each line of it would be indented.
+        count, depth = 100_000, 250
+        for data, flags in (
+                (b'\x80\x04%b%b%b.' % (
+                    b'(' * depth, b'K\x01' * count, b'l' * depth), 0),
+                (b'[' * depth + b'1,' * count + b'1' + b']' * depth,
+                 1 << 11)):
+            with self.subTest(flags=flags):
+                plant(self.address, 'key', data, flags)
+                began = time.monotonic()
+                status, output = self.get('key', '--wire')
+                self.assertEqual(status, 0)
+                self.assertLessEqual(len(output), len(data) + 1)
+                self.assertLess(time.monotonic() - began, 5)
+
+    def test_nothing_is_cut(self):
+        value = 'ab' * (3 << 20)
+        self.make(serializer='json', compress=10).set('key', [value])
+        status, output = self.get('key')
+        self.assertTrue(json.loads(output) == [value])
 
 
 class DeleteTest(Case):

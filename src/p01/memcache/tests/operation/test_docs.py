@@ -9,6 +9,7 @@ import re
 import sys
 import tempfile
 import unittest
+from unittest import mock
 
 from docutils.core import publish_string
 
@@ -66,6 +67,25 @@ class DocsTest(unittest.TestCase):
         # ZCML that is not complete is coloured all the same.
         self.assertIn('class="highlight-xml', (
             self.folder / 'pages' / 'a.html').read_text())
+
+    def test_a_page_has_the_titles_of_now(self):
+        from docs import build
+        found = {}
+        for title in 'Before', 'After!':
+            for name, text in (
+                    ('index', 'Index\n=====\n\n.. toctree::\n\n   a\n   b\n'),
+                    ('a', f'{title}\n======\n'),
+                    ('b', 'Other\n=====\n\nSee ``a.txt``.\n')):
+                found[f'{name}.txt'] = self.folder / f'{name}.txt'
+                found[f'{name}.txt'].write_text(text)
+            with (mock.patch.object(build, 'PARTS', self.folder / 'html'),
+                  mock.patch.object(build, 'sources', lambda: found),
+                  mock.patch.object(sys, 'argv', ['docs']),
+                  contextlib.redirect_stdout(io.StringIO())):
+                self.assertEqual(build.main(), 0)
+        html = (self.folder / 'html/pages/b.html').read_text()
+        self.assertIn('After!', html)
+        self.assertNotIn('Before', html)
 
     def test_interfaces(self):
         said, html = self.build(

@@ -3,6 +3,7 @@
 """What load balancers ask: with which answer, how soon, and at what cost."""
 
 import contextlib
+import http.client
 import threading
 import time
 import unittest
@@ -12,6 +13,7 @@ from p01.memcache.metrics.health import survey
 from p01.memcache.testing import Memcached
 from p01.memcache.tests.operation import layers
 from p01.memcache.tests.operation import scenes
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import until
 from p01.memcache.uclient import UltraMemcacheClient
 
@@ -138,6 +140,25 @@ class WellTest(ViewCase):
 class DegradedTest(ViewCase):
 
     layer = layers.OUTAGE
+
+    def test_methods(self):
+        """Load balancers ask by HEAD and OPTIONS, too."""
+        for method, path, status in (
+                ('HEAD', HEALTH, 200), ('HEAD', STRICT, 503),
+                ('OPTIONS', HEALTH, 200), ('OPTIONS', STRICT, 503)):
+            connection = http.client.HTTPConnection(
+                '127.0.0.1', self.layer.site.port, timeout=30)
+            self.addCleanup(connection.close)
+            connection.request(method, path)
+            answer = connection.getresponse()
+            with self.subTest(f'{method} {path}'):
+                self.assertEqual(answer.status, status)
+                self.assertIn(answer.read(), (b'', b'degraded\n'))
+
+    def test_many_at_once(self):
+        self.assertEqual(
+            at_once(lambda _: self.ask(STRICT), range(50)),
+            [(503, 'degraded\n')] * 50)
 
     def test_in_service(self):
         self.assertEqual(self.ask(HEALTH), (200, 'degraded\n'))

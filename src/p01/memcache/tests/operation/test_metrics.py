@@ -2,7 +2,13 @@
 # ZPL 2.1, see LICENSE.txt
 """What Prometheus and OpenTelemetry read of clients, whatever these say."""
 
+import gc
+import itertools
 import math
+import os
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -17,11 +23,17 @@ from prometheus_client.openmetrics import exposition
 from prometheus_client.openmetrics import parser as strict
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IMemcacheClient
+from p01.memcache.log import printable
 from p01.memcache.metrics.opentelemetry import instrument
 from p01.memcache.metrics.prometheus import MemcacheCollector
+from p01.memcache.testing import FakeUltraMemcacheClient
+from p01.memcache.testing import Memcached
 from p01.memcache.tests.operation import scenes
+from p01.memcache.tests.support.threads import at_once
 from p01.memcache.tests.support.waits import until
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 def samples(*args, **options):
@@ -32,6 +44,20 @@ def samples(*args, **options):
         (sample.name, *(value for _, value in sorted(sample.labels.items()))):
         sample.value for family in parse(generate_latest(registry).decode())
         for sample in family.samples}
+
+
+# A process that shows what it counts.
+ALONE = '''
+from prometheus_client import CollectorRegistry
+from p01.memcache.metrics.prometheus import MemcacheCollector
+from p01.memcache.testing import FakeUltraMemcacheClient
+client = FakeUltraMemcacheClient()
+client.query('key')
+registry = CollectorRegistry()
+registry.register(MemcacheCollector({'': client}))
+print(registry.get_sample_value('memcache_client_lookups_total', {
+    'client': '', 'region': '', 'result': 'miss'}))
+'''
 
 
 class Broken(scenes.Pooled):
@@ -62,9 +88,13 @@ class PrometheusTest(unittest.TestCase):
 
     def test_errors_begin_with_a_zero(self):
         found = samples(scenes.well())
-        for kind in 'ConnectError', 'ReceiveTimeout', 'ServerDown':
-            self.assertEqual(found[
-                'memcache_client_errors_total', '', kind, ''], 0)
+        for name, *kinds in (
+                ('errors', 'ConnectError', 'ConnectTimeout', 'ReceiveTimeout',
+                 'SendTimeout', 'ServerDown'),
+                ('unreadable_values', 'ForbiddenGlobal', 'ForgedValue')):
+            for kind in kinds:
+                self.assertEqual(found[
+                    f'memcache_client_{name}_total', '', kind, ''], 0)
         self.assertEqual(found['memcache_client_timeouts_total', '', ''], 0)
 
     def test_servers(self):
@@ -141,6 +171,133 @@ class PrometheusTest(unittest.TestCase):
             'memcache_client_errors_total', ascii(scenes.HOSTILE)[1:-1],
             scenes.HOSTILE, ''], 1)
 
+    def test_hostile_names(self):
+        """Of a real client: whatever they are, each is one label."""
+        with EmbeddedServer() as server:
+            names = ['a\n"\\', 'b\x00', 'c{d="e"} 1 # EOF', 'x' * 10 ** 6,
+                     '\u2028', 'a\\n', ' ', 'le="1"']
+            clients = {name: UltraMemcacheClient([server.address])
+                       for name in [*names, '\udcff']}
+            regions = [clients[''.join(names[:1])].region(name)
+                       for name in names]
+            for region in regions:
+                region.query('secret key')
+                region.getOrCreate('secret key', str)
+            registry = CollectorRegistry()
+            registry.register(MemcacheCollector(clients, statistics=True))
+            text = exposition.generate_latest(registry).decode()
+            self.assertNotIn('secret', text)
+            self.assertNotIn(regions[0].buildKey('secret key'), text)
+            [lookups] = [family for family in
+                         strict.text_string_to_metric_families(text)
+                         if family.name == 'memcache_client_lookups']
+            self.assertEqual(
+                {sample.labels['region']: sample.value
+                 for sample in lookups.samples
+                 if sample.labels['result'] == 'miss'
+                 and sample.labels['region']},
+                {printable(name): 2 for name in names})
+            self.assertEqual(
+                {sample.labels['client'] for sample in lookups.samples},
+                {printable(name) for name in clients})
+
+    def test_a_thousand_regions(self):
+        """A scrape is done within Prometheus' ten seconds by far."""
+        client = FakeUltraMemcacheClient()
+        regions = [client.region(str(number)) for number in range(1000)]
+        for region in regions:
+            region.set('key', 1)
+            region.query('key')
+        registry = CollectorRegistry()
+        registry.register(MemcacheCollector({'': client}))
+        start = time.monotonic()
+        text = generate_latest(registry).decode()
+        self.assertLess(time.monotonic() - start, 5)
+        self.assertEqual(text.count('_lookups_total{'), 2 * 1001)
+
+    def test_a_region_that_comes_and_goes(self):
+        """A counter falls to 0 alone, which Prometheus takes for a restart."""
+        client = FakeUltraMemcacheClient()
+        key = 'memcache_client_lookups_total', '', 'menus', 'miss'
+        region, other = client.region('menus'), client.region('menus')
+        region.query('key')
+        other.query('key')
+        self.assertEqual(samples({'': client})[key], 2)
+        del region
+        gc.collect()
+        self.assertEqual(samples({'': client})[key], 2)
+        del other
+        gc.collect()
+        self.assertNotIn(key, samples({'': client}))
+        region = client.region('menus')
+        self.assertEqual(region.getCounts()['misses'], 0)
+        self.assertEqual(samples({'': client})[key], 0)
+
+    def test_the_same_client_twice(self):
+        client = FakeUltraMemcacheClient()
+        client.query('key')
+        found = samples({'a': client, 'b': client})
+        for name in 'ab':
+            self.assertEqual(
+                found['memcache_client_lookups_total', name, '', 'miss'], 1)
+
+    def test_a_forked_child(self):
+        """It begins at 0, and shows what it does itself."""
+        client = FakeUltraMemcacheClient()
+        for _ in range(5):
+            client.query('key')
+        child = os.fork()
+        if not child:
+            status = 99
+            try:
+                client.query('key')
+                status = int(samples({'': client})[
+                    'memcache_client_lookups_total', '', '', 'miss'])
+            finally:
+                os._exit(status)
+        _, status = os.waitpid(child, 0)
+        self.assertEqual(os.waitstatus_to_exitcode(status), 1)
+
+    def test_many_scrapes(self):
+        """While they go on, clients and regions come and go."""
+        client, ends = FakeUltraMemcacheClient(), threading.Event()
+
+        def work():
+            for number in itertools.cycle(range(50)):
+                region = client.region(str(number))
+                region.getOrCreate('key', str)
+                region.region('inner').query('key')
+                if ends.is_set():
+                    break
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            for found in at_once(
+                    lambda _: samples({'': client}), range(20)):
+                self.assertIn(
+                    ('memcache_client_lookups_total', '', '', 'hit'), found)
+        finally:
+            ends.set()
+            thread.join()
+
+    def test_unregistered(self):
+        registry, collector = CollectorRegistry(), MemcacheCollector({})
+        for _ in range(2):
+            registry.register(collector)
+            registry.unregister(collector)
+        self.assertEqual(generate_latest(registry), b'')
+
+    def test_prometheus_clients_multiprocess_mode(self):
+        """It changes nothing for a registry that has the collector."""
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run(
+                [sys.executable, '-c', ALONE],
+                env={**os.environ, 'PROMETHEUS_MULTIPROC_DIR': folder,
+                     'PYTHONPATH': os.pathsep.join(sys.path)},
+                capture_output=True, text=True, timeout=60)
+        self.assertEqual((done.stdout, done.stderr), ('1\n', ''))
+
     def test_a_client_that_fails(self):
         collector = MemcacheCollector(
             {'bad': Broken([scenes.server('cache1:11211')]),
@@ -166,6 +323,32 @@ class PrometheusTest(unittest.TestCase):
 
 
 class StatisticsTest(unittest.TestCase):
+
+    def test_frozen(self):
+        """Scrapes at once end in time, and have one thread for them all."""
+        with Memcached() as frozen, EmbeddedServer() as well:
+            client = UltraMemcacheClient(
+                [frozen.address, well.address], timeout=1.5)
+            self.addCleanup(client.close)
+            client.getStatistics()
+            before = threading.active_count()
+            frozen.freeze()
+            self.addCleanup(until, lambda: threading.active_count() <= before)
+            collector = MemcacheCollector({'': client}, statistics=True)
+            start = time.monotonic()
+            for families in at_once(lambda _: collector.collect(), range(10)):
+                [up] = [family for family in families
+                        if family.name == 'memcache_server_up']
+                # The client asks them together, and waits for the frozen one.
+                self.assertEqual([sample.value for sample in up.samples],
+                                 [0, 0])
+            self.assertLess(time.monotonic() - start, 3)
+            # Until it is marked down.
+            for _ in range(client.retries):
+                client.getStatistics()
+            [up] = [family for family in collector.collect()
+                    if family.name == 'memcache_server_up']
+            self.assertEqual([sample.value for sample in up.samples], [0, 1])
 
     def test_not_asked(self):
         client = scenes.Pooled([scenes.server('cache1:11211')], stall=8)

@@ -137,6 +137,16 @@ class SectionsTest(unittest.TestCase):
                 lambda interface: list(registered.items())):
             return clients.overview(slabs=False)
 
+    def test_errors(self):
+        """What was not tried is shown apart from what has failed."""
+        for scene, note in (
+                (scenes.well(), '0 time-outs'),
+                (scenes.outage(), '9 time-outs, 219 not tried: server down')):
+            [section] = self.sections(client=scene[''])
+            [tile] = [tile for tile in section.tiles
+                      if tile.label == 'Errors']
+            self.assertEqual(tile.note.replace('\xa0', ' '), note)
+
     def test_a_region_that_is_a_utility(self):
         region = scenes.Pooled()
         client = scenes.Pooled(regions=[('inner', region)])

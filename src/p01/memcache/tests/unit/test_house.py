@@ -80,7 +80,7 @@ KNOWS = {
     'metrics': 'extra interfaces log observed',
     'stored': 'errors leases log values wire',
     'console': 'errors facade.state features interfaces log secret stored'
-               ' uclient wire',
+               ' uclient values.unstorable wire',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 

@@ -6,12 +6,14 @@ import copy
 import itertools
 import sys
 import unittest
+from ssl import create_default_context
 from unittest import mock
 
 from zope import schema
 
 from p01.memcache.attributes import settings
 from p01.memcache.client import MemcacheClient
+from p01.memcache.embedded import EmbeddedServer
 from p01.memcache.interfaces import IUltraMemcacheClient
 from p01.memcache.tests.support.quiet import keep_quiet
 from p01.memcache.uclient import UltraMemcacheClient
@@ -78,6 +80,44 @@ class AttributesTest(unittest.TestCase):
               self.assertRaisesRegex(ValueError, 'needs a username')):
             UltraMemcacheClient(credentialsFile=__file__, password='secret')
         read.assert_not_called()
+
+
+class PoolsTest(unittest.TestCase):
+    """What `IUltraMemcacheSettings` says of connections."""
+
+    def setUp(self):
+        self.server = EmbeddedServer()
+        self.server.start()
+        self.addCleanup(self.server.stop)
+
+    def kept(self, **values):
+        """Return the names whose new values keep the connection."""
+        names = set()
+        for name, value in values.items():
+            client = UltraMemcacheClient([self.server.address])
+            self.addCleanup(client.close)
+            client.set('key', 'value')
+            setattr(client, name, value)
+            [*_, (_, pool)] = client.getPools()
+            if pool['idle']:
+                names.add(name)
+        return names
+
+    def test_settings_of_a_connection(self):
+        self.assertEqual(self.kept(
+            connectTimeout=1, delay=1, retries=1, pooltime=5, maxAge=5,
+            blacktime=4, maxPoolSize=5,
+            ssl_context=create_default_context()), set())
+
+    def test_all_others(self):
+        values = {
+            'debug': 1, 'slow': 1, 'pickleProtocol': 2, 'lifetime': 5,
+            'namespace': 'shop', 'keyScheme': 'strict', 'generations': True,
+            'serializer': 'json', 'allow': [], 'compress': 1000,
+            'maxValueSize': 1000, 'timeout': 1, 'distribution': 'modulo',
+            'failover': True, 'refresh': 1, 'handover': 1, 'drained': [],
+            'servers': ['127.0.0.1:1', self.server.address]}
+        self.assertEqual(self.kept(**values), {*values})
 
 
 class CopyTest(unittest.TestCase):
