@@ -99,17 +99,16 @@ class Empty(Page):
     """Asks with GET, and does it with POST.
 
     A POST must have a token, which the question has and no other site can
-    know: it is made for this user and this region, by this process. What
-    browsers say of where a request comes from must not contradict. If the
-    token is too old, or was made by another process, the question is asked
-    again.
+    know: it is made for this user and this region. What browsers say of where
+    a request comes from must not contradict. If the token is too old, or the
+    secret it was made with is gone, the question is asked again.
     """
 
     def update(self):
         form = self.request.form
         self.name = _text(form.get('client'))
         self.path = [_text(name) for name in _list(form.get('region', []))]
-        self.done = self.problem = None
+        self.done = self.problem = self.token = None
         client = clients.find(self.name, self.path)
         self.known = client is not None and bool(client.generations)
         if not self.known:
@@ -117,9 +116,10 @@ class Empty(Page):
             self.problem = (
                 'There is no such client or region, or it has no generations, '
                 'without which it cannot be emptied.')
-        elif self.request.method == 'POST':
+            return
+        if self.request.method == 'POST':
             self._answer(client, _text(form.get('token')))
-        self.token = token.make(*self._subject)
+        self.token = token.make(token.find_secret(client), *self._subject)
 
     @property
     def title(self):
@@ -134,11 +134,13 @@ class Empty(Page):
 
     def _answer(self, client, given):
         site = self.request.getHeader('Sec-Fetch-Site') or 'same-origin'
-        if site != 'same-origin' or not token.is_valid(given, *self._subject):
+        if site != 'same-origin' or not token.is_valid(
+                given, token.find_secret(client), *self._subject):
             self.request.response.setStatus(403)
             self.problem = (
                 'Nothing was emptied: the answer came from another page, was '
-                'too late, or reached another process. Please answer again.')
+                'too late, or memcached has lost what it is checked with. '
+                'Please answer again.')
             return
         logger.warning('%s empties %s', _user(self.request), self.title)
         try:

@@ -63,6 +63,9 @@ class Actor:
     def immediate(self):
         return self
 
+    def getOrCreate(self, key, factory, lifetime=None):
+        return factory()
+
     def invalidateNamespace(self):
         self.emptied += 1
         return True

@@ -17,15 +17,19 @@ from p01.memcache.browser import servers
 from p01.memcache.browser import sums
 from p01.memcache.browser import token
 from p01.memcache.browser import verdict
+from p01.memcache.errors import SerializationError
 from p01.memcache.observed import clients as observed_clients
 from p01.memcache.observed.asking import Asking
 from p01.memcache.observed.clients import parsed
+from p01.memcache.testing import FakeUltraMemcacheClient
 from p01.memcache.tests.faults.test_forks import another_thread
 from p01.memcache.tests.faults.test_forks import fork
 from p01.memcache.tests.faults.test_forks import fork_silently
 from p01.memcache.tests.faults.test_forks import wait
 from p01.memcache.tests.operation import scenes
+from p01.memcache.tests.support.servers import refusing
 from p01.memcache.tests.support.waits import until
+from p01.memcache.uclient import UltraMemcacheClient
 
 
 def shown(text):
@@ -281,28 +285,51 @@ class VerdictTest(unittest.TestCase):
 class TokenTest(unittest.TestCase):
 
     def test_token(self):
-        made = token.make('user', 'client')
-        self.assertTrue(token.is_valid(made, 'user', 'client'))
+        made = token.make('secret', 'user', 'client')
+        self.assertTrue(token.is_valid(made, 'secret', 'user', 'client'))
+        self.assertFalse(token.is_valid(made, 'other', 'user', 'client'))
         for subject in (('other', 'client'), ('user', 'other'), ('user',),
                         ('user', 'client', ''), ('userclient',),
                         ('use', 'rclient')):
-            self.assertFalse(token.is_valid(made, *subject), subject)
+            self.assertFalse(
+                token.is_valid(made, 'secret', *subject), subject)
         for given in '', '-', made[:-1], made + '0', made.upper(), 'ü' + made:
-            self.assertFalse(token.is_valid(given, 'user', 'client'), given)
+            self.assertFalse(
+                token.is_valid(given, 'secret', 'user', 'client'), given)
 
     def test_age(self):
         now = time.time()
-        made = token.make('user')
+        made = token.make('secret', 'user')
         for later, valid in (
                 (token.LIFETIME - 5, True), (token.LIFETIME + 5, False),
                 (-60, False)):
             with mock.patch('time.time', lambda later=later: now + later):
-                self.assertEqual(token.is_valid(made, 'user'), valid)
+                self.assertEqual(
+                    token.is_valid(made, 'secret', 'user'), valid)
 
-    def test_another_process(self):
-        made = token.make('user')
-        with mock.patch.object(token, '_key', b'x' * 32):
-            self.assertFalse(token.is_valid(made, 'user'))
+    def test_processes_share_the_secret(self):
+        client = FakeUltraMemcacheClient(generations=True)
+        secret = token.find_secret(client)
+        with mock.patch.object(token, '_own', 'another'):
+            self.assertEqual(token.find_secret(client), secret)
+            # It is emptied with all the rest.
+            client.invalidateNamespace()
+            self.assertEqual(token.find_secret(client), 'another')
+
+    def test_no_secret(self):
+        # Always the same, for the real error to be shown.
+        own = token.find_secret(scenes.Actor())
+        self.assertGreater(len(own), 60)
+        with refusing() as address:
+            client = UltraMemcacheClient([address])
+            self.assertEqual(token.find_secret(client), own)
+        with mock.patch.object(
+                client, 'getOrCreate', side_effect=SerializationError):
+            self.assertEqual(token.find_secret(client), own)
+        client = FakeUltraMemcacheClient(serializer='json')
+        for found in 7, None, ['x']:
+            client.set('p01.memcache.browser', found)
+            self.assertEqual(token.find_secret(client), own)
 
 
 class AskingTest(unittest.TestCase):

@@ -30,10 +30,15 @@ class ZopeLayer:
     def setUp(self):
         with contextlib.ExitStack() as stack:
             self.memcached = stack.enter_context(Memcached())
-            folder = stack.enter_context(tempfile.TemporaryDirectory())
-            self.site = stack.enter_context(ZopeSite(
-                folder, DIRECTIVES.format(address=self.memcached.address)))
+            self.site = stack.enter_context(self.another())
             self._stack = stack.pop_all()
+
+    @contextlib.contextmanager
+    def another(self):
+        with (tempfile.TemporaryDirectory() as folder,
+              ZopeSite(folder, DIRECTIVES.format(
+                  address=self.memcached.address)) as site):
+            yield site
 
     def tearDown(self):
         self._stack.close()
@@ -97,6 +102,11 @@ class ZopeTest(unittest.TestCase):
             done = self.site.page(EMPTY, form=form)
             self.assertEqual(done.status, 200)
             self.assertIn('Done', done.text)
+
+    def test_processes_take_turns(self):
+        with self.layer.another() as other:
+            form = self.site.fields(self.site.page(f'{EMPTY}?client='))
+            self.assertIn('Done', other.page(EMPTY, form=form).text)
 
     def test_nothing_below_is_published(self):
         for page in '/@@memcache', EMPTY:
