@@ -73,7 +73,7 @@ class Page(BrowserView):
 
 
 class Overview(Page):
-    """See ``operation.txt``."""
+    """See ``browser/README.txt``."""
 
     interval = _INTERVAL
 

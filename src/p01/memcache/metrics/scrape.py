@@ -14,11 +14,6 @@ with extra('prometheus'):
     from prometheus_client.exposition import choose_encoder
 
 
-with extra('prometheus'):
-    from prometheus_client import CollectorRegistry
-    from prometheus_client.exposition import choose_encoder
-
-
 class Metrics(Plain):
     """What Prometheus scrapes: the clients' metrics, and no others."""
 
