@@ -38,7 +38,9 @@ class Creating(Reading):
                     dependencies=()):
         _check_factory(factory)
         builtKey, state, pause = self.buildKey(key), self._state, 0.0
-        begin = self._counts.begin()
+        counts, begin = self._counts, monotonic()
+        if begin >= counts.until:
+            counts.roll(begin)  # as `Counts.begin`
         computation = self._computation(
             state, key, builtKey, lifetime, grace,
             self._tags_of_value(dependencies) if dependencies != () else [],
@@ -48,7 +50,7 @@ class Creating(Reading):
             if value is MISSING or computation.how is not None:
                 self._count_found(computation, value)
             else:
-                self._counts.hits += 1
+                counts.hits += 1
             if value is MISSING:
                 since = monotonic()
                 try:

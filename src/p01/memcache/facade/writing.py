@@ -2,6 +2,8 @@
 # ZPL 2.1, see LICENSE.txt
 """The operations of `IMemcacheWriter`: they store, change or remove values."""
 
+from time import monotonic
+
 from p01.memcache.attributes.arguments import listed
 from p01.memcache.errors import MemcacheError
 from p01.memcache.errors import ValueTooLarge
@@ -27,7 +29,9 @@ class Writing(Base):
             return None
         data, flags = dumped
         size, counts, stored = len(data), self._counts, builtKey
-        begin = self._counts.begin()
+        begin = monotonic()
+        if begin >= counts.until:
+            counts.roll(begin)  # as `Counts.begin`
         deadline = begin + self._timeout
         try:
             wire = self._aim(state, builtKey, deadline)
