@@ -246,7 +246,8 @@ class OutageTest(ZopeTestCase):
         with Visitors(self.zope, work=work) as visitors:
             time.sleep(1)
             quick = self.median(visitors)
-            self.assertLess(5 * quick, slow)
+            # The factor by which they differ below.
+            self.assertLess(3 * quick, slow)
             # What happens, and how quick the answers are a `DELAY` later: as
             # without a cache, or as with it.
             for happen, usual in (
