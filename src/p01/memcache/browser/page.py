@@ -119,7 +119,8 @@ class Empty(Page):
             return
         if self.request.method == 'POST':
             self._answer(client, _text(form.get('token')))
-        self.token = token.make(token.find_secret(client), *self._subject)
+        if not self.done:
+            self.token = token.make(token.find_secret(client), *self._subject)
 
     @property
     def title(self):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""The connections to a server: a pool that notes who waits for one."""
+"""The connections to a server: a pool that counts those that wait for one."""
 
 from collections.abc import Callable
 from time import monotonic

@@ -9,6 +9,7 @@ from time import time
 
 from p01.memcache.log import describe
 from p01.memcache.log import printable
+from p01.memcache.observed.clients import parsed
 from p01.memcache.wire.command import Get
 from p01.memcache.wire.command import Stats
 
@@ -55,8 +56,7 @@ class Answer:
 
     def number(self, name):
         """Return a statistic, or None if the server does not say it."""
-        text = (self.reply or {}).get(name, '')
-        return int(text) if text.isdecimal() and len(text) <= 20 else None
+        return parsed(self.reply or {}, name)
 
     def text(self, name):
         text = (self.reply or {}).get(name)

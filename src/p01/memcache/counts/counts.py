@@ -18,6 +18,8 @@ from time import monotonic
 from typing import Any
 from weakref import WeakValueDictionary
 
+from p01.memcache.errors import ServerError
+from p01.memcache.errors import ValueTooLarge
 from p01.memcache.threads import fork
 from p01.memcache.threads.lock import run_locked
 
@@ -94,6 +96,16 @@ class Counts:
     def was_unreadable(self, error: Exception) -> None:
         """Count a value that could not be read."""
         self._count(self.unreadable, error)
+
+    def was_refused(self, error: Exception) -> None:
+        """Count a value that was not stored, if the error refuses it."""
+        if isinstance(error, (ServerError, ValueTooLarge)):
+            self.refused += 1
+
+    def was_stored(self, size: int, number: int = 1) -> None:
+        """Count values that were stored, of so many bytes in all."""
+        self.stored += number
+        self.bytes_stored += size
 
     @staticmethod
     def _count(numbers: dict[str, int], error: Exception) -> None:

@@ -127,7 +127,7 @@ class Base(Showing):
         except MemcacheError as error:
             self._trouble.report(error, 'key %s: ' + trouble, builtKey)
             if trouble == 'not stored':
-                self._count_refusal(error)
+                self._counts.was_refused(error)
         self._end(command, builtKey, state, begin)
         return reply
 
@@ -163,7 +163,7 @@ class Base(Showing):
                 self._trouble.report(
                     reply, 'key ' + trouble, builtKey.decode())
                 if trouble == NOT_STORED:
-                    self._count_refusal(reply)
+                    self._counts.was_refused(reply)
                 failed.append(key)
         return failed
 

@@ -8,8 +8,6 @@ from p01.memcache.counts import steps
 from p01.memcache.counts.counts import BOUNDS
 from p01.memcache.counts.counts import SUM
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import ServerError
-from p01.memcache.errors import ValueTooLarge
 from p01.memcache.facade.deriving import Derivable
 from p01.memcache.wire.command import Stats
 
@@ -64,8 +62,3 @@ class Showing(Derivable):
         if seconds > counts.limit:
             counts.slow += 1
             self._trouble.slow(command, key, seconds, phase, server)
-
-    def _count_refusal(self, error):
-        """Count a value that was not stored, if it was refused."""
-        if isinstance(error, (ServerError, ValueTooLarge)):
-            self._counts.refused += 1

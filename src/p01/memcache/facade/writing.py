@@ -46,7 +46,7 @@ class Writing(Base):
         except MemcacheError as error:
             self._trouble.report(
                 error, 'key %s: %d bytes not stored', builtKey, size)
-            self._count_refusal(error)
+            counts.was_refused(error)
             stored = None
         self._end('set', builtKey, state, begin)
         return stored
@@ -122,8 +122,7 @@ class Writing(Base):
     def _count_stored(self, reply, size):
         """Count a value that is stored, if it is; return the reply."""
         if reply:
-            self._counts.stored += 1
-            self._counts.bytes_stored += size
+            self._counts.was_stored(size)
         return reply
 
     def cas(self, key, data, token, lifetime=None, raw=False,
@@ -233,9 +232,7 @@ class Writing(Base):
         lost = set(failed)
         sizes = [len(dumped[builtKey][0]) for key, builtKey in pairs
                  if key not in lost]
-        number, size = len(sizes), sum(sizes)
-        self._counts.stored += number
-        self._counts.bytes_stored += size
+        self._counts.was_stored(sum(sizes), len(sizes))
         self._end('setMany', f'{total} keys', state, begin)
         return [key for key, _ in large] + failed
 

@@ -12,7 +12,6 @@ from time import monotonic
 
 from p01.memcache.counts import steps
 from p01.memcache.errors import MemcacheError
-from p01.memcache.errors import ServerError
 from p01.memcache.errors import UnreadableValue
 from p01.memcache.errors import ValueTooLarge
 from p01.memcache.features.inspection import inspect
@@ -35,12 +34,6 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.002, 0.1
 
 #: Others compute the value.
 WAITING = object()
-
-
-def count_stored(counts, data):
-    size = len(data)
-    counts.stored += 1
-    counts.bytes_stored += size
 
 
 class Computation(Looking):
@@ -232,7 +225,7 @@ class Computation(Looking):
                  since), deadline)
         if lease is None:
             return False
-        count_stored(self._trouble.counts, computed[0])
+        self._trouble.counts.was_stored(len(computed[0]))
         return True
 
     def _search(self, waits):
@@ -311,7 +304,7 @@ class Computation(Looking):
             self._note_lost(error, computed)
             stored = None
         if stored:
-            count_stored(self._trouble.counts, computed[0])
+            self._trouble.counts.was_stored(len(computed[0]))
         if lease.give_back is not None:
             try_to(lease.give_back, deadline)
         return stored
@@ -320,8 +313,7 @@ class Computation(Looking):
         self._trouble.report(
             error, 'key %s: %d bytes not stored', self._builtKey,
             len(computed[0]))
-        if isinstance(error, ServerError):
-            self._trouble.counts.refused += 1
+        self._trouble.counts.was_refused(error)
         self._store.owe(self._wire)  # the claim, too
 
     def _shared(self, computed, stored):

@@ -4,7 +4,6 @@
 
 from p01.memcache.errors import MemcacheError
 from p01.memcache.features.computing import Computation
-from p01.memcache.features.computing import count_stored
 
 
 class OneOfMany(Computation):
@@ -64,5 +63,5 @@ class OneOfMany(Computation):
         else:
             reply = bool(reply)
             if reply:
-                count_stored(self._trouble.counts, self._computed[0])
+                self._trouble.counts.was_stored(len(self._computed[0]))
         self._end(self._shared(self._computed, reply))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 p01.memcache contributors
 # ZPL 2.1, see LICENSE.txt
-"""A value as text that a terminal can show, whoever has stored it."""
+"""A value of any client as text that a terminal can show."""
 
 import json
 import pprint

@@ -34,7 +34,7 @@ KNOWS = {
     'event': 'interfaces',
     'secret': 'errors log',
     'threads': 'errors',
-    'counts': 'threads',
+    'counts': 'errors threads',
     'trouble': 'counts errors event log threads',
     'wire': 'errors',
     'store': 'errors wire',
@@ -79,8 +79,8 @@ KNOWS = {
     'browser': 'errors extra log observed protection',
     'metrics': 'extra interfaces log observed',
     'stored': 'errors leases log values wire',
-    'console': 'errors facade.state features interfaces log secret stored'
-               ' uclient values.unstorable wire',
+    'console': 'errors facade.state features interfaces log observed.clients'
+               ' secret stored uclient values.unstorable wire',
     'demo': 'embedded errors interfaces log testing transport.address',
 }
 
